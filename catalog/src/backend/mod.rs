@@ -1,0 +1,82 @@
+//! Where tables are found and where an Iceberg table's pointer is swapped. One file per catalog
+//! type; every implementation passes the conformance suite in `catalog/tests/conformance`.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::TableIdent;
+use crate::error::Result;
+use crate::table::TableFormat;
+
+/// Object identifier as Postgres clients see it: stored with the catalog, never reused.
+pub type Oid = u32;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceEntry {
+    pub name: String,
+    pub oid: Oid,
+    pub properties: BTreeMap<String, String>,
+}
+
+/// What a catalog knows of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableEntry {
+    pub ident: TableIdent,
+    pub format: TableFormat,
+    /// Iceberg: location of the current metadata file. Delta: root location of the table.
+    pub pointer: String,
+    /// The files belong to somebody else (registered by LOCATION): DROP leaves them alone.
+    pub external: bool,
+    pub oid: Oid,
+}
+
+/// A new entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTableEntry {
+    pub ident: TableIdent,
+    pub format: TableFormat,
+    pub pointer: String,
+    pub external: bool,
+}
+
+/// Result of a compare-and-swap of an Iceberg metadata pointer.
+#[derive(Debug)]
+pub enum SwapOutcome {
+    Swapped,
+    /// The pointer was not what was expected; nothing changed.
+    Moved,
+    /// The connection broke while swapping.
+    Unknown(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A catalog of namespaces and tables.
+#[async_trait]
+pub trait Backend: Debug + Send + Sync {
+    /// Root under which new tables are placed (URL without trailing slash).
+    fn warehouse(&self) -> &str;
+
+    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>>;
+    /// Fails with `NamespaceExists`.
+    async fn create_namespace(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()>;
+    /// Fails with `NamespaceNotFound`, `NamespaceNotEmpty`.
+    async fn drop_namespace(&self, name: &str) -> Result<()>;
+
+    /// Tables of a namespace, ordered by name. Fails with `NamespaceNotFound`.
+    async fn tables(&self, namespace: &str) -> Result<Vec<TableEntry>>;
+    /// `None`: no such table.
+    async fn table(&self, ident: &TableIdent) -> Result<Option<TableEntry>>;
+    /// Fails with `TableExists`, `NamespaceNotFound`.
+    async fn create_table(&self, entry: &NewTableEntry) -> Result<()>;
+    /// Forgets the table; its files stay. Fails with `TableNotFound`.
+    async fn drop_table(&self, ident: &TableIdent) -> Result<()>;
+    /// Keeps the OID. Fails with `TableNotFound`, `TableExists`, `NamespaceNotFound`.
+    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()>;
+    /// Replaces the metadata pointer of an Iceberg table if it still is `expected`.
+    async fn swap_pointer(&self, ident: &TableIdent, expected: &str, new: &str) -> Result<SwapOutcome>;
+
+    /// A number that changes when a namespace or table is created, dropped, renamed or swapped by
+    /// anyone, as far as that can be told cheaply; `None` if it cannot.
+    async fn change_counter(&self) -> Result<Option<i64>>;
+}

@@ -1,0 +1,4 @@
+//! Statements that change rows: each plans its input, writes files, and ends in a
+//! [`TableChange`](crate::table::TableChange).
+
+pub mod insert;

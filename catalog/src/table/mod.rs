@@ -1,0 +1,18 @@
+//! The neutral model: what a scan, a write or a merge needs to know of a table, whatever its format.
+
+pub mod change;
+pub mod data_file;
+pub mod definition;
+pub mod deletes;
+pub mod deletion_vector;
+pub mod partition;
+pub mod schema;
+pub mod snapshot;
+pub mod statistics;
+
+pub use change::{Operation, TableChange};
+pub use data_file::{DataFile, FileList, NewDataFile};
+pub use definition::{ColumnDefinition, TableDefinition, TableFormat};
+pub use partition::{PartitionField, PartitionSpec, SortField, SortOrder, Transform};
+pub use schema::{FieldId, TableSchema};
+pub use snapshot::{TableSnapshot, TableVersion};

@@ -1,0 +1,63 @@
+//! Partition specs and sort orders (Iceberg spec, "Partitioning" and "Sorting"; a Delta table is
+//! one spec of identity fields).
+
+use arrow::datatypes::DataType;
+
+use super::schema::FieldId;
+
+/// Partition transform (Iceberg spec, "Partition Transforms").
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Transform {
+    Identity,
+    /// Number of buckets.
+    Bucket(u32),
+    /// Width.
+    Truncate(u32),
+    Year,
+    Month,
+    Day,
+    Hour,
+    /// Always null.
+    Void,
+    /// Written by a newer engine: readable (no pruning), not writable.
+    Unknown(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionField {
+    /// Column that the transform is applied to.
+    pub source_id: FieldId,
+    /// Id of the partition field itself (1000 and up in Iceberg).
+    pub field_id: FieldId,
+    pub name: String,
+    pub transform: Transform,
+    /// Arrow type of the partition values.
+    pub result_type: DataType,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PartitionSpec {
+    pub spec_id: i32,
+    pub fields: Vec<PartitionField>,
+}
+
+impl PartitionSpec {
+    pub fn is_unpartitioned(&self) -> bool {
+        self.fields.iter().all(|f| f.transform == Transform::Void)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortField {
+    pub source_id: FieldId,
+    pub transform: Transform,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+/// Order of the rows inside each data file; id 0 means unsorted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SortOrder {
+    pub order_id: i32,
+    pub fields: Vec<SortField>,
+}

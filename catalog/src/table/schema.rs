@@ -1,0 +1,79 @@
+//! The schema of a table: an arrow schema plus what resolves its columns in data files.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::scalar::ScalarValue;
+
+/// Identifies a column for ever, whatever it is renamed to (Iceberg field id; Delta column mapping
+/// id; for a Delta table without column mapping, the position of the column, counted from 1 in
+/// depth-first order, which is then not stored in any file).
+pub type FieldId = i32;
+
+/// Arrow field metadata key of the field id, at every nesting level. Same key as parquet's reader uses.
+pub const FIELD_ID: &str = parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+/// Arrow field metadata key: the column's name in data files, where it differs from the logical
+/// name (Delta column mapping). At every nesting level.
+pub const PHYSICAL_NAME: &str = "auric.physical_name";
+/// Arrow field metadata key of a column comment (Iceberg `doc`, Delta `comment`).
+pub const COMMENT: &str = "comment";
+/// Arrow field metadata key: the column's default as SQL text, when the format keeps it as text.
+pub const DEFAULT_SQL: &str = "auric.default";
+
+/// How the columns of a data file are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnResolution {
+    /// By field id; files whose schema has no ids fall back on the name mapping, if there is one
+    /// (Iceberg spec, "Column Projection"). Without ids and mapping, by position-independent name.
+    FieldId { name_mapping: Option<NameMapping> },
+    /// By physical name ([`PHYSICAL_NAME`] where present, else the logical name).
+    Name,
+}
+
+/// Iceberg's `schema.name-mapping.default`: the names under which a field may appear in files
+/// without field ids.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameMapping {
+    pub fields: Vec<MappedField>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MappedField {
+    pub field_id: Option<FieldId>,
+    pub names: Vec<String>,
+    pub fields: Vec<MappedField>,
+}
+
+/// Schema of one version of a table.
+///
+/// Strings and binaries are view types (`Utf8View`, `BinaryView`), as the Parquet reader produces
+/// them fastest; every other type is the plain arrow counterpart of the format's type.
+#[derive(Debug, Clone)]
+pub struct TableSchema {
+    /// The format's schema id (0 for Delta).
+    pub schema_id: i32,
+    /// Logical columns in order. Fields carry [`FIELD_ID`] when files are resolved by id.
+    pub arrow: SchemaRef,
+    /// Field id of each top-level column, in the order of `arrow`.
+    pub field_ids: Vec<FieldId>,
+    pub resolution: ColumnResolution,
+    /// Value of a column in files that lack it (Iceberg v3 `initial-default`), by field id.
+    pub initial_defaults: HashMap<FieldId, ScalarValue>,
+    /// Value of a column that an INSERT leaves out (Iceberg v3 `write-default`), by field id.
+    pub write_defaults: HashMap<FieldId, ScalarValue>,
+    /// Columns that identify a row (Iceberg identifier fields): shown as the primary key.
+    pub identifier_field_ids: Vec<FieldId>,
+}
+
+impl TableSchema {
+    /// Index and field of the top-level column with this id.
+    pub fn column_by_id(&self, id: FieldId) -> Option<(usize, &FieldRef)> {
+        let index = self.field_ids.iter().position(|f| *f == id)?;
+        Some((index, &self.arrow.fields()[index]))
+    }
+
+    /// Field id of a top-level column by exact name.
+    pub fn id_of(&self, name: &str) -> Option<FieldId> {
+        self.arrow.fields().iter().position(|f| f.name() == name).map(|i| self.field_ids[i])
+    }
+}

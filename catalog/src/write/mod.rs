@@ -1,0 +1,1 @@
+//! Parquet writing: partition fan-out, sort order, target file size, statistics.

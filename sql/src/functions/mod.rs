@@ -1,0 +1,1 @@
+//! Functions by chapter of the Postgres manual.

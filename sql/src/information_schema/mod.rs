@@ -1,0 +1,1 @@
+//! The SQL standard's information schema, one view per file.

@@ -1,0 +1,23 @@
+//! SQL: text to statements, statements to plans, plans to streams of record batches; sessions,
+//! `pg_catalog`, and the Postgres behaviour that clients rely on.
+//!
+//! This crate knows no wire protocol, opens no sockets, reads no configuration files and no clock
+//! but the one it is given.
+
+pub mod activity;
+pub mod clock;
+pub mod engine;
+pub mod error;
+pub mod functions;
+pub mod information_schema;
+pub mod parser;
+pub mod pg_catalog;
+pub mod session;
+pub mod statement;
+pub mod table_function;
+pub mod types;
+
+pub use engine::{Engine, EngineOptions};
+pub use error::{Error, Result, SqlState};
+pub use session::{ConnectParameters, Session, TransactionStatus};
+pub use statement::{CommandTag, CopyIn, Output, OutputColumn, Prepared, RowOutput};

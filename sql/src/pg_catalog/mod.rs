@@ -1,0 +1,1 @@
+//! The system catalog, one relation per file.

@@ -1,0 +1,1 @@
+//! Table functions: `read_csv`, `read_json`, `read_parquet`, `generate_series`.

@@ -1,0 +1,87 @@
+//! Postgres types of arrow types, and back.
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use postgres_types::Type;
+
+/// Postgres type and `atttypmod` of an arrow field.
+pub fn pg_type(field: &Field) -> (Type, i32) {
+    of_data_type(field.data_type())
+}
+
+fn of_data_type(data_type: &DataType) -> (Type, i32) {
+    let plain = |t| (t, -1);
+    match data_type {
+        DataType::Boolean => plain(Type::BOOL),
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => plain(Type::INT2),
+        DataType::Int32 | DataType::UInt16 => plain(Type::INT4),
+        DataType::Int64 | DataType::UInt32 => plain(Type::INT8),
+        DataType::UInt64 => plain(Type::NUMERIC),
+        DataType::Float16 | DataType::Float32 => plain(Type::FLOAT4),
+        DataType::Float64 => plain(Type::FLOAT8),
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => {
+            (Type::NUMERIC, ((i32::from(*p) << 16) | (i32::from(*s) & 0xffff)) + 4)
+        }
+        DataType::Date32 | DataType::Date64 => plain(Type::DATE),
+        DataType::Time32(_) | DataType::Time64(_) => plain(Type::TIME),
+        DataType::Timestamp(_, None) => plain(Type::TIMESTAMP),
+        DataType::Timestamp(_, Some(_)) => plain(Type::TIMESTAMPTZ),
+        DataType::Interval(_) | DataType::Duration(_) => plain(Type::INTERVAL),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => plain(Type::BYTEA),
+        DataType::FixedSizeBinary(16) => plain(Type::UUID),
+        DataType::FixedSizeBinary(_) => plain(Type::BYTEA),
+        DataType::Dictionary(_, value) => of_data_type(value),
+        DataType::List(f)
+        | DataType::LargeList(f)
+        | DataType::ListView(f)
+        | DataType::FixedSizeList(f, _) => plain(array_of(&of_data_type(f.data_type()).0)),
+        // Rows and maps travel as JSON text, which every client can show.
+        DataType::Struct(_) | DataType::Map(_, _) | DataType::Union(_, _) => plain(Type::JSON),
+        _ => plain(Type::TEXT),
+    }
+}
+
+/// The array type over an element type. Arrays of arrays have the same type (Postgres manual 8.15).
+fn array_of(element: &Type) -> Type {
+    match *element {
+        Type::BOOL => Type::BOOL_ARRAY,
+        Type::INT2 => Type::INT2_ARRAY,
+        Type::INT4 => Type::INT4_ARRAY,
+        Type::INT8 => Type::INT8_ARRAY,
+        Type::NUMERIC => Type::NUMERIC_ARRAY,
+        Type::FLOAT4 => Type::FLOAT4_ARRAY,
+        Type::FLOAT8 => Type::FLOAT8_ARRAY,
+        Type::DATE => Type::DATE_ARRAY,
+        Type::TIME => Type::TIME_ARRAY,
+        Type::TIMESTAMP => Type::TIMESTAMP_ARRAY,
+        Type::TIMESTAMPTZ => Type::TIMESTAMPTZ_ARRAY,
+        Type::INTERVAL => Type::INTERVAL_ARRAY,
+        Type::BYTEA => Type::BYTEA_ARRAY,
+        Type::UUID => Type::UUID_ARRAY,
+        Type::JSON => Type::JSON_ARRAY,
+        ref array if matches!(array.kind(), postgres_types::Kind::Array(_)) => array.clone(),
+        _ => Type::TEXT_ARRAY,
+    }
+}
+
+/// Arrow type in which a parameter of this Postgres type is handed to [`Session::execute`](crate::Session::execute).
+pub fn arrow_type(pg: &Type) -> DataType {
+    match *pg {
+        Type::BOOL => DataType::Boolean,
+        Type::INT2 => DataType::Int16,
+        Type::INT4 => DataType::Int32,
+        Type::INT8 => DataType::Int64,
+        Type::OID => DataType::Int64,
+        Type::FLOAT4 => DataType::Float32,
+        Type::FLOAT8 => DataType::Float64,
+        Type::DATE => DataType::Date32,
+        Type::TIME => DataType::Time64(TimeUnit::Microsecond),
+        Type::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        Type::BYTEA => DataType::Binary,
+        Type::UUID => DataType::FixedSizeBinary(16),
+        _ => DataType::Utf8,
+    }
+}
