@@ -148,9 +148,7 @@ pub(super) fn to_text(table: &str, column: &str, value: &ScalarValue) -> Result<
     }
     let text = match value {
         Utf8(Some(v)) | LargeUtf8(Some(v)) | Utf8View(Some(v)) => Some(v.clone()),
-        Binary(Some(v)) | LargeBinary(Some(v)) | BinaryView(Some(v)) => {
-            std::string::String::from_utf8(v.clone()).ok()
-        }
+        Binary(Some(v)) | LargeBinary(Some(v)) | BinaryView(Some(v)) => String::from_utf8(v.clone()).ok(),
         Boolean(Some(v)) => Some(v.to_string()),
         Int8(Some(v)) => Some(v.to_string()),
         Int16(Some(v)) => Some(v.to_string()),
