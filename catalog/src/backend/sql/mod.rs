@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::Row;
 
 use self::layout::{EXISTS_PROPERTY, Layout};
 use self::sqlite::{Database, Driver, Write};
@@ -283,3 +282,6 @@ impl SqlBackend {
 fn to_oid(value: i64) -> Result<Oid> {
     Oid::try_from(value).map_err(|_| Error::Internal(format!("object identifier {value} is out of range")))
 }
+
+#[cfg(test)]
+mod tests;
