@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 
 /// Longest name of a namespace or table in bytes: what the columns of an SQL catalog hold.
 const MAX_NAME_BYTES: usize = 255;
+/// Longest name that is used for a directory as it is.
+const MAX_DIRECTORY_BYTES: usize = 128;
 
 /// A table inside a catalog: its namespace (a Postgres schema; the levels of a nested Iceberg
 /// namespace are joined by dots, as the SQL catalog stores them) and its name.
@@ -47,12 +49,13 @@ pub fn check_name(kind: &str, name: &str) -> Result<()> {
 pub fn directory_name(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     // `_` and `.` at the start mean "hidden" to most engines.
-    let hidden = name.starts_with(['_', '.']);
-    if !hidden && name.chars().all(is_plain) && name.len() <= 128 {
+    let is_hidden = |name: &str| name.starts_with(['_', '.']);
+    if !is_hidden(name) && name.chars().all(is_plain) && name.len() <= MAX_DIRECTORY_BYTES {
         return name.to_string();
     }
     let plain: String = name.chars().take(64).map(|c| if is_plain(c) { c } else { '_' }).collect();
-    format!("{}-{:08x}", if hidden { format!("x{plain}") } else { plain }, crc32fast::hash(name.as_bytes()))
+    let prefix = if is_hidden(&plain) { "x" } else { "" };
+    format!("{prefix}{plain}-{:08x}", crc32fast::hash(name.as_bytes()))
 }
 
 #[cfg(test)]

@@ -210,7 +210,7 @@ async fn schemas_are_dropped_with_their_tables() {
     lake.add(TableFormat::Delta, "d", "warehouse/public/d", false).await;
     assert!(matches!(lake.catalog.drop_namespace("public", false).await, Err(Error::NamespaceNotEmpty(_))));
     lake.catalog.drop_namespace("public", true).await.unwrap();
-    assert!(!lake.exists("warehouse/public"));
+    assert!(!lake.exists("warehouse/public/d"));
     assert!(lake.catalog.namespaces().await.unwrap().is_empty());
     assert!(matches!(lake.catalog.drop_namespace("public", true).await, Err(Error::NamespaceNotFound(_))));
     assert!(lake.catalog.create_namespace("public", false).await.unwrap());
@@ -248,6 +248,25 @@ async fn new_tables_get_a_place_of_their_own() {
     let nowhere = TableIdent::new("nowhere", "t");
     let staged = lake.catalog.stage_table(&nowhere, &definition, None).await;
     assert!(matches!(staged, Err(Error::NamespaceNotFound(_))));
+}
+
+#[tokio::test]
+async fn existing_tables_are_registered_where_they_are() {
+    let lake = Lake::new().await;
+    let metadata = lake.root("elsewhere/m/1.metadata.json");
+    let ident = TableIdent::new("public", "r");
+    let register = async |location: &str, format| lake.catalog.register_table(&ident, location, format).await;
+    assert!(register(&metadata, None).await.unwrap().is_none());
+    lake.catalog.storage().create(&metadata, Bytes::new()).await.unwrap();
+    assert!(matches!(register(&metadata, Some(TableFormat::Delta)).await, Err(Error::Invalid(_))));
+    assert!(lake.catalog.table(&ident).await.unwrap().is_none());
+    // A plain path is as good as a URL.
+    let path = metadata.strip_prefix("file://").unwrap();
+    let entry = register(path, None).await.unwrap().unwrap().entry.unwrap();
+    assert_eq!((entry.format, entry.external, &entry.pointer), (TableFormat::Iceberg, true, &metadata));
+    assert!(matches!(register(&metadata, None).await, Err(Error::TableExists(_))));
+    lake.catalog.drop_table(&ident).await.unwrap();
+    assert!(lake.exists("elsewhere/m/1.metadata.json"));
 }
 
 #[tokio::test]

@@ -73,3 +73,38 @@ async fn errors_name_the_location() {
     assert!(error.is_not_found());
     assert!(error.to_string().contains("/nonexistent/file"), "{error}");
 }
+
+/// Against a real or emulated S3, where `AURIC_TEST_S3_ENDPOINT` and `AURIC_TEST_S3_BUCKET` name one.
+#[tokio::test]
+async fn s3_refuses_to_overwrite() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let (Some(endpoint), Some(bucket)) =
+        (variable("AURIC_TEST_S3_ENDPOINT"), variable("AURIC_TEST_S3_BUCKET"))
+    else {
+        eprintln!("SKIPPED: AURIC_TEST_S3_ENDPOINT is not set");
+        return;
+    };
+    let options = S3Options {
+        endpoint: Some(endpoint),
+        region: Some("us-east-1".into()),
+        access_key_id: Some("test".into()),
+        secret_access_key: Some(Secret::new("test")),
+        allow_http: Some(true),
+        ignore_environment: true,
+        ..Default::default()
+    };
+    let buckets = [(bucket.clone(), options)].into();
+    let storage = Storage::with_options(StorageOptions { s3_buckets: buckets, ..Default::default() });
+    let root = format!("s3a://{bucket}/root-{}", uuid::Uuid::new_v4());
+    for name in ["plain", "a b", "S%C3%A3o", "é"] {
+        let location = format!("{root}/{name}/f");
+        assert!(storage.create(&location, Bytes::from_static(b"x")).await.unwrap());
+        assert!(!storage.create(&location, Bytes::from_static(b"y")).await.unwrap());
+        assert_eq!(storage.read(&location).await.unwrap(), Bytes::from_static(b"x"));
+    }
+    let names = storage.directory(&root).await.unwrap().directories;
+    assert_eq!(names, ["S%C3%A3o", "a b", "plain", "é"]);
+    assert!(!storage.exists(&format!("{root}/a%20b/f")).await.unwrap());
+    assert_eq!(storage.delete_all(&root).await.unwrap(), 4);
+    assert!(!storage.has_files(&root).await.unwrap());
+}

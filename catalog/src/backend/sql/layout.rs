@@ -6,6 +6,7 @@
 //! is ours and named `auric_…`.
 
 use super::sqlite::{Database, Driver, FIRST_OID, OID_COLUMN, TRIGGERS};
+use super::{namespaces, tables};
 use crate::error::Result;
 
 /// Recorded for a namespace without properties, so that it exists.
@@ -61,7 +62,8 @@ pub struct Layout {
     pub typed: bool,
 }
 
-/// Creates what is missing, and the namespace `public` in a catalog without any namespace.
+/// Creates what is missing: tables, the namespace `public` in a catalog without any namespace, and
+/// OIDs (later, giving one out would make a reader wait for the write lock).
 pub async fn prepare(database: &Database, catalog: &str) -> Result<Layout> {
     let mut transaction = database.write().await?;
     let oids = oids();
@@ -70,11 +72,9 @@ pub async fn prepare(database: &Database, catalog: &str) -> Result<Layout> {
         let statement = sqlx::AssertSqlSafe(*statement);
         sqlx::query::<Driver>(statement).execute(&mut *transaction).await.map_err(|e| database.error(e))?;
     }
-    sqlx::query::<Driver>(super::namespaces::INSERT_PUBLIC)
-        .bind(catalog)
-        .execute(&mut *transaction)
-        .await
-        .map_err(|e| database.error(e))?;
+    for statement in [namespaces::INSERT_PUBLIC, namespaces::ASSIGN_OIDS, tables::ASSIGN_OIDS] {
+        tables::run(&mut transaction, statement, &[catalog]).await.map_err(|e| database.error(e))?;
+    }
     transaction.commit().await.map_err(|e| database.error(e))?;
     // Portable way to ask for a column: does a query of it prepare?
     let probe = sqlx::query::<Driver>("SELECT iceberg_type FROM iceberg_tables WHERE 1 = 0");
