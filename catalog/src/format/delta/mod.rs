@@ -40,3 +40,8 @@ impl Format for DeltaFormat {
         Err(Error::Internal("not written".into()))
     }
 }
+
+/// Is there a Delta table at `root`?
+pub async fn is_delta_table(_storage: &Storage, _root: &str) -> Result<bool> {
+    Err(Error::Internal("not written".into()))
+}

@@ -40,3 +40,8 @@ impl Format for IcebergFormat {
         Err(Error::Internal("not written".into()))
     }
 }
+
+/// Location of the current metadata file of the Iceberg table at `root`, if there is one.
+pub async fn find_metadata(_storage: &Storage, _root: &str) -> Result<Option<String>> {
+    Err(Error::Internal("not written".into()))
+}
