@@ -1,0 +1,1 @@
+//! The commit loop against a table in memory.
