@@ -131,7 +131,7 @@ pub(super) async fn create(
     };
     match backend.create_table(&entry).await {
         Ok(()) => Ok(CommitOutcome::Committed(TableVersion::Delta { version: 0 })),
-        Err(e @ (Error::TableExists(_) | Error::NamespaceNotFound(_) | Error::CatalogNotFound(_))) => {
+        Err(e) if certainly_not_entered(&e) => {
             // Certainly not in the catalog, so nobody reads the version that we have just written.
             let location = commit_location(root, 0);
             if let Err(e) = storage.delete(&location).await {
@@ -141,6 +141,15 @@ pub(super) async fn create(
         }
         Err(e) => Ok(CommitOutcome::Unknown(Box::new(e))),
     }
+}
+
+/// Whether a catalog that answers like this has refused the entry; else it may have taken it.
+fn certainly_not_entered(error: &Error) -> bool {
+    use Error::*;
+    matches!(
+        error,
+        TableExists(_) | NamespaceNotFound(_) | CatalogNotFound(_) | Unsupported { .. } | Invalid(_)
+    )
 }
 
 /// Writes the version after `base` with the files of `change`.
@@ -368,9 +377,9 @@ fn add(
     }
     let partition_ids: Vec<_> = spec.fields.iter().map(|f| f.source_id).collect();
     let indexed = properties::indexed_columns(&state.metadata.configuration);
-    // Both are URLs, so what is left is URL-encoded, as the log wants it.
-    let path = to_url(&file.path)?;
-    let relative = path.as_str().strip_prefix(&base.location).and_then(|p| p.strip_prefix('/'));
+    // The log holds paths URL-encoded, relative to the root where they are below it.
+    let (path, root) = (to_url(&file.path)?, to_url(&base.location)?);
+    let relative = path.as_str().strip_prefix(root.as_str()).and_then(|p| p.strip_prefix('/'));
     Ok(Add {
         path: relative.unwrap_or(path.as_str()).to_string(),
         partition_values,
