@@ -102,8 +102,3 @@ impl Format for IcebergFormat {
         commit::Commit { storage, caches: &self.caches, backend, ident }.attempt(base, change).await
     }
 }
-
-/// Location of the current metadata file of the Iceberg table at `root`, if there is one.
-pub async fn find_metadata(_storage: &Storage, _root: &str) -> Result<Option<String>> {
-    Err(Error::Internal("not written".into()))
-}
