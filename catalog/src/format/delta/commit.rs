@@ -55,6 +55,10 @@ pub(super) fn stage(
     if schema::has_timestamp_ntz(&schema) {
         new.features.insert("timestampNtz".into());
     }
+    if definition.columns.iter().any(|column| !column.nullable) {
+        // NOT NULL is an invariant to older writers.
+        new.features.insert("invariants".into());
+    }
     let metadata = Metadata {
         id: Uuid::new_v4().to_string(),
         name: Some(ident.name.clone()),

@@ -340,10 +340,10 @@ async fn names_what_is_broken_or_unsupported() {
 }
 
 #[derive(Debug, Default)]
-struct OneCatalog {
-    warehouse: String,
-    created: parking_lot::Mutex<Vec<NewTableEntry>>,
-    full: bool,
+pub(super) struct OneCatalog {
+    pub(super) warehouse: String,
+    pub(super) created: parking_lot::Mutex<Vec<NewTableEntry>>,
+    pub(super) full: bool,
 }
 
 #[async_trait]
