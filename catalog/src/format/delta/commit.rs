@@ -307,9 +307,9 @@ fn add(base: &TableSnapshot, state: &DeltaState, file: &NewDataFile, now: i64) -
     }
     let partition_ids: Vec<_> = spec.fields.iter().map(|f| f.source_id).collect();
     let indexed = properties::indexed_columns(&state.metadata.configuration);
-    // Both are URLs, so what is left is URL-encoded, as the log wants it.
-    let path = to_url(&file.path)?;
-    let relative = path.as_str().strip_prefix(&base.location).and_then(|p| p.strip_prefix('/'));
+    // Both as URLs, so that what is left is URL-encoded, as the log wants it.
+    let (path, root) = (to_url(&file.path)?, to_url(&base.location)?);
+    let relative = path.as_str().strip_prefix(root.as_str()).and_then(|p| p.strip_prefix('/'));
     Ok(Add {
         path: relative.unwrap_or(path.as_str()).to_string(),
         partition_values,

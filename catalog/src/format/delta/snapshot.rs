@@ -22,7 +22,7 @@ use super::engine::{InTable, blocking};
 use super::files::{DeltaFiles, FileListCache};
 use super::{LOG_DIRECTORY, commit_location, schema};
 use crate::error::{Error, Result};
-use crate::storage::Storage;
+use crate::storage::{Storage, to_url};
 use crate::table::partition::{PartitionSpec, SortOrder};
 use crate::table::schema::TableSchema;
 use crate::table::snapshot::SnapshotFiles;
@@ -143,7 +143,7 @@ async fn read_kernel_snapshot(
 fn build(engine: &dyn Engine, root: &str, base: Option<SnapshotRef>) -> Result<SnapshotRef> {
     let kernel = match base {
         Some(base) => Snapshot::builder_from(base).build(engine),
-        None => Snapshot::builder_for(root).build(engine),
+        None => Snapshot::builder_for(to_url(root)?.as_str()).build(engine),
     };
     let kernel = kernel.in_table(root)?;
     let configuration = kernel.table_configuration();
