@@ -33,7 +33,7 @@ use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, from_url, to_url};
-use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot};
+use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
 
 /// Directory of the log below a table's root.
 const LOG_DIRECTORY: &str = "_delta_log";
@@ -77,6 +77,16 @@ impl Format for DeltaFormat {
             Operation::Create => commit::create(storage, backend, ident, base, change).await,
             Operation::Append => commit::append(storage, ident, base, change).await,
         }
+    }
+
+    async fn find_commit(
+        &self,
+        storage: &Storage,
+        entry: &TableEntry,
+        commit_id: &str,
+    ) -> Result<Option<TableVersion>> {
+        let current = self.load(storage, entry).await?;
+        commit::find(storage, &current, commit_id).await
     }
 }
 
