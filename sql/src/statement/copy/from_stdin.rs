@@ -2,6 +2,7 @@
 //! committed once at the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{ArrayRef, StringBuilder};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -11,7 +12,6 @@ use auric_catalog::registry::Table;
 use bytes::Bytes;
 use datafusion::catalog::{Session as PlannerSession, TableProvider};
 use datafusion::datasource::provider_as_source;
-use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -38,8 +38,6 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Batches that may wait for the writer.
 const WAITING: usize = 2;
 
-type Piece = std::result::Result<RecordBatch, DataFusionError>;
-
 pub async fn execute(
     session: &mut Session,
     name: &ObjectName,
@@ -63,7 +61,13 @@ pub async fn execute(
     let schema = Arc::new(Schema::new(fields));
     let (sender, receiver) = channel(WAITING);
     let in_block = session.block.is_some();
-    let writer = tokio::spawn(write_rows(scope, table.clone(), schema.clone(), receiver, in_block));
+    let complete = Arc::new(AtomicBool::new(false));
+    let source = Incoming {
+        schema: schema.clone(),
+        receiver: Arc::new(Mutex::new(Some(receiver))),
+        complete: complete.clone(),
+    };
+    let writer = tokio::spawn(write_rows(scope, table.clone(), source, in_block));
     Ok(Output::CopyIn(Box::new(CopyFrom {
         table: table.ident.name.clone(),
         builders: schema.fields().iter().map(|_| StringBuilder::new()).collect(),
@@ -75,19 +79,13 @@ pub async fn execute(
         header: options.header != Header::None,
         sender: Some(sender),
         writer: Some(writer),
+        complete,
     })))
 }
 
 /// The write that runs beside the parsing.
-async fn write_rows(
-    scope: Scope,
-    table: Table,
-    schema: SchemaRef,
-    receiver: Receiver<Piece>,
-    in_block: bool,
-) -> Result<u64> {
-    let targets: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    let source = Incoming { schema, receiver: Arc::new(Mutex::new(Some(receiver))) };
+async fn write_rows(scope: Scope, table: Table, source: Incoming, in_block: bool) -> Result<u64> {
+    let targets: Vec<String> = source.schema.fields().iter().map(|field| field.name().clone()).collect();
     let plan = LogicalPlanBuilder::scan("copy", provider_as_source(Arc::new(source)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| Error::from(&e))?;
@@ -108,8 +106,9 @@ struct CopyFrom {
     bytes: usize,
     /// The next record is the header.
     header: bool,
-    sender: Option<Sender<Piece>>,
+    sender: Option<Sender<RecordBatch>>,
     writer: Option<JoinHandle<Result<u64>>>,
+    complete: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for CopyFrom {
@@ -204,7 +203,7 @@ impl CopyFrom {
             .collect::<Result<Vec<ArrayRef>>>()?;
         let batch = RecordBatch::try_new(self.schema.clone(), arrays).map_err(|e| Error::from(&e))?;
         let sent = match &self.sender {
-            Some(sender) => sender.send(Ok(batch)).await.is_ok(),
+            Some(sender) => sender.send(batch).await.is_ok(),
             None => false,
         };
         if sent { Ok(()) } else { Err(self.writer_error().await) }
@@ -230,21 +229,8 @@ impl CopyFrom {
 
     /// Makes the writer fail, so that nothing is committed, and waits until it has cleaned up.
     async fn give_up(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            let canceled = Error::new(SqlState::QUERY_CANCELED, "COPY from stdin failed");
-            let _ = sender.send(Err(canceled.into())).await;
-        }
+        self.sender = None;
         let _ = self.join().await;
-    }
-}
-
-impl Drop for CopyFrom {
-    /// A COPY that is dropped without `finish` or `abort` must not commit: closing the channel would
-    /// look like the end of the data.
-    fn drop(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            writer.abort();
-        }
     }
 }
 
@@ -276,6 +262,7 @@ impl CopyIn for CopyFrom {
             self.give_up().await;
             return Err(e);
         }
+        self.complete.store(true, Ordering::Release);
         self.sender = None;
         Ok(CommandTag::Count("COPY", self.join().await?))
     }
@@ -289,7 +276,10 @@ impl CopyIn for CopyFrom {
 #[derive(Debug, Clone)]
 struct Incoming {
     schema: SchemaRef,
-    receiver: Arc<Mutex<Option<Receiver<Piece>>>>,
+    receiver: Arc<Mutex<Option<Receiver<RecordBatch>>>>,
+    /// The client has sent all. A channel that closes before is a COPY that failed: the plan fails
+    /// too, and nothing is committed.
+    complete: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -328,10 +318,17 @@ impl PartitionStream for Incoming {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let receiver = self.receiver.lock().take();
-        let stream = futures::stream::unfold(receiver, |receiver| async move {
+        let complete = self.complete.clone();
+        let stream = futures::stream::unfold((receiver, complete), |(receiver, complete)| async move {
             let mut receiver = receiver?;
-            let piece = receiver.recv().await?;
-            Some((piece, Some(receiver)))
+            match receiver.recv().await {
+                Some(batch) => Some((Ok(batch), (Some(receiver), complete))),
+                None if complete.load(Ordering::Acquire) => None,
+                None => {
+                    let canceled = Error::new(SqlState::QUERY_CANCELED, "COPY from stdin failed");
+                    Some((Err(canceled.into()), (None, complete)))
+                }
+            }
         });
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream))
     }
