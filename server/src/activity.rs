@@ -219,7 +219,9 @@ impl Activity for Connections {
     fn backends(&self) -> Vec<Backend> {
         let mut backends: Vec<Backend> =
             self.all().iter().map(|slot| slot.state.lock().backend.clone()).collect();
-        backends.sort_by_key(|backend: &Backend| -> (DateTime<Utc>, i32) { (backend.backend_start, backend.pid) });
+        backends.sort_by_key(|backend: &Backend| -> (DateTime<Utc>, i32) {
+            (backend.backend_start, backend.pid)
+        });
         backends
     }
 

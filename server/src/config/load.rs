@@ -21,7 +21,11 @@ pub struct Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.key.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.key, self.message) }
+        if self.key.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.key, self.message)
+        }
     }
 }
 
@@ -115,8 +119,8 @@ pub fn load(
                 apply(&mut config, &key, &key.join("."), &value, &mut mistakes);
             }
         }
-        Err(error) => mistakes.push(mistake("", format!("not valid TOML: {}", error.message()))
-            .at_line(text, error.span())),
+        Err(error) => mistakes
+            .push(mistake("", format!("not valid TOML: {}", error.message())).at_line(text, error.span())),
     }
     for (name, value) in environment {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
@@ -159,7 +163,13 @@ fn leaves(table: &toml::Table) -> Vec<(Vec<String>, toml::Value)> {
 }
 
 /// Sets one key. `shown`: how the user wrote it.
-fn apply(config: &mut Config, path: &[String], shown: &str, value: &toml::Value, mistakes: &mut Vec<Mistake>) {
+fn apply(
+    config: &mut Config,
+    path: &[String],
+    shown: &str,
+    value: &toml::Value,
+    mistakes: &mut Vec<Mistake>,
+) {
     let parts: Vec<&str> = path.iter().map(String::as_str).collect();
     let result = match parts.as_slice() {
         ["catalogs", name, key] => {

@@ -12,7 +12,8 @@ fn environment(name: &str, value: &str) -> [(String, String); 1] {
 /// The shipped file with its settings in force: `#key = value` lines lose their `#`.
 fn uncommented() -> String {
     let setting = |line: &&str| {
-        line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
+        line.strip_prefix('#')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
     };
     SHIPPED.lines().map(|line| if setting(&line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
 }
@@ -47,7 +48,10 @@ fn unknown_keys_get_a_suggestion() {
     let mistakes = load("[server]\nlisten_addr = \"x\"\n[qeury]\nnice = 1", no_environment()).unwrap_err();
     let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     assert!(texts.contains(&"qeury.nice: unknown key; did you mean query.nice?".to_string()), "{texts:?}");
-    assert!(texts.iter().any(|t| t.starts_with("server.listen_addr: unknown key; did you mean")), "{texts:?}");
+    assert!(
+        texts.iter().any(|t| t.starts_with("server.listen_addr: unknown key; did you mean")),
+        "{texts:?}"
+    );
 }
 
 #[test]
@@ -59,7 +63,13 @@ fn all_mistakes_are_told() {
     keys.sort_unstable();
     assert_eq!(
         keys,
-        ["catalogs.events.root", "log.format", "query.memory_limit", "server.listen", "server.max_connections"]
+        [
+            "catalogs.events.root",
+            "log.format",
+            "query.memory_limit",
+            "server.listen",
+            "server.max_connections"
+        ]
     );
 }
 

@@ -13,14 +13,19 @@ pub trait FromToml: Sized {
 }
 
 fn wanted(what: &str, value: &toml::Value) -> String {
-    format!("expected {what}, found {} {value}", value.type_str())
+    match value {
+        toml::Value::String(text) => format!("expected {what}, found \"{text}\""),
+        toml::Value::Integer(number) => format!("expected {what}, found {number}"),
+        toml::Value::Boolean(flag) => format!("expected {what}, found {flag}"),
+        other => format!("expected {what}, found {} value", other.type_str()),
+    }
 }
 
 impl FromToml for String {
     fn from_toml(value: &toml::Value) -> Result<Self, String> {
         match value {
             toml::Value::String(text) => Ok(text.clone()),
-            toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => Ok(value.to_string()),
+            toml::Value::Integer(number) => Ok(number.to_string()),
             other => Err(wanted("a string", other)),
         }
     }
@@ -74,15 +79,18 @@ impl FromToml for Option<bool> {
 /// The secret itself, or `file:PATH` or `env:NAME` where it is to be found.
 impl FromToml for Option<Secret> {
     fn from_toml(value: &toml::Value) -> Result<Self, String> {
-        let Some(text) = Option::<String>::from_toml(value).map_err(|_| "expected a string".to_string())? else {
+        let Some(text) = Option::<String>::from_toml(value).map_err(|_| "expected a string".to_string())?
+        else {
             return Ok(None);
         };
         if let Some(path) = text.strip_prefix("file:") {
-            let secret = std::fs::read_to_string(path).map_err(|e| format!("cannot read the file {path}: {e}"))?;
+            let secret =
+                std::fs::read_to_string(path).map_err(|e| format!("cannot read the file {path}: {e}"))?;
             return Ok(Some(Secret::new(secret.trim_end_matches(['\n', '\r']))));
         }
         if let Some(name) = text.strip_prefix("env:") {
-            let secret = std::env::var(name).map_err(|_| format!("environment variable {name} is not set"))?;
+            let secret =
+                std::env::var(name).map_err(|_| format!("environment variable {name} is not set"))?;
             return Ok(Some(Secret::new(secret)));
         }
         Ok(Some(Secret::new(text)))
@@ -92,7 +100,8 @@ impl FromToml for Option<Secret> {
 /// `250ms`, `30s`, `5m`, `2h`, `1d`; `0` where a limit is to be off.
 impl FromToml for Duration {
     fn from_toml(value: &toml::Value) -> Result<Self, String> {
-        let invalid = || wanted("a duration such as \"250ms\", \"30s\", \"5m\", \"2h\", \"1d\" or \"0\"", value);
+        let invalid =
+            || wanted("a duration such as \"250ms\", \"30s\", \"5m\", \"2h\", \"1d\" or \"0\"", value);
         let text = String::from_toml(value).map_err(|_| invalid())?;
         parse_duration(&text).ok_or_else(invalid)
     }
@@ -233,7 +242,8 @@ mod tests {
 
     #[test]
     fn durations() {
-        let cases = [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("2h", 7_200_000), ("0", 0), ("1 s", 1000)];
+        let cases =
+            [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("2h", 7_200_000), ("0", 0), ("1 s", 1000)];
         for (text, millis) in cases {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
@@ -244,7 +254,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let cases = [("64MiB", 64 << 20), ("8GiB", 8 << 30), ("500MB", 500_000_000), ("4096", 4096), ("1 KiB", 1024)];
+        let cases =
+            [("64MiB", 64 << 20), ("8GiB", 8 << 30), ("500MB", 500_000_000), ("4096", 4096), ("1 KiB", 1024)];
         for (text, bytes) in cases {
             assert_eq!(parse_bytes(text), Some(bytes), "{text}");
         }

@@ -46,12 +46,7 @@ pub(super) struct Watch {
 }
 
 impl Connection {
-    pub(super) fn new(
-        wire: Wire,
-        server: Arc<Server>,
-        slot: Arc<Slot>,
-        session: Arc<SharedSession>,
-    ) -> Self {
+    pub(super) fn new(wire: Wire, server: Arc<Server>, slot: Arc<Slot>, session: Arc<SharedSession>) -> Self {
         Self {
             wire,
             server,
@@ -114,8 +109,11 @@ impl Connection {
     fn too_long(&self, length: usize) -> Stop {
         let limit = self.server.limits.max_message_size;
         Stop::Error(
-            Error::new(SqlState("54000"), format!("message of {length} bytes exceeds the limit of {limit} bytes"))
-                .with_hint("The limit is server.max_message_size."),
+            Error::new(
+                SqlState("54000"),
+                format!("message of {length} bytes exceeds the limit of {limit} bytes"),
+            )
+            .with_hint("The limit is server.max_message_size."),
         )
     }
 

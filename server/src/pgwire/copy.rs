@@ -1,9 +1,9 @@
 //! COPY: the client's data to a writer on the query pool, and encoded rows to the client.
 
-use auric_sql::{CommandTag, CopyIn, Error, Result, SqlState};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
+use auric_sql::{CommandTag, CopyIn, Error, Result, SqlState};
 use bytes::{BufMut, Bytes, BytesMut};
 use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
 use tokio::sync::mpsc;

@@ -50,8 +50,11 @@ pub(super) fn lost_task() -> Error {
 
 pub(super) fn error_response(severity: &str, error: &Error) -> ErrorResponse {
     let mut fields = fields(severity, error.code, &error.message);
-    let optional =
-        [(b'D', error.detail.clone()), (b'H', error.hint.clone()), (b'P', error.position.map(|p| p.to_string()))];
+    let optional = [
+        (b'D', error.detail.clone()),
+        (b'H', error.hint.clone()),
+        (b'P', error.position.map(|p| p.to_string())),
+    ];
     fields.extend(optional.into_iter().filter_map(|(key, value)| Some((key, sendable(&value?)))));
     ErrorResponse::new(fields)
 }
@@ -76,9 +79,4 @@ fn fields(severity: &str, code: SqlState, message: &str) -> Vec<(u8, String)> {
 /// Fields end at a zero byte, so none may hold one.
 fn sendable(text: &str) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_string() }
-}
-
-/// An error that came out of a row stream.
-pub(super) fn of_stream(error: datafusion::error::DataFusionError) -> Error {
-    Error::new(SqlState("XX000"), error.to_string())
 }

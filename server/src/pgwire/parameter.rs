@@ -158,7 +158,8 @@ pub(super) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 }
 
 fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
-    let invalid = || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
+    let invalid =
+        || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
     macro_rules! fixed {
         ($int:ty) => {
             <$int>::from_be_bytes(bytes.try_into().map_err(|_| invalid())?)
@@ -197,7 +198,8 @@ fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
 
 /// The text form of a value in binary, for types that go through their text.
 fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
-    let invalid = || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
+    let invalid =
+        || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
     if let Kind::Array(element) = pg.kind() {
         return array_to_text(element, bytes);
     }
@@ -217,12 +219,20 @@ fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
             [1, document @ ..] => utf8(document).map(str::to_string),
             _ => Err(invalid()),
         },
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON | Type::XML | Type::UNKNOWN
+        Type::TEXT
+        | Type::VARCHAR
+        | Type::BPCHAR
+        | Type::NAME
+        | Type::JSON
+        | Type::XML
+        | Type::UNKNOWN
         | Type::CHAR => utf8(bytes).map(str::to_string),
         _ => match from_binary_as_text(pg, bytes) {
             Some(text) => Ok(text),
-            None => Err(Error::new(SqlState("0A000"), format!("no binary input format for type {}", name(pg)))
-                .with_hint("Send the parameter as text.")),
+            None => {
+                Err(Error::new(SqlState("0A000"), format!("no binary input format for type {}", name(pg)))
+                    .with_hint("Send the parameter as text."))
+            }
         },
     }
 }
@@ -231,8 +241,19 @@ fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
 fn from_binary_as_text(pg: &Type, bytes: &[u8]) -> Option<String> {
     if matches!(
         *pg,
-        Type::BOOL | Type::INT2 | Type::INT4 | Type::INT8 | Type::OID | Type::FLOAT4 | Type::FLOAT8 | Type::DATE
-            | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ | Type::BYTEA | Type::UUID
+        Type::BOOL
+            | Type::INT2
+            | Type::INT4
+            | Type::INT8
+            | Type::OID
+            | Type::FLOAT4
+            | Type::FLOAT8
+            | Type::DATE
+            | Type::TIME
+            | Type::TIMESTAMP
+            | Type::TIMESTAMPTZ
+            | Type::BYTEA
+            | Type::UUID
     ) {
         let array = from_binary(pg, bytes).ok()?.to_array().ok()?;
         let text = super::encode::value_text(&array, pg).ok()?;

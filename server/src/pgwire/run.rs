@@ -46,7 +46,10 @@ pub(super) enum Event {
     /// Rows follow.
     Columns(Arc<Vec<OutputColumn>>),
     /// COPY TO STDOUT: data follows.
-    CopyOut { columns: usize, binary: bool },
+    CopyOut {
+        columns: usize,
+        binary: bool,
+    },
     /// COPY FROM STDIN: the connection feeds it; nothing follows.
     CopyIn(Box<dyn CopyIn>),
     /// Encoded DataRow or CopyData messages.
@@ -193,7 +196,7 @@ impl Task {
 
     async fn send_rows(&self, mut stream: SendableRecordBatchStream, columns: &[OutputColumn]) -> Result<()> {
         while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(super::error::of_stream)?;
+            let batch = batch.map_err(Error::from)?;
             let mut encoder = BatchEncoder::new(&batch, columns, &self.formats)?;
             while let Some((bytes, rows)) = encoder.next_chunk()? {
                 self.send(Event::Rows(Chunk { bytes, rows })).await?;
@@ -205,7 +208,7 @@ impl Task {
     async fn send_copy_data(&self, mut stream: SendableRecordBatchStream) -> Result<u64> {
         let mut total = 0;
         while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(super::error::of_stream)?;
+            let batch = batch.map_err(Error::from)?;
             for chunk in copy::copy_data_chunks(&batch)? {
                 total += chunk.rows;
                 self.send(Event::Rows(chunk)).await?;

@@ -1,8 +1,6 @@
 //! The simple protocol: a query string of any number of statements, run in order; the first error
 //! skips the rest. Results go out as they come, always as text.
 
-use std::sync::Arc;
-
 use auric_sql::parser::Parsed;
 use auric_sql::{Error, OutputColumn};
 use bytes::Bytes;
@@ -47,7 +45,8 @@ impl Connection {
             return Ok(session.parse(text)?);
         }
         let (session, text) = (self.session.clone(), text.to_string());
-        let task = scoped(&self.server.runtimes.plan, "parse", async move { session.lock().await.parse(&text) });
+        let task =
+            scoped(&self.server.runtimes.plan, "parse", async move { session.lock().await.parse(&text) });
         self.interruptible(watch, async { task.await.unwrap_or_else(|_| Err(lost_task())) }).await
     }
 

@@ -220,7 +220,7 @@ impl Wire {
 
     /// Sends what waits and says goodbye. Reads what the client is still sending, for a moment, so
     /// that the kernel does not throw the last message away with a reset.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(&mut self) {
         if self.flush().await.is_err() || self.writer.shutdown().await.is_err() {
             return;
         }

@@ -45,7 +45,11 @@ fn put_date(days: i64, binary: bool, out: &mut BytesMut) -> Result<()> {
 /// `None`: no such unit.
 pub(super) fn time(array: &ArrayRef, binary: bool) -> Option<Encoder> {
     let put = move |micros: i64, out: &mut BytesMut| {
-        if binary { out.put_i64(micros) } else { put_time(micros, out) }
+        if binary {
+            out.put_i64(micros)
+        } else {
+            put_time(micros, out)
+        }
         Ok(())
     };
     Some(match array.data_type() {
@@ -69,7 +73,9 @@ pub(super) fn timestamp(array: &ArrayRef, zoned: bool, binary: bool) -> Encoder 
     };
     match array.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => {
-            primitive::<TimestampSecondType, _>(array, move |v, out| put(v.checked_mul(MICROS_PER_SECOND), out))
+            primitive::<TimestampSecondType, _>(array, move |v, out| {
+                put(v.checked_mul(MICROS_PER_SECOND), out)
+            })
         }
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             primitive::<TimestampMillisecondType, _>(array, move |v, out| put(v.checked_mul(1000), out))

@@ -112,7 +112,9 @@ impl Node {
                 put_string(&text, out);
                 Ok(())
             }
-            Kind::List(ranges, values) => put_items(b"[]", ranges[row].clone(), out, |item, out| values.put(item, out)),
+            Kind::List(ranges, values) => {
+                put_items(b"[]", ranges[row].clone(), out, |item, out| values.put(item, out))
+            }
             Kind::Map(ranges, keys, values) => put_items(b"{}", ranges[row].clone(), out, |item, out| {
                 let mut key = BytesMut::new();
                 keys.put(item, &mut key)?;

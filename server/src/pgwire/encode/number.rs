@@ -140,10 +140,12 @@ pub(super) fn float(array: &ArrayRef, pg: &Type, binary: bool) -> Option<Encoder
             put_f32(value.to_f32(), out);
             Ok(())
         }),
-        (DataType::Float32, true) if *pg == Type::FLOAT8 => primitive::<Float32Type, _>(array, |value, out| {
-            put_f64(f64::from(value), out);
-            Ok(())
-        }),
+        (DataType::Float32, true) if *pg == Type::FLOAT8 => {
+            primitive::<Float32Type, _>(array, |value, out| {
+                put_f64(f64::from(value), out);
+                Ok(())
+            })
+        }
         (DataType::Float32, true) => primitive::<Float32Type, _>(array, |value, out| {
             put_f32(value, out);
             Ok(())

@@ -120,9 +120,8 @@ pub(in crate::pgwire) fn text_to_binary(text: &[u8], out: &mut BytesMut) -> Resu
         return Ok(());
     }
     let text = String::from_utf8_lossy(text);
-    let invalid = || {
-        Error::new(SqlState("22P02"), format!("invalid input syntax for type numeric: \"{text}\""))
-    };
+    let invalid =
+        || Error::new(SqlState("22P02"), format!("invalid input syntax for type numeric: \"{text}\""));
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().map_err(|_| invalid())?;
     let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
@@ -140,8 +139,8 @@ pub(in crate::pgwire) fn text_to_binary(text: &[u8], out: &mut BytesMut) -> Resu
         digits.resize(digits.len() + zeros, b'0');
         scale = 0;
     }
-    let scale =
-        i8::try_from(scale).map_err(|_| Error::new(SqlState("22003"), format!("numeric out of range: {text}")))?;
+    let scale = i8::try_from(scale)
+        .map_err(|_| Error::new(SqlState("22003"), format!("numeric out of range: {text}")))?;
     put_binary(negative, &digits, scale, out);
     Ok(())
 }
@@ -162,9 +161,7 @@ pub(in crate::pgwire) fn binary_to_text(bytes: &[u8]) -> Option<String> {
     if groups.len() != usize::from(*count) || groups.iter().any(|g| *g > 9999) || scale > 0x3fff {
         return None;
     }
-    let group = |index: i32| {
-        usize::try_from(index).ok().and_then(|i| groups.get(i)).copied().unwrap_or(0)
-    };
+    let group = |index: i32| usize::try_from(index).ok().and_then(|i| groups.get(i)).copied().unwrap_or(0);
     let mut text = String::new();
     if *sign == NEGATIVE {
         text.push('-');

@@ -16,7 +16,14 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 pub(super) fn is_text(pg: &Type) -> bool {
     matches!(
         *pg,
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON | Type::XML | Type::UNKNOWN | Type::CHAR
+        Type::TEXT
+            | Type::VARCHAR
+            | Type::BPCHAR
+            | Type::NAME
+            | Type::JSON
+            | Type::XML
+            | Type::UNKNOWN
+            | Type::CHAR
     )
 }
 
@@ -64,7 +71,9 @@ impl<S: ByteSource> ValueEncoder for ByteColumn<S> {
 fn column(array: &ArrayRef, write: fn(&[u8], &mut BytesMut) -> Result<()>) -> Encoder {
     match array.data_type() {
         DataType::Utf8 => Box::new(ByteColumn { source: array.as_bytes::<Utf8Type>().clone(), write }),
-        DataType::LargeUtf8 => Box::new(ByteColumn { source: array.as_bytes::<LargeUtf8Type>().clone(), write }),
+        DataType::LargeUtf8 => {
+            Box::new(ByteColumn { source: array.as_bytes::<LargeUtf8Type>().clone(), write })
+        }
         DataType::Utf8View => Box::new(ByteColumn { source: array.as_string_view().clone(), write }),
         DataType::Binary => Box::new(ByteColumn { source: array.as_bytes::<BinaryType>().clone(), write }),
         DataType::LargeBinary => {
@@ -138,10 +147,11 @@ fn put_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
 }
 
 fn put_parsed_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
-    let uuid = std::str::from_utf8(bytes).ok().and_then(crate::pgwire::parameter::parse_uuid).ok_or_else(|| {
-        let shown = String::from_utf8_lossy(bytes);
-        Error::new(SqlState("22P02"), format!("invalid input syntax for type uuid: \"{shown}\""))
-    })?;
+    let uuid =
+        std::str::from_utf8(bytes).ok().and_then(crate::pgwire::parameter::parse_uuid).ok_or_else(|| {
+            let shown = String::from_utf8_lossy(bytes);
+            Error::new(SqlState("22P02"), format!("invalid input syntax for type uuid: \"{shown}\""))
+        })?;
     out.extend_from_slice(&uuid);
     Ok(())
 }
