@@ -6,6 +6,8 @@ pub mod sql;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(crate) mod python;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

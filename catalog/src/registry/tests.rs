@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::backend::NewTableEntry;
 use crate::backend::delta_directory::DeltaDirectory;
+use crate::backend::python;
 use crate::backend::sql::SqlBackend;
 use crate::format::CommitOutcome;
 use crate::storage::StorageOptions;
@@ -309,4 +310,73 @@ async fn summaries_are_kept_until_something_changes() {
     let names: Vec<_> = contents.tables().map(|t| t.entry.ident.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "c", "d", "e"]);
     assert!(contents.namespace("nowhere").is_none());
+}
+
+/// The files of a table, each of which must be where its location says.
+async fn files_of(catalog: &Catalog, table: &Table) -> usize {
+    let files = &table.snapshot.files;
+    let mut found = 0;
+    for (_, lists) in &files.index().await.unwrap().groups {
+        for number in lists {
+            for file in &files.file_list(*number).await.unwrap().files {
+                assert!(catalog.storage().exists(&file.path).await.unwrap(), "{}", file.path);
+                found += 1;
+            }
+        }
+    }
+    found
+}
+
+/// Directories that are named by partition values and by people: both formats, odd characters.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_other_writers_are_found() {
+    let lake = Lake::new().await;
+    let script = r#"
+import sys, pyarrow as pa, deltalake
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.transforms import IdentityTransform
+directory = DIRECTORY
+data = pa.table({'p': ['a b', 'ü/ö', '50%', '%41', 'x=y', 'q?#', 'plain', None], 'n': list(range(8))})
+for name in ['plain', 'my table', 'ü', '50%']:
+    deltalake.write_deltalake(directory + '/delta/' + name, data, partition_by=['p'])
+catalog = SqlCatalog('lake', uri='sqlite:///' + directory + '/catalog.db', warehouse='file://' + directory + '/w')
+for name in ['plain', 'my table', 'ü']:
+    table = catalog.create_table(('public', name), data.schema)
+    with table.update_spec() as update:
+        update.add_field('p', IdentityTransform(), 'p')
+    table.append(data)
+"#;
+    let script = script.replace("DIRECTORY", &format!("{:?}", lake.directory.path()));
+    if python::run("pyiceberg, sqlalchemy, pyarrow, deltalake", &script).is_none() {
+        return;
+    }
+    let catalog = lake.catalog;
+    let catalog = Catalog::new("lake", 16000, catalog.backend().clone(), catalog.storage().clone());
+    let catalog = Arc::new(catalog);
+    for entry in catalog.tables("public").await.unwrap() {
+        let table = catalog.table(&entry.ident).await.unwrap().unwrap();
+        assert_eq!(files_of(&catalog, &table).await, 8, "{}", entry.ident);
+        let (root, _) = entry.pointer.rsplit_once("/metadata/").unwrap();
+        let ident = TableIdent::new("public", format!("again {}", entry.ident.name));
+        let registered = catalog.register_table(&ident, root, None).await.unwrap().unwrap();
+        assert_eq!(registered.snapshot.version, table.snapshot.version);
+    }
+    for name in ["plain", "my table", "ü", "50%"] {
+        let ident = TableIdent::new("public", format!("delta {name}"));
+        let location = format!("{}/delta/{name}", lake.directory.path().display());
+        let table =
+            catalog.register_table(&ident, &location, Some(TableFormat::Delta)).await.unwrap().unwrap();
+        assert_eq!(files_of(&catalog, &table).await, 8, "{ident}");
+    }
+    let root = lake.directory.path().join("delta");
+    let backend = DeltaDirectory::open(catalog.storage().clone(), root.to_str().unwrap()).await.unwrap();
+    let catalog = Arc::new(Catalog::new("tree", 16001, Arc::new(backend), catalog.storage().clone()));
+    let entries = catalog.tables("public").await.unwrap();
+    assert_eq!(entries.len(), 4);
+    for entry in entries {
+        let table = catalog.table(&entry.ident).await.unwrap().unwrap();
+        assert_eq!(files_of(&catalog, &table).await, 8, "{}", entry.ident);
+    }
+    let contents = catalog.table_summaries().await.unwrap();
+    assert!(contents.tables().all(|table| table.snapshot.is_ok()));
 }

@@ -1,9 +1,9 @@
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sqlx::ConnectOptions;
 
 use super::*;
+use crate::backend::python;
 use crate::table::TableFormat;
 
 async fn open(directory: &Path) -> SqlBackend {
@@ -206,15 +206,8 @@ async fn lookups_are_fast() {
     assert!(lookup < Duration::from_millis(5) && counter < Duration::from_millis(5));
 }
 
-/// Runs a script with pyiceberg's catalog of the same database as `catalog`; `None` where there is
-/// no Python with pyiceberg (`AURIC_PYTHON` names one).
+/// Runs a script with pyiceberg's catalog of the same database as `catalog`.
 fn pyiceberg(directory: &Path, script: &str) -> Option<String> {
-    let python = std::env::var("AURIC_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_pyiceberg = Command::new(&python).args(["-c", "import pyiceberg, sqlalchemy"]).output();
-    if !has_pyiceberg.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: {python} has no pyiceberg (set AURIC_PYTHON)");
-        return None;
-    }
     let prelude = format!(
         "from pyiceberg.catalog.sql import SqlCatalog\n\
          from pyiceberg.schema import Schema\n\
@@ -224,9 +217,7 @@ fn pyiceberg(directory: &Path, script: &str) -> Option<String> {
          catalog = SqlCatalog('lake', uri='sqlite:///' + directory + '/catalog.db', \
          warehouse='file://' + directory + '/warehouse')\n"
     );
-    let output = Command::new(&python).args(["-c", &(prelude + script)]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
+    python::run("pyiceberg, sqlalchemy", &(prelude + script))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::Utc;
-use delta_kernel::Snapshot;
 use delta_kernel::snapshot::SnapshotRef;
+use delta_kernel::{Engine, Snapshot};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -40,6 +40,9 @@ pub(super) fn stage(
     if !definition.sorting.is_empty() {
         return Err(Error::unsupported(format!("Delta table \"{table}\""), "SORTED BY"));
     }
+    if !definition.key_columns.is_empty() {
+        return Err(Error::unsupported(format!("Delta table \"{table}\""), "PRIMARY KEY"));
+    }
     if definition.partitioning.iter().any(|field| field.transform != Transform::Identity) {
         return Err(Error::unsupported(
             format!("Delta table \"{table}\""),
@@ -54,6 +57,10 @@ pub(super) fn stage(
     let table_schema = Arc::new(schema::to_table_schema(&table, &schema, new.column_mapping)?);
     if schema::has_timestamp_ntz(&schema) {
         new.features.insert("timestampNtz".into());
+    }
+    if definition.columns.iter().any(|column| !column.nullable) {
+        // NOT NULL is an invariant to older writers.
+        new.features.insert("invariants".into());
     }
     let metadata = Metadata {
         id: Uuid::new_v4().to_string(),
@@ -110,7 +117,7 @@ pub(super) async fn create(
         return Err(taken());
     }
     let operation = if change.added.is_empty() { "CREATE TABLE" } else { "CREATE TABLE AS SELECT" };
-    let commit = NextCommit::new(staged, change, operation, None, None)?;
+    let commit = NextCommit::new(staged, change, operation, &Predecessor::default())?;
     match commit.write(storage).await? {
         Written::Ours => {}
         Written::Lost { .. } => return Err(taken()),
@@ -147,20 +154,8 @@ pub(super) async fn append(
     let kernel =
         state.kernel.clone().ok_or_else(|| Error::Internal(format!("{ident} is not yet created")))?;
     properties::ensure_writable(&ident.to_string(), &state.protocol, &state.metadata, &kernel.schema())?;
-    let (timestamps, row_ids) = (
-        properties::has_in_commit_timestamps(&state.protocol, &state.metadata.configuration),
-        properties::assigns_row_ids(&state.protocol, &state.metadata.configuration),
-    );
-    let root = base.location.clone();
-    let reader = kernel.clone();
-    let (last_timestamp, high_water_mark) = blocking(storage, &base.location, move |engine| {
-        let last = if timestamps { reader.get_in_commit_timestamp(engine).in_table(&root)? } else { None };
-        let mark =
-            if row_ids { reader.get_row_tracking_high_water_mark(engine).in_table(&root)? } else { None };
-        Ok((last, mark))
-    })
-    .await?;
-    let commit = NextCommit::new(base, change, "WRITE", last_timestamp, high_water_mark)?;
+    let predecessor = Predecessor::read(storage, &base.location, &state, kernel.clone()).await?;
+    let commit = NextCommit::new(base, change, "WRITE", &predecessor)?;
     match commit.write(storage).await? {
         Written::Ours => {
             let version = commit.version;
@@ -171,6 +166,56 @@ pub(super) async fn append(
         }
         Written::Lost { winner } => Ok(CommitOutcome::Conflict { winner }),
         Written::Unknown(e) => Ok(CommitOutcome::Unknown(e)),
+    }
+}
+
+/// What the log of the version before says of the commit to come.
+#[derive(Default)]
+struct Predecessor {
+    in_commit_timestamp: Option<i64>,
+    row_id_high_water_mark: Option<i64>,
+    /// Physical names of columns that must have statistics.
+    clustering: Vec<String>,
+}
+
+impl Predecessor {
+    /// Reads the log only for the features that the table has.
+    async fn read(storage: &Storage, root: &str, state: &DeltaState, kernel: SnapshotRef) -> Result<Self> {
+        let (protocol, configuration) = (&state.protocol, &state.metadata.configuration);
+        let timestamps = properties::has_in_commit_timestamps(protocol, configuration);
+        let row_ids = properties::assigns_row_ids(protocol, configuration);
+        let clustering = properties::has_writer_feature(protocol, "clustering");
+        let table = root.to_string();
+        let read = move |engine: &dyn Engine| {
+            let mut found = Self::default();
+            if timestamps {
+                found.in_commit_timestamp = kernel.get_in_commit_timestamp(engine).in_table(&table)?;
+            }
+            if row_ids {
+                found.row_id_high_water_mark =
+                    kernel.get_row_tracking_high_water_mark(engine).in_table(&table)?;
+            }
+            if clustering {
+                let columns = kernel.get_physical_clustering_columns(engine).in_table(&table)?;
+                for column in columns.into_iter().flatten() {
+                    match column.path() {
+                        [name] => found.clustering.push(name.clone()),
+                        _ => {
+                            return Err(Error::unsupported(
+                                format!("writing Delta table {table}"),
+                                format!("clustering by the nested column {column}"),
+                            ));
+                        }
+                    }
+                }
+            }
+            Ok(found)
+        };
+        if timestamps || row_ids || clustering {
+            blocking(storage, root, read).await
+        } else {
+            Ok(Self::default())
+        }
     }
 }
 
@@ -192,8 +237,7 @@ impl NextCommit {
         base: &TableSnapshot,
         change: &TableChange,
         operation: &str,
-        last_timestamp: Option<i64>,
-        high_water_mark: Option<i64>,
+        predecessor: &Predecessor,
     ) -> Result<Self> {
         let state = state(base)?;
         let (read_version, version) = match base.version {
@@ -207,7 +251,7 @@ impl NextCommit {
         let configuration = &state.metadata.configuration;
         // They must grow from commit to commit, whatever the clock does.
         let in_commit_timestamp = properties::has_in_commit_timestamps(&state.protocol, configuration)
-            .then(|| last_timestamp.map_or(now, |last| now.max(last.saturating_add(1))));
+            .then(|| predecessor.in_commit_timestamp.map_or(now, |last| now.max(last.saturating_add(1))));
         let info = CommitInfo {
             timestamp: in_commit_timestamp.unwrap_or(now),
             in_commit_timestamp,
@@ -218,28 +262,22 @@ impl NextCommit {
             operation_metrics: metrics(&change.added),
             engine_info: ENGINE_INFO.to_string(),
             txn_id: Uuid::new_v4().to_string(),
-            summary: change.summary.clone(),
+            summary: summary(change),
         };
         let mut actions = vec![Action::CommitInfo(info)];
         if read_version.is_none() {
             actions.push(Action::Protocol(&state.protocol));
             actions.push(Action::MetaData(&state.metadata));
         }
-        let row_ids = properties::assigns_row_ids(&state.protocol, configuration);
-        let mut next_row_id = high_water_mark.unwrap_or(-1) + 1;
         for file in &change.added {
-            let mut add = add(base, &state, file, now)?;
-            if row_ids {
-                add.base_row_id = Some(next_row_id);
-                add.default_row_commit_version = Some(version);
-                next_row_id = next_row_id.saturating_add_unsigned(file.record_count);
-            }
-            actions.push(Action::Add(add));
+            actions.push(Action::Add(add(base, &state, file, now, &predecessor.clustering)?));
         }
-        if row_ids && !change.added.is_empty() {
+        if properties::assigns_row_ids(&state.protocol, configuration) && !change.added.is_empty() {
+            let high_water_mark =
+                assign_row_ids(&mut actions, change, version, predecessor.row_id_high_water_mark);
             actions.push(Action::DomainMetadata(DomainMetadata {
                 domain: ROW_TRACKING_DOMAIN,
-                configuration: format!("{{\"rowIdHighWaterMark\":{}}}", next_row_id - 1),
+                configuration: format!("{{\"rowIdHighWaterMark\":{high_water_mark}}}"),
                 removed: false,
             }));
         }
@@ -261,6 +299,27 @@ impl NextCommit {
             Err(e) => Ok(Written::Unknown(Box::new(e))),
         }
     }
+}
+
+/// Gives each added file the next row ids (Delta protocol, "Row Tracking"); returns the last one given.
+fn assign_row_ids(actions: &mut [Action<'_>], change: &TableChange, version: u64, last: Option<i64>) -> i64 {
+    let mut next = last.unwrap_or(-1).saturating_add(1);
+    let adds = actions.iter_mut().filter_map(|action| match action {
+        Action::Add(add) => Some(add),
+        _ => None,
+    });
+    for (add, file) in adds.zip(&change.added) {
+        add.base_row_id = Some(next);
+        add.default_row_commit_version = Some(version);
+        next = next.saturating_add_unsigned(file.record_count);
+    }
+    next - 1
+}
+
+/// What the change's author wants recorded, unless the name is one of our own.
+fn summary(change: &TableChange) -> BTreeMap<String, String> {
+    let own = |key: &String| !CommitInfo::FIELDS.contains(&key.as_str());
+    change.summary.iter().filter(|(key, _)| own(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 fn operation_parameters(state: &DeltaState, create: bool) -> Result<BTreeMap<&'static str, String>> {
@@ -286,7 +345,13 @@ fn metrics(added: &[NewDataFile]) -> BTreeMap<&'static str, String> {
     ])
 }
 
-fn add(base: &TableSnapshot, state: &DeltaState, file: &NewDataFile, now: i64) -> Result<Add> {
+fn add(
+    base: &TableSnapshot,
+    state: &DeltaState,
+    file: &NewDataFile,
+    now: i64,
+    clustering: &[String],
+) -> Result<Add> {
     let spec = &base.default_spec;
     if file.partition.len() != spec.fields.len() {
         return Err(Error::Internal(format!(
@@ -303,16 +368,16 @@ fn add(base: &TableSnapshot, state: &DeltaState, file: &NewDataFile, now: i64) -
     }
     let partition_ids: Vec<_> = spec.fields.iter().map(|f| f.source_id).collect();
     let indexed = properties::indexed_columns(&state.metadata.configuration);
-    // Both are URLs, so what is left is URL-encoded, as the log wants it.
-    let path = to_url(&file.path)?;
-    let relative = path.as_str().strip_prefix(&base.location).and_then(|p| p.strip_prefix('/'));
+    // Both as URLs, so that what is left is URL-encoded, as the log wants it.
+    let (path, root) = (to_url(&file.path)?, to_url(&base.location)?);
+    let relative = path.as_str().strip_prefix(root.as_str()).and_then(|p| p.strip_prefix('/'));
     Ok(Add {
         path: relative.unwrap_or(path.as_str()).to_string(),
         partition_values,
         size: file.size_bytes,
         modification_time: now,
         data_change: true,
-        stats: stats_json::of_file(file, &base.schema, &partition_ids, &indexed),
+        stats: stats_json::of_file(file, &base.schema, &partition_ids, &indexed, clustering),
         base_row_id: None,
         default_row_commit_version: None,
     })

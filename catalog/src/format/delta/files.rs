@@ -24,7 +24,7 @@ use super::engine::{InTable, blocking};
 use super::schema::physical_name;
 use super::{partition_value, snapshot, stats};
 use crate::error::{Error, Result};
-use crate::storage::{Storage, to_url};
+use crate::storage::{Storage, from_url, to_url};
 use crate::table::data_file::{DataFile, FileList};
 use crate::table::deletes::DeleteIndex;
 use crate::table::deletion_vector::{DeletionVectorRef, DeletionVectorStorage};
@@ -376,8 +376,8 @@ fn integer_at(column: &ArrayRef, row: usize) -> Option<i64> {
     }
 }
 
-/// A path of the log (a URI reference, Delta protocol, "Add File and Remove File") as a location. It
-/// stays URL-encoded: storage decodes a location once.
+/// A path of the log (a URI reference, Delta protocol, "Add File and Remove File") as a location,
+/// which is not URL-encoded.
 fn resolve(root: &Url, path: &str) -> Result<String, String> {
     // Writers that do not encode leave characters that would end the path of a URL.
     let path = path.replace('#', "%23").replace('?', "%3F");
@@ -387,7 +387,7 @@ fn resolve(root: &Url, path: &str) -> Result<String, String> {
         _ if path.starts_with('/') => root.join(&path).map_err(|e| e.to_string())?,
         _ => root.join(&format!("./{path}")).map_err(|e| e.to_string())?,
     };
-    Ok(url.into())
+    from_url(&url).map_err(|e| e.to_string())
 }
 
 /// `<prefix><z85 of a uuid>` is `<prefix>/deletion_vector_<uuid>.bin`.

@@ -32,7 +32,7 @@ use super::{CommitOutcome, Format};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
-use crate::storage::{Storage, to_url};
+use crate::storage::{Storage, from_url, to_url};
 use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot};
 
 /// Directory of the log below a table's root.
@@ -108,7 +108,7 @@ fn commit_location(root: &str, version: u64) -> String {
     format!("{root}/{LOG_DIRECTORY}/{version:020}.json")
 }
 
-/// A table's root as a URL without a trailing slash, however it was written.
+/// A table's root as a location with a scheme and without a trailing slash, however it was written.
 fn root_location(location: &str) -> Result<String> {
-    Ok(to_url(location)?.as_str().trim_end_matches('/').to_string())
+    from_url(&to_url(location)?)
 }

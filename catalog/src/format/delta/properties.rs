@@ -117,6 +117,7 @@ const CREATABLE_FEATURES: &[&str] = &[
     "deletionVectors",
     "domainMetadata",
     "inCommitTimestamp",
+    "invariants",
     "rowTracking",
     "timestampNtz",
     "typeWidening",
@@ -210,7 +211,7 @@ impl Value {
 /// The lowest protocol that has `features`.
 pub(super) fn protocol_for(features: &BTreeSet<String>) -> Protocol {
     // Writer version 2 is append-only and invariants; more would promise features that nobody asked for.
-    if features.iter().all(|f| f == "appendOnly") {
+    if features.iter().all(|f| matches!(f.as_str(), "appendOnly" | "invariants")) {
         return Protocol {
             min_reader_version: 1,
             min_writer_version: 2,
@@ -312,7 +313,7 @@ pub(super) fn has_in_commit_timestamps(
     has_writer_feature(protocol, "inCommitTimestamp") && is_on(configuration, ENABLE_IN_COMMIT_TIMESTAMPS)
 }
 
-fn has_writer_feature(protocol: &Protocol, feature: &str) -> bool {
+pub(super) fn has_writer_feature(protocol: &Protocol, feature: &str) -> bool {
     protocol.writer_features.iter().flatten().any(|f| f == feature)
 }
 

@@ -17,12 +17,14 @@ const STRING_PREFIX_CHARS: usize = 32;
 /// Where looking for a place to cut an upper bound stops.
 const MAX_STRING_PREFIX_CHARS: usize = 64;
 
-/// The `stats` of a new file. Partition columns (`partition_ids`) have none.
+/// The `stats` of a new file. Partition columns (`partition_ids`) have none; `required` are physical
+/// names of columns that have them whatever `indexed` says.
 pub(super) fn of_file(
     file: &NewDataFile,
     schema: &TableSchema,
     partition_ids: &[FieldId],
     indexed: &IndexedColumns,
+    required: &[String],
 ) -> String {
     let (mut lower, mut upper, mut nulls) = (Vec::new(), Vec::new(), Vec::new());
     let mut position = 0;
@@ -33,7 +35,7 @@ pub(super) fn of_file(
         let is_indexed = match indexed {
             IndexedColumns::First(count) => position < *count,
             IndexedColumns::Named(names) => names.iter().any(|name| name == field.name()),
-        };
+        } || required.iter().any(|name| name == physical_name(field));
         position += leaf_count(field);
         let Some(column) = file.columns.get(id).filter(|_| is_indexed && !field.data_type().is_nested())
         else {

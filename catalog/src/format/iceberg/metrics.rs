@@ -202,13 +202,7 @@ mod tests {
         assert_eq!(text("short", 16), ("short".into(), Some("short".into())));
         assert_eq!(text("exactly sixteen!", 16).1.unwrap(), "exactly sixteen!");
         assert_eq!(text("abcdef", 3), ("abc".into(), Some("abd".into())));
-        assert_eq!(
-            text("žluťoučký", 4),
-            (
-                "žluť".into(),
-                Some("žluŦ".into()).map(|_: String| "žluť".chars().take(3).chain(['\u{166}']).collect())
-            )
-        );
+        assert_eq!(text("žluťoučký", 4), ("žluť".into(), Some("žlu\u{166}".into())));
         assert_eq!(text("ab\u{d7ff}x", 3).1.unwrap(), "ab\u{e000}");
         assert_eq!(text("a\u{10ffff}\u{10ffff}x", 3).1.unwrap(), "b");
         assert_eq!(text("\u{10ffff}\u{10ffff}x", 2).1, None);

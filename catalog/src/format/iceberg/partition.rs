@@ -71,10 +71,10 @@ pub fn neutral_transform(transform: &IcebergTransform) -> Transform {
 pub fn iceberg_transform(transform: &Transform, column: &str, source: &Type) -> Result<IcebergTransform> {
     let iceberg = match transform {
         Transform::Identity => IcebergTransform::Identity,
-        Transform::Bucket(n @ 1..) => IcebergTransform::Bucket(*n),
-        Transform::Truncate(w @ 1..) => IcebergTransform::Truncate(*w),
-        Transform::Bucket(0) => return Err(Error::Invalid("a number of buckets must be positive".into())),
-        Transform::Truncate(0) => return Err(Error::Invalid("a truncation width must be positive".into())),
+        Transform::Bucket(n) if (1..=i32::MAX as u32).contains(n) => IcebergTransform::Bucket(*n),
+        Transform::Truncate(w) if (1..=i32::MAX as u32).contains(w) => IcebergTransform::Truncate(*w),
+        Transform::Bucket(n) => return Err(Error::Invalid(format!("{n} is no number of buckets"))),
+        Transform::Truncate(w) => return Err(Error::Invalid(format!("{w} is no truncation width"))),
         Transform::Year => IcebergTransform::Year,
         Transform::Month => IcebergTransform::Month,
         Transform::Day => IcebergTransform::Day,

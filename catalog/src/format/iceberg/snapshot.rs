@@ -10,7 +10,7 @@ use super::manifests::IcebergFiles;
 use super::partition::{bind_specs, neutral_sort_order};
 use super::{properties, schema};
 use crate::error::{Error, Result};
-use crate::storage::{Storage, to_url};
+use crate::storage::{Storage, from_url, to_url};
 use crate::table::{TableFormat, TableSnapshot, TableVersion};
 
 /// What a commit on top of a snapshot needs: the private state of [`TableSnapshot::state`].
@@ -89,12 +89,12 @@ pub fn table_snapshot(
     })
 }
 
-/// Plain paths become `file://` URLs; other schemes stay as the table has them, because other
+/// Plain paths become `file://` locations; other schemes stay as the table has them, because other
 /// engines may know the files by exactly those names.
 fn root_url(location: &str) -> Result<String> {
     let location = location.trim_end_matches('/');
     match location.starts_with('/') {
-        true => Ok(to_url(location)?.to_string()),
+        true => from_url(&to_url(location)?),
         false => Ok(location.to_string()),
     }
 }
