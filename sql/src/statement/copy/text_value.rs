@@ -126,12 +126,11 @@ fn bytea(text: &str) -> Result<Vec<u8>> {
         return digits
             .chunks_exact(2)
             .map(|pair| {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                match pair {
-                    [high, low] => Some(((digit(*high)? << 4 | digit(*low)?) & 0xff) as u8),
-                    _ => None,
-                }
-                .ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit"))
+                std::str::from_utf8(pair)
+                    .ok()
+                    .filter(|pair| pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                    .ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit"))
             })
             .collect();
     }
