@@ -9,6 +9,7 @@ pub mod partition;
 pub mod schema;
 pub mod snapshot;
 pub mod statistics;
+pub mod transform;
 
 pub use change::{Operation, TableChange};
 pub use data_file::{DataFile, FileList, NewDataFile};

@@ -1,5 +1,9 @@
 //! A session: everything that belongs to one connection. Never shared between connections.
 
+pub mod info;
+pub mod settings;
+pub mod vars;
+
 use std::sync::Arc;
 
 use postgres_types::Type;

@@ -1,0 +1,317 @@
+//! Values of a session's settings, with the transaction rules of Postgres: `SET` inside a
+//! transaction is undone by ROLLBACK, `SET LOCAL` by the end of the transaction.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::vars::{self, Context, DEFINITIONS, Definition};
+
+/// Why a setting was not changed or shown.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SettingsError {
+    #[error("unrecognized configuration parameter \"{0}\"")]
+    Unknown(String),
+    #[error("parameter \"{0}\" cannot be changed")]
+    Internal(&'static str),
+    #[error("parameter \"{0}\" cannot be changed without restarting the server")]
+    NeedsRestart(&'static str),
+    #[error("invalid value for parameter \"{name}\": \"{value}\"")]
+    InvalidValue { name: &'static str, value: String },
+    #[error("parameter \"{name}\" requires a Boolean value")]
+    NotBool { name: &'static str },
+    #[error("{value} is outside the valid range for parameter \"{name}\" ({low} .. {high})")]
+    OutOfRange { name: &'static str, value: i64, low: i64, high: i64 },
+}
+
+/// How long a change lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// `SET`: until the session ends, unless the transaction is rolled back.
+    Session,
+    /// `SET LOCAL`: until the transaction ends.
+    Transaction,
+}
+
+/// One line of `SHOW ALL` and `pg_settings`.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub name: String,
+    pub value: String,
+    /// `None`: a custom setting (`a.b`).
+    pub definition: Option<&'static Definition>,
+}
+
+type Values = HashMap<String, String>;
+
+#[derive(Debug, Clone)]
+struct Saved {
+    /// `None`: the transaction itself.
+    savepoint: Option<String>,
+    session: Values,
+    local: Values,
+}
+
+/// A session's settings. Keys are lower case.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What the session started with, where it differs from the definitions.
+    startup: Values,
+    session: Values,
+    local: Values,
+    saved: Vec<Saved>,
+    told: HashMap<&'static str, String>,
+}
+
+impl Settings {
+    /// Sets what the server or the connection start decides; also settings that nobody may change.
+    pub fn set_startup(&mut self, name: &str, value: &str) -> Result<(), SettingsError> {
+        let value = match vars::definition(name) {
+            Some(definition) => definition.canonical(value)?,
+            None if is_custom(name) => value.to_string(),
+            None => return Err(SettingsError::Unknown(name.to_string())),
+        };
+        self.startup.insert(name.to_ascii_lowercase(), value);
+        Ok(())
+    }
+
+    /// What a client asks for at connection start: like SET, but RESET comes back to it.
+    pub fn set_by_client(&mut self, name: &str, value: &str) -> Result<(), SettingsError> {
+        if let Some(definition) = vars::definition(name) {
+            changeable(definition)?;
+        }
+        self.set_startup(name, value)
+    }
+
+    /// Canonical value. `None`: there is no such setting.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let key = name.to_ascii_lowercase();
+        let value =
+            self.local.get(&key).or_else(|| self.session.get(&key)).or_else(|| self.startup.get(&key));
+        value.map(String::as_str).or_else(|| vars::definition(&key).map(|definition| definition.default))
+    }
+
+    /// Value as `SHOW` prints it. `None`: there is no such setting.
+    pub fn show(&self, name: &str) -> Option<String> {
+        let value = self.get(name)?;
+        Some(vars::definition(name).map_or_else(|| value.to_string(), |definition| definition.shown(value)))
+    }
+
+    pub fn bool(&self, name: &str) -> bool {
+        self.get(name) == Some("on")
+    }
+
+    /// 0 for anything that is not a whole number.
+    pub fn integer(&self, name: &str) -> i64 {
+        self.get(name).and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// `SET`. Returns the value as `SHOW` prints it.
+    pub fn set(&mut self, name: &str, value: &str, scope: Scope) -> Result<String, SettingsError> {
+        let canonical = match vars::definition(name) {
+            Some(definition) => {
+                changeable(definition)?;
+                definition.canonical(value)?
+            }
+            None if is_custom(name) => value.to_string(),
+            None => return Err(SettingsError::Unknown(name.to_string())),
+        };
+        let key = name.to_ascii_lowercase();
+        match scope {
+            Scope::Session => {
+                self.local.remove(&key);
+                self.session.insert(key, canonical);
+            }
+            Scope::Transaction => {
+                self.local.insert(key, canonical);
+            }
+        }
+        Ok(self.show(name).unwrap_or_default())
+    }
+
+    /// `RESET name`, `SET name TO DEFAULT`.
+    pub fn reset(&mut self, name: &str, scope: Scope) -> Result<(), SettingsError> {
+        let key = name.to_ascii_lowercase();
+        match vars::definition(name) {
+            Some(definition) => changeable(definition)?,
+            None if is_custom(name) => {}
+            None => return Err(SettingsError::Unknown(name.to_string())),
+        }
+        self.local.remove(&key);
+        match scope {
+            Scope::Session => {
+                self.session.remove(&key);
+            }
+            Scope::Transaction => {
+                let default = self.startup.get(&key).cloned();
+                let default = default.or_else(|| vars::definition(&key).map(|d| d.default.to_string()));
+                if let Some(default) = default {
+                    self.local.insert(key, default);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `RESET ALL`.
+    pub fn reset_all(&mut self) {
+        self.session.clear();
+        self.local.clear();
+    }
+
+    pub fn begin(&mut self) {
+        self.saved = vec![Saved { savepoint: None, session: self.session.clone(), local: Values::new() }];
+    }
+
+    pub fn commit(&mut self) {
+        self.saved.clear();
+        self.local.clear();
+    }
+
+    pub fn rollback(&mut self) {
+        if let Some(saved) = self.saved.drain(..).next() {
+            self.session = saved.session;
+        }
+        self.local.clear();
+    }
+
+    pub fn savepoint(&mut self, name: &str) {
+        self.saved.push(Saved {
+            savepoint: Some(name.to_string()),
+            session: self.session.clone(),
+            local: self.local.clone(),
+        });
+    }
+
+    /// Forgets a savepoint and those after it. `false`: no such savepoint.
+    pub fn release(&mut self, name: &str) -> bool {
+        match self.saved.iter().rposition(|saved| saved.savepoint.as_deref() == Some(name)) {
+            Some(index) => {
+                self.saved.truncate(index);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Comes back to a savepoint, which stays. `false`: no such savepoint.
+    pub fn rollback_to(&mut self, name: &str) -> bool {
+        let Some(index) = self.saved.iter().rposition(|saved| saved.savepoint.as_deref() == Some(name))
+        else {
+            return false;
+        };
+        self.saved.truncate(index + 1);
+        if let Some(saved) = self.saved.last() {
+            self.session = saved.session.clone();
+            self.local = saved.local.clone();
+        }
+        true
+    }
+
+    /// Everything, ordered by name without regard to case.
+    pub fn all(&self) -> Vec<Shown> {
+        let mut all = BTreeMap::new();
+        for definition in DEFINITIONS {
+            let value = self.get(definition.name).unwrap_or(definition.default);
+            let shown = Shown {
+                name: definition.name.to_string(),
+                value: definition.shown(value),
+                definition: Some(definition),
+            };
+            all.insert(definition.name.to_ascii_lowercase(), shown);
+        }
+        for key in self.startup.keys().chain(self.session.keys()).chain(self.local.keys()) {
+            if vars::definition(key).is_none() {
+                let value = self.get(key).unwrap_or_default().to_string();
+                all.insert(key.clone(), Shown { name: key.clone(), value, definition: None });
+            }
+        }
+        all.into_values().collect()
+    }
+
+    /// Value that RESET would give, canonical.
+    pub fn reset_value(&self, definition: &Definition) -> String {
+        let key = definition.name.to_ascii_lowercase();
+        self.startup.get(&key).cloned().unwrap_or_else(|| definition.default.to_string())
+    }
+
+    /// Reported settings whose value differs from what the client was told last.
+    pub fn take_changes(&mut self) -> Vec<(&'static str, String)> {
+        let mut changes = Vec::new();
+        for definition in DEFINITIONS.iter().filter(|definition| definition.reported) {
+            let value = self.get(definition.name).unwrap_or(definition.default);
+            if self.told.get(definition.name).map(String::as_str) != Some(value) {
+                changes.push((definition.name, value.to_string()));
+            }
+        }
+        self.told.extend(changes.iter().cloned());
+        changes
+    }
+}
+
+/// Names with a dot belong to extensions and applications: any value is kept.
+fn is_custom(name: &str) -> bool {
+    matches!(name.split_once('.'), Some((class, rest)) if !class.is_empty() && !rest.is_empty())
+}
+
+fn changeable(definition: &Definition) -> Result<(), SettingsError> {
+    match definition.context {
+        Context::User => Ok(()),
+        Context::Internal => Err(SettingsError::Internal(definition.name)),
+        Context::Postmaster => Err(SettingsError::NeedsRestart(definition.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_is_undone_by_rollback_and_local_by_commit() {
+        let mut s = Settings::default();
+        s.begin();
+        s.set("search_path", "a", Scope::Session).unwrap();
+        s.set("statement_timeout", "5s", Scope::Transaction).unwrap();
+        assert_eq!(s.show("STATEMENT_TIMEOUT").as_deref(), Some("5s"));
+        s.commit();
+        assert_eq!(s.get("search_path"), Some("a"));
+        assert_eq!(s.get("statement_timeout"), Some("0"));
+        s.begin();
+        s.set("search_path", "b", Scope::Session).unwrap();
+        s.rollback();
+        assert_eq!(s.get("search_path"), Some("a"));
+    }
+
+    #[test]
+    fn unknown_and_fixed_names_are_refused() {
+        let mut s = Settings::default();
+        assert_eq!(s.set("nope", "1", Scope::Session), Err(SettingsError::Unknown("nope".into())));
+        assert_eq!(
+            s.set("server_version", "1", Scope::Session),
+            Err(SettingsError::Internal("server_version"))
+        );
+        assert!(s.set("my.own", "1", Scope::Session).is_ok());
+        assert!(s.set("statement_timeout", "-2", Scope::Session).is_err());
+        assert_eq!(s.set("work_mem", "1GB", Scope::Session).unwrap(), "1GB");
+        assert_eq!(s.get("work_mem"), Some("1048576"));
+        assert_eq!(s.set("datestyle", "iso, dmy", Scope::Session).unwrap(), "ISO, DMY");
+        assert!(s.set("timezone", "Europe/Paris", Scope::Session).is_ok());
+        assert!(s.set("timezone", "Nowhere/Land", Scope::Session).is_err());
+    }
+
+    #[test]
+    fn changes_are_told_once() {
+        let mut s = Settings::default();
+        assert!(s.take_changes().iter().any(|(name, _)| *name == "server_version"));
+        assert!(s.take_changes().is_empty());
+        s.set("application_name", "x", Scope::Session).unwrap();
+        assert_eq!(s.take_changes(), vec![("application_name", "x".to_string())]);
+    }
+
+    #[test]
+    fn definitions_are_ordered_and_valid() {
+        let names: Vec<String> = DEFINITIONS.iter().map(|d| d.name.to_ascii_lowercase()).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        for d in DEFINITIONS {
+            assert_eq!(d.canonical(d.default).unwrap(), d.default, "{}", d.name);
+        }
+    }
+}
