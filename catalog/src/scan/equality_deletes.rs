@@ -254,12 +254,13 @@ fn anti_join(
         Field::new("data", DataType::Int64, false),
     ]);
     let newer = BinaryExpr::new(Arc::new(Column::new("deleted", 0)), Operator::Gt, Arc::new(Column::new("data", 1)));
+    let sequence = |schema: &Schema, side| Ok::<_, Error>(ColumnIndex {
+        index: Column::new_with_schema(SEQUENCE, schema)?.index(),
+        side,
+    });
     let filter = JoinFilter::new(
         Arc::new(newer),
-        vec![
-            ColumnIndex { index: left.index_of(SEQUENCE)?, side: JoinSide::Left },
-            ColumnIndex { index: right.index_of(SEQUENCE)?, side: JoinSide::Right },
-        ],
+        vec![sequence(&left, JoinSide::Left)?, sequence(&right, JoinSide::Right)?],
         Arc::new(sequences),
     );
     let join = HashJoinExec::try_new(

@@ -89,13 +89,13 @@ fn chains(files: &[PartitionedFile], leading: usize, descending: bool, target: u
     ranges.sort_by(|a, b| a.0.partial_cmp(b.0).unwrap_or(std::cmp::Ordering::Equal));
     let mut chains: Vec<(&ScalarValue, Vec<usize>)> = Vec::new();
     for (lower, upper, file) in ranges {
-        match chains.iter_mut().find(|(end, _)| *end < lower) {
-            Some((end, chain)) => {
-                *end = upper;
-                chain.push(file);
-            }
-            None if chains.len() < target => chains.push((upper, vec![file])),
-            None => return None,
+        if let Some((end, chain)) = chains.iter_mut().find(|(end, _)| *end < lower) {
+            *end = upper;
+            chain.push(file);
+        } else if chains.len() < target {
+            chains.push((upper, vec![file]));
+        } else {
+            return None;
         }
     }
     let ordered = |mut chain: Vec<usize>| {

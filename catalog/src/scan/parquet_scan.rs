@@ -108,7 +108,7 @@ pub(super) fn table_schema(columns: &[FieldRef], is_constant: &[bool]) -> TableS
         of_kind.map(|(f, _)| f.clone()).collect::<Vec<_>>()
     };
     let file_schema: SchemaRef = Arc::new(Schema::new(part(false)));
-    TableSchema::new(file_schema, part(true))
+    TableSchema::builder(file_schema).with_table_partition_cols(part(true)).build()
 }
 
 /// For each output column its position in [`table_schema`].

@@ -2,23 +2,24 @@
 //! spec, "Position Delete Files").
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
-use arrow::record_batch::RecordBatch;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
-use parquet::arrow::async_reader::{AsyncFileReader, ParquetObjectReader};
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
 use roaring::RoaringTreemap;
 
+use super::parquet_scan::partitioned_file;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::deletes::PositionDeleteFile;
@@ -28,22 +29,24 @@ const FILE_PATH_ID: i32 = 2_147_483_546;
 const POS_ID: i32 = 2_147_483_545;
 
 /// The positions that `file` deletes from each of `wanted` data files; files without any are left out.
-/// Row groups and rows for other data files are skipped.
+/// Row groups without rows for them are skipped.
 pub(super) async fn read_positions(
     storage: &Storage,
     file: &PositionDeleteFile,
     wanted: &HashSet<&str>,
 ) -> Result<HashMap<String, RoaringTreemap>> {
     let at = storage.locate(&file.path)?;
-    let reader = ParquetObjectReader::new(at.store.clone(), at.path.clone()).with_file_size(file.size_bytes);
+    let factory = DefaultParquetFileReaderFactory::new(at.store.clone());
+    let entry = partitioned_file(&at.store_url, at.path.clone(), file.size_bytes);
+    let reader = factory.create_reader(0, entry, None, &ExecutionPlanMetricsSet::new())?;
     match read(reader, &file.path, wanted).await {
         Err(Error::Storage { path, source }) => Err(explain(at.store.as_ref(), &at.path, path, source).await),
         result => result,
     }
 }
 
-async fn read<R: AsyncFileReader + Unpin + Send + 'static>(
-    reader: R,
+async fn read(
+    reader: Box<dyn AsyncFileReader>,
     path: &str,
     wanted: &HashSet<&str>,
 ) -> Result<HashMap<String, RoaringTreemap>> {
@@ -51,24 +54,13 @@ async fn read<R: AsyncFileReader + Unpin + Send + 'static>(
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
     let (path_column, pos_column) = columns(builder.parquet_schema(), path)?;
     let row_groups = row_groups_with(&builder, path_column, wanted);
-    let mask = |roots: &[usize]| ProjectionMask::roots(builder.parquet_schema(), roots.iter().copied());
-    let (path_mask, both) = (mask(&[path_column]), mask(&[path_column, pos_column]));
-    let names: HashSet<String> = wanted.iter().map(|w| w.to_string()).collect();
-    let filter = ArrowPredicateFn::new(path_mask, move |batch: RecordBatch| {
-        let paths = cast(batch.column(0), &DataType::Utf8)?;
-        Ok(paths.as_string::<i32>().iter().map(|p| Some(p.is_some_and(|p| names.contains(p)))).collect::<BooleanArray>())
-    });
-    let mut stream = builder
-        .with_row_groups(row_groups)
-        .with_projection(both)
-        .with_row_filter(RowFilter::new(vec![Box::new(filter)]))
-        .build()
-        .map_err(failed)?;
+    let both = ProjectionMask::roots(builder.parquet_schema(), [path_column, pos_column]);
+    let mut stream = builder.with_row_groups(row_groups).with_projection(both).build().map_err(failed)?;
     let mut found = HashMap::new();
     while let Some(batch) = stream.try_next().await.map_err(failed)? {
         // Projected columns keep the order of the file.
         let (paths, positions) = if path_column < pos_column { (0, 1) } else { (1, 0) };
-        collect(batch.column(paths), batch.column(positions), &mut found).map_err(|e| Error::corrupt(path, e))?;
+        collect(batch.column(paths), batch.column(positions), wanted, &mut found).map_err(|e| Error::corrupt(path, e))?;
     }
     Ok(found)
 }
@@ -86,8 +78,8 @@ fn columns(schema: &SchemaDescriptor, path: &str) -> Result<(usize, usize)> {
 }
 
 /// Row groups whose range of paths covers a wanted one.
-fn row_groups_with<R: AsyncFileReader + Unpin + Send + 'static>(
-    builder: &ParquetRecordBatchStreamBuilder<R>,
+fn row_groups_with(
+    builder: &ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>,
     path_column: usize,
     wanted: &HashSet<&str>,
 ) -> Vec<usize> {
@@ -110,6 +102,7 @@ fn row_groups_with<R: AsyncFileReader + Unpin + Send + 'static>(
 fn collect(
     paths: &ArrayRef,
     positions: &ArrayRef,
+    wanted: &HashSet<&str>,
     found: &mut HashMap<String, RoaringTreemap>,
 ) -> Result<(), String> {
     let paths = cast(paths, &DataType::Utf8).map_err(|e| e.to_string())?;
@@ -123,12 +116,14 @@ fn collect(
         // Rows are sorted by path: one look-up for each run of equal paths.
         let path = paths.value(row);
         let end = (row..paths.len()).find(|i| paths.value(*i) != path).unwrap_or(paths.len());
-        let deleted = match found.get_mut(path) {
-            Some(deleted) => deleted,
-            None => found.entry(path.to_string()).or_default(),
-        };
-        for position in &positions.values()[row..end] {
-            deleted.insert(u64::try_from(*position).map_err(|_| "a deleted position is negative")?);
+        if wanted.contains(path) {
+            let deleted = match found.get_mut(path) {
+                Some(deleted) => deleted,
+                None => found.entry(path.to_string()).or_default(),
+            };
+            for position in &positions.values()[row..end] {
+                deleted.insert(u64::try_from(*position).map_err(|_| "a deleted position is negative")?);
+            }
         }
         row = end;
     }

@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
 use datafusion::common::Column;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::scalar::ScalarValue;
 
 use super::partition_inverse::{lossless_cast, source_range};
@@ -32,7 +32,10 @@ pub(super) struct Pruner {
 impl Pruner {
     /// `None`: the filter says nothing that statistics could refute.
     pub fn new(schema: &Arc<TableSchema>, filter: &Arc<dyn PhysicalExpr>) -> Option<Self> {
-        let predicate = PruningPredicate::try_new(filter.clone(), schema.arrow.clone()).ok()?;
+        let predicate = PruningPredicateBuilder::new()
+            .with_file_schema(schema.arrow.clone())
+            .try_build(filter.clone())
+            .ok()?;
         (!predicate.always_true()).then(|| Self { schema: schema.clone(), predicate })
     }
 

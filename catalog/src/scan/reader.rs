@@ -58,16 +58,14 @@ impl ParquetFileReaderFactory for DataFileReaderFactory {
     }
 }
 
-impl DataFileReader {
-    /// A failure to read the footer: the file is missing, out of reach, or no Parquet.
-    async fn explain(&self, e: ParquetError) -> ParquetError {
-        let explained = match self.store.head(&self.path).await {
-            Err(object_store::Error::NotFound { .. }) => Error::corrupt(&self.location, "the file does not exist"),
-            Err(e) => Error::storage(&self.location, e),
-            Ok(_) => Error::corrupt(&self.location, e),
-        };
-        ParquetError::External(Box::new(explained))
-    }
+/// A failure to read the footer: the file is missing, out of reach, or no Parquet.
+async fn explain(store: &dyn ObjectStore, path: &Path, location: &str, e: ParquetError) -> ParquetError {
+    let explained = match store.head(path).await {
+        Err(object_store::Error::NotFound { .. }) => Error::corrupt(location, "the file does not exist"),
+        Err(e) => Error::storage(location, e),
+        Ok(_) => Error::corrupt(location, e),
+    };
+    ParquetError::External(Box::new(explained))
 }
 
 fn failed_read(location: &str, e: ParquetError) -> ParquetError {
@@ -93,14 +91,14 @@ impl AsyncFileReader for DataFileReader {
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        let Self { inner, resolver, store, path, location } = self;
         async move {
-            let footer = match self.inner.get_metadata(options).await {
+            let footer = match inner.get_metadata(options).await {
                 Ok(footer) => footer,
-                Err(e) => return Err(self.explain(e).await),
+                Err(e) => return Err(explain(store.as_ref(), path, location, e).await),
             };
-            self.resolver
-                .resolve(&footer)
-                .map_err(|e| ParquetError::External(Box::new(Error::corrupt(&self.location, e))))
+            let corrupt = |e| ParquetError::External(Box::new(Error::corrupt(location.as_str(), e)));
+            resolver.resolve(&footer).map_err(corrupt)
         }
         .boxed()
     }
