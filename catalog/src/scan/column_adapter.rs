@@ -217,7 +217,10 @@ impl PhysicalExpr for PromotedColumn {
         vec![&self.input]
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
         let [input] = <[_; 1]>::try_from(children)
             .map_err(|_| Error::Internal("a promoted column has one input".into()))?;
         Ok(Arc::new(Self { input, target: self.target.clone(), defaults: self.defaults.clone() }))

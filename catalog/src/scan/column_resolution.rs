@@ -68,7 +68,8 @@ pub(super) fn field_id(field: &Field) -> Option<FieldId> {
 }
 
 fn has_ids(t: &Type) -> bool {
-    (!t.is_schema() && t.get_basic_info().has_id()) || (t.is_group() && t.get_fields().iter().any(|f| has_ids(f)))
+    (!t.is_schema() && t.get_basic_info().has_id())
+        || (t.is_group() && t.get_fields().iter().any(|f| has_ids(f)))
 }
 
 impl<'a> Rule<'a> {
@@ -105,7 +106,11 @@ fn physical_name(column: &Field) -> &str {
 }
 
 /// The children of `file` (a group) with the names of `columns`. `None`: nothing to change.
-fn renamed_fields(file: &Type, columns: &Fields, rule: Rule<'_>) -> Result<Option<Vec<TypePtr>>, ParquetError> {
+fn renamed_fields(
+    file: &Type,
+    columns: &Fields,
+    rule: Rule<'_>,
+) -> Result<Option<Vec<TypePtr>>, ParquetError> {
     let mut holders: HashMap<&str, usize> = HashMap::new();
     let mut changed = false;
     let mut fields = Vec::with_capacity(file.get_fields().len());
@@ -114,7 +119,8 @@ fn renamed_fields(file: &Type, columns: &Fields, rule: Rule<'_>) -> Result<Optio
         let renamed = match column {
             Some(column) => {
                 if holders.insert(column.name(), position).is_some() {
-                    let reason = format!("two columns of the file are column \"{}\" of the table", column.name());
+                    let reason =
+                        format!("two columns of the file are column \"{}\" of the table", column.name());
                     return Err(ParquetError::General(reason));
                 }
                 let inner = renamed_inside(field, column.data_type(), inside)?;
@@ -134,7 +140,11 @@ fn renamed_fields(file: &Type, columns: &Fields, rule: Rule<'_>) -> Result<Optio
 
 /// `file` with the structs below it renamed. `None`: nothing to change, or the file's type is another
 /// than the column's (which is reported where the column is read).
-fn renamed_inside(file: &TypePtr, column: &DataType, rule: Rule<'_>) -> Result<Option<TypePtr>, ParquetError> {
+fn renamed_inside(
+    file: &TypePtr,
+    column: &DataType,
+    rule: Rule<'_>,
+) -> Result<Option<TypePtr>, ParquetError> {
     if file.is_primitive() {
         return Ok(None);
     }
@@ -174,7 +184,10 @@ fn renamed_element(file: &TypePtr, element: &Field, rule: Rule<'_>) -> Result<Op
 fn is_legacy_element(list: &Type, repeated: &Type) -> bool {
     let info = repeated.get_basic_info();
     let annotated = matches!(info.logical_type_ref(), Some(LogicalType::List | LogicalType::Map))
-        || matches!(info.converted_type(), ConvertedType::LIST | ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE);
+        || matches!(
+            info.converted_type(),
+            ConvertedType::LIST | ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE
+        );
     !annotated && (repeated.name() == "array" || repeated.name() == format!("{}_tuple", list.name()))
 }
 

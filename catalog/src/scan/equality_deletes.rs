@@ -121,11 +121,8 @@ pub(super) async fn plan(
     let context = scan.context(&hidden_fields);
     let mut plan = union(scan.scans(files, &needed, &marks(), &context, ScanMode::Joined)?)?;
     for (set, delete_files) in &deletes.sets {
-        let keys = set
-            .field_ids
-            .iter()
-            .map(|id| key_column(scan, &hidden, *id))
-            .collect::<Result<Vec<_>>>()?;
+        let keys =
+            set.field_ids.iter().map(|id| key_column(scan, &hidden, *id)).collect::<Result<Vec<_>>>()?;
         let deleted = deleted_keys(scan, delete_files, &keys, &context)?;
         plan = anti_join(deleted, plan, &keys, set.global)?;
     }
@@ -149,15 +146,17 @@ fn key_column(scan: &Scan<'_>, hidden: &BTreeMap<FieldId, ScanColumn>, id: Field
         // as an error where the column is required.
         return Ok(ScanColumn { id, field: field.clone() });
     }
-    hidden
-        .get(&id)
-        .cloned()
-        .ok_or_else(|| Error::unsupported(&scan.request.snapshot.location, "equality deletes on nested fields"))
+    hidden.get(&id).cloned().ok_or_else(|| {
+        Error::unsupported(&scan.request.snapshot.location, "equality deletes on nested fields")
+    })
 }
 
 /// Key columns that the table no longer has: deletes on them still count. Their types are in the delete
 /// files only.
-async fn dropped_columns(scan: &Scan<'_>, deletes: &EqualityDeletes) -> Result<BTreeMap<FieldId, ScanColumn>> {
+async fn dropped_columns(
+    scan: &Scan<'_>,
+    deletes: &EqualityDeletes,
+) -> Result<BTreeMap<FieldId, ScanColumn>> {
     let schema = &scan.request.snapshot.schema;
     let mut dropped: BTreeMap<FieldId, ScanColumn> = BTreeMap::new();
     for (set, files) in &deletes.sets {
@@ -170,7 +169,9 @@ async fn dropped_columns(scan: &Scan<'_>, deletes: &EqualityDeletes) -> Result<B
             let at = scan.request.storage.locate(&file.path)?;
             let columns = footer::schema(scan.state, &at, file.size_bytes).await?;
             for id in &unknown {
-                let Some(found) = columns.fields().iter().find(|f| field_id(f) == Some(*id)) else { continue };
+                let Some(found) = columns.fields().iter().find(|f| field_id(f) == Some(*id)) else {
+                    continue;
+                };
                 let data_type = found.data_type();
                 let known = dropped.get(id);
                 if known.is_none_or(|k| !is_readable_as(data_type, k.field.data_type())) {
@@ -253,11 +254,11 @@ fn anti_join(
         Field::new("deleted", DataType::Int64, false),
         Field::new("data", DataType::Int64, false),
     ]);
-    let newer = BinaryExpr::new(Arc::new(Column::new("deleted", 0)), Operator::Gt, Arc::new(Column::new("data", 1)));
-    let sequence = |schema: &Schema, side| Ok::<_, Error>(ColumnIndex {
-        index: Column::new_with_schema(SEQUENCE, schema)?.index(),
-        side,
-    });
+    let newer =
+        BinaryExpr::new(Arc::new(Column::new("deleted", 0)), Operator::Gt, Arc::new(Column::new("data", 1)));
+    let sequence = |schema: &Schema, side| {
+        Ok::<_, Error>(ColumnIndex { index: Column::new_with_schema(SEQUENCE, schema)?.index(), side })
+    };
     let filter = JoinFilter::new(
         Arc::new(newer),
         vec![sequence(&left, JoinSide::Left)?, sequence(&right, JoinSide::Right)?],

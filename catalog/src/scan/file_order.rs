@@ -77,7 +77,12 @@ fn table_order(
 
 /// Chains of files that do not overlap on the leading column; `None` when that takes more than `target`
 /// or is not certain.
-fn chains(files: &[PartitionedFile], leading: usize, descending: bool, target: usize) -> Option<Vec<Vec<usize>>> {
+fn chains(
+    files: &[PartitionedFile],
+    leading: usize,
+    descending: bool,
+    target: usize,
+) -> Option<Vec<Vec<usize>>> {
     let mut ranges = Vec::with_capacity(files.len());
     for (i, file) in files.iter().enumerate() {
         let column = file.statistics.as_ref()?.column_statistics.get(leading)?;

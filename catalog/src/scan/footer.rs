@@ -29,7 +29,9 @@ async fn read(state: &dyn Session, at: &Located, size: u64) -> Result<Arc<Parque
         Err(e) => {
             let location = location(at);
             Err(match at.store.head(&at.path).await {
-                Err(object_store::Error::NotFound { .. }) => Error::corrupt(location, "the file does not exist"),
+                Err(object_store::Error::NotFound { .. }) => {
+                    Error::corrupt(location, "the file does not exist")
+                }
                 Err(e) => Error::storage(location, e),
                 Ok(_) => Error::corrupt(location, e),
             })

@@ -84,7 +84,9 @@ impl ParquetScan {
             source = source.with_predicate(predicate);
         }
         if let Some(counts) = counts {
-            let metric = |name: &'static str, n: usize| MetricBuilder::new(source.metrics()).global_counter(name).add(n);
+            let metric = |name: &'static str, n: usize| {
+                MetricBuilder::new(source.metrics()).global_counter(name).add(n)
+            };
             metric("table_files_seen", counts.files_seen);
             metric("table_files_pruned", counts.files_pruned);
             metric("table_file_lists_pruned", counts.lists_pruned);
@@ -144,7 +146,8 @@ pub(super) fn balanced_groups(mut files: Vec<PartitionedFile>, target: usize) ->
     }
     // Largest first, each to the group that has least so far.
     files.sort_by(|a, b| b.object_meta.size.cmp(&a.object_meta.size).then_with(|| a.path().cmp(b.path())));
-    let mut sizes: std::collections::BinaryHeap<_> = (0..count).map(|i| std::cmp::Reverse((0_u64, i))).collect();
+    let mut sizes: std::collections::BinaryHeap<_> =
+        (0..count).map(|i| std::cmp::Reverse((0_u64, i))).collect();
     let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); count];
     for file in files {
         let Some(std::cmp::Reverse((size, i))) = sizes.pop() else { continue };

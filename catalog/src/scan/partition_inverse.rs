@@ -59,7 +59,12 @@ enum Side {
 }
 
 /// First (or last) value of the column in each period.
-fn period_bounds(transform: &Transform, values: &ArrayRef, source: &DataType, side: Side) -> Option<ArrayRef> {
+fn period_bounds(
+    transform: &Transform,
+    values: &ArrayRef,
+    source: &DataType,
+    side: Side,
+) -> Option<ArrayRef> {
     let periods = cast(values, &DataType::Int32).ok()?;
     let periods = periods.as_primitive::<Int32Type>();
     let ticks_per_second = match source {
@@ -130,14 +135,18 @@ fn largest_truncated(values: &ArrayRef, width: u32) -> Option<ArrayRef> {
         }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             let values = cast(values, &DataType::Binary).ok()?;
-            let bounds = values.as_binary::<i32>().iter().map(|v| v.and_then(|v| last_bytes_with_prefix(v, width)));
+            let bounds =
+                values.as_binary::<i32>().iter().map(|v| v.and_then(|v| last_bytes_with_prefix(v, width)));
             Some(Arc::new(bounds.collect::<BinaryArray>()))
         }
         _ => None,
     }
 }
 
-fn map<T: ArrowPrimitiveType>(values: &dyn Array, f: impl Fn(T::Native) -> Option<T::Native>) -> PrimitiveArray<T> {
+fn map<T: ArrowPrimitiveType>(
+    values: &dyn Array,
+    f: impl Fn(T::Native) -> Option<T::Native>,
+) -> PrimitiveArray<T> {
     values.as_primitive::<T>().unary_opt(f)
 }
 

@@ -141,7 +141,8 @@ impl Scan<'_> {
         for (selected, deletes) in &files {
             paths.push((selected.file()?.path.as_str(), deletes));
         }
-        let deleted = match files.iter().any(|(_, d)| d.deletion_vector.is_some() || !d.positions.is_empty()) {
+        let deleted = match files.iter().any(|(_, d)| d.deletion_vector.is_some() || !d.positions.is_empty())
+        {
             true => row_deletes::load(storage, &paths).await?,
             false => vec![None; files.len()],
         };
@@ -219,7 +220,8 @@ impl Scan<'_> {
             }
             partitioned.push(entry);
         }
-        let columns: Vec<FieldRef> = columns.iter().map(|c| c.field.clone()).chain(extra.iter().cloned()).collect();
+        let columns: Vec<FieldRef> =
+            columns.iter().map(|c| c.field.clone()).chain(extra.iter().cloned()).collect();
         let target = self.state.config().target_partitions();
         let (groups, ordering) =
             file_groups(self.request.snapshot, &files, partitioned, &columns, &is_constant, target);
@@ -227,8 +229,16 @@ impl Scan<'_> {
             ScanMode::Filtered(_) => (None, self.request.limit),
             ScanMode::Joined => (self.filter_over(&columns), None),
         };
-        let scan =
-            ParquetScan { store_url, columns, is_constant, groups, statistics: statistics.total, ordering, predicate, limit };
+        let scan = ParquetScan {
+            store_url,
+            columns,
+            is_constant,
+            groups,
+            statistics: statistics.total,
+            ordering,
+            predicate,
+            limit,
+        };
         let counts = match mode {
             ScanMode::Filtered(counts) => Some(*counts),
             ScanMode::Joined => None,

@@ -52,7 +52,10 @@ impl PlannedFile {
 /// value of all its rows, and some writers leave such columns out of the file (Delta always, Iceberg for
 /// files that were taken over from Hive). A null stays for the file to say: where it lacks the column it
 /// reads as null.
-pub(super) fn constant_columns(selected: &SelectedFile, columns: &[ScanColumn]) -> Result<(Vec<bool>, Vec<ScalarValue>)> {
+pub(super) fn constant_columns(
+    selected: &SelectedFile,
+    columns: &[ScanColumn],
+) -> Result<(Vec<bool>, Vec<ScalarValue>)> {
     let stats = &selected.list.stats;
     let mut is_constant = Vec::with_capacity(columns.len());
     let mut constants = Vec::new();

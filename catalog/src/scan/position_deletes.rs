@@ -60,7 +60,8 @@ async fn read(
     while let Some(batch) = stream.try_next().await.map_err(failed)? {
         // Projected columns keep the order of the file.
         let (paths, positions) = if path_column < pos_column { (0, 1) } else { (1, 0) };
-        collect(batch.column(paths), batch.column(positions), wanted, &mut found).map_err(|e| Error::corrupt(path, e))?;
+        collect(batch.column(paths), batch.column(positions), wanted, &mut found)
+            .map_err(|e| Error::corrupt(path, e))?;
     }
     Ok(found)
 }
@@ -85,10 +86,11 @@ fn row_groups_with(
 ) -> Vec<usize> {
     let row_groups = builder.metadata().row_groups();
     let name = builder.schema().field(path_column).name();
-    let bounds = StatisticsConverter::try_new(name, builder.schema(), builder.parquet_schema()).and_then(|c| {
-        let text = |a: ArrayRef| cast(&a, &DataType::Utf8).map_err(ParquetError::from);
-        Ok((text(c.row_group_mins(row_groups)?)?, text(c.row_group_maxes(row_groups)?)?))
-    });
+    let bounds =
+        StatisticsConverter::try_new(name, builder.schema(), builder.parquet_schema()).and_then(|c| {
+            let text = |a: ArrayRef| cast(&a, &DataType::Utf8).map_err(ParquetError::from);
+            Ok((text(c.row_group_mins(row_groups)?)?, text(c.row_group_maxes(row_groups)?)?))
+        });
     let Ok((lower, upper)) = bounds else { return (0..row_groups.len()).collect() };
     let (lower, upper) = (lower.as_string::<i32>(), upper.as_string::<i32>());
     let covers = |i: &usize| {
@@ -138,7 +140,9 @@ async fn explain(
     source: Box<dyn std::error::Error + Send + Sync>,
 ) -> Error {
     match store.head(path).await {
-        Err(object_store::Error::NotFound { .. }) => Error::corrupt(location, "the delete file does not exist"),
+        Err(object_store::Error::NotFound { .. }) => {
+            Error::corrupt(location, "the delete file does not exist")
+        }
         Err(e) => Error::storage(location, e),
         Ok(_) => match source.downcast::<ParquetError>() {
             Ok(e) if !matches!(*e, ParquetError::External(_)) => Error::corrupt(location, e),

@@ -87,11 +87,16 @@ impl Source<'_> {
     /// statistics, else what another partition transform implies.
     fn range(&self) -> Option<(ArrayRef, ArrayRef)> {
         let of_partition = |identity: bool| {
-            let fields = self.partitions.iter().filter(move |(f, _)| (f.transform == Transform::Identity) == identity);
+            let fields =
+                self.partitions.iter().filter(move |(f, _)| (f.transform == Transform::Identity) == identity);
             fields.filter_map(|(f, p)| {
                 let (lower, upper) = source_range(&f.transform, &p.lower, &p.upper, self.data_type)?;
                 // Summaries of several files leave NaN out, and NaN is above every bound.
-                let upper = if self.data_type.is_floating() { new_null_array(self.data_type, upper.len()) } else { upper };
+                let upper = if self.data_type.is_floating() {
+                    new_null_array(self.data_type, upper.len())
+                } else {
+                    upper
+                };
                 Some((lower, upper))
             })
         };
@@ -125,12 +130,12 @@ fn without_nan((lower, upper): (ArrayRef, ArrayRef)) -> (ArrayRef, ArrayRef) {
 
 fn nan_to_null(values: ArrayRef) -> ArrayRef {
     match values.data_type() {
-        DataType::Float32 => {
-            Arc::new(values.as_primitive::<Float32Type>().unary_opt::<_, Float32Type>(|v| (!v.is_nan()).then_some(v)))
-        }
-        DataType::Float64 => {
-            Arc::new(values.as_primitive::<Float64Type>().unary_opt::<_, Float64Type>(|v| (!v.is_nan()).then_some(v)))
-        }
+        DataType::Float32 => Arc::new(
+            values.as_primitive::<Float32Type>().unary_opt::<_, Float32Type>(|v| (!v.is_nan()).then_some(v)),
+        ),
+        DataType::Float64 => Arc::new(
+            values.as_primitive::<Float64Type>().unary_opt::<_, Float64Type>(|v| (!v.is_nan()).then_some(v)),
+        ),
         _ => values,
     }
 }
@@ -167,7 +172,8 @@ impl PruningStatistics for StatisticsView<'_> {
                 .filter(|(f, _)| !matches!(f.transform, Transform::Void | Transform::Unknown(_)))
                 .any(|(_, p)| p.may_contain_null.get(i) == Some(&false))
         };
-        let known = |i: usize| source.bounds.filter(|b| b.null_count.is_valid(i)).map(|b| b.null_count.value(i));
+        let known =
+            |i: usize| source.bounds.filter(|b| b.null_count.is_valid(i)).map(|b| b.null_count.value(i));
         let counts = (0..self.statistics.len).map(|i| if never_null(i) { Some(0) } else { known(i) });
         Some(Arc::new(counts.collect::<UInt64Array>()))
     }

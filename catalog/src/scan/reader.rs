@@ -82,7 +82,10 @@ impl AsyncFileReader for DataFileReader {
         async move { inner.get_bytes(range).await.map_err(|e| failed_read(location, e)) }.boxed()
     }
 
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
         let Self { inner, location, .. } = self;
         async move { inner.get_byte_ranges(ranges).await.map_err(|e| failed_read(location, e)) }.boxed()
     }

@@ -31,7 +31,11 @@ struct ListBounds {
     exact: bool,
 }
 
-pub(super) fn scan_statistics(files: &[PlannedFile], columns: &[&ScanColumn], constants: usize) -> ScanStatistics {
+pub(super) fn scan_statistics(
+    files: &[PlannedFile],
+    columns: &[&ScanColumn],
+    constants: usize,
+) -> ScanStatistics {
     let mut bounds: HashMap<*const FileList, Vec<Option<ListBounds>>> = HashMap::new();
     let detailed = files.len().saturating_mul(columns.len() + constants) <= MAX_FILE_COLUMNS;
     let mut totals = Totals::new(columns.len() + constants);
@@ -61,14 +65,16 @@ fn list_bounds(list: &FileList, column: &ScanColumn) -> Option<ListBounds> {
 fn file_statistics(file: &PlannedFile, bounds: &[Option<ListBounds>]) -> Statistics {
     let row = file.selected.row;
     let untouched = file.deleted.is_none() && file.equality.is_empty();
-    let num_rows = file.remaining_rows().map_or(Precision::Absent, |n| known(n as usize, file.equality.is_empty()));
+    let num_rows =
+        file.remaining_rows().map_or(Precision::Absent, |n| known(n as usize, file.equality.is_empty()));
     let of_file = bounds.iter().map(|bounds| match bounds {
         Some(b) => {
             let value = |values: &ArrayRef| match ScalarValue::try_from_array(values, row) {
                 Ok(v) if !v.is_null() && !is_nan(&v) => known(v, b.exact && untouched),
                 _ => Precision::Absent,
             };
-            let nulls = (row < b.null_count.len() && b.null_count.is_valid(row)).then(|| b.null_count.value(row));
+            let nulls =
+                (row < b.null_count.len() && b.null_count.is_valid(row)).then(|| b.null_count.value(row));
             ColumnStatistics {
                 null_count: nulls.map_or(Precision::Absent, |n| known(n as usize, untouched)),
                 min_value: value(&b.lower),
@@ -128,7 +134,8 @@ struct ColumnTotals {
 
 impl Totals {
     fn new(columns: usize) -> Self {
-        let columns = (0..columns).map(|_| ColumnTotals { null_count: Precision::Exact(0), min: None, max: None });
+        let columns =
+            (0..columns).map(|_| ColumnTotals { null_count: Precision::Exact(0), min: None, max: None });
         Self { num_rows: Precision::Exact(0), bytes: 0, columns: columns.collect() }
     }
 
@@ -138,16 +145,19 @@ impl Totals {
         for (total, column) in self.columns.iter_mut().zip(&file.column_statistics) {
             total.null_count = total.null_count.add(&column.null_count);
             let rows = file.num_rows.get_value();
-            if rows == Some(&0) || (rows.is_some() && column.null_count.get_value() == rows && is_exact(&column.null_count)) {
+            if rows == Some(&0)
+                || (rows.is_some() && column.null_count.get_value() == rows && is_exact(&column.null_count))
+            {
                 continue;
             }
-            let merge = |total: &mut Option<Precision<ScalarValue>>, value: &Precision<ScalarValue>, min: bool| {
-                *total = Some(match total.take() {
-                    None => value.clone(),
-                    Some(so_far) if min => so_far.min(value),
-                    Some(so_far) => so_far.max(value),
-                });
-            };
+            let merge =
+                |total: &mut Option<Precision<ScalarValue>>, value: &Precision<ScalarValue>, min: bool| {
+                    *total = Some(match total.take() {
+                        None => value.clone(),
+                        Some(so_far) if min => so_far.min(value),
+                        Some(so_far) => so_far.max(value),
+                    });
+                };
             merge(&mut total.min, &column.min_value, true);
             merge(&mut total.max, &column.max_value, false);
         }

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, LargeListArray, ListArray, MapArray, StructArray, new_null_array,
+    Array, ArrayRef, AsArray, FixedSizeListArray, LargeListArray, ListArray, MapArray, StructArray,
+    new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
@@ -15,8 +16,8 @@ use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 use datafusion::scalar::ScalarValue;
 
-use super::column_resolution::field_id;
 use super::column_adapter::Defaults;
+use super::column_resolution::field_id;
 
 /// Fails on a value that the target cannot hold, instead of making it null.
 pub(super) const STRICT: CastOptions<'static> =
@@ -30,12 +31,13 @@ pub(super) fn is_readable_as(file: &DataType, table: &DataType) -> bool {
         (Null, _) => true,
         (Dictionary(_, value), table) => is_readable_as(value, table),
         (Struct(file), Struct(table)) => table.iter().all(|t| {
-            file.iter().find(|f| f.name() == t.name()).is_none_or(|f| is_readable_as(f.data_type(), t.data_type()))
+            file.iter()
+                .find(|f| f.name() == t.name())
+                .is_none_or(|f| is_readable_as(f.data_type(), t.data_type()))
         }),
-        (
-            List(f) | LargeList(f) | FixedSizeList(f, _),
-            List(t) | LargeList(t) | FixedSizeList(t, _),
-        ) => is_readable_as(f.data_type(), t.data_type()),
+        (List(f) | LargeList(f) | FixedSizeList(f, _), List(t) | LargeList(t) | FixedSizeList(t, _)) => {
+            is_readable_as(f.data_type(), t.data_type())
+        }
         (Map(f, _), Map(t, _)) => match (f.data_type(), t.data_type()) {
             (Struct(f), Struct(t)) if f.len() == 2 && t.len() == 2 => {
                 f.iter().zip(t).all(|(f, t)| is_readable_as(f.data_type(), t.data_type()))
@@ -71,7 +73,11 @@ fn is_text_or_bytes(t: &DataType) -> bool {
 
 /// `array` as a column of type `target`: structs by name, fields that the file lacks by their default,
 /// values promoted. Fails when a value does not fit.
-pub(super) fn promote(array: &ArrayRef, target: &DataType, defaults: &Defaults) -> Result<ArrayRef, ArrowError> {
+pub(super) fn promote(
+    array: &ArrayRef,
+    target: &DataType,
+    defaults: &Defaults,
+) -> Result<ArrayRef, ArrowError> {
     if array.data_type() == target {
         return Ok(array.clone());
     }
@@ -82,7 +88,12 @@ pub(super) fn promote(array: &ArrayRef, target: &DataType, defaults: &Defaults) 
         (DataType::List(_), DataType::List(element)) => {
             let list = array.as_list::<i32>();
             let values = promote(list.values(), element.data_type(), defaults)?;
-            Ok(Arc::new(ListArray::try_new(element.clone(), list.offsets().clone(), values, list.nulls().cloned())?))
+            Ok(Arc::new(ListArray::try_new(
+                element.clone(),
+                list.offsets().clone(),
+                values,
+                list.nulls().cloned(),
+            )?))
         }
         (DataType::LargeList(_), DataType::LargeList(element)) => {
             let list = array.as_list::<i64>();
@@ -102,7 +113,11 @@ pub(super) fn promote(array: &ArrayRef, target: &DataType, defaults: &Defaults) 
     }
 }
 
-fn promote_struct(array: &StructArray, fields: &Fields, defaults: &Defaults) -> Result<StructArray, ArrowError> {
+fn promote_struct(
+    array: &StructArray,
+    fields: &Fields,
+    defaults: &Defaults,
+) -> Result<StructArray, ArrowError> {
     let children = fields.iter().map(|field| match array.column_by_name(field.name()) {
         Some(child) => promote(child, field.data_type(), defaults),
         None => missing(field, array.len(), defaults),
@@ -146,5 +161,11 @@ fn promote_map(
         promote(map.values(), value.data_type(), defaults)?,
     ];
     let promoted = StructArray::try_new(parts.clone(), columns, None)?;
-    Ok(Arc::new(MapArray::try_new(entries.clone(), map.offsets().clone(), promoted, map.nulls().cloned(), sorted)?))
+    Ok(Arc::new(MapArray::try_new(
+        entries.clone(),
+        map.offsets().clone(),
+        promoted,
+        map.nulls().cloned(),
+        sorted,
+    )?))
 }

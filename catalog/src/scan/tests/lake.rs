@@ -26,8 +26,8 @@ use crate::table::schema::{ColumnResolution, FIELD_ID};
 use crate::table::snapshot::{FileListIndex, SnapshotFiles};
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
 use crate::table::{
-    DataFile, FieldId, FileList, PartitionField, PartitionSpec, SortOrder, TableFormat, TableSchema, TableSnapshot,
-    TableVersion, Transform,
+    DataFile, FieldId, FileList, PartitionField, PartitionSpec, SortOrder, TableFormat, TableSchema,
+    TableSnapshot, TableVersion, Transform,
 };
 
 pub fn field(id: FieldId, name: &str, data_type: DataType) -> Field {
@@ -53,12 +53,8 @@ pub fn table_schema(fields: Vec<Field>) -> TableSchema {
 }
 
 pub fn spec(fields: Vec<(FieldId, Transform, DataType)>) -> PartitionSpec {
-    let fields = fields.into_iter().enumerate().map(|(i, (source_id, transform, result_type))| PartitionField {
-        source_id,
-        field_id: 1000 + i as i32,
-        name: format!("p{i}"),
-        transform,
-        result_type,
+    let fields = fields.into_iter().enumerate().map(|(i, (source_id, transform, result_type))| {
+        PartitionField { source_id, field_id: 1000 + i as i32, name: format!("p{i}"), transform, result_type }
     });
     PartitionSpec { spec_id: 0, fields: fields.collect() }
 }
@@ -166,7 +162,8 @@ impl Lake {
     /// Writes a Parquet file; returns its size.
     pub fn write(&self, name: &str, batch: &RecordBatch, rows_per_group: usize) -> u64 {
         let path = self.dir.path().join(format!("{name}.parquet"));
-        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(rows_per_group)).build();
+        let properties =
+            WriterProperties::builder().set_max_row_group_row_count(Some(rows_per_group)).build();
         let file = std::fs::File::create(&path).unwrap();
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
         writer.write(batch).unwrap();
@@ -222,7 +219,8 @@ impl Lake {
             (summaries, vec![i])
         });
         let index = Arc::new(FileListIndex { groups: groups.collect() });
-        let files = TestFiles { index, lists: self.lists.clone(), deletes: Arc::new(clone_of(&self.deletes)) };
+        let files =
+            TestFiles { index, lists: self.lists.clone(), deletes: Arc::new(clone_of(&self.deletes)) };
         Arc::new(TableSnapshot {
             format: TableFormat::Iceberg,
             format_version: "v2".into(),
@@ -252,7 +250,9 @@ impl Lake {
         let batches = self.ctx.sql(sql).await?.collect().await?;
         let text = pretty_format_batches(&batches)?.to_string();
         let rows = text.lines().filter(|l| l.starts_with('|')).skip(1);
-        Ok(rows.map(|l| l.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(",")).collect())
+        Ok(rows
+            .map(|l| l.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(","))
+            .collect())
     }
 
     /// The rows of a query, values separated by commas.
@@ -340,13 +340,16 @@ fn columns_of(files: &[TestFile]) -> HashMap<FieldId, ColumnBounds> {
             nulls.push(column.as_ref().map(|c| c.null_count() as u64));
             nans.push(file.nan_counts.then_some(0));
         }
-        columns.insert(id, ColumnBounds {
-            lower: ScalarValue::iter_to_array(lower).unwrap(),
-            upper: ScalarValue::iter_to_array(upper).unwrap(),
-            null_count: nulls.into_iter().collect(),
-            nan_count: Some(nans.into_iter().collect()),
-            exact: files.iter().all(|f| f.exact && f.bounds.is_none()),
-        });
+        columns.insert(
+            id,
+            ColumnBounds {
+                lower: ScalarValue::iter_to_array(lower).unwrap(),
+                upper: ScalarValue::iter_to_array(upper).unwrap(),
+                null_count: nulls.into_iter().collect(),
+                nan_count: Some(nans.into_iter().collect()),
+                exact: files.iter().all(|f| f.exact && f.bounds.is_none()),
+            },
+        );
     }
     columns
 }

@@ -31,8 +31,10 @@ async fn files_are_pruned_by_bounds_and_null_counts() {
 
 #[tokio::test]
 async fn promoted_and_added_columns_keep_their_rows() {
-    let mut lake = Lake::new(table_schema(vec![field(1, "a", DataType::Int64), field(2, "b", DataType::Int64)]));
-    let old = batch(vec![(field(1, "a", DataType::Int32), Arc::new(Int32Array::from(vec![1, 7])) as ArrayRef)]);
+    let mut lake =
+        Lake::new(table_schema(vec![field(1, "a", DataType::Int64), field(2, "b", DataType::Int64)]));
+    let old =
+        batch(vec![(field(1, "a", DataType::Int32), Arc::new(Int32Array::from(vec![1, 7])) as ArrayRef)]);
     lake.add(vec![TestFile::new("old", old)]);
     let new = batch(vec![
         (field(1, "a", DataType::Int64), Arc::new(Int64Array::from(vec![1 << 40])) as ArrayRef),
@@ -70,7 +72,8 @@ async fn truncated_string_bounds_lose_no_row() {
     };
     let mut lake = Lake::new(table_schema(vec![field(1, "s", DataType::Utf8View)]));
     let mut long = TestFile::new("long", text(vec!["abcdef", "abcxyz"]));
-    long.bounds = Some(vec![(1, ScalarValue::Utf8(Some("abc".into())), ScalarValue::Utf8(Some("abd".into())))]);
+    long.bounds =
+        Some(vec![(1, ScalarValue::Utf8(Some("abc".into())), ScalarValue::Utf8(Some("abd".into())))]);
     lake.add(vec![long, TestFile::new("other", text(vec!["b", "z"]))]);
     assert_eq!(lake.rows("SELECT s FROM t WHERE s = 'abcxyz'").await, ["abcxyz"]);
     assert_eq!(lake.scanned("SELECT s FROM t WHERE s = 'abcxyz'").await, ["long"]);
@@ -108,5 +111,8 @@ async fn dynamic_filters_reach_the_scan() {
     assert_eq!(lake.rows("SELECT a FROM t ORDER BY a DESC LIMIT 2").await, ["199", "198"]);
     let join = lake.plan("SELECT t.a FROM t JOIN (VALUES (5), (7)) v(b) ON t.a = v.b").await;
     assert!(join.contains("predicate=DynamicFilter"), "{join}");
-    assert_eq!(lake.rows("SELECT t.a FROM t JOIN (VALUES (5), (7)) v(b) ON t.a = v.b ORDER BY 1").await, ["5", "7"]);
+    assert_eq!(
+        lake.rows("SELECT t.a FROM t JOIN (VALUES (5), (7)) v(b) ON t.a = v.b ORDER BY 1").await,
+        ["5", "7"]
+    );
 }
