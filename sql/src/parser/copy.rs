@@ -186,16 +186,16 @@ fn legacy_option(parser: &mut Parser, written: &mut Written) -> ParseResult<bool
     } else if parse_word(parser, "header") {
         written.header = Header::Present;
     } else if parse_word(parser, "delimiter") || parse_word(parser, "delimiters") {
-        parser.parse_keyword(Keyword::AS);
+        let _ = parser.parse_keyword(Keyword::AS);
         written.delimiter = Some(value(parser)?);
     } else if parse_word(parser, "null") {
-        parser.parse_keyword(Keyword::AS);
+        let _ = parser.parse_keyword(Keyword::AS);
         written.null = Some(value(parser)?);
     } else if parse_word(parser, "quote") {
-        parser.parse_keyword(Keyword::AS);
+        let _ = parser.parse_keyword(Keyword::AS);
         written.quote = Some(value(parser)?);
     } else if parse_word(parser, "escape") {
-        parser.parse_keyword(Keyword::AS);
+        let _ = parser.parse_keyword(Keyword::AS);
         written.escape = Some(value(parser)?);
     } else if parse_word(parser, "encoding") {
         encoding(&value(parser)?)?;

@@ -183,7 +183,7 @@ fn clause(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<bool> {
         }
         "comment" => {
             parser.next_token();
-            parser.consume_token(&Token::Eq);
+            let _ = parser.consume_token(&Token::Eq);
             table.comment = Some(parser.parse_literal_string()?);
         }
         "tblproperties" | "with" => {
@@ -222,7 +222,7 @@ fn query(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<()> {
     if parser.parse_keywords(&[Keyword::WITH, Keyword::NO, Keyword::DATA]) {
         table.with_no_data = true;
     } else {
-        parser.parse_keywords(&[Keyword::WITH, Keyword::DATA]);
+        let _ = parser.parse_keywords(&[Keyword::WITH, Keyword::DATA]);
     }
     Ok(())
 }
@@ -321,7 +321,7 @@ fn property(parser: &mut Parser) -> ParseResult<(String, String)> {
             break;
         }
     }
-    parser.consume_token(&Token::Eq);
+    let _ = parser.consume_token(&Token::Eq);
     if matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen) {
         return Ok((key, "true".to_string()));
     }

@@ -90,7 +90,7 @@ impl TypeParser<'_, '_> {
         let mut fields = Vec::new();
         loop {
             let name = super::dml::folded(self.parser.parse_identifier()?);
-            self.parser.consume_token(&Token::Colon);
+            let _ = self.parser.consume_token(&Token::Colon);
             let data_type = self.parse(depth + 1)?;
             let not_null = self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]);
             if self.parser.parse_keyword(Keyword::COMMENT) {

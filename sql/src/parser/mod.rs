@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 pub use dialect::AuricDialect;
+pub(crate) use dml::folded;
 pub use statement::Statement;
 
 use crate::error::{Error, Result, SqlState};
@@ -41,6 +42,15 @@ pub struct Parsed {
     /// The statement's own text.
     pub text: String,
     pub(crate) statement: Arc<Statement>,
+    /// The whole query string, which positions refer to.
+    pub(crate) source: Arc<str>,
+}
+
+impl Parsed {
+    /// Position in characters from 1 of a place that the syntax tree knows by line and column.
+    pub(crate) fn position(&self, line: u64, column: u64) -> u32 {
+        Lines::new(&self.source).position(&self.source, Location { line, column })
+    }
 }
 
 /// Splits and parses a query string.
@@ -54,6 +64,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
     let tokens = Tokenizer::new(&dialect, text)
         .tokenize_with_location()
         .map_err(|e| error::from_tokenizer(&e, text, &lines))?;
+    let source: Arc<str> = Arc::from(text);
     let mut statements = Vec::new();
     for tokens in tokens.split(|token| token.token == Token::SemiColon) {
         let words =
@@ -71,7 +82,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
         let statement = parse_one(&mut parser, text, &lines)
             .and_then(|statement| expect_end(&mut parser).map(|()| statement))
             .map_err(|e| error::from_parser(&e, text, &lines))?;
-        statements.push(Parsed { text: own, statement: Arc::new(statement) });
+        statements.push(Parsed { text: own, statement: Arc::new(statement), source: source.clone() });
     }
     Ok(statements)
 }
@@ -204,7 +215,7 @@ fn table_command(parser: &mut Parser) -> ParseResult<Option<Box<ast::Query>>> {
     if !parser.parse_keyword(Keyword::TABLE) {
         return Ok(None);
     }
-    parser.parse_keyword(Keyword::ONLY);
+    let _ = parser.parse_keyword(Keyword::ONLY);
     let name = parser.parse_object_name(false)?;
     let dialect = AuricDialect::default();
     let mut query = Parser::new(&dialect).try_with_sql("SELECT * FROM t")?.parse_query()?;
@@ -298,7 +309,7 @@ fn drop_object(parser: &mut Parser) -> ParseResult<Statement> {
     let names = parser.parse_comma_separated(|p| p.parse_object_name(false))?;
     let cascade =
         parser.parse_one_of_keywords(&[Keyword::CASCADE, Keyword::RESTRICT]) == Some(Keyword::CASCADE);
-    parser.parse_keyword(Keyword::PURGE);
+    let _ = parser.parse_keyword(Keyword::PURGE);
     Ok(match object {
         Keyword::TABLE => Statement::DropTable { names, if_exists },
         _ => Statement::DropSchema { names, if_exists, cascade },

@@ -106,7 +106,7 @@ fn setting_value(parser: &mut Parser) -> ParseResult<Option<SettingValue>> {
         return Ok(None);
     }
     let negative = if parser.consume_token(&Token::Minus) { "-" } else { "" };
-    parser.consume_token(&Token::Plus);
+    let _ = parser.consume_token(&Token::Plus);
     let token = parser.next_token();
     let text = match token.token {
         Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => text,
@@ -214,7 +214,7 @@ fn transaction_modes(parser: &mut Parser) -> ParseResult<TransactionModes> {
         } else {
             return Ok(modes);
         }
-        parser.consume_token(&Token::Comma);
+        let _ = parser.consume_token(&Token::Comma);
     }
 }
 
@@ -311,7 +311,7 @@ pub(super) fn execute(parser: &mut Parser) -> ParseResult<Statement> {
 
 pub(super) fn deallocate(parser: &mut Parser) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::DEALLOCATE)?;
-    parser.parse_keyword(Keyword::PREPARE);
+    let _ = parser.parse_keyword(Keyword::PREPARE);
     if parser.parse_keyword(Keyword::ALL) {
         return Ok(Statement::Deallocate(None));
     }
@@ -373,7 +373,7 @@ pub(super) fn fetch(parser: &mut Parser) -> ParseResult<Statement> {
         return Ok(Statement::Unsupported("FETCH other than forward".into()));
     }
     if !parser.parse_keyword(Keyword::FROM) {
-        parser.parse_keyword(Keyword::IN);
+        let _ = parser.parse_keyword(Keyword::IN);
     }
     let cursor = folded(parser.parse_identifier()?);
     Ok(Statement::Fetch(Fetch { cursor, count, discard }))

@@ -40,6 +40,21 @@ pub(super) struct CommitInfo<'a> {
     pub summary: BTreeMap<String, String>,
 }
 
+impl CommitInfo<'_> {
+    /// Names that `summary` must leave alone: JSON readers disagree on repeated keys.
+    pub const FIELDS: [&'static str; 9] = [
+        "timestamp",
+        "inCommitTimestamp",
+        "operation",
+        "operationParameters",
+        "readVersion",
+        "isBlindAppend",
+        "operationMetrics",
+        "engineInfo",
+        "txnId",
+    ];
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Protocol {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::Utc;
-use delta_kernel::Snapshot;
 use delta_kernel::snapshot::SnapshotRef;
+use delta_kernel::{Engine, Snapshot};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -25,9 +25,11 @@ use crate::format::CommitOutcome;
 use crate::storage::{Storage, to_url};
 use crate::table::data_file::NewDataFile;
 use crate::table::partition::Transform;
-use crate::table::{TableChange, TableDefinition, TableFormat, TableSnapshot, TableVersion};
+use crate::table::{COMMIT_ID, TableChange, TableDefinition, TableFormat, TableSnapshot, TableVersion};
 
 const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
+/// Commits read back to find one: many more than can race with one.
+const COMMITS_LOOKED_AT: u64 = 50;
 const ROW_TRACKING_DOMAIN: &str = "delta.rowTracking";
 
 /// The empty snapshot of a table to be.
@@ -39,6 +41,9 @@ pub(super) fn stage(
     let table = ident.to_string();
     if !definition.sorting.is_empty() {
         return Err(Error::unsupported(format!("Delta table \"{table}\""), "SORTED BY"));
+    }
+    if !definition.key_columns.is_empty() {
+        return Err(Error::unsupported(format!("Delta table \"{table}\""), "PRIMARY KEY"));
     }
     if definition.partitioning.iter().any(|field| field.transform != Transform::Identity) {
         return Err(Error::unsupported(
@@ -114,7 +119,7 @@ pub(super) async fn create(
         return Err(taken());
     }
     let operation = if change.added.is_empty() { "CREATE TABLE" } else { "CREATE TABLE AS SELECT" };
-    let commit = NextCommit::new(staged, change, operation, None, None)?;
+    let commit = NextCommit::new(staged, change, operation, &Predecessor::default())?;
     match commit.write(storage).await? {
         Written::Ours => {}
         Written::Lost { .. } => return Err(taken()),
@@ -128,7 +133,7 @@ pub(super) async fn create(
     };
     match backend.create_table(&entry).await {
         Ok(()) => Ok(CommitOutcome::Committed(TableVersion::Delta { version: 0 })),
-        Err(e @ (Error::TableExists(_) | Error::NamespaceNotFound(_) | Error::CatalogNotFound(_))) => {
+        Err(e) if certainly_not_entered(&e) => {
             // Certainly not in the catalog, so nobody reads the version that we have just written.
             let location = commit_location(root, 0);
             if let Err(e) = storage.delete(&location).await {
@@ -138,6 +143,15 @@ pub(super) async fn create(
         }
         Err(e) => Ok(CommitOutcome::Unknown(Box::new(e))),
     }
+}
+
+/// Whether a catalog that answers like this has refused the entry; else it may have taken it.
+fn certainly_not_entered(error: &Error) -> bool {
+    use Error::*;
+    matches!(
+        error,
+        TableExists(_) | NamespaceNotFound(_) | CatalogNotFound(_) | Unsupported { .. } | Invalid(_)
+    )
 }
 
 /// Writes the version after `base` with the files of `change`.
@@ -151,20 +165,8 @@ pub(super) async fn append(
     let kernel =
         state.kernel.clone().ok_or_else(|| Error::Internal(format!("{ident} is not yet created")))?;
     properties::ensure_writable(&ident.to_string(), &state.protocol, &state.metadata, &kernel.schema())?;
-    let (timestamps, row_ids) = (
-        properties::has_in_commit_timestamps(&state.protocol, &state.metadata.configuration),
-        properties::assigns_row_ids(&state.protocol, &state.metadata.configuration),
-    );
-    let root = base.location.clone();
-    let reader = kernel.clone();
-    let (last_timestamp, high_water_mark) = blocking(storage, &base.location, move |engine| {
-        let last = if timestamps { reader.get_in_commit_timestamp(engine).in_table(&root)? } else { None };
-        let mark =
-            if row_ids { reader.get_row_tracking_high_water_mark(engine).in_table(&root)? } else { None };
-        Ok((last, mark))
-    })
-    .await?;
-    let commit = NextCommit::new(base, change, "WRITE", last_timestamp, high_water_mark)?;
+    let predecessor = Predecessor::read(storage, &base.location, &state, kernel.clone()).await?;
+    let commit = NextCommit::new(base, change, "WRITE", &predecessor)?;
     match commit.write(storage).await? {
         Written::Ours => {
             let version = commit.version;
@@ -175,6 +177,56 @@ pub(super) async fn append(
         }
         Written::Lost { winner } => Ok(CommitOutcome::Conflict { winner }),
         Written::Unknown(e) => Ok(CommitOutcome::Unknown(e)),
+    }
+}
+
+/// What the log of the version before says of the commit to come.
+#[derive(Default)]
+struct Predecessor {
+    in_commit_timestamp: Option<i64>,
+    row_id_high_water_mark: Option<i64>,
+    /// Physical names of columns that must have statistics.
+    clustering: Vec<String>,
+}
+
+impl Predecessor {
+    /// Reads the log only for the features that the table has.
+    async fn read(storage: &Storage, root: &str, state: &DeltaState, kernel: SnapshotRef) -> Result<Self> {
+        let (protocol, configuration) = (&state.protocol, &state.metadata.configuration);
+        let timestamps = properties::has_in_commit_timestamps(protocol, configuration);
+        let row_ids = properties::assigns_row_ids(protocol, configuration);
+        let clustering = properties::has_writer_feature(protocol, "clustering");
+        let table = root.to_string();
+        let read = move |engine: &dyn Engine| {
+            let mut found = Self::default();
+            if timestamps {
+                found.in_commit_timestamp = kernel.get_in_commit_timestamp(engine).in_table(&table)?;
+            }
+            if row_ids {
+                found.row_id_high_water_mark =
+                    kernel.get_row_tracking_high_water_mark(engine).in_table(&table)?;
+            }
+            if clustering {
+                let columns = kernel.get_physical_clustering_columns(engine).in_table(&table)?;
+                for column in columns.into_iter().flatten() {
+                    match column.path() {
+                        [name] => found.clustering.push(name.clone()),
+                        _ => {
+                            return Err(Error::unsupported(
+                                format!("writing Delta table {table}"),
+                                format!("clustering by the nested column {column}"),
+                            ));
+                        }
+                    }
+                }
+            }
+            Ok(found)
+        };
+        if timestamps || row_ids || clustering {
+            blocking(storage, root, read).await
+        } else {
+            Ok(Self::default())
+        }
     }
 }
 
@@ -196,8 +248,7 @@ impl NextCommit {
         base: &TableSnapshot,
         change: &TableChange,
         operation: &str,
-        last_timestamp: Option<i64>,
-        high_water_mark: Option<i64>,
+        predecessor: &Predecessor,
     ) -> Result<Self> {
         let state = state(base)?;
         let (read_version, version) = match base.version {
@@ -211,7 +262,7 @@ impl NextCommit {
         let configuration = &state.metadata.configuration;
         // They must grow from commit to commit, whatever the clock does.
         let in_commit_timestamp = properties::has_in_commit_timestamps(&state.protocol, configuration)
-            .then(|| last_timestamp.map_or(now, |last| now.max(last.saturating_add(1))));
+            .then(|| predecessor.in_commit_timestamp.map_or(now, |last| now.max(last.saturating_add(1))));
         let info = CommitInfo {
             timestamp: in_commit_timestamp.unwrap_or(now),
             in_commit_timestamp,
@@ -222,28 +273,22 @@ impl NextCommit {
             operation_metrics: metrics(&change.added),
             engine_info: ENGINE_INFO.to_string(),
             txn_id: Uuid::new_v4().to_string(),
-            summary: change.summary.clone(),
+            summary: summary(change),
         };
         let mut actions = vec![Action::CommitInfo(info)];
         if read_version.is_none() {
             actions.push(Action::Protocol(&state.protocol));
             actions.push(Action::MetaData(&state.metadata));
         }
-        let row_ids = properties::assigns_row_ids(&state.protocol, configuration);
-        let mut next_row_id = high_water_mark.unwrap_or(-1) + 1;
         for file in &change.added {
-            let mut add = add(base, &state, file, now)?;
-            if row_ids {
-                add.base_row_id = Some(next_row_id);
-                add.default_row_commit_version = Some(version);
-                next_row_id = next_row_id.saturating_add_unsigned(file.record_count);
-            }
-            actions.push(Action::Add(add));
+            actions.push(Action::Add(add(base, &state, file, now, &predecessor.clustering)?));
         }
-        if row_ids && !change.added.is_empty() {
+        if properties::assigns_row_ids(&state.protocol, configuration) && !change.added.is_empty() {
+            let high_water_mark =
+                assign_row_ids(&mut actions, change, version, predecessor.row_id_high_water_mark);
             actions.push(Action::DomainMetadata(DomainMetadata {
                 domain: ROW_TRACKING_DOMAIN,
-                configuration: format!("{{\"rowIdHighWaterMark\":{}}}", next_row_id - 1),
+                configuration: format!("{{\"rowIdHighWaterMark\":{high_water_mark}}}"),
                 removed: false,
             }));
         }
@@ -265,6 +310,27 @@ impl NextCommit {
             Err(e) => Ok(Written::Unknown(Box::new(e))),
         }
     }
+}
+
+/// Gives each added file the next row ids (Delta protocol, "Row Tracking"); returns the last one given.
+fn assign_row_ids(actions: &mut [Action<'_>], change: &TableChange, version: u64, last: Option<i64>) -> i64 {
+    let mut next = last.unwrap_or(-1).saturating_add(1);
+    let adds = actions.iter_mut().filter_map(|action| match action {
+        Action::Add(add) => Some(add),
+        _ => None,
+    });
+    for (add, file) in adds.zip(&change.added) {
+        add.base_row_id = Some(next);
+        add.default_row_commit_version = Some(version);
+        next = next.saturating_add_unsigned(file.record_count);
+    }
+    next - 1
+}
+
+/// What the change's author wants recorded, unless the name is one of our own.
+fn summary(change: &TableChange) -> BTreeMap<String, String> {
+    let own = |key: &String| !CommitInfo::FIELDS.contains(&key.as_str());
+    change.summary.iter().filter(|(key, _)| own(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 fn operation_parameters(state: &DeltaState, create: bool) -> Result<BTreeMap<&'static str, String>> {
@@ -290,7 +356,13 @@ fn metrics(added: &[NewDataFile]) -> BTreeMap<&'static str, String> {
     ])
 }
 
-fn add(base: &TableSnapshot, state: &DeltaState, file: &NewDataFile, now: i64) -> Result<Add> {
+fn add(
+    base: &TableSnapshot,
+    state: &DeltaState,
+    file: &NewDataFile,
+    now: i64,
+    clustering: &[String],
+) -> Result<Add> {
     let spec = &base.default_spec;
     if file.partition.len() != spec.fields.len() {
         return Err(Error::Internal(format!(
@@ -307,7 +379,7 @@ fn add(base: &TableSnapshot, state: &DeltaState, file: &NewDataFile, now: i64) -
     }
     let partition_ids: Vec<_> = spec.fields.iter().map(|f| f.source_id).collect();
     let indexed = properties::indexed_columns(&state.metadata.configuration);
-    // Both as URLs, so that what is left is URL-encoded, as the log wants it.
+    // The log holds paths URL-encoded, relative to the root where they are below it.
     let (path, root) = (to_url(&file.path)?, to_url(&base.location)?);
     let relative = path.as_str().strip_prefix(root.as_str()).and_then(|p| p.strip_prefix('/'));
     Ok(Add {
@@ -316,18 +388,43 @@ fn add(base: &TableSnapshot, state: &DeltaState, file: &NewDataFile, now: i64) -
         size: file.size_bytes,
         modification_time: now,
         data_change: true,
-        stats: stats_json::of_file(file, &base.schema, &partition_ids, &indexed),
+        stats: stats_json::of_file(file, &base.schema, &partition_ids, &indexed, clustering),
         base_row_id: None,
         default_row_commit_version: None,
     })
 }
 
+/// The version that the commit with this id made, among the last ones up to `current`.
+pub(super) async fn find(
+    storage: &Storage,
+    current: &TableSnapshot,
+    commit_id: &str,
+) -> Result<Option<TableVersion>> {
+    let TableVersion::Delta { version: last } = current.version else { return Ok(None) };
+    for version in (last.saturating_sub(COMMITS_LOOKED_AT)..=last).rev() {
+        let location = commit_location(&current.location, version);
+        if !storage.exists(&location).await? {
+            // Cleaned up behind a checkpoint: older than any commit that is asked for.
+            return Ok(None);
+        }
+        let info = commit_info(&storage.read(&location).await?);
+        if info.is_some_and(|info| info.get(COMMIT_ID).is_some_and(|id| id == commit_id)) {
+            return Ok(Some(TableVersion::Delta { version }));
+        }
+    }
+    Ok(None)
+}
+
+fn commit_info(bytes: &[u8]) -> Option<serde_json::Value> {
+    bytes.split(|b| *b == b'\n').find_map(|line| {
+        let mut action: serde_json::Value = serde_json::from_slice(line).ok()?;
+        action.get_mut("commitInfo").map(serde_json::Value::take)
+    })
+}
+
 /// The commit that won, for people.
 fn describe(version: u64, bytes: &[u8]) -> String {
-    let info = bytes.split(|b| *b == b'\n').find_map(|line| {
-        let action: serde_json::Value = serde_json::from_slice(line).ok()?;
-        action.get("commitInfo").cloned()
-    });
+    let info = commit_info(bytes);
     let text = |key: &str| info.as_ref().and_then(|i| i.get(key)).and_then(|v| v.as_str());
     match (text("operation"), text("engineInfo")) {
         (Some(operation), Some(engine)) => format!("version {version} ({operation} by {engine})"),

@@ -313,7 +313,7 @@ pub(super) fn has_in_commit_timestamps(
     has_writer_feature(protocol, "inCommitTimestamp") && is_on(configuration, ENABLE_IN_COMMIT_TIMESTAMPS)
 }
 
-fn has_writer_feature(protocol: &Protocol, feature: &str) -> bool {
+pub(super) fn has_writer_feature(protocol: &Protocol, feature: &str) -> bool {
     protocol.writer_features.iter().flatten().any(|f| f == feature)
 }
 

@@ -16,6 +16,7 @@ use delta_kernel::{Engine, Snapshot};
 use futures::future::try_join;
 use moka::future::Cache;
 use object_store::ObjectStoreExt;
+use tokio::sync::Mutex;
 
 use super::action::{FileFormat, Metadata, Protocol};
 use super::engine::{InTable, blocking};
@@ -59,8 +60,18 @@ pub(super) fn state(snapshot: &TableSnapshot) -> Result<Arc<DeltaState>> {
 pub(super) struct SnapshotCache {
     snapshots: Cache<String, Arc<Loaded>>,
     files: FileListCache,
+    /// Held by root while a log is read, so that many sessions read a new version once.
+    reading: Cache<String, Arc<Mutex<()>>>,
     /// Number of the next load: keys the file list.
     next_load: AtomicU64,
+}
+
+/// What the cache has of a table.
+enum Cached {
+    Current(Arc<TableSnapshot>),
+    /// Some commits behind.
+    Behind(Option<SnapshotRef>),
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -84,33 +95,44 @@ impl SnapshotCache {
         Self {
             snapshots: Cache::new(MAX_CACHED_TABLES),
             files: FileListCache::new(),
+            reading: Cache::new(MAX_CACHED_TABLES),
             next_load: AtomicU64::new(0),
         }
     }
 
     /// The table at `root` at its current version.
     pub async fn load(&self, storage: &Storage, root: &str) -> Result<Arc<TableSnapshot>> {
-        let cached = self.snapshots.get(root).await;
-        let mut base = None;
-        if let Some(cached) = &cached {
-            let (current, next) = try_join(
-                identity(storage, root, cached.version),
-                identity(storage, root, cached.version.saturating_add(1)),
-            )
-            .await?;
-            if current == cached.commit {
-                if next.is_none() {
-                    return Ok(cached.snapshot.clone());
-                }
-                base = state(&cached.snapshot)?.kernel.clone();
-            }
+        if let Cached::Current(snapshot) = self.look(storage, root).await? {
+            return Ok(snapshot);
         }
+        let lock = self.reading.get_with(root.to_string(), async { Arc::default() }).await;
+        let _reading = lock.lock().await;
+        // Somebody else may have read it meanwhile.
+        let base = match self.look(storage, root).await? {
+            Cached::Current(snapshot) => return Ok(snapshot),
+            Cached::Behind(kernel) => kernel,
+            Cached::Nothing => None,
+        };
         let loaded = match self.read(storage, root, base).await {
             Ok(loaded) => Arc::new(loaded),
             Err(e) => return Err(super::diagnosis::explain(storage, root, e).await),
         };
         self.snapshots.insert(root.to_string(), loaded.clone()).await;
         Ok(loaded.snapshot.clone())
+    }
+
+    async fn look(&self, storage: &Storage, root: &str) -> Result<Cached> {
+        let Some(cached) = self.snapshots.get(root).await else { return Ok(Cached::Nothing) };
+        let (current, next) = try_join(
+            identity(storage, root, cached.version),
+            identity(storage, root, cached.version.saturating_add(1)),
+        )
+        .await?;
+        Ok(match (current == cached.commit, next) {
+            (true, None) => Cached::Current(cached.snapshot.clone()),
+            (true, Some(_)) => Cached::Behind(state(&cached.snapshot)?.kernel.clone()),
+            (false, _) => Cached::Nothing,
+        })
     }
 
     async fn read(&self, storage: &Storage, root: &str, base: Option<SnapshotRef>) -> Result<Loaded> {
@@ -143,7 +165,7 @@ async fn read_kernel_snapshot(
 fn build(engine: &dyn Engine, root: &str, base: Option<SnapshotRef>) -> Result<SnapshotRef> {
     let kernel = match base {
         Some(base) => Snapshot::builder_from(base).build(engine),
-        None => Snapshot::builder_for(to_url(root)?.as_str()).build(engine),
+        None => Snapshot::builder_for(to_url(root)?).build(engine),
     };
     let kernel = kernel.in_table(root)?;
     let configuration = kernel.table_configuration();

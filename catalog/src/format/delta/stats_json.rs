@@ -17,12 +17,14 @@ const STRING_PREFIX_CHARS: usize = 32;
 /// Where looking for a place to cut an upper bound stops.
 const MAX_STRING_PREFIX_CHARS: usize = 64;
 
-/// The `stats` of a new file. Partition columns (`partition_ids`) have none.
+/// The `stats` of a new file. Partition columns (`partition_ids`) have none; `required` are physical
+/// names of columns that have them whatever `indexed` says.
 pub(super) fn of_file(
     file: &NewDataFile,
     schema: &TableSchema,
     partition_ids: &[FieldId],
     indexed: &IndexedColumns,
+    required: &[String],
 ) -> String {
     let (mut lower, mut upper, mut nulls) = (Vec::new(), Vec::new(), Vec::new());
     let mut position = 0;
@@ -33,7 +35,7 @@ pub(super) fn of_file(
         let is_indexed = match indexed {
             IndexedColumns::First(count) => position < *count,
             IndexedColumns::Named(names) => names.iter().any(|name| name == field.name()),
-        };
+        } || required.iter().any(|name| name == physical_name(field));
         position += leaf_count(field);
         let Some(column) = file.columns.get(id).filter(|_| is_indexed && !field.data_type().is_nested())
         else {
@@ -41,10 +43,9 @@ pub(super) fn of_file(
         };
         let key = quote(physical_name(field));
         nulls.push(format!("{key}:{}", column.null_count));
-        if let Some((low, high)) = bounds(column) {
-            lower.extend(low.map(|low| format!("{key}:{low}")));
-            upper.extend(high.map(|high| format!("{key}:{high}")));
-        }
+        let (low, high) = bounds(column);
+        lower.extend(low.map(|low| format!("{key}:{low}")));
+        upper.extend(high.map(|high| format!("{key}:{high}")));
     }
     format!(
         "{{\"numRecords\":{},\"minValues\":{{{}}},\"maxValues\":{{{}}},\"nullCount\":{{{}}},\"tightBounds\":true}}",
@@ -63,13 +64,14 @@ fn leaf_count(field: &FieldRef) -> usize {
 }
 
 /// Both bounds as JSON; each `None` where there is none that readers would take right.
-fn bounds(column: &WrittenColumn) -> Option<(Option<String>, Option<String>)> {
-    let (lower, upper) = (column.lower.as_ref()?, column.upper.as_ref()?);
+fn bounds(column: &WrittenColumn) -> (Option<String>, Option<String>) {
+    let (lower, upper) = (column.lower.as_ref(), column.upper.as_ref());
     // Readers that order NaN last would skip a file by bounds that leave it out.
-    if lower.data_type().is_floating() && column.nan_count != Some(0) {
-        return None;
+    let floating = lower.or(upper).is_some_and(|bound| bound.data_type().is_floating());
+    if floating && column.nan_count != Some(0) {
+        return (None, None);
     }
-    Some((json(lower, End::Lower), json(upper, End::Upper)))
+    (lower.and_then(|bound| json(bound, End::Lower)), upper.and_then(|bound| json(bound, End::Upper)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -446,7 +446,9 @@ fn new_file(snapshot: &TableSnapshot, name: &str, rows: u64) -> NewDataFile {
 }
 
 fn change(operation: Operation, added: Vec<NewDataFile>) -> TableChange {
-    TableChange { operation, added, summary: BTreeMap::from([("auric.query".into(), "7".into())]) }
+    let mut change = TableChange::new(operation, added);
+    change.summary.insert("auric.query".into(), "7".into());
+    change
 }
 
 async fn create(bench: &Bench, properties: &[(&str, &str)]) -> OneCatalog {
@@ -553,6 +555,86 @@ async fn honours_row_tracking_commit_timestamps_and_v2_checkpoints() {
     assert!(names.iter().any(|n| n.contains(".checkpoint.")), "{names:?}");
     let snapshot = fresh.load().await.unwrap();
     assert_eq!(snapshot.format_version, "reader 3, writer 7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_sidecars_and_names_a_missing_one() {
+    use delta_kernel::checkpoint::{CheckpointSpec, V2CheckpointConfig};
+    let bench = Bench::new();
+    create(&bench, &[("delta.checkpointPolicy", "v2")]).await;
+    for name in ["b", "c"] {
+        let base = bench.load().await.unwrap();
+        append(&bench, &base, name).await.unwrap();
+    }
+    let base = bench.load().await.unwrap();
+    let kernel = snapshot::state(&base).unwrap().kernel.clone().unwrap();
+    let root = base.location.clone();
+    engine::blocking(&bench.storage, &root, move |engine| {
+        let sidecars = V2CheckpointConfig::WithSidecar { file_actions_per_sidecar_hint: Some(2) };
+        kernel.checkpoint(engine, Some(&CheckpointSpec::V2(sidecars))).unwrap();
+        Ok(())
+    })
+    .await
+    .unwrap();
+    for version in 0..=2 {
+        std::fs::remove_file(bench.log().join(format!("{version:020}.json"))).unwrap();
+    }
+    let fresh = Bench { format: DeltaFormat::default(), ..bench };
+    assert_eq!(fresh.files().await.files.len(), 3);
+    let sidecar = std::fs::read_dir(fresh.log().join("_sidecars")).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_file(&sidecar).unwrap();
+    let fresh = Bench { format: DeltaFormat::default(), ..fresh };
+    let message = fresh.fails().await;
+    assert!(message.contains(sidecar.file_name().unwrap().to_str().unwrap()), "{message}");
+}
+
+#[tokio::test]
+async fn loads_on_a_single_threaded_runtime() {
+    let bench = Bench::new();
+    create(&bench, &[("delta.checkpointInterval", "1")]).await;
+    let base = bench.load().await.unwrap();
+    append(&bench, &base, "b").await.unwrap();
+    assert_eq!(bench.files().await.files.len(), 2);
+    assert!(bench.log().join("00000000000000000001.checkpoint.parquet").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_is_read_once_by_many() {
+    let bench = Bench::new();
+    create(&bench, &[]).await;
+    let loads = futures::future::join_all((0..20).map(|_| bench.load())).await;
+    let first = loads[0].as_ref().unwrap();
+    assert!(loads.iter().all(|load| Arc::ptr_eq(load.as_ref().unwrap(), first)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clustering_columns_have_statistics_and_the_summary_is_recorded() {
+    let bench = Bench::new();
+    bench.write(0, &[
+        protocol(&["deletionVectors"], &["clustering", "domainMetadata", "deletionVectors", "checkpointProtection"]),
+        metadata(json!([column("id", "long"), column("name", "string")]), &[], json!({"delta.dataSkippingNumIndexedCols": "0"})),
+        json!({"domainMetadata": {"domain": "delta.clustering", "configuration": r#"{"clusteringColumns":[["name"]]}"#, "removed": false}}),
+    ]);
+    let base = bench.load().await.unwrap();
+    let mut file = new_file(&base, "f", 2);
+    file.partition.clear();
+    let mut change = change(Operation::Append, vec![file]);
+    change.summary.insert("operation".into(), "mine".into());
+    let ident = TableIdent::new("s", "t");
+    let outcome =
+        bench.format.commit(&bench.storage, &OneCatalog::default(), &ident, &base, &change).await.unwrap();
+    assert!(matches!(outcome, CommitOutcome::Committed(_)));
+    let [info, add] = &actions(&bench, 1)[..] else { panic!() };
+    assert_eq!(info["commitInfo"]["auric.query"], "7");
+    assert_eq!(info["commitInfo"]["operation"], "WRITE");
+    let entry =
+        TableEntry { ident, format: TableFormat::Delta, pointer: bench.root(), external: false, oid: 1 };
+    let id = change.commit_id().unwrap();
+    let found = bench.format.find_commit(&bench.storage, &entry, id).await.unwrap();
+    assert_eq!(found, Some(TableVersion::Delta { version: 1 }));
+    assert_eq!(bench.format.find_commit(&bench.storage, &entry, "another").await.unwrap(), None);
+    let stats: Value = serde_json::from_str(add["add"]["stats"].as_str().unwrap()).unwrap();
+    assert_eq!(stats["minValues"], json!({"name": "a\"b"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,23 @@ pub fn bind_specs(metadata: &TableMetadata) -> Result<Vec<BoundSpec>> {
     metadata.partition_specs_iter().map(|spec| bind_spec(spec, &schemas)).collect()
 }
 
+/// Fails with `Unsupported` if we cannot write files of this spec: the values of a transform that we
+/// do not know, or uuids, which the `iceberg` crate does not get into a manifest.
+pub fn check_writable(bound: &BoundSpec) -> Result<()> {
+    for (field, primitive) in bound.spec.fields.iter().zip(&bound.types) {
+        let unsupported = |what: &str| {
+            Err(Error::unsupported(format!("partition field \"{}\"", field.name), format!("writing {what}")))
+        };
+        match (&field.transform, primitive) {
+            (Transform::Void, _) => {}
+            (Transform::Unknown(name), _) => return unsupported(&format!("the transform {name}")),
+            (_, Some(PrimitiveType::Uuid)) => return unsupported("partition values of type uuid"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn bind_spec(spec: &iceberg::spec::PartitionSpec, schemas: &[&Arc<Schema>]) -> Result<BoundSpec> {
     let mut fields = Vec::with_capacity(spec.fields().len());
     let mut types = Vec::with_capacity(spec.fields().len());
@@ -71,10 +88,10 @@ pub fn neutral_transform(transform: &IcebergTransform) -> Transform {
 pub fn iceberg_transform(transform: &Transform, column: &str, source: &Type) -> Result<IcebergTransform> {
     let iceberg = match transform {
         Transform::Identity => IcebergTransform::Identity,
-        Transform::Bucket(n @ 1..) => IcebergTransform::Bucket(*n),
-        Transform::Truncate(w @ 1..) => IcebergTransform::Truncate(*w),
-        Transform::Bucket(0) => return Err(Error::Invalid("a number of buckets must be positive".into())),
-        Transform::Truncate(0) => return Err(Error::Invalid("a truncation width must be positive".into())),
+        Transform::Bucket(n) if (1..=i32::MAX as u32).contains(n) => IcebergTransform::Bucket(*n),
+        Transform::Truncate(w) if (1..=i32::MAX as u32).contains(w) => IcebergTransform::Truncate(*w),
+        Transform::Bucket(n) => return Err(Error::Invalid(format!("{n} is no number of buckets"))),
+        Transform::Truncate(w) => return Err(Error::Invalid(format!("{w} is no truncation width"))),
         Transform::Year => IcebergTransform::Year,
         Transform::Month => IcebergTransform::Month,
         Transform::Day => IcebergTransform::Day,
