@@ -105,6 +105,14 @@ fn partition_columns(table: &str, definition: &TableDefinition) -> Result<Vec<St
     Ok(columns)
 }
 
+/// What to say when another table is at `root`: the one of this name, mostly.
+async fn taken(backend: &dyn Backend, ident: &TableIdent, root: &str) -> Result<Error> {
+    Ok(match backend.table(ident).await? {
+        Some(_) => Error::TableExists(ident.clone()),
+        None => Error::Invalid(format!("there is a Delta table at {root} already")),
+    })
+}
+
 /// Writes version 0 of a staged table and enters it into the catalog.
 pub(super) async fn create(
     storage: &Storage,
@@ -114,15 +122,14 @@ pub(super) async fn create(
     change: &TableChange,
 ) -> Result<CommitOutcome> {
     let root = &staged.location;
-    let taken = || Error::Invalid(format!("there is a Delta table at {root} already"));
     if is_delta_table(storage, root).await? {
-        return Err(taken());
+        return Err(taken(backend, ident, root).await?);
     }
     let operation = if change.added.is_empty() { "CREATE TABLE" } else { "CREATE TABLE AS SELECT" };
     let commit = NextCommit::new(staged, change, operation, &Predecessor::default())?;
     match commit.write(storage).await? {
         Written::Ours => {}
-        Written::Lost { .. } => return Err(taken()),
+        Written::Lost { .. } => return Err(taken(backend, ident, root).await?),
         Written::Unknown(e) => return Ok(CommitOutcome::Unknown(e)),
     }
     let entry = NewTableEntry {
