@@ -126,10 +126,14 @@ fn bytea(text: &str) -> Result<Vec<u8>> {
         return digits
             .chunks_exact(2)
             .map(|pair| {
-                std::str::from_utf8(pair)
-                    .ok()
-                    .filter(|pair| pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
-                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let value = match pair {
+                    [high, low] => {
+                        digit(*high).zip(digit(*low)).map(|(high, low)| ((high << 4 | low) & 0xff) as u8)
+                    }
+                    _ => None,
+                };
+                value
                     .ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit"))
             })
             .collect();
