@@ -72,6 +72,16 @@ impl Error {
         Self::Storage { path: path.into(), source: source.into() }
     }
 
+    /// An object store said that the file does not exist.
+    pub fn is_not_found(&self) -> bool {
+        let Self::Storage { source, .. } = self else { return false };
+        matches!(source.downcast_ref(), Some(object_store::Error::NotFound { .. }))
+    }
+
+    pub fn catalog_database(message: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::CatalogDatabase { message: message.into(), source: source.into() }
+    }
+
     pub fn corrupt(path: impl Into<String>, reason: impl ToString) -> Self {
         Self::Corrupt { path: path.into(), reason: reason.to_string() }
     }

@@ -1,13 +1,18 @@
 //! What all sessions share: catalogs, the DataFusion runtime, functions, limits.
 
+use std::fmt;
 use std::sync::Arc;
 
 use auric_catalog::registry::Registry;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::prelude::SessionConfig;
 
 use crate::activity::Activity;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::planner::arithmetic::CheckedArithmetic;
 use crate::session::{ConnectParameters, Session};
 
 /// Limits and defaults of every session.
@@ -22,13 +27,14 @@ pub struct EngineOptions {
 }
 
 /// Shared by all sessions.
-#[derive(Debug)]
 pub struct Engine {
     pub(crate) registry: Registry,
     pub(crate) runtime: Arc<RuntimeEnv>,
     pub(crate) options: EngineOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) activity: Arc<dyn Activity>,
+    /// Functions, rules and defaults that every statement's state begins as a copy of.
+    pub(crate) base: Arc<SessionState>,
 }
 
 impl Engine {
@@ -39,11 +45,53 @@ impl Engine {
         clock: Arc<dyn Clock>,
         activity: Arc<dyn Activity>,
     ) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { registry, runtime, options, clock, activity }))
+        let base = Arc::new(base_state(&runtime, &options)?);
+        Ok(Arc::new(Self { registry, runtime, options, clock, activity, base }))
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub fn activity(&self) -> &Arc<dyn Activity> {
+        &self.activity
     }
 
     /// Starts a session. Fails with 3D000 when the database (catalog) does not exist.
     pub fn connect(self: &Arc<Self>, parameters: ConnectParameters) -> Result<Session> {
         Session::new(self.clone(), parameters)
     }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<SessionState> {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(options.target_partitions.max(1))
+        .with_batch_size(options.batch_size.max(1))
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false);
+    let settings = config.options_mut();
+    settings.sql_parser.parse_float_as_decimal = true;
+    settings.sql_parser.collect_spans = true;
+    settings.sql_parser.support_varchar_with_length = true;
+    settings.execution.time_zone = Some("+00:00".into());
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(CheckedArithmetic)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime.clone())
+        .with_default_features()
+        .with_expr_planners(planners)
+        .build();
+    crate::functions::register(&mut state)?;
+    Ok(state)
 }

@@ -13,6 +13,7 @@ pub mod functions;
 pub mod information_schema;
 pub mod parser;
 pub mod pg_catalog;
+pub mod planner;
 pub mod session;
 pub mod statement;
 pub mod table_function;

@@ -1,5 +1,13 @@
 //! Where tables are found and where an Iceberg table's pointer is swapped. One file per catalog
-//! type; every implementation passes the conformance suite in `catalog/tests/conformance`.
+//! type; every implementation passes the conformance suite (`conformance.rs`).
+
+pub mod delta_directory;
+pub mod sql;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+pub(crate) mod python;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -56,6 +64,11 @@ pub enum SwapOutcome {
 pub trait Backend: Debug + Send + Sync {
     /// Root under which new tables are placed (URL without trailing slash).
     fn warehouse(&self) -> &str;
+
+    /// Where a new table must be, if its name decides that; `None`: anywhere below the warehouse.
+    fn fixed_location(&self, _ident: &TableIdent) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     async fn namespaces(&self) -> Result<Vec<NamespaceEntry>>;
     /// Fails with `NamespaceExists`.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::{TableChange, TableDefinition, TableSnapshot, TableVersion};
 
@@ -53,4 +53,16 @@ pub trait Format: Debug + Send + Sync {
         base: &TableSnapshot,
         change: &TableChange,
     ) -> Result<CommitOutcome>;
+
+    /// The version that the commit with this id ([`COMMIT_ID`](crate::table::COMMIT_ID) of its
+    /// summary) made, if it is part of the table's history: asked after an unknown outcome, so the
+    /// last few dozen commits are far enough.
+    async fn find_commit(
+        &self,
+        _storage: &Storage,
+        entry: &TableEntry,
+        _commit_id: &str,
+    ) -> Result<Option<TableVersion>> {
+        Err(Error::unsupported(&entry.ident, "looking up a commit"))
+    }
 }

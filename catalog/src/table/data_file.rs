@@ -49,7 +49,8 @@ impl FileList {
 /// What a writer knows of one top-level column of a file it wrote.
 #[derive(Debug, Clone, Default)]
 pub struct WrittenColumn {
-    /// Exact bounds, null and NaN excluded. A format truncates strings as its spec asks.
+    /// Exact bounds, null and NaN excluded; strings and binaries beyond 64 bytes are shortened (and
+    /// still are bounds). A format truncates strings further as its spec asks.
     pub lower: Option<ScalarValue>,
     pub upper: Option<ScalarValue>,
     pub value_count: u64,
@@ -63,7 +64,7 @@ pub struct WrittenColumn {
 /// A data file just written, not yet committed.
 #[derive(Debug, Clone)]
 pub struct NewDataFile {
-    /// Absolute URL.
+    /// Absolute location, as [`Storage`](crate::storage::Storage) takes it: not percent-encoded.
     pub path: String,
     pub size_bytes: u64,
     pub record_count: u64,

@@ -9,8 +9,9 @@ pub mod partition;
 pub mod schema;
 pub mod snapshot;
 pub mod statistics;
+pub mod transform;
 
-pub use change::{Operation, TableChange};
+pub use change::{COMMIT_ID, Operation, TableChange};
 pub use data_file::{DataFile, FileList, NewDataFile};
 pub use definition::{ColumnDefinition, TableDefinition, TableFormat};
 pub use partition::{PartitionField, PartitionSpec, SortField, SortOrder, Transform};

@@ -1,6 +1,8 @@
 //! Partition specs and sort orders (Iceberg spec, "Partitioning" and "Sorting"; a Delta table is
 //! one spec of identity fields).
 
+use std::fmt;
+
 use arrow::datatypes::DataType;
 
 use super::schema::FieldId;
@@ -21,6 +23,23 @@ pub enum Transform {
     Void,
     /// Written by a newer engine: readable (no pruning), not writable.
     Unknown(String),
+}
+
+/// As the Iceberg spec writes it: `bucket[16]`.
+impl fmt::Display for Transform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity => f.write_str("identity"),
+            Self::Bucket(n) => write!(f, "bucket[{n}]"),
+            Self::Truncate(width) => write!(f, "truncate[{width}]"),
+            Self::Year => f.write_str("year"),
+            Self::Month => f.write_str("month"),
+            Self::Day => f.write_str("day"),
+            Self::Hour => f.write_str("hour"),
+            Self::Void => f.write_str("void"),
+            Self::Unknown(name) => f.write_str(name),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,17 +1,30 @@
 //! A session: everything that belongs to one connection. Never shared between connections.
 
+pub mod cursor;
 pub mod info;
+pub mod search_path;
 pub mod settings;
+pub mod transaction;
 pub mod vars;
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use datafusion::scalar::ScalarValue;
+use parking_lot::RwLock;
 use postgres_types::Type;
 
+use self::cursor::Cursor;
+use self::info::{SessionExtension, SessionInfo};
+use self::settings::{Scope as SettingScope, Settings};
+use self::transaction::{Mark, TransactionTables};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
-use crate::parser::Parsed;
-use crate::statement::{Output, Prepared};
+use crate::parser::{self, Parsed, Statement};
+use crate::planner::Scope;
+use crate::statement::{self, Output, Prepared};
 
 /// What a client says when it connects.
 #[derive(Debug, Clone)]
@@ -43,32 +56,82 @@ pub struct Notice {
     pub hint: Option<String>,
 }
 
-/// One connection's session.
+/// A transaction block.
 #[derive(Debug)]
+pub(crate) struct Block {
+    pub start: DateTime<Utc>,
+    pub tables: Arc<TransactionTables>,
+    pub savepoints: Vec<(String, Mark)>,
+    pub failed: bool,
+}
+
+/// One connection's session.
 pub struct Session {
     pub(crate) engine: Arc<Engine>,
     pub(crate) parameters: ConnectParameters,
+    pub(crate) settings: Arc<RwLock<Settings>>,
+    /// `None`: outside of a transaction block.
+    pub(crate) block: Option<Block>,
+    pub(crate) notices: Vec<Notice>,
+    /// Statements of PREPARE.
+    pub(crate) prepared: HashMap<String, Arc<Prepared>>,
+    pub(crate) cursors: HashMap<String, Cursor>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("parameters", &self.parameters)
+            .field("block", &self.block)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
     pub(crate) fn new(engine: Arc<Engine>, parameters: ConnectParameters) -> Result<Self> {
-        Ok(Self { engine, parameters })
+        engine.registry.catalog(&parameters.database)?;
+        let mut settings = Settings::default();
+        settings.set_startup("session_authorization", &parameters.user)?;
+        settings.set_startup("statement_timeout", &engine.options.statement_timeout_ms.to_string())?;
+        for (name, value) in &parameters.settings {
+            if name == "options" {
+                for (name, value) in command_line_options(value)? {
+                    settings.set_by_client(&name, &value)?;
+                }
+            } else if name != "replication" && !name.starts_with("_pq_.") {
+                settings.set_by_client(name, value)?;
+            }
+        }
+        Ok(Self {
+            engine,
+            parameters,
+            settings: Arc::new(RwLock::new(settings)),
+            block: None,
+            notices: Vec::new(),
+            prepared: HashMap::new(),
+            cursors: HashMap::new(),
+        })
     }
 
     /// Splits and parses a query string: none, one or many statements (simple protocol: all run in
     /// order, in one implicit transaction). Fails with 42601 and a position.
-    pub fn parse(&self, _text: &str) -> Result<Vec<Parsed>> {
-        Err(Error::new(SqlState("0A000"), "not written"))
+    pub fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
+        parser::parse(text)
     }
 
     /// Resolves names and types. Never runs anything, so that Describe is free of effects.
     /// `parameter_types`: what the client declared; `None` (or OID 0): to be inferred.
     pub async fn prepare(
         &mut self,
-        _parsed: &Parsed,
-        _parameter_types: &[Option<Type>],
+        parsed: &Parsed,
+        parameter_types: &[Option<Type>],
     ) -> Result<Arc<Prepared>> {
-        Err(Error::new(SqlState("0A000"), "not written"))
+        self.refuse_if_failed(&parsed.statement)?;
+        let result = statement::prepare(self, parsed, parameter_types).await;
+        if result.is_err() {
+            self.fail();
+        }
+        result.map(Arc::new)
     }
 
     /// Runs a prepared statement. If names it depends on changed since, it is planned again.
@@ -79,42 +142,176 @@ impl Session {
     /// it fails or is dropped, [`Session::fail`] tells the session so.
     pub async fn execute(
         &mut self,
-        _prepared: &Arc<Prepared>,
-        _parameters: Vec<datafusion::scalar::ScalarValue>,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
     ) -> Result<Output> {
-        Err(Error::new(SqlState("0A000"), "not written"))
+        self.refuse_if_failed(&prepared.parsed.statement)?;
+        let result = statement::execute(self, prepared, parameters).await;
+        if result.is_err() {
+            self.fail();
+        }
+        result
     }
 
     /// A statement failed after `execute` returned (while streaming, in COPY, or by the protocol
     /// itself): inside a transaction block the transaction is now aborted.
-    pub fn fail(&mut self) {}
+    pub fn fail(&mut self) {
+        if let Some(block) = &mut self.block {
+            block.failed = true;
+        }
+    }
 
     pub fn transaction_status(&self) -> TransactionStatus {
-        TransactionStatus::Idle
+        match &self.block {
+            None => TransactionStatus::Idle,
+            Some(block) if block.failed => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::InTransaction,
+        }
     }
 
     /// Notices since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        Vec::new()
+        std::mem::take(&mut self.notices)
     }
 
     /// Reported settings (ParameterStatus) that changed since the last call; the first call returns
     /// all that a server reports at connection start.
     pub fn take_parameter_changes(&mut self) -> Vec<(&'static str, String)> {
-        Vec::new()
+        self.settings.write().take_changes()
     }
 
     /// `statement_timeout` in force, milliseconds; 0: none.
     pub fn statement_timeout_ms(&self) -> u64 {
-        self.engine.options.statement_timeout_ms
+        u64::try_from(self.settings.read().integer("statement_timeout")).unwrap_or(0)
     }
 
     /// `idle_in_transaction_session_timeout` in force, milliseconds; 0: none.
     pub fn idle_in_transaction_timeout_ms(&self) -> u64 {
-        0
+        u64::try_from(self.settings.read().integer("idle_in_transaction_session_timeout")).unwrap_or(0)
     }
 
     pub fn application_name(&self) -> String {
-        String::new()
+        self.settings.read().get("application_name").unwrap_or_default().to_string()
     }
+
+    fn refuse_if_failed(&self, statement: &Statement) -> Result<()> {
+        let failed = self.block.as_ref().is_some_and(|block| block.failed);
+        if failed && !matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_))
+        {
+            return Err(Error::new(
+                SqlState::FAILED_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn notice(&mut self, severity: &'static str, code: SqlState, message: impl Into<String>) {
+        self.notices.push(Notice { severity, code, message: message.into(), hint: None });
+    }
+
+    pub(crate) fn warning(&mut self, code: SqlState, message: impl Into<String>) {
+        self.notice("WARNING", code, message);
+    }
+
+    /// Sets a setting, with the session's rules.
+    pub(crate) fn set(&mut self, name: &str, value: &str, local: bool) -> Result<()> {
+        let scope = if local { SettingScope::Transaction } else { SettingScope::Session };
+        self.settings.write().set(name, value, scope)?;
+        Ok(())
+    }
+
+    /// Refuses a write where the transaction is read only.
+    pub(crate) fn check_writable(&self, what: &str) -> Result<()> {
+        let settings = self.settings.read();
+        let read_only = match &self.block {
+            Some(_) => settings.bool("transaction_read_only"),
+            None => settings.bool("default_transaction_read_only"),
+        };
+        if read_only {
+            let message = format!("cannot execute {what} in a read-only transaction");
+            return Err(Error::new(SqlState::READ_ONLY_TRANSACTION, message));
+        }
+        Ok(())
+    }
+
+    /// What a statement is planned and run with, as of now.
+    pub(crate) async fn scope(&self) -> Result<Scope> {
+        let now = self.engine.clock.now();
+        let catalog = self.engine.registry.catalog(&self.parameters.database)?;
+        let schemas = catalog.namespaces().await?;
+        let path = self.settings.read().get("search_path").unwrap_or_default().to_string();
+        let mut search_path = search_path::parse(&path, &self.parameters.user);
+        search_path.retain(|name| {
+            schemas.iter().any(|schema| schema.name == *name)
+                || matches!(name.as_str(), "pg_catalog" | "information_schema")
+        });
+        let transaction_start = self.block.as_ref().map_or(now, |block| block.start);
+        let info = Arc::new(SessionInfo {
+            user: self.parameters.user.clone(),
+            session_user: self.parameters.user.clone(),
+            database: self.parameters.database.clone(),
+            search_path,
+            pid: self.parameters.pid,
+            transaction_start,
+            statement_start: now,
+            settings: self.settings.clone(),
+            engine: Some(self.engine.clone()),
+        });
+        let time_zone = self.settings.read().get("TimeZone").map(str::to_string);
+        let mut state = self.engine.base.as_ref().clone();
+        let options = state.config_mut().options_mut();
+        options.execution.time_zone = time_zone;
+        options.extensions.insert(SessionExtension(info.clone()));
+        state.mark_start_execution();
+        state.execution_props_mut().query_execution_start_time = Some(transaction_start);
+        let tables = self.block.as_ref().map_or_else(Arc::default, |block| block.tables.clone());
+        Ok(Scope { engine: self.engine.clone(), state: Arc::new(state), info, tables })
+    }
+}
+
+/// Settings in the startup parameter `options`: `-c name=value`, `--name=value`; spaces are escaped
+/// by backslashes.
+fn command_line_options(text: &str) -> Result<Vec<(String, String)>> {
+    let mut words = vec![String::new()];
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                if let (Some(word), Some(next)) = (words.last_mut(), chars.next()) {
+                    word.push(next);
+                }
+            }
+            c if c.is_whitespace() => words.push(String::new()),
+            c => {
+                if let Some(word) = words.last_mut() {
+                    word.push(c);
+                }
+            }
+        }
+    }
+    let mut settings = Vec::new();
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    while let Some(word) = words.next() {
+        let assignment = match word.strip_prefix("-c") {
+            Some("") => words.next().unwrap_or_default(),
+            Some(rest) => rest.to_string(),
+            None => match word.strip_prefix("--") {
+                Some(rest) => {
+                    rest.replacen('-', "_", rest.split('=').next().unwrap_or_default().matches('-').count())
+                }
+                None => String::new(),
+            },
+        };
+        match assignment.split_once('=') {
+            Some((name, value)) => settings.push((name.to_string(), value.to_string())),
+            None => {
+                return Err(Error::new(
+                    SqlState::PROTOCOL_VIOLATION,
+                    format!("invalid command-line argument for server process: {word}"),
+                ));
+            }
+        }
+    }
+    Ok(settings)
 }

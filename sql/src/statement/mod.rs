@@ -1,13 +1,32 @@
 //! Statements: one file per statement or family, one exhaustive dispatch.
 
+mod copy;
+mod cursor;
+mod ddl;
+mod dml;
+mod explain;
+mod parameters;
+mod prepared;
+mod query;
+mod rows;
+mod set;
+mod show;
+mod transaction;
+mod trivial;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
 use postgres_types::Type;
 
 use crate::error::{Error, Result, SqlState};
+use crate::parser::{Parsed, Statement};
+use crate::planner::{Parameter, PlannedQuery};
+use crate::session::Session;
 
 /// A column of a result as RowDescription shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +44,38 @@ pub struct Prepared {
     pub parameters: Vec<Type>,
     /// `None`: returns no rows.
     pub columns: Option<Vec<OutputColumn>>,
+    pub(crate) parsed: Parsed,
+    /// What the client or the plan says of the parameters.
+    pub(crate) given: Vec<Option<Parameter>>,
+    /// Reused as long as the tables it reads have not changed.
+    pub(crate) planned: Mutex<Option<Arc<PlannedQuery>>>,
+}
+
+impl Prepared {
+    /// A statement without parameters and plan.
+    pub(crate) fn plain(parsed: &Parsed, columns: Option<Vec<OutputColumn>>) -> Self {
+        Self {
+            parameters: Vec::new(),
+            columns,
+            parsed: parsed.clone(),
+            given: Vec::new(),
+            planned: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn planned(
+        parsed: &Parsed,
+        planned: PlannedQuery,
+        columns: Option<Vec<OutputColumn>>,
+    ) -> Self {
+        Self {
+            parameters: planned.parameters.iter().map(|parameter| parameter.pg_type.clone()).collect(),
+            columns,
+            parsed: parsed.clone(),
+            given: planned.parameters.iter().cloned().map(Some).collect(),
+            planned: Mutex::new(Some(Arc::new(planned))),
+        }
+    }
 }
 
 /// CommandComplete's tag.
@@ -98,4 +149,95 @@ pub enum Output {
 /// The error for what a statement asks and Auric does not do.
 pub fn not_supported(what: impl fmt::Display) -> Error {
     Error::new(SqlState("0A000"), format!("{what} is not supported"))
+}
+
+/// Describes a statement without running it.
+pub(crate) async fn prepare(
+    session: &mut Session,
+    parsed: &Parsed,
+    parameter_types: &[Option<Type>],
+) -> Result<Prepared> {
+    let given: Vec<Option<Parameter>> = parameter_types
+        .iter()
+        .map(|t| t.as_ref().filter(|t| **t != Type::UNKNOWN && t.oid() != 0).map(Parameter::declared))
+        .collect();
+    match parsed.statement.as_ref() {
+        Statement::Query(query) => query::prepare(session, query, &given, parsed).await,
+        Statement::Explain(explain) => explain::prepare(session, explain, &given, parsed).await,
+        Statement::Insert(insert) => dml::insert::prepare(session, insert, &given, parsed).await,
+        Statement::Show(show) => {
+            show::columns(session, show).map(|columns| Prepared::plain(parsed, Some(columns)))
+        }
+        Statement::Execute { name, .. } => {
+            prepared::columns(session, name).map(|c| Prepared::plain(parsed, c))
+        }
+        Statement::Fetch(fetch) => cursor::columns(session, fetch).map(|c| Prepared::plain(parsed, c)),
+        Statement::CreateSchema { .. }
+        | Statement::DropSchema { .. }
+        | Statement::CreateTable(_)
+        | Statement::DropTable { .. }
+        | Statement::Copy(_)
+        | Statement::Set(_)
+        | Statement::SetTransaction { .. }
+        | Statement::Reset(_)
+        | Statement::Discard(_)
+        | Statement::Begin { .. }
+        | Statement::Commit
+        | Statement::Rollback
+        | Statement::Savepoint(_)
+        | Statement::Release(_)
+        | Statement::RollbackTo(_)
+        | Statement::Prepare { .. }
+        | Statement::Deallocate(_)
+        | Statement::Declare(_)
+        | Statement::Close(_)
+        | Statement::Accepted(_) => Ok(Prepared::plain(parsed, None)),
+        Statement::Unsupported(what) => Err(not_supported(what)),
+    }
+}
+
+/// Runs a statement.
+pub(crate) async fn execute(
+    session: &mut Session,
+    prepared: &Arc<Prepared>,
+    values: Vec<ScalarValue>,
+) -> Result<Output> {
+    let parsed = &prepared.parsed;
+    match parsed.statement.as_ref() {
+        Statement::Query(query) => query::execute(session, query, prepared, values).await,
+        Statement::Explain(explain) => explain::execute(session, explain, prepared, values).await,
+        Statement::CreateSchema { name, if_not_exists } => {
+            ddl::create_schema::execute(session, name, *if_not_exists).await
+        }
+        Statement::DropSchema { names, if_exists, cascade } => {
+            ddl::drop_schema::execute(session, names, *if_exists, *cascade).await
+        }
+        Statement::CreateTable(create) => ddl::create_table::execute(session, create, parsed).await,
+        Statement::DropTable { names, if_exists } => {
+            ddl::drop_table::execute(session, names, *if_exists, parsed).await
+        }
+        Statement::Insert(insert) => dml::insert::execute(session, insert, prepared, values).await,
+        Statement::Copy(copy) => copy::execute(session, copy, parsed).await,
+        Statement::Set(set) => set::set(session, set),
+        Statement::SetTransaction { session: all, modes } => transaction::set_modes(session, *all, modes),
+        Statement::Show(show) => show::execute(session, show),
+        Statement::Reset(name) => set::reset(session, name.as_deref()),
+        Statement::Discard(what) => set::discard(session, *what),
+        Statement::Begin { start, modes } => transaction::begin(session, *start, modes),
+        Statement::Commit => transaction::commit(session).await,
+        Statement::Rollback => transaction::rollback(session),
+        Statement::Savepoint(name) => transaction::savepoint(session, name),
+        Statement::Release(name) => transaction::release(session, name),
+        Statement::RollbackTo(name) => transaction::rollback_to(session, name),
+        Statement::Prepare { name, types, statement, text } => {
+            prepared::prepare(session, name, types, statement, text, parsed).await
+        }
+        Statement::Execute { name, parameters } => prepared::execute(session, name, parameters).await,
+        Statement::Deallocate(name) => prepared::deallocate(session, name.as_deref()),
+        Statement::Declare(declare) => cursor::declare(session, declare, parsed).await,
+        Statement::Fetch(fetch) => cursor::fetch(session, fetch).await,
+        Statement::Close(name) => cursor::close(session, name.as_deref()),
+        Statement::Accepted(tag) => Ok(Output::Complete(CommandTag::Plain(tag))),
+        Statement::Unsupported(what) => Err(not_supported(what)),
+    }
 }

@@ -1,42 +1,104 @@
-//! Iceberg tables.
+//! Iceberg tables, format versions 1 to 3 (<https://iceberg.apache.org/spec/>).
+//!
+//! The `iceberg` crate is our library for metadata only: its types of the specification, its reader
+//! and writer of manifests, its builder of table metadata. Reading files, caching, pruning, commits
+//! and their outcome are ours. No arrow value of the crate, which has an arrow of its own, crosses
+//! into this one.
+//!
+//! | file | turns | into |
+//! |---|---|---|
+//! | `metadata_file`, `features` | a metadata file | `TableMetadata`, or the name of what we cannot read |
+//! | `snapshot`, `schema`, `partition` | `TableMetadata` | the neutral snapshot |
+//! | `manifests`, `data_manifest`, `delete_manifest` | manifests | columns of statistics, an index of deletes |
+//! | `stage` | a table definition | the metadata of a new table |
+//! | `metrics`, `summary`, `snapshot_producer`, `commit` | a change | a committed version |
+//!
+//! **Invariant:** whatever is read from a file is checked before it is believed; a file that breaks
+//! the specification gives an error that names it, never a panic and never a wrong row.
+
+mod cache;
+mod commit;
+mod data_manifest;
+mod delete_manifest;
+mod features;
+mod file_io;
+mod literal;
+mod manifests;
+mod metadata_file;
+mod metrics;
+mod partition;
+mod properties;
+mod schema;
+mod snapshot;
+mod snapshot_producer;
+mod stage;
+mod summary;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::cache::{CachedTable, Caches, get_or_read, parse_aside};
 use super::{CommitOutcome, Format};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::Storage;
 use crate::table::{TableChange, TableDefinition, TableSnapshot};
 
+pub use self::snapshot::metadata;
+
+/// The Iceberg format with its caches.
 #[derive(Debug, Default)]
-pub struct IcebergFormat {}
+pub struct IcebergFormat {
+    caches: Arc<Caches>,
+}
+
+/// The current metadata file of the Iceberg table whose root folder is `root`, by the names of the
+/// files under `root/metadata`. `None`: there is no Iceberg table.
+pub async fn find_metadata(storage: &Storage, root: &str) -> Result<Option<String>> {
+    metadata_file::find(storage, root).await
+}
 
 #[async_trait]
 impl Format for IcebergFormat {
-    async fn load(&self, _storage: &Storage, _entry: &TableEntry) -> Result<Arc<TableSnapshot>> {
-        Err(Error::Internal("not written".into()))
+    async fn load(&self, storage: &Storage, entry: &TableEntry) -> Result<Arc<TableSnapshot>> {
+        let location = entry.pointer.as_str();
+        if let Some(table) = self.caches.tables.get(location).await {
+            return Ok(table.snapshot);
+        }
+        let read = async {
+            let bytes = storage.read(location).await?;
+            let size = bytes.len();
+            let owned = location.to_string();
+            let metadata = parse_aside(location, move || metadata_file::parse(&owned, &bytes)).await?;
+            let snapshot =
+                snapshot::table_snapshot(Arc::new(metadata), Some((storage, location)), &self.caches)?;
+            Ok(CachedTable { snapshot: Arc::new(snapshot), bytes: size })
+        };
+        Ok(get_or_read(&self.caches.tables, location.to_string(), read).await?.snapshot)
     }
 
     fn stage(
         &self,
-        _ident: &TableIdent,
-        _definition: &TableDefinition,
-        _location: &str,
+        ident: &TableIdent,
+        definition: &TableDefinition,
+        location: &str,
     ) -> Result<Arc<TableSnapshot>> {
-        Err(Error::Internal("not written".into()))
+        let metadata = stage::new_metadata(ident, definition, location)?;
+        Ok(Arc::new(snapshot::table_snapshot(Arc::new(metadata), None, &self.caches)?))
     }
 
     async fn commit(
         &self,
-        _storage: &Storage,
-        _backend: &dyn Backend,
-        _ident: &TableIdent,
-        _base: &TableSnapshot,
-        _change: &TableChange,
+        storage: &Storage,
+        backend: &dyn Backend,
+        ident: &TableIdent,
+        base: &TableSnapshot,
+        change: &TableChange,
     ) -> Result<CommitOutcome> {
-        Err(Error::Internal("not written".into()))
+        commit::Commit { storage, caches: &self.caches, backend, ident }.attempt(base, change).await
     }
 }

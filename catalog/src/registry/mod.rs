@@ -1,16 +1,23 @@
 //! Attached catalogs, and the operations on tables that everything above this crate uses.
+//!
+//! **Invariant:** a table that cannot be read fails alone; listing its schema never opens it.
+
+mod contents;
+mod create;
+mod remove;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
+pub use self::contents::{CatalogContents, NamespaceContents, TableSummary};
 use crate::TableIdent;
 use crate::backend::{Backend, NamespaceEntry, Oid, TableEntry};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::storage::Storage;
-use crate::table::{TableDefinition, TableFormat, TableSnapshot};
+use crate::table::{TableFormat, TableSnapshot};
 
 /// All attached catalogs by name (a Postgres database each).
 #[derive(Debug, Clone, Default)]
@@ -42,6 +49,7 @@ pub struct Catalog {
     storage: Storage,
     iceberg: Arc<dyn Format>,
     delta: Arc<dyn Format>,
+    contents: contents::ContentsCache,
 }
 
 /// A table as one statement sees it: its entry and one version.
@@ -56,14 +64,22 @@ pub struct Table {
 
 impl Catalog {
     pub fn new(name: impl Into<String>, oid: Oid, backend: Arc<dyn Backend>, storage: Storage) -> Self {
-        Self {
-            name: name.into(),
-            oid,
-            backend,
-            storage,
-            iceberg: Arc::new(crate::format::iceberg::IcebergFormat::default()),
-            delta: Arc::new(crate::format::delta::DeltaFormat::default()),
-        }
+        let iceberg = Arc::new(crate::format::iceberg::IcebergFormat::default());
+        let delta = Arc::new(crate::format::delta::DeltaFormat::default());
+        Self::with_formats(name, oid, backend, storage, iceberg, delta)
+    }
+
+    /// A catalog with formats of the caller's choice.
+    pub(crate) fn with_formats(
+        name: impl Into<String>,
+        oid: Oid,
+        backend: Arc<dyn Backend>,
+        storage: Storage,
+        iceberg: Arc<dyn Format>,
+        delta: Arc<dyn Format>,
+    ) -> Self {
+        let contents = contents::ContentsCache::default();
+        Self { name: name.into(), oid, backend, storage, iceberg, delta, contents }
     }
 
     pub fn name(&self) -> &str {
@@ -95,60 +111,50 @@ impl Catalog {
 
     /// `Ok(false)`: it existed and `if_not_exists` was set.
     pub async fn create_namespace(&self, name: &str, if_not_exists: bool) -> Result<bool> {
-        match self.backend.create_namespace(name, &BTreeMap::new()).await {
+        let created = self.backend.create_namespace(name, &BTreeMap::new()).await;
+        self.contents_changed();
+        match created {
             Ok(()) => Ok(true),
             Err(Error::NamespaceExists(_)) if if_not_exists => Ok(false),
             Err(e) => Err(e),
         }
     }
 
-    /// With `cascade`, drops its tables first.
-    pub async fn drop_namespace(&self, _name: &str, _cascade: bool) -> Result<()> {
-        Err(Error::Internal("not written".into()))
+    /// With `cascade`, drops its tables first. Fails with `NamespaceNotFound`, `NamespaceNotEmpty`.
+    pub async fn drop_namespace(&self, name: &str, cascade: bool) -> Result<()> {
+        if cascade {
+            for entry in self.backend.tables(name).await? {
+                match self.drop_table(&entry.ident).await {
+                    // Somebody else was faster.
+                    Ok(()) | Err(Error::TableNotFound(_)) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        let dropped = self.backend.drop_namespace(name).await;
+        self.contents_changed();
+        dropped
     }
 
-    /// Entries of a namespace's tables; none is opened.
+    /// Entries of a namespace's tables, in order of name; none is opened. Fails with
+    /// `NamespaceNotFound`.
     pub async fn tables(&self, namespace: &str) -> Result<Vec<TableEntry>> {
         self.backend.tables(namespace).await
     }
 
     /// The table at its current version, commits of other programs included. `None`: no such table.
-    pub async fn table(self: &Arc<Self>, _ident: &TableIdent) -> Result<Option<Table>> {
-        Err(Error::Internal("not written".into()))
+    pub async fn table(self: &Arc<Self>, ident: &TableIdent) -> Result<Option<Table>> {
+        let Some(entry) = self.backend.table(ident).await? else { return Ok(None) };
+        let snapshot = self.format(entry.format).load(&self.storage, &entry).await?;
+        Ok(Some(Table { catalog: self.clone(), ident: ident.clone(), entry: Some(entry), snapshot }))
     }
 
-    /// A table that does not exist yet, ready to have its first rows written; the INSERT through its
-    /// provider (or [`Catalog::create_staged`], for no rows) makes it exist, in one commit.
-    /// Fails with `TableExists`, `NamespaceNotFound`, `Invalid`.
-    pub async fn stage_table(
-        self: &Arc<Self>,
-        _ident: &TableIdent,
-        _definition: &TableDefinition,
-        _location: Option<&str>,
-    ) -> Result<Table> {
-        Err(Error::Internal("not written".into()))
-    }
-
-    /// Commits a staged table without rows.
-    pub async fn create_staged(self: &Arc<Self>, _table: &Table) -> Result<()> {
-        Err(Error::Internal("not written".into()))
-    }
-
-    /// Registers the existing table at `location` (an Iceberg metadata file, or the root of an Iceberg
-    /// or Delta table); its files stay external. `format`: `None` to find out.
-    /// `Ok(None)`: there is no table at that location.
-    pub async fn register_table(
-        self: &Arc<Self>,
-        _ident: &TableIdent,
-        _location: &str,
-        _format: Option<TableFormat>,
-    ) -> Result<Option<Table>> {
-        Err(Error::Internal("not written".into()))
-    }
-
-    /// Drops the entry; removes the files unless they are external. Fails with `TableNotFound`.
-    pub async fn drop_table(self: &Arc<Self>, _ident: &TableIdent) -> Result<()> {
-        Err(Error::Internal("not written".into()))
+    /// Keeps the OID and the files where they are. Fails with `TableNotFound`, `TableExists`,
+    /// `NamespaceNotFound`.
+    pub async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
+        let renamed = self.backend.rename_table(from, to).await;
+        self.contents_changed();
+        renamed
     }
 }
 
@@ -158,3 +164,6 @@ impl Table {
         Arc::new(crate::scan::LakeTable::new(self.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests;

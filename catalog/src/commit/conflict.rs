@@ -1,0 +1,107 @@
+//! When a change made against one version of a table may be committed on top of another.
+//!
+//! Every kind of change has its own rule. Rows that are only added conflict with nothing but a
+//! change of the table's shape. Changes that read or remove files will compare those with what the
+//! commits in between have added and removed, at the table's isolation level.
+
+use arrow::datatypes::{DataType, Field};
+
+use crate::table::schema::{ColumnResolution, PHYSICAL_NAME};
+use crate::table::{Operation, TableChange, TableSnapshot, Transform};
+
+/// Whether a change fits on a version.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Rebase {
+    Fits,
+    /// What stands in the way.
+    Conflict(String),
+}
+
+/// Checks `change`, made against `read`, for a commit on top of `current`.
+pub fn rebase(read: &TableSnapshot, current: &TableSnapshot, change: &TableChange) -> Rebase {
+    if read.version == current.version {
+        return Rebase::Fits;
+    }
+    let fits = match change.operation {
+        // The format refuses to create what exists.
+        Operation::Create => Ok(()),
+        Operation::Append => added_files_fit(read, current, change),
+    };
+    match fits {
+        Ok(()) => Rebase::Fits,
+        Err(reason) => Rebase::Conflict(reason),
+    }
+}
+
+/// Are files written for `read` valid files of `current`?
+fn added_files_fit(
+    read: &TableSnapshot,
+    current: &TableSnapshot,
+    change: &TableChange,
+) -> Result<(), String> {
+    if read.table_id != current.table_id || read.format != current.format {
+        return Err("the table was replaced".into());
+    }
+    for file in &change.added {
+        match current.partition_specs.get(&file.spec.spec_id) {
+            Some(spec) if spec.fields == file.spec.fields => {}
+            // A spec without partitions may be listed or not.
+            None if file.spec.fields.iter().all(|f| f.transform == Transform::Void)
+                && current.default_spec.fields == file.spec.fields => {}
+            _ => return Err("the partitioning was changed".into()),
+        }
+    }
+    columns_fit(read, current)
+}
+
+fn columns_fit(read: &TableSnapshot, current: &TableSnapshot) -> Result<(), String> {
+    let by_name = read.schema.resolution == ColumnResolution::Name;
+    if by_name != (current.schema.resolution == ColumnResolution::Name) {
+        return Err("the column mapping was changed".into());
+    }
+    for (field, id) in read.schema.arrow.fields().iter().zip(&read.schema.field_ids) {
+        let Some((_, now)) = current.schema.column_by_id(*id) else {
+            // Resolved by id, what the files hold of a dropped column is never read again.
+            if by_name {
+                return Err(format!("column \"{}\" was dropped", field.name()));
+            }
+            continue;
+        };
+        if by_name && physical_name(field) != physical_name(now) {
+            return Err(format!("column \"{}\" was renamed", field.name()));
+        }
+        if !same_type(field.data_type(), now.data_type()) {
+            return Err(format!("the type of column \"{}\" was changed", field.name()));
+        }
+        if field.is_nullable() && !now.is_nullable() {
+            return Err(format!("column \"{}\" no longer allows nulls", field.name()));
+        }
+    }
+    for (field, id) in current.schema.arrow.fields().iter().zip(&current.schema.field_ids) {
+        if !field.is_nullable() && read.schema.column_by_id(*id).is_none() {
+            return Err(format!("column \"{}\" was added and allows no nulls", field.name()));
+        }
+    }
+    Ok(())
+}
+
+fn physical_name(field: &Field) -> &str {
+    field.metadata().get(PHYSICAL_NAME).unwrap_or(field.name())
+}
+
+/// Equal but for comments and other metadata of nested fields.
+fn same_type(a: &DataType, b: &DataType) -> bool {
+    let same = |a: &Field, b: &Field| {
+        a.name() == b.name() && a.is_nullable() == b.is_nullable() && same_type(a.data_type(), b.data_type())
+    };
+    match (a, b) {
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (DataType::List(a), DataType::List(b))
+        | (DataType::LargeList(a), DataType::LargeList(b))
+        | (DataType::Map(a, _), DataType::Map(b, _)) => same(a, b),
+        (DataType::FixedSizeList(a, n), DataType::FixedSizeList(b, m)) => n == m && same(a, b),
+        (a, b) => a == b,
+    }
+}

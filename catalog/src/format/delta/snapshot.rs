@@ -1,0 +1,284 @@
+//! One version of a Delta table: loading it, keeping it, and moving on from it.
+//!
+//! A cached snapshot is current when its own commit file is still the one that was read (else the
+//! table was dropped and made anew at the same place) and the next one does not exist: two small
+//! requests, sent together. Otherwise the kernel reads what is new.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Utc};
+use delta_kernel::snapshot::SnapshotRef;
+use delta_kernel::table_features::{Operation, TableFeature};
+use delta_kernel::{Engine, Snapshot};
+use futures::future::try_join;
+use moka::future::Cache;
+use object_store::ObjectStoreExt;
+use tokio::sync::Mutex;
+
+use super::action::{FileFormat, Metadata, Protocol};
+use super::engine::{InTable, blocking};
+use super::files::{DeltaFiles, FileListCache};
+use super::{LOG_DIRECTORY, commit_location, schema};
+use crate::error::{Error, Result};
+use crate::storage::{Storage, to_url};
+use crate::table::partition::{PartitionSpec, SortOrder};
+use crate::table::schema::TableSchema;
+use crate::table::snapshot::SnapshotFiles;
+use crate::table::{TableFormat, TableSnapshot, TableVersion};
+
+/// Tables whose latest snapshot is kept.
+const MAX_CACHED_TABLES: u64 = 10_000;
+
+/// What a commit on top of a snapshot needs to know ([`TableSnapshot::state`]).
+pub(super) struct DeltaState {
+    pub protocol: Protocol,
+    pub metadata: Metadata,
+    /// `None` for a table to be.
+    pub kernel: Option<SnapshotRef>,
+}
+
+impl fmt::Debug for DeltaState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeltaState")
+            .field("protocol", &self.protocol)
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Finds the Delta state of a snapshot of ours.
+pub(super) fn state(snapshot: &TableSnapshot) -> Result<Arc<DeltaState>> {
+    let state = Arc::clone(&snapshot.state).downcast::<DeltaState>();
+    state.map_err(|_| Error::Internal(format!("{} is not a Delta snapshot", snapshot.location)))
+}
+
+/// Latest snapshot of each table by root location, and their file lists.
+#[derive(Debug)]
+pub(super) struct SnapshotCache {
+    snapshots: Cache<String, Arc<Loaded>>,
+    files: FileListCache,
+    /// Held by root while a log is read, so that many sessions read a new version once.
+    reading: Cache<String, Arc<Mutex<()>>>,
+    /// Number of the next load: keys the file list.
+    next_load: AtomicU64,
+}
+
+/// What the cache has of a table.
+enum Cached {
+    Current(Arc<TableSnapshot>),
+    /// Some commits behind.
+    Behind(Option<SnapshotRef>),
+    Nothing,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    snapshot: Arc<TableSnapshot>,
+    version: u64,
+    /// The commit file of `version` as it was then; `None` when only a checkpoint was left of it.
+    commit: Option<FileIdentity>,
+}
+
+/// Tells a file from another one later written at the same place.
+#[derive(Debug, PartialEq, Eq)]
+struct FileIdentity {
+    e_tag: Option<String>,
+    last_modified: DateTime<Utc>,
+    size: u64,
+}
+
+impl SnapshotCache {
+    pub fn new() -> Self {
+        Self {
+            snapshots: Cache::new(MAX_CACHED_TABLES),
+            files: FileListCache::new(),
+            reading: Cache::new(MAX_CACHED_TABLES),
+            next_load: AtomicU64::new(0),
+        }
+    }
+
+    /// The table at `root` at its current version.
+    pub async fn load(&self, storage: &Storage, root: &str) -> Result<Arc<TableSnapshot>> {
+        if let Cached::Current(snapshot) = self.look(storage, root).await? {
+            return Ok(snapshot);
+        }
+        let lock = self.reading.get_with(root.to_string(), async { Arc::default() }).await;
+        let _reading = lock.lock().await;
+        // Somebody else may have read it meanwhile.
+        let base = match self.look(storage, root).await? {
+            Cached::Current(snapshot) => return Ok(snapshot),
+            Cached::Behind(kernel) => kernel,
+            Cached::Nothing => None,
+        };
+        let loaded = match self.read(storage, root, base).await {
+            Ok(loaded) => Arc::new(loaded),
+            Err(e) => return Err(super::diagnosis::explain(storage, root, e).await),
+        };
+        self.snapshots.insert(root.to_string(), loaded.clone()).await;
+        Ok(loaded.snapshot.clone())
+    }
+
+    async fn look(&self, storage: &Storage, root: &str) -> Result<Cached> {
+        let Some(cached) = self.snapshots.get(root).await else { return Ok(Cached::Nothing) };
+        let (current, next) = try_join(
+            identity(storage, root, cached.version),
+            identity(storage, root, cached.version.saturating_add(1)),
+        )
+        .await?;
+        Ok(match (current == cached.commit, next) {
+            (true, None) => Cached::Current(cached.snapshot.clone()),
+            (true, Some(_)) => Cached::Behind(state(&cached.snapshot)?.kernel.clone()),
+            (false, _) => Cached::Nothing,
+        })
+    }
+
+    async fn read(&self, storage: &Storage, root: &str, base: Option<SnapshotRef>) -> Result<Loaded> {
+        let (kernel, timestamp_ms) = read_kernel_snapshot(storage, root, base).await?;
+        let version = kernel.version();
+        let commit = identity(storage, root, version).await?;
+        let load = self.next_load.fetch_add(1, Ordering::Relaxed);
+        let snapshot = to_table_snapshot(root, kernel, timestamp_ms, |kernel, schema, spec| {
+            Arc::new(DeltaFiles::new(load, storage.clone(), root, kernel, schema, spec, self.files.clone()))
+        })?;
+        Ok(Loaded { snapshot: Arc::new(snapshot), version, commit })
+    }
+}
+
+async fn read_kernel_snapshot(
+    storage: &Storage,
+    root: &str,
+    base: Option<SnapshotRef>,
+) -> Result<(SnapshotRef, Option<i64>)> {
+    let root = root.to_string();
+    blocking(storage, &root.clone(), move |engine| {
+        let kernel = build(engine, &root, base)?;
+        // Only for people: a log whose commit file is gone has no timestamp, but is sound.
+        let timestamp_ms = kernel.get_timestamp(engine).ok();
+        Ok((kernel, timestamp_ms))
+    })
+    .await
+}
+
+fn build(engine: &dyn Engine, root: &str, base: Option<SnapshotRef>) -> Result<SnapshotRef> {
+    let kernel = match base {
+        Some(base) => Snapshot::builder_from(base).build(engine),
+        None => Snapshot::builder_for(to_url(root)?.as_str()).build(engine),
+    };
+    let kernel = kernel.in_table(root)?;
+    let configuration = kernel.table_configuration();
+    for feature in [TableFeature::CatalogManaged, TableFeature::CatalogOwnedPreview] {
+        // Its newest commits are known to another catalog only: the log alone would give an old version.
+        if configuration.is_feature_supported(&feature) {
+            return Err(Error::unsupported(
+                format!("Delta table {root}"),
+                format!("the table feature \"{feature}\""),
+            ));
+        }
+    }
+    configuration.ensure_operation_supported(Operation::Scan).in_table(root)?;
+    Ok(kernel)
+}
+
+/// The commit file of `version`, if it exists.
+async fn identity(storage: &Storage, root: &str, version: u64) -> Result<Option<FileIdentity>> {
+    let location = commit_location(root, version);
+    let at = storage.locate(&location)?;
+    match at.store.head(&at.path).await {
+        Ok(meta) => {
+            Ok(Some(FileIdentity { e_tag: meta.e_tag, last_modified: meta.last_modified, size: meta.size }))
+        }
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(e) => Err(Error::storage(location, e)),
+    }
+}
+
+fn to_table_snapshot(
+    root: &str,
+    kernel: SnapshotRef,
+    timestamp_ms: Option<i64>,
+    files: impl FnOnce(SnapshotRef, Arc<TableSchema>, Arc<PartitionSpec>) -> Arc<DeltaFiles>,
+) -> Result<TableSnapshot> {
+    let configuration = kernel.table_configuration();
+    let schema = schema::to_table_schema(root, &kernel.schema(), configuration.column_mapping_mode())?;
+    let (protocol, metadata) = (protocol_of(&kernel), metadata_of(root, &kernel)?);
+    let (schema, spec) = (
+        Arc::new(schema.clone()),
+        Arc::new(schema::partition_spec(root, &schema, &metadata.partition_columns)?),
+    );
+    let version = TableVersion::Delta { version: kernel.version() };
+    let files = files(kernel.clone(), schema.clone(), spec.clone());
+    let state = DeltaState { protocol, metadata, kernel: Some(kernel) };
+    Ok(assemble(root, version, schema, spec, state, timestamp_ms, files))
+}
+
+/// Puts a snapshot together from its parts.
+pub(super) fn assemble(
+    root: &str,
+    version: TableVersion,
+    schema: Arc<TableSchema>,
+    spec: Arc<PartitionSpec>,
+    state: DeltaState,
+    timestamp_ms: Option<i64>,
+    files: Arc<dyn SnapshotFiles>,
+) -> TableSnapshot {
+    let (protocol, metadata) = (&state.protocol, &state.metadata);
+    TableSnapshot {
+        format: TableFormat::Delta,
+        format_version: format!(
+            "reader {}, writer {}",
+            protocol.min_reader_version, protocol.min_writer_version
+        ),
+        location: root.to_string(),
+        table_id: metadata.id.clone(),
+        version,
+        schema,
+        partition_specs: BTreeMap::from([(spec.spec_id, spec.clone())]),
+        default_spec: spec,
+        sort_order: Arc::new(SortOrder::default()),
+        properties: metadata.configuration.clone(),
+        comment: metadata.description.clone(),
+        timestamp_ms,
+        files,
+        state: Arc::new(state),
+    }
+}
+
+fn protocol_of(kernel: &Snapshot) -> Protocol {
+    let protocol = kernel.table_configuration().protocol();
+    let names =
+        |features: Option<&[TableFeature]>| features.map(|f| f.iter().map(|f| f.to_string()).collect());
+    Protocol {
+        min_reader_version: protocol.min_reader_version(),
+        min_writer_version: protocol.min_writer_version(),
+        reader_features: names(protocol.reader_features()),
+        writer_features: names(protocol.writer_features()),
+    }
+}
+
+fn metadata_of(root: &str, kernel: &Snapshot) -> Result<Metadata> {
+    let metadata = kernel.table_configuration().metadata();
+    if !metadata.format_provider().eq_ignore_ascii_case(FileFormat::PARQUET.provider) {
+        return Err(Error::unsupported(
+            format!("Delta table {root}"),
+            format!("files of format \"{}\"", metadata.format_provider()),
+        ));
+    }
+    Ok(Metadata {
+        id: metadata.id().to_string(),
+        name: metadata.name().map(str::to_string),
+        description: metadata.description().map(str::to_string),
+        format: FileFormat::PARQUET,
+        schema_string: metadata.schema_string().clone(),
+        partition_columns: metadata.partition_columns().to_vec(),
+        created_time: metadata.created_time(),
+        configuration: metadata.configuration().iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+    })
+}
+
+/// Location of the log of the table at `root`, for messages.
+pub(super) fn log_location(root: &str) -> String {
+    format!("{root}/{LOG_DIRECTORY}")
+}

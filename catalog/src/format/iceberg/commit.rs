@@ -1,0 +1,212 @@
+//! One attempt to commit a change: new manifests, new metadata file, one atomic step in the catalog.
+//!
+//! Until that step nothing refers to what was written, so every failure before it is certain and
+//! cleans up after itself. An unknown outcome of the step leaves all files where they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use iceberg::spec::{MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
+
+use super::cache::{CachedTable, Caches};
+use super::metadata_file;
+use super::metrics::EntryBuilder;
+use super::partition::{BoundSpec, bind_specs};
+use super::properties::{deletes_old_metadata, metadata_folder, metadata_gzip};
+use super::snapshot::{state, table_snapshot};
+use super::snapshot_producer::{FileChanges, SnapshotProducer};
+use crate::TableIdent;
+use crate::backend::{Backend, NewTableEntry, SwapOutcome};
+use crate::error::{Error, Result};
+use crate::format::CommitOutcome;
+use crate::storage::Storage;
+use crate::table::{Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
+
+/// Where an attempt works.
+pub struct Commit<'a> {
+    pub storage: &'a Storage,
+    pub caches: &'a Arc<Caches>,
+    pub backend: &'a dyn Backend,
+    pub ident: &'a TableIdent,
+}
+
+/// A new version of a table, written but not yet published.
+struct Prepared {
+    metadata: TableMetadata,
+    location: String,
+    metadata_bytes: usize,
+    /// Metadata files that fell out of the log.
+    expired: Vec<String>,
+}
+
+impl Commit<'_> {
+    /// See [`Format::commit`](crate::format::Format::commit).
+    pub async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {
+        let base_state = state(base)?;
+        let staged = base_state.metadata_location.is_none();
+        if !staged && change.added.is_empty() && change.summary.is_empty() {
+            return Ok(CommitOutcome::Committed(base.version.clone()));
+        }
+        let mut written = Vec::new();
+        let previous = base_state.metadata_location.as_deref();
+        let prepared = match self.prepare(&base_state.metadata, previous, change, &mut written).await {
+            Ok(prepared) => prepared,
+            Err(e) => {
+                self.remove(&written).await;
+                return Err(e);
+            }
+        };
+        let published = match previous {
+            None => self.create(&prepared).await,
+            Some(previous) => self.swap(previous, &prepared).await,
+        };
+        match &published {
+            Ok(CommitOutcome::Committed(_)) => self.settle(prepared).await,
+            Ok(CommitOutcome::Conflict { .. }) | Err(_) => self.remove(&written).await,
+            Ok(CommitOutcome::Unknown(_)) => {}
+        }
+        published
+    }
+
+    async fn prepare(
+        &self,
+        base: &TableMetadata,
+        previous: Option<&str>,
+        change: &TableChange,
+        written: &mut Vec<String>,
+    ) -> Result<Prepared> {
+        let gzip = metadata_gzip(base.properties())?;
+        let mut builder = base.clone().into_builder(previous.map(str::to_string));
+        // CREATE TABLE without rows has no snapshot; an append without rows may carry a summary.
+        if previous.is_some() || !change.added.is_empty() {
+            let changes = file_changes(base, change)?;
+            let mut producer = SnapshotProducer::new(self.storage, self.caches, base);
+            let snapshot = producer.produce(changes).await;
+            written.extend(producer.into_written());
+            builder = builder.set_branch_snapshot(snapshot?, MAIN_BRANCH).map_err(rejected)?;
+        }
+        let built = builder.build().map_err(rejected)?;
+        let folder = metadata_folder(base.location(), base.properties());
+        let location = metadata_file::next_location(&folder, previous, gzip);
+        let bytes = metadata_file::serialize(&built.metadata, gzip)?;
+        let metadata_bytes = bytes.len();
+        written.push(location.clone());
+        if !self.storage.create(&location, bytes).await? {
+            return Err(Error::Internal(format!("{location} exists already")));
+        }
+        let expired = match deletes_old_metadata(built.metadata.properties()) {
+            true => built.expired_metadata_logs.into_iter().map(|log| log.metadata_file).collect(),
+            false => Vec::new(),
+        };
+        Ok(Prepared { metadata: built.metadata, location, metadata_bytes, expired })
+    }
+
+    async fn create(&self, prepared: &Prepared) -> Result<CommitOutcome> {
+        let entry = NewTableEntry {
+            ident: self.ident.clone(),
+            format: TableFormat::Iceberg,
+            pointer: prepared.location.clone(),
+            external: false,
+        };
+        match self.backend.create_table(&entry).await {
+            Ok(()) => Ok(CommitOutcome::Committed(prepared.version())),
+            Err(e) => unless_certain(e),
+        }
+    }
+
+    async fn swap(&self, previous: &str, prepared: &Prepared) -> Result<CommitOutcome> {
+        match self.backend.swap_pointer(self.ident, previous, &prepared.location).await {
+            Ok(SwapOutcome::Swapped) => Ok(CommitOutcome::Committed(prepared.version())),
+            Ok(SwapOutcome::Moved) => Ok(CommitOutcome::Conflict { winner: self.describe_winner().await }),
+            Ok(SwapOutcome::Unknown(source)) => Ok(CommitOutcome::Unknown(source)),
+            Err(e) => unless_certain(e),
+        }
+    }
+
+    /// After the commit, best effort: nothing here can undo it.
+    async fn settle(&self, prepared: Prepared) {
+        let Prepared { metadata, location, metadata_bytes, expired } = prepared;
+        if let Ok(snapshot) = table_snapshot(Arc::new(metadata), Some((self.storage, &location)), self.caches)
+        {
+            let cached = CachedTable { snapshot: Arc::new(snapshot), bytes: metadata_bytes };
+            self.caches.tables.insert(location, cached).await;
+        }
+        self.remove(&expired).await;
+    }
+
+    async fn remove(&self, paths: &[String]) {
+        for path in paths {
+            if let Err(error) = self.storage.delete(path).await {
+                tracing::debug!(
+                    path,
+                    error = &error as &dyn std::error::Error,
+                    "could not remove metadata file"
+                );
+            }
+        }
+    }
+
+    /// The commit that made ours impossible, as far as the table says.
+    async fn describe_winner(&self) -> String {
+        match self.read_winner().await {
+            Ok(Some(description)) => description,
+            Ok(None) => "the table was dropped".to_string(),
+            Err(_) => "the table was changed".to_string(),
+        }
+    }
+
+    async fn read_winner(&self) -> Result<Option<String>> {
+        let Some(entry) = self.backend.table(self.ident).await? else { return Ok(None) };
+        let bytes = self.storage.read(&entry.pointer).await?;
+        let metadata = metadata_file::parse(&entry.pointer, &bytes)?;
+        let Some(snapshot) = metadata.current_snapshot() else {
+            return Ok(Some("the table's metadata was changed".to_string()));
+        };
+        let summary = snapshot.summary();
+        let operation = summary.operation.as_str();
+        let engine = summary.additional_properties.get("engine-name");
+        let by = engine.map(|name| format!(" by {name}")).unwrap_or_default();
+        Ok(Some(format!("{operation}{by}, snapshot {}", snapshot.snapshot_id())))
+    }
+}
+
+impl Prepared {
+    fn version(&self) -> TableVersion {
+        TableVersion::Iceberg {
+            metadata_location: self.location.clone(),
+            snapshot_id: self.metadata.current_snapshot_id(),
+        }
+    }
+}
+
+/// An error of the catalog's database while it was asked to commit says nothing about whether it did;
+/// every other error does.
+fn unless_certain(e: Error) -> Result<CommitOutcome> {
+    match e {
+        Error::CatalogDatabase { .. } => Ok(CommitOutcome::Unknown(Box::new(e))),
+        certain => Err(certain),
+    }
+}
+
+/// The crate found the new metadata inconsistent: nothing that a retry would change.
+fn rejected(e: iceberg::Error) -> Error {
+    Error::Internal(format!("new table metadata: {e}"))
+}
+
+fn file_changes(base: &TableMetadata, change: &TableChange) -> Result<FileChanges> {
+    let specs: BTreeMap<i32, BoundSpec> =
+        bind_specs(base)?.into_iter().map(|bound| (bound.spec.spec_id, bound)).collect();
+    let entries = EntryBuilder::new(base);
+    let mut added: BTreeMap<i32, Vec<_>> = BTreeMap::new();
+    for file in &change.added {
+        let spec_id = file.spec.spec_id;
+        let bound = specs
+            .get(&spec_id)
+            .ok_or_else(|| Error::Internal(format!("there is no partition spec {spec_id}")))?;
+        added.entry(spec_id).or_default().push(entries.data_file(file, bound)?);
+    }
+    let operation = match change.operation {
+        Operation::Create | Operation::Append => IcebergOperation::Append,
+    };
+    Ok(FileChanges { operation, added, summary: change.summary.clone() })
+}

@@ -1,0 +1,160 @@
+//! All of a catalog at once, for `pg_catalog` and `information_schema`: every namespace and table
+//! with its schema. One statement of a BI tool asks for it many times, so it is kept until the
+//! catalog changes.
+//!
+//! A catalog's change counter tells of everything but commits to Delta tables (and of nothing at
+//! all, for a catalog that has no counter): those are looked at again after [`RECHECK`]. Changes
+//! made through this server show at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::Mutex;
+
+use super::Catalog;
+use crate::TableIdent;
+use crate::backend::{NamespaceEntry, TableEntry};
+use crate::error::{Error, Result};
+use crate::table::{TableFormat, TableSnapshot};
+
+/// How old what no counter covers may be.
+const RECHECK: Duration = Duration::from_millis(500);
+/// Tables loaded at once.
+const CONCURRENT_LOADS: usize = 32;
+
+/// A catalog's namespaces in order of name.
+#[derive(Debug, Default)]
+pub struct CatalogContents {
+    pub namespaces: Vec<NamespaceContents>,
+}
+
+/// A namespace and its tables in order of name.
+#[derive(Debug)]
+pub struct NamespaceContents {
+    pub entry: NamespaceEntry,
+    pub tables: Vec<TableSummary>,
+}
+
+/// A table with its current version, or why it cannot be read.
+#[derive(Debug, Clone)]
+pub struct TableSummary {
+    pub entry: TableEntry,
+    pub snapshot: Result<Arc<TableSnapshot>, Arc<Error>>,
+}
+
+impl CatalogContents {
+    pub fn namespace(&self, name: &str) -> Option<&NamespaceContents> {
+        let at = self.namespaces.binary_search_by(|n| n.entry.name.as_str().cmp(name)).ok()?;
+        self.namespaces.get(at)
+    }
+
+    pub fn table(&self, ident: &TableIdent) -> Option<&TableSummary> {
+        let tables = &self.namespace(&ident.namespace)?.tables;
+        let at = tables.binary_search_by(|t| t.entry.ident.name.cmp(&ident.name)).ok()?;
+        tables.get(at)
+    }
+
+    pub fn tables(&self) -> impl Iterator<Item = &TableSummary> {
+        self.namespaces.iter().flat_map(|namespace| &namespace.tables)
+    }
+}
+
+/// What was read last, and of when it is.
+#[derive(Debug, Default)]
+pub(super) struct ContentsCache {
+    /// Held while loading, so that many statements at once load once.
+    last: Mutex<Option<Loaded>>,
+    /// Counts the changes made through this server.
+    own_changes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    contents: Arc<CatalogContents>,
+    own_changes: u64,
+    counter: Option<i64>,
+    at: Instant,
+}
+
+impl Loaded {
+    fn is_current(&self, counter: Option<i64>, own_changes: u64) -> bool {
+        if self.own_changes != own_changes || self.counter != counter {
+            return false;
+        }
+        let has_delta = || self.contents.tables().any(|t| t.entry.format == TableFormat::Delta);
+        self.at.elapsed() < RECHECK || (counter.is_some() && !has_delta())
+    }
+}
+
+impl Catalog {
+    /// Everything in the catalog; a table that cannot be read appears with its error. From memory
+    /// unless something changed.
+    pub async fn table_summaries(&self) -> Result<Arc<CatalogContents>> {
+        let mut last = self.contents.last.lock().await;
+        // Both before reading: what changes meanwhile makes the result stale, not wrong for ever.
+        let own_changes = self.contents.own_changes.load(Ordering::Acquire);
+        let counter = self.backend.change_counter().await?;
+        if let Some(loaded) = &*last
+            && loaded.is_current(counter, own_changes)
+        {
+            return Ok(loaded.contents.clone());
+        }
+        let previous = last.as_ref().map(|loaded| loaded.contents.clone());
+        let contents = Arc::new(self.load_contents(previous.as_deref()).await?);
+        *last = Some(Loaded { contents: contents.clone(), own_changes, counter, at: Instant::now() });
+        Ok(contents)
+    }
+
+    /// To be called after a change to the catalog or to a table's schema, so that the next
+    /// [`Catalog::table_summaries`] shows it.
+    pub fn contents_changed(&self) {
+        self.contents.own_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    async fn load_contents(&self, previous: Option<&CatalogContents>) -> Result<CatalogContents> {
+        let mut listed = Vec::new();
+        for entry in self.backend.namespaces().await? {
+            match self.backend.tables(&entry.name).await {
+                Ok(tables) => listed.push((entry, tables)),
+                // Dropped in between.
+                Err(Error::NamespaceNotFound(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        listed.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let loads = listed.iter().enumerate().flat_map(|(namespace, (_, tables))| {
+            tables.iter().map(move |entry| async move { (namespace, self.summary(entry, previous).await) })
+        });
+        let loads: Vec<_> = loads.collect();
+        let loaded: Vec<(usize, TableSummary)> =
+            futures::stream::iter(loads).buffered(CONCURRENT_LOADS).map(Ok::<_, Error>).try_collect().await?;
+        let mut namespaces: Vec<NamespaceContents> = listed
+            .into_iter()
+            .map(|(entry, tables)| NamespaceContents { entry, tables: Vec::with_capacity(tables.len()) })
+            .collect();
+        for (namespace, summary) in loaded {
+            if let Some(namespace) = namespaces.get_mut(namespace) {
+                namespace.tables.push(summary);
+            }
+        }
+        for namespace in &mut namespaces {
+            namespace.tables.sort_by(|a, b| a.entry.ident.name.cmp(&b.entry.ident.name));
+        }
+        Ok(CatalogContents { namespaces })
+    }
+
+    /// An Iceberg table with the same pointer as before is the same: its metadata is immutable.
+    async fn summary(&self, entry: &TableEntry, previous: Option<&CatalogContents>) -> TableSummary {
+        if entry.format == TableFormat::Iceberg
+            && let Some(before) = previous.and_then(|contents| contents.table(&entry.ident))
+            && before.entry == *entry
+            && before.snapshot.is_ok()
+        {
+            return before.clone();
+        }
+        let snapshot = self.format(entry.format).load(&self.storage, entry).await.map_err(Arc::new);
+        TableSummary { entry: entry.clone(), snapshot }
+    }
+}

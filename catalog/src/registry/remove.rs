@@ -1,0 +1,86 @@
+//! DROP TABLE: first the entry, then the files, if they are ours alone.
+
+use super::Catalog;
+use crate::TableIdent;
+use crate::backend::TableEntry;
+use crate::error::{Error, Result};
+use crate::storage::to_url;
+use crate::table::TableFormat;
+
+impl Catalog {
+    /// Drops the entry; removes the files unless they are external, outside the warehouse or shared
+    /// with another table. Fails with `TableNotFound`; failing to remove files is only logged.
+    pub async fn drop_table(&self, ident: &TableIdent) -> Result<()> {
+        let entry = self.backend.table(ident).await?.ok_or_else(|| Error::TableNotFound(ident.clone()))?;
+        let root = if entry.external { None } else { self.root_of(&entry).await };
+        let dropped = self.backend.drop_table(ident).await;
+        self.contents_changed();
+        dropped?;
+        let Some(root) = root else { return Ok(()) };
+        match self.is_removable(&root).await {
+            Ok(true) => self.remove_files(ident, root).await,
+            Ok(false) => tracing::info!(table = %ident, root, "dropped table's files are kept"),
+            Err(error) => tracing::warn!(table = %ident, root, %error, "dropped table's files are kept"),
+        }
+        Ok(())
+    }
+
+    /// Root location. Of an Iceberg table that cannot be read, what its pointer tells.
+    async fn root_of(&self, entry: &TableEntry) -> Option<String> {
+        if entry.format == TableFormat::Delta {
+            return Some(entry.pointer.clone());
+        }
+        match self.format(entry.format).load(&self.storage, entry).await {
+            Ok(snapshot) => Some(snapshot.location.clone()),
+            Err(_) => {
+                let (directory, _) = entry.pointer.rsplit_once('/')?;
+                directory.strip_suffix("/metadata").map(str::to_string)
+            }
+        }
+    }
+
+    /// Is the location inside the warehouse, and used by no table that is (still) in the catalog?
+    async fn is_removable(&self, root: &str) -> Result<bool> {
+        let root = directory_url(root)?;
+        let warehouse = directory_url(self.backend.warehouse())?;
+        if root == warehouse || !root.starts_with(&warehouse) {
+            return Ok(false);
+        }
+        for namespace in self.backend.namespaces().await? {
+            let entries = match self.backend.tables(&namespace.name).await {
+                Ok(entries) => entries,
+                Err(Error::NamespaceNotFound(_)) => continue,
+                Err(e) => return Err(e),
+            };
+            for entry in entries {
+                let other = directory_url(&entry.pointer)?;
+                let inside = other.starts_with(&root);
+                let around = entry.format == TableFormat::Delta && root.starts_with(&other);
+                if inside || around {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// In a task of its own, so that a cancelled statement does not leave half of the files behind.
+    async fn remove_files(&self, ident: &TableIdent, root: String) {
+        let (storage, ident) = (self.storage.clone(), ident.clone());
+        let task = tokio::spawn(async move {
+            match storage.delete_all(&root).await {
+                Ok(files) => tracing::debug!(table = %ident, root, files, "removed files of dropped table"),
+                Err(error) => {
+                    tracing::warn!(table = %ident, root, %error, "could not remove files of dropped table");
+                }
+            }
+        });
+        let _ = task.await;
+    }
+}
+
+/// URL of a location with exactly one slash at the end, so that prefixes end between names.
+fn directory_url(location: &str) -> Result<String> {
+    let url = to_url(location)?;
+    Ok(format!("{}/", url.as_str().trim_end_matches('/')))
+}

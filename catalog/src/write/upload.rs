@@ -1,0 +1,58 @@
+//! One object being uploaded in parts, which disappears when it is dropped unfinished.
+
+use bytes::Bytes;
+use object_store::buffered::BufWriter;
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
+
+use crate::error::{Error, Result};
+use crate::storage::Storage;
+
+/// Size of a part, and up to this size an object is sent at once.
+const PART_BYTES: usize = 8 << 20;
+/// Parts on their way at a time.
+const PARTS_IN_FLIGHT: usize = 4;
+
+/// An object that appears when [`Upload::finish`] succeeds.
+#[derive(Debug)]
+pub struct Upload {
+    location: String,
+    /// Taken when finished or broken.
+    writer: Option<BufWriter>,
+}
+
+impl Upload {
+    pub fn new(storage: &Storage, location: &str) -> Result<Self> {
+        let at = storage.locate(location)?;
+        let writer =
+            BufWriter::with_capacity(at.store, at.path, PART_BYTES).with_max_concurrency(PARTS_IN_FLIGHT);
+        Ok(Self { location: location.to_string(), writer: Some(writer) })
+    }
+
+    pub async fn put(&mut self, bytes: Bytes) -> Result<()> {
+        let writer = self.writer.as_mut();
+        let writer = writer.ok_or_else(|| Error::Internal(format!("{} is already closed", self.location)))?;
+        writer.put(bytes).await.map_err(|e| Error::storage(&self.location, e))
+    }
+
+    pub async fn finish(mut self) -> Result<()> {
+        let writer = self.writer.as_mut();
+        let writer = writer.ok_or_else(|| Error::Internal(format!("{} is already closed", self.location)))?;
+        let done = writer.shutdown().await;
+        // Whatever came of it, the parts are no longer ours to abort.
+        self.writer = None;
+        done.map_err(|e| Error::storage(&self.location, e))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let (Some(mut writer), Ok(runtime)) = (self.writer.take(), Handle::try_current()) else { return };
+        let location = std::mem::take(&mut self.location);
+        runtime.spawn(async move {
+            if let Err(error) = writer.abort().await {
+                tracing::warn!(location, %error, "could not abort an upload");
+            }
+        });
+    }
+}

@@ -1,0 +1,400 @@
+//! Statements about the session: settings, transactions, prepared statements, cursors.
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::ParseResult;
+use super::dml::{folded, parse_word, word_is};
+use super::statement::{Discard, Fetch, Set, Show, Statement, TransactionModes};
+
+/// `name` or `class.name`.
+fn setting_name(parser: &mut Parser) -> ParseResult<String> {
+    let mut name = parser.parse_identifier()?.value;
+    while parser.consume_token(&Token::Period) {
+        name.push('.');
+        name.push_str(&parser.parse_identifier()?.value);
+    }
+    Ok(name)
+}
+
+pub(super) fn set(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.expect_keyword(Keyword::SET)?;
+    if word_is(parser, 0, "transaction") && !matches!(parser.peek_nth_token_ref(1).token, Token::Eq) {
+        parser.next_token();
+        return Ok(Statement::SetTransaction { session: false, modes: transaction_modes(parser)? });
+    }
+    if word_is(parser, 0, "session") && word_is(parser, 1, "characteristics") {
+        parser.next_token();
+        parser.next_token();
+        parser.expect_keywords(&[Keyword::AS, Keyword::TRANSACTION])?;
+        return Ok(Statement::SetTransaction { session: true, modes: transaction_modes(parser)? });
+    }
+    let local = parse_word(parser, "local");
+    if !local && word_is(parser, 0, "session") {
+        if word_is(parser, 1, "authorization") {
+            while parser.next_token().token != Token::EOF {}
+            return Ok(Statement::Unsupported("SET SESSION AUTHORIZATION".into()));
+        }
+        parser.next_token();
+    }
+    if word_is(parser, 0, "time") && word_is(parser, 1, "zone") {
+        parser.next_token();
+        parser.next_token();
+        let value = time_zone_value(parser)?;
+        return Ok(Statement::Set(Set { name: "TimeZone".into(), value, local }));
+    }
+    if parse_word(parser, "names") {
+        let value = setting_value(parser)?;
+        return Ok(Statement::Set(Set {
+            name: "client_encoding".into(),
+            value: value.map(|v| v.text),
+            local,
+        }));
+    }
+    if word_is(parser, 0, "role")
+        && !matches!(parser.peek_nth_token_ref(1).token, Token::Eq)
+        && !word_is(parser, 1, "to")
+    {
+        parser.next_token();
+        let value = setting_value(parser)?;
+        return Ok(Statement::Set(Set { name: "role".into(), value: value.map(|v| v.text), local }));
+    }
+    let name = setting_name(parser)?;
+    if !parser.consume_token(&Token::Eq) {
+        parser.expect_keyword(Keyword::TO)?;
+    }
+    let mut parts = Vec::new();
+    loop {
+        match setting_value(parser)? {
+            None if parts.is_empty() => return Ok(Statement::Set(Set { name, value: None, local })),
+            None => return parser.expected_ref("a value", parser.peek_token_ref()),
+            Some(value) => parts.push(value),
+        }
+        if !parser.consume_token(&Token::Comma) {
+            break;
+        }
+    }
+    // A search path is a list of identifiers: quote what would not be read back as it was meant.
+    let is_list = name.eq_ignore_ascii_case("search_path");
+    let texts: Vec<String> =
+        parts.into_iter().map(|v| if is_list { v.as_identifier() } else { v.text }).collect();
+    Ok(Statement::Set(Set { name, value: Some(texts.join(", ")), local }))
+}
+
+struct SettingValue {
+    text: String,
+}
+
+impl SettingValue {
+    fn as_identifier(&self) -> String {
+        let plain = !self.text.is_empty()
+            && self.text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && !self.text.starts_with(|c: char| c.is_ascii_digit());
+        if plain || self.text.is_empty() {
+            self.text.clone()
+        } else {
+            format!("\"{}\"", self.text.replace('"', "\"\""))
+        }
+    }
+}
+
+/// One value; `None`: DEFAULT.
+fn setting_value(parser: &mut Parser) -> ParseResult<Option<SettingValue>> {
+    if parser.parse_keyword(Keyword::DEFAULT) {
+        return Ok(None);
+    }
+    let negative = if parser.consume_token(&Token::Minus) { "-" } else { "" };
+    let _ = parser.consume_token(&Token::Plus);
+    let token = parser.next_token();
+    let text = match token.token {
+        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => text,
+        Token::Number(text, _) => format!("{negative}{text}"),
+        Token::Word(word) if word.quote_style.is_some() => word.value,
+        Token::Word(word) => word.value.to_lowercase(),
+        _ => return parser.expected("a value", token),
+    };
+    Ok(Some(SettingValue { text }))
+}
+
+fn time_zone_value(parser: &mut Parser) -> ParseResult<Option<String>> {
+    if parser.parse_keyword(Keyword::INTERVAL) {
+        let text = parser.parse_literal_string()?;
+        while parser.parse_one_of_keywords(&[Keyword::HOUR, Keyword::TO, Keyword::MINUTE]).is_some() {}
+        return Ok(Some(text));
+    }
+    if parse_word(parser, "local") {
+        return Ok(None);
+    }
+    Ok(setting_value(parser)?.map(|value| value.text))
+}
+
+/// Name of a setting, also in the forms with spaces.
+fn shown_name(parser: &mut Parser) -> ParseResult<String> {
+    if word_is(parser, 0, "time") && word_is(parser, 1, "zone") {
+        parser.next_token();
+        parser.next_token();
+        return Ok("TimeZone".into());
+    }
+    if word_is(parser, 0, "transaction") && word_is(parser, 1, "isolation") {
+        for _ in 0..3 {
+            parser.next_token();
+        }
+        return Ok("transaction_isolation".into());
+    }
+    if word_is(parser, 0, "session") && word_is(parser, 1, "authorization") {
+        parser.next_token();
+        parser.next_token();
+        return Ok("session_authorization".into());
+    }
+    setting_name(parser)
+}
+
+pub(super) fn show(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.expect_keyword(Keyword::SHOW)?;
+    if parser.parse_keyword(Keyword::ALL) {
+        return Ok(Statement::Show(Show::All));
+    }
+    Ok(Statement::Show(Show::Variable(shown_name(parser)?)))
+}
+
+pub(super) fn reset(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.expect_keyword(Keyword::RESET)?;
+    if parser.parse_keyword(Keyword::ALL) {
+        return Ok(Statement::Reset(None));
+    }
+    Ok(Statement::Reset(Some(shown_name(parser)?)))
+}
+
+pub(super) fn discard(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.expect_keyword(Keyword::DISCARD)?;
+    let what = if parse_word(parser, "all") {
+        Discard::All
+    } else if parse_word(parser, "plans") {
+        Discard::Plans
+    } else if parse_word(parser, "sequences") {
+        Discard::Sequences
+    } else if parse_word(parser, "temp") || parse_word(parser, "temporary") {
+        Discard::Temp
+    } else {
+        return parser.expected_ref("ALL, PLANS, SEQUENCES or TEMP", parser.peek_token_ref());
+    };
+    Ok(Statement::Discard(what))
+}
+
+fn transaction_modes(parser: &mut Parser) -> ParseResult<TransactionModes> {
+    let mut modes = TransactionModes::default();
+    loop {
+        if parser.parse_keywords(&[Keyword::ISOLATION, Keyword::LEVEL]) {
+            modes.isolation = Some(if parse_word(parser, "serializable") {
+                "serializable"
+            } else if parse_word(parser, "repeatable") {
+                parser.expect_keyword(Keyword::READ)?;
+                "repeatable read"
+            } else {
+                parser.expect_keyword(Keyword::READ)?;
+                if parse_word(parser, "uncommitted") {
+                    "read uncommitted"
+                } else {
+                    parser.expect_keyword(Keyword::COMMITTED)?;
+                    "read committed"
+                }
+            });
+        } else if parser.parse_keywords(&[Keyword::READ, Keyword::ONLY]) {
+            modes.read_only = Some(true);
+        } else if parser.parse_keywords(&[Keyword::READ, Keyword::WRITE]) {
+            modes.read_only = Some(false);
+        } else if word_is(parser, 0, "not") && word_is(parser, 1, "deferrable") {
+            parser.next_token();
+            parser.next_token();
+            modes.deferrable = Some(false);
+        } else if parse_word(parser, "deferrable") {
+            modes.deferrable = Some(true);
+        } else {
+            return Ok(modes);
+        }
+        let _ = parser.consume_token(&Token::Comma);
+    }
+}
+
+fn skip_work(parser: &mut Parser) {
+    if !parse_word(parser, "work") {
+        parse_word(parser, "transaction");
+    }
+}
+
+pub(super) fn begin(parser: &mut Parser) -> ParseResult<Statement> {
+    let start = parser.expect_one_of_keywords(&[Keyword::BEGIN, Keyword::START])? == Keyword::START;
+    if start {
+        parser.expect_keyword(Keyword::TRANSACTION)?;
+    } else {
+        skip_work(parser);
+    }
+    Ok(Statement::Begin { start, modes: transaction_modes(parser)? })
+}
+
+fn chain(parser: &mut Parser, statement: Statement) -> ParseResult<Statement> {
+    if parser.parse_keyword(Keyword::AND) {
+        let no = parser.parse_keyword(Keyword::NO);
+        if !parse_word(parser, "chain") {
+            return parser.expected_ref("CHAIN", parser.peek_token_ref());
+        }
+        if !no {
+            return Ok(Statement::Unsupported("AND CHAIN".into()));
+        }
+    }
+    Ok(statement)
+}
+
+pub(super) fn commit(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.next_token();
+    if word_is(parser, 0, "prepared") {
+        while parser.next_token().token != Token::EOF {}
+        return Ok(Statement::Unsupported("COMMIT PREPARED".into()));
+    }
+    skip_work(parser);
+    chain(parser, Statement::Commit)
+}
+
+pub(super) fn rollback(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.next_token();
+    if word_is(parser, 0, "prepared") {
+        while parser.next_token().token != Token::EOF {}
+        return Ok(Statement::Unsupported("ROLLBACK PREPARED".into()));
+    }
+    skip_work(parser);
+    if parser.parse_keyword(Keyword::TO) {
+        parse_word(parser, "savepoint");
+        return Ok(Statement::RollbackTo(folded(parser.parse_identifier()?)));
+    }
+    chain(parser, Statement::Rollback)
+}
+
+pub(super) fn abort(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.next_token();
+    skip_work(parser);
+    chain(parser, Statement::Rollback)
+}
+
+pub(super) fn savepoint(parser: &mut Parser) -> ParseResult<Statement> {
+    if parser.expect_one_of_keywords(&[Keyword::SAVEPOINT, Keyword::RELEASE])? == Keyword::SAVEPOINT {
+        return Ok(Statement::Savepoint(folded(parser.parse_identifier()?)));
+    }
+    parse_word(parser, "savepoint");
+    Ok(Statement::Release(folded(parser.parse_identifier()?)))
+}
+
+/// `PREPARE name [(types)] AS`.
+pub(super) fn prepare_head(parser: &mut Parser) -> ParseResult<(String, Vec<ast::DataType>)> {
+    parser.expect_keyword(Keyword::PREPARE)?;
+    let name = folded(parser.parse_identifier()?);
+    let mut types = Vec::new();
+    if parser.consume_token(&Token::LParen) {
+        types = parser.parse_comma_separated(Parser::parse_data_type)?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    parser.expect_keyword(Keyword::AS)?;
+    Ok((name, types))
+}
+
+pub(super) fn execute(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.expect_keyword(Keyword::EXECUTE)?;
+    let name = folded(parser.parse_identifier()?);
+    let mut parameters = Vec::new();
+    if parser.consume_token(&Token::LParen) {
+        parameters = parser.parse_comma_separated(Parser::parse_expr)?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    Ok(Statement::Execute { name, parameters })
+}
+
+pub(super) fn deallocate(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.expect_keyword(Keyword::DEALLOCATE)?;
+    let _ = parser.parse_keyword(Keyword::PREPARE);
+    if parser.parse_keyword(Keyword::ALL) {
+        return Ok(Statement::Deallocate(None));
+    }
+    Ok(Statement::Deallocate(Some(folded(parser.parse_identifier()?))))
+}
+
+/// `DECLARE name [options] CURSOR [{WITH | WITHOUT} HOLD] FOR`: name, binary, hold.
+pub(super) fn declare_head(parser: &mut Parser) -> ParseResult<(String, bool, bool)> {
+    parser.expect_keyword(Keyword::DECLARE)?;
+    let name = folded(parser.parse_identifier()?);
+    let mut binary = false;
+    loop {
+        if parse_word(parser, "binary") {
+            binary = true;
+        } else if !(parse_word(parser, "insensitive")
+            || parse_word(parser, "asensitive")
+            || parse_word(parser, "no")
+            || parse_word(parser, "scroll"))
+        {
+            break;
+        }
+    }
+    if !parse_word(parser, "cursor") {
+        return parser.expected_ref("CURSOR", parser.peek_token_ref());
+    }
+    let mut hold = false;
+    if word_is(parser, 1, "hold") {
+        hold = parse_word(parser, "with");
+        if !hold && !parse_word(parser, "without") {
+            return parser.expected_ref("WITH or WITHOUT", parser.peek_token_ref());
+        }
+        parser.next_token();
+    }
+    parser.expect_keyword(Keyword::FOR)?;
+    Ok((name, binary, hold))
+}
+
+pub(super) fn fetch(parser: &mut Parser) -> ParseResult<Statement> {
+    let discard = word_is(parser, 0, "move");
+    parser.next_token();
+    let mut count = Some(1);
+    if parse_word(parser, "next") {
+    } else if parse_word(parser, "all") {
+        count = None;
+    } else if parse_word(parser, "forward") {
+        if parse_word(parser, "all") {
+            count = None;
+        } else if matches!(parser.peek_token_ref().token, Token::Number(..)) {
+            count = Some(parser.parse_literal_uint()?);
+        }
+    } else if matches!(parser.peek_token_ref().token, Token::Number(..)) {
+        count = Some(parser.parse_literal_uint()?);
+    } else if ["prior", "first", "last", "absolute", "relative", "backward"]
+        .iter()
+        .any(|w| word_is(parser, 0, w))
+        || parser.peek_token_ref().token == Token::Minus
+    {
+        while parser.next_token().token != Token::EOF {}
+        return Ok(Statement::Unsupported("FETCH other than forward".into()));
+    }
+    if !parser.parse_keyword(Keyword::FROM) {
+        let _ = parser.parse_keyword(Keyword::IN);
+    }
+    let cursor = folded(parser.parse_identifier()?);
+    Ok(Statement::Fetch(Fetch { cursor, count, discard }))
+}
+
+pub(super) fn close(parser: &mut Parser) -> ParseResult<Statement> {
+    parser.expect_keyword(Keyword::CLOSE)?;
+    if parser.parse_keyword(Keyword::ALL) {
+        return Ok(Statement::Close(None));
+    }
+    Ok(Statement::Close(Some(folded(parser.parse_identifier()?))))
+}
+
+/// A statement whose one argument has no effect here.
+pub(super) fn accepted(parser: &mut Parser, tag: &'static str) -> ParseResult<Statement> {
+    parser.next_token();
+    if !parser.consume_token(&Token::Mul) {
+        parser.parse_identifier().map_err(|e| match e {
+            ParserError::ParserError(message) => ParserError::ParserError(message),
+            other => other,
+        })?;
+    }
+    Ok(Statement::Accepted(tag))
+}

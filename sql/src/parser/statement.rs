@@ -1,0 +1,238 @@
+//! Statements as parsed: one variant per statement that the dispatcher knows.
+
+use arrow::datatypes::DataType;
+use auric_catalog::table::TableFormat;
+use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefinition};
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
+
+/// One statement.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// SELECT, VALUES, WITH, TABLE.
+    Query(Box<ast::Query>),
+    Explain(Box<Explain>),
+    CreateSchema {
+        name: ObjectName,
+        if_not_exists: bool,
+    },
+    DropSchema {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    CreateTable(Box<CreateTable>),
+    DropTable {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+    },
+    Insert(Box<Insert>),
+    Copy(Box<Copy>),
+    Set(Set),
+    SetTransaction {
+        /// `SET SESSION CHARACTERISTICS`: of all transactions to come.
+        session: bool,
+        modes: TransactionModes,
+    },
+    Show(Show),
+    /// `None`: ALL.
+    Reset(Option<String>),
+    Discard(Discard),
+    Begin {
+        /// `START TRANSACTION` has its own command tag.
+        start: bool,
+        modes: TransactionModes,
+    },
+    Commit,
+    Rollback,
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+    Prepare {
+        name: String,
+        types: Vec<ast::DataType>,
+        statement: Box<Statement>,
+        /// Text of the inner statement.
+        text: String,
+    },
+    Execute {
+        name: String,
+        parameters: Vec<ast::Expr>,
+    },
+    /// `None`: ALL.
+    Deallocate(Option<String>),
+    Declare(Box<Declare>),
+    Fetch(Fetch),
+    /// `None`: ALL.
+    Close(Option<String>),
+    /// LISTEN, UNLISTEN, …: accepted without effect, under this tag.
+    Accepted(&'static str),
+    /// Valid SQL that is not done here; the words name it.
+    Unsupported(String),
+}
+
+#[derive(Debug, Clone)]
+pub struct Explain {
+    pub statement: Statement,
+    pub analyze: bool,
+    pub verbose: bool,
+}
+
+/// A column as written.
+#[derive(Debug, Clone)]
+pub struct ColumnClause {
+    pub name: String,
+    /// `None` in the column list of `CREATE TABLE t (a, b) AS …`.
+    pub data_type: Option<DataType>,
+    pub not_null: bool,
+    pub default: Option<ast::Expr>,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CreateTable {
+    pub name: ObjectName,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+    pub columns: Vec<ColumnClause>,
+    pub key_columns: Vec<String>,
+    pub format: Option<TableFormat>,
+    pub partitioning: Vec<PartitionFieldDefinition>,
+    pub sorting: Vec<SortFieldDefinition>,
+    pub location: Option<String>,
+    pub comment: Option<String>,
+    pub properties: Vec<(String, String)>,
+    pub query: Option<Box<ast::Query>>,
+    /// `AS … WITH NO DATA`.
+    pub with_no_data: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Insert {
+    pub table: ObjectName,
+    pub columns: Vec<Ident>,
+    pub by_name: bool,
+    /// `None`: DEFAULT VALUES.
+    pub query: Option<Box<ast::Query>>,
+}
+
+#[derive(Debug, Clone)]
+pub enum CopySource {
+    Table { name: ObjectName, columns: Vec<Ident> },
+    Query(Box<ast::Query>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyTarget {
+    Stdin,
+    Stdout,
+    /// A file on the server or an object store.
+    File(String),
+    FromFile(String),
+}
+
+#[derive(Debug, Clone)]
+pub struct Copy {
+    pub source: CopySource,
+    pub target: CopyTarget,
+    pub options: CopyOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyFormat {
+    Text,
+    Csv,
+    Binary,
+}
+
+/// Columns that a `FORCE_…` option names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ColumnChoice {
+    #[default]
+    None,
+    All,
+    Columns(Vec<String>),
+}
+
+impl ColumnChoice {
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Columns(columns) => columns.iter().any(|column| column == name),
+        }
+    }
+}
+
+/// What a header line means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Header {
+    #[default]
+    None,
+    /// Skipped on input, written on output.
+    Present,
+    /// Its names must be those of the columns.
+    Match,
+}
+
+/// Options of COPY, defaults of the format filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOptions {
+    pub format: CopyFormat,
+    pub delimiter: u8,
+    pub null: String,
+    pub default: Option<String>,
+    pub header: Header,
+    pub quote: u8,
+    pub escape: u8,
+    pub force_quote: ColumnChoice,
+    pub force_not_null: ColumnChoice,
+    pub force_null: ColumnChoice,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    pub name: String,
+    /// `None`: DEFAULT.
+    pub value: Option<String>,
+    pub local: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Show {
+    All,
+    Variable(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discard {
+    All,
+    Plans,
+    Sequences,
+    Temp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransactionModes {
+    pub isolation: Option<&'static str>,
+    pub read_only: Option<bool>,
+    pub deferrable: Option<bool>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Declare {
+    pub name: String,
+    pub hold: bool,
+    pub binary: bool,
+    pub query: Box<ast::Query>,
+    /// Text of the query.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    pub cursor: String,
+    /// Rows forward; `None`: all that are left. Backward movement is refused while parsing.
+    pub count: Option<u64>,
+    /// MOVE: skip them.
+    pub discard: bool,
+}

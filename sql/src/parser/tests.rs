@@ -1,0 +1,161 @@
+use arrow::datatypes::{DataType, TimeUnit};
+use auric_catalog::table::{TableFormat, Transform};
+
+use super::statement::{CopyFormat, CopySource, CreateTable, Header};
+use super::*;
+
+fn one(text: &str) -> Statement {
+    let mut parsed = parse(text).unwrap();
+    assert_eq!(parsed.len(), 1, "{text}");
+    Arc::unwrap_or_clone(parsed.remove(0).statement)
+}
+
+fn table(text: &str) -> CreateTable {
+    match one(text) {
+        Statement::CreateTable(table) => *table,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn statements_are_split_with_their_own_text() {
+    let parsed = parse(" select 'a;b' ; -- x;\n insert into t values (1) ;; ").unwrap();
+    let texts: Vec<_> = parsed.iter().map(|p| p.text.as_str()).collect();
+    assert_eq!(texts, ["select 'a;b'", "insert into t values (1)"]);
+    assert!(parse(" ; -- nothing\n").unwrap().is_empty());
+    assert_eq!(parse("select 'é' ; select 2").unwrap()[1].text, "select 2");
+}
+
+#[test]
+fn syntax_errors_have_a_position() {
+    let e = parse("select é from t where order by x").unwrap_err();
+    assert_eq!(e.code, SqlState::SYNTAX_ERROR);
+    let e = parse("selec 1").unwrap_err();
+    assert_eq!((e.message.as_str(), e.position), ("syntax error at or near \"selec\"", Some(1)));
+    let e = parse("select 1;\nselect )").unwrap_err();
+    assert_eq!((e.message.as_str(), e.position), ("syntax error at or near \")\"", Some(18)));
+    let e = parse("insert into").unwrap_err();
+    assert_eq!(e.message, "syntax error at end of input");
+    let e = parse("select 'abc").unwrap_err();
+    assert!(e.message.starts_with("unterminated quoted string"), "{}", e.message);
+}
+
+#[test]
+fn deep_texts_are_refused() {
+    let nested = format!("select {}1{}", "(".repeat(20_000), ")".repeat(20_000));
+    assert_eq!(parse(&nested).unwrap_err().code, SqlState::STATEMENT_TOO_COMPLEX);
+    let chain = format!("select 1{}", "+1".repeat(100_000));
+    assert_eq!(parse(&chain).unwrap_err().code, SqlState::STATEMENT_TOO_COMPLEX);
+    let list = format!("select 1 in ({})", vec!["1"; 50_000].join(","));
+    assert!(parse(&list).is_ok());
+}
+
+#[test]
+fn create_table_clauses_come_in_any_order() {
+    let t = table(
+        "CREATE TABLE IF NOT EXISTS s.\"T\" (id bigint NOT NULL PRIMARY KEY, Name varchar(20) COMMENT 'who', \
+         price numeric(10,2) DEFAULT 1 + 1 NOT NULL, ts timestamptz, PRIMARY KEY (id)) \
+         TBLPROPERTIES ('write.format.default' = 'parquet', a.b = 1) SORTED BY (ts DESC, id) LOCATION '/x' \
+         PARTITIONED BY (name, days(ts), bucket(16, id), truncate(4, name)) USING delta COMMENT 'c'",
+    );
+    assert!(t.if_not_exists);
+    assert_eq!(t.name.to_string(), "s.\"T\"");
+    assert_eq!(t.format, Some(TableFormat::Delta));
+    assert_eq!(t.columns.len(), 4);
+    assert_eq!(t.columns[1].name, "name");
+    assert_eq!(t.columns[1].comment.as_deref(), Some("who"));
+    assert!(t.columns[2].not_null && t.columns[2].default.is_some());
+    assert_eq!(t.columns[2].data_type, Some(DataType::Decimal128(10, 2)));
+    assert_eq!(
+        t.columns[3].data_type,
+        Some(DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())))
+    );
+    assert_eq!(t.key_columns, ["id"]);
+    let transforms: Vec<_> = t.partitioning.iter().map(|p| p.transform.clone()).collect();
+    assert_eq!(
+        transforms,
+        [Transform::Identity, Transform::Day, Transform::Bucket(16), Transform::Truncate(4)]
+    );
+    assert!(t.sorting[0].descending && t.sorting[0].nulls_first && !t.sorting[1].descending);
+    assert_eq!(t.location.as_deref(), Some("/x"));
+    assert_eq!(t.properties[1], ("a.b".into(), "1".into()));
+}
+
+#[test]
+fn create_table_as_and_with() {
+    let t = table("create or replace table t using iceberg with (x = 'y') as select 1 as a");
+    assert!(t.or_replace && t.query.is_some() && t.columns.is_empty());
+    assert_eq!(t.properties, [("x".to_string(), "y".to_string())]);
+    assert!(table("create table t as (select 1)").query.is_some());
+    assert!(table("create table t (select 1 a)").query.is_some());
+    assert!(table("create table t (a, b) as values (1, 2)").columns[0].data_type.is_none());
+    assert!(table("create table t as select 1 with no data").with_no_data);
+}
+
+#[test]
+fn nested_types() {
+    let t = table(
+        "create table t (a struct<x: int, y array<struct<z text>>>, b int[], c map<text, map<text, int>>)",
+    );
+    let DataType::Struct(fields) = t.columns[0].data_type.as_ref().unwrap() else { panic!() };
+    assert_eq!(fields.len(), 2);
+    assert!(matches!(fields[1].data_type(), DataType::List(_)));
+    assert!(matches!(t.columns[1].data_type, Some(DataType::List(_))));
+    assert!(matches!(t.columns[2].data_type, Some(DataType::Map(_, _))));
+}
+
+#[test]
+fn copy_options() {
+    let Statement::Copy(c) =
+        one("copy s.t (a, B) from stdin with (format csv, header, null 'NA', delimiter ';')")
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (c.options.format, c.options.header, c.options.delimiter),
+        (CopyFormat::Csv, Header::Present, b';')
+    );
+    assert_eq!(c.options.null, "NA");
+    assert!(matches!(c.source, CopySource::Table { columns, .. } if columns.len() == 2));
+    assert!(matches!(one("copy t from stdin csv header"), Statement::Copy(_)));
+    assert!(matches!(one("copy (select 1) to stdout"), Statement::Copy(_)));
+    assert!(parse("copy t from stdin with (delimiter 'ab')").is_err());
+}
+
+#[test]
+fn session_statements() {
+    let Statement::Set(s) = one("SET LOCAL search_path TO \"$user\", public") else { panic!() };
+    assert_eq!(s.value.as_deref(), Some("\"$user\", public"));
+    assert!(s.local);
+    assert!(
+        matches!(one("SET TIME ZONE 'Europe/Paris'"), Statement::Set(s) if s.value.as_deref() == Some("Europe/Paris"))
+    );
+    assert!(matches!(
+        one("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+        Statement::SetTransaction { session: true, .. }
+    ));
+    assert!(
+        matches!(one("show transaction isolation level"), Statement::Show(Show::Variable(v)) if v == "transaction_isolation")
+    );
+    assert!(
+        matches!(one("BEGIN READ ONLY, ISOLATION LEVEL SERIALIZABLE"), Statement::Begin { start: false, modes } if modes.read_only == Some(true))
+    );
+    assert!(matches!(one("start transaction"), Statement::Begin { start: true, .. }));
+    assert!(matches!(one("END"), Statement::Commit));
+    assert!(matches!(one("abort"), Statement::Rollback));
+    assert!(matches!(one("rollback to savepoint A"), Statement::RollbackTo(n) if n == "a"));
+    assert!(
+        matches!(one("declare c no scroll cursor without hold for select 1"), Statement::Declare(d) if !d.hold && d.text == "select 1")
+    );
+    assert!(matches!(one("fetch forward 10 from c"), Statement::Fetch(f) if f.count == Some(10)));
+    assert!(
+        matches!(one("prepare p (int) as select $1"), Statement::Prepare { text, .. } if text == "select $1")
+    );
+    assert!(matches!(one("discard all"), Statement::Discard(Discard::All)));
+    assert!(matches!(one("explain (analyze, costs off) select 1"), Statement::Explain(e) if e.analyze));
+    assert!(matches!(one("table t"), Statement::Query(_)));
+    assert!(matches!(one("delete from t"), Statement::Unsupported(v) if v == "DELETE"));
+    assert!(matches!(one("insert into t (a) by name select 1 a"), Statement::Insert(i) if i.by_name));
+}
+
+use super::statement::{Discard, Show};

@@ -1,0 +1,136 @@
+//! Integer `+`, `-` and `*` that fail with 22003 instead of wrapping around.
+//!
+//! DataFusion's own operators wrap; every operator on two integers is planned as one of these
+//! functions instead, constant folding included.
+
+use arrow::array::{Array, Datum};
+use arrow::compute::{cast, kernels::numeric};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use datafusion::common::DFSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use crate::error::{Error, SqlState};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+}
+
+/// Plans integer arithmetic as checked.
+#[derive(Debug)]
+pub struct CheckedArithmetic;
+
+impl ExprPlanner for CheckedArithmetic {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let operation = match expr.op {
+            BinaryOperator::Plus => Operation::Add,
+            BinaryOperator::Minus => Operation::Subtract,
+            BinaryOperator::Multiply => Operation::Multiply,
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        let is_integer = |e: &Expr| matches!(e.get_type(schema), Ok(t) if t.is_signed_integer());
+        if !is_integer(&expr.left) || !is_integer(&expr.right) {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let function = ScalarUDF::new_from_impl(Checked::new(operation));
+        let call = ScalarFunction::new_udf(function.into(), vec![expr.left, expr.right]);
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Checked {
+    operation: Operation,
+    signature: Signature,
+}
+
+impl Checked {
+    fn new(operation: Operation) -> Self {
+        Self { operation, signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+fn wider(left: &DataType, right: &DataType) -> DataType {
+    let bits = |t: &DataType| match t {
+        DataType::Int8 | DataType::Int16 => 16,
+        DataType::Int32 => 32,
+        _ => 64,
+    };
+    match bits(left).max(bits(right)) {
+        16 => DataType::Int16,
+        32 => DataType::Int32,
+        _ => DataType::Int64,
+    }
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &str {
+        match self.operation {
+            Operation::Add => "checked_add",
+            Operation::Subtract => "checked_subtract",
+            Operation::Multiply => "checked_multiply",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        match arg_types {
+            [left, right] => Ok(wider(left, right)),
+            _ => Err(DataFusionError::Internal("two operands expected".into())),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let target = args.return_field.data_type().clone();
+        let [left, right] = args.args.as_slice() else {
+            return Err(DataFusionError::Internal("two operands expected".into()));
+        };
+        let left = left.cast_to(&target, None)?;
+        let right = right.cast_to(&target, None)?;
+        let scalars = matches!((&left, &right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
+        let (left, right) = (datum(&left)?, datum(&right)?);
+        let result = match self.operation {
+            Operation::Add => numeric::add(left.as_ref(), right.as_ref()),
+            Operation::Subtract => numeric::sub(left.as_ref(), right.as_ref()),
+            Operation::Multiply => numeric::mul(left.as_ref(), right.as_ref()),
+        };
+        let result = result.map_err(|e| out_of_range(e, &target))?;
+        let result = if result.data_type() == &target { result } else { cast(&result, &target)? };
+        if scalars {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+        }
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+fn datum(value: &ColumnarValue) -> Result<Box<dyn Datum>> {
+    Ok(match value {
+        ColumnarValue::Array(array) => Box::new(array.clone()),
+        ColumnarValue::Scalar(scalar) => Box::new(scalar.to_scalar()?),
+    })
+}
+
+fn out_of_range(e: ArrowError, target: &DataType) -> DataFusionError {
+    let ArrowError::ArithmeticOverflow(_) = e else {
+        return e.into();
+    };
+    let name = match target {
+        DataType::Int16 => "smallint",
+        DataType::Int32 => "integer",
+        _ => "bigint",
+    };
+    Error::new(SqlState::NUMERIC_OUT_OF_RANGE, format!("{name} out of range")).into()
+}

@@ -1,0 +1,156 @@
+//! What DataFusion's SQL planner asks for: relations that were resolved before, functions of the
+//! shared state.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+    TypePlanner,
+};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::sqlparser::ast::TableFactor;
+
+use super::Relations;
+use crate::types::sql_type::PostgresTypes;
+
+pub(super) struct StatementContext<'a> {
+    state: &'a SessionState,
+    relations: &'a Relations,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
+}
+
+impl<'a> StatementContext<'a> {
+    pub fn new(state: &'a SessionState, relations: &'a Relations) -> Self {
+        let files =
+            relations.functions.iter().map(|(key, provider)| (key.clone(), provider.clone())).collect();
+        Self { state, relations, relation_planners: vec![Arc::new(FileFunctions { files })] }
+    }
+}
+
+/// Functions may be called by their schema: `pg_catalog.version()`.
+fn unqualified(name: &str) -> &str {
+    name.strip_prefix("pg_catalog.").unwrap_or(name)
+}
+
+impl ContextProvider for StatementContext<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        self.relations.table(&name).map_err(DataFusionError::from)
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let name = unqualified(name).to_lowercase();
+        let Some(function) = self.state.table_functions().get(&name) else {
+            return Err(DataFusionError::Plan(format!("table function '{name}' not found")));
+        };
+        let simplifier = ExprSimplifier::new(
+            SimplifyContext::builder()
+                .with_config_options(Arc::clone(self.state.config_options()))
+                .with_query_execution_start_time(self.state.execution_props().query_execution_start_time)
+                .build(),
+        );
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
+            .collect::<Result<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(PostgresTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(unqualified(name)).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(unqualified(name)).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(unqualified(name)).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(unqualified(name)).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}
+
+/// Calls of `read_csv` and its like, whose files were looked at before planning.
+#[derive(Debug)]
+struct FileFunctions {
+    files: std::collections::HashMap<String, Arc<dyn datafusion::catalog::TableProvider>>,
+}
+
+impl RelationPlanner for FileFunctions {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        _context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let key = super::relations::function_key(&relation);
+        let Some(provider) = self.files.get(&key) else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let TableFactor::Table { name, alias, .. } = relation else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let table = name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase();
+        let plan = LogicalPlanBuilder::scan(
+            TableReference::bare(table),
+            provider_as_source(provider.clone()),
+            None,
+        )?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan.build()?, alias))))
+    }
+}

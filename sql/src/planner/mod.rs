@@ -1,0 +1,218 @@
+//! From a parsed query to a logical plan: names are resolved against the catalogs first (the only
+//! part that waits), then DataFusion's SQL planner runs on what was found.
+
+pub mod arithmetic;
+mod context;
+pub mod names;
+mod relations;
+mod rewrite;
+mod system;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use auric_catalog::TableIdent;
+use auric_catalog::registry::{Catalog, Table};
+use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+use postgres_types::Type;
+
+pub use relations::{Dependency, Relations, still_current};
+
+use crate::engine::Engine;
+use crate::error::{Error, Result, SqlState};
+use crate::parser::Parsed;
+use crate::session::info::SessionInfo;
+use crate::session::transaction::TransactionTables;
+use crate::statement::OutputColumn;
+use crate::types;
+
+/// What one statement is planned and run with.
+#[derive(Clone)]
+pub struct Scope {
+    pub engine: Arc<Engine>,
+    pub state: Arc<SessionState>,
+    pub info: Arc<SessionInfo>,
+    /// Tables as the transaction sees them; outside of a block: of this statement only.
+    pub tables: Arc<TransactionTables>,
+}
+
+/// A planned query. Placeholders are still in it.
+#[derive(Debug, Clone)]
+pub struct PlannedQuery {
+    pub plan: LogicalPlan,
+    pub columns: Arc<Vec<OutputColumn>>,
+    /// Types of `$1`, `$2`, ….
+    pub parameters: Vec<Parameter>,
+    /// Versions that the plan reads; `None`: it must be planned anew each time.
+    pub dependencies: Option<Vec<Dependency>>,
+}
+
+/// A parameter as the client and as the plan see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    pub pg_type: Type,
+    pub data_type: DataType,
+}
+
+impl Parameter {
+    /// Of a type that the client declared.
+    pub fn declared(pg_type: &Type) -> Self {
+        let data_type = match *pg_type {
+            // Its own precision and scale come with each value.
+            Type::NUMERIC => DataType::Decimal128(38, 10),
+            _ => types::arrow_type(pg_type),
+        };
+        Self { pg_type: pg_type.clone(), data_type }
+    }
+
+    fn inferred(field: &Field) -> Self {
+        let (pg_type, _) = types::pg_type(field);
+        Self { pg_type, data_type: field.data_type().clone() }
+    }
+
+    fn text() -> Self {
+        Self { pg_type: Type::TEXT, data_type: DataType::Utf8 }
+    }
+}
+
+impl Scope {
+    /// The catalog that unqualified names are in.
+    pub fn database(&self) -> Result<&Arc<Catalog>> {
+        Ok(self.engine.registry.catalog(&self.info.database)?)
+    }
+
+    /// Plans a query. `given`: parameter types, where known.
+    pub async fn plan_query(
+        &self,
+        query: &ast::Query,
+        given: &[Option<Parameter>],
+        source: &Parsed,
+    ) -> Result<PlannedQuery> {
+        self.plan_query_into(query, given, source, None).await
+    }
+
+    /// Plans the source of an INSERT: literals of a VALUES list take the types of `target`.
+    pub async fn plan_query_into(
+        &self,
+        query: &ast::Query,
+        given: &[Option<Parameter>],
+        source: &Parsed,
+        target: Option<DFSchemaRef>,
+    ) -> Result<PlannedQuery> {
+        rewrite::refuse_unsupported(query)?;
+        let mut query = query.clone();
+        rewrite::make_names_unique(&mut query);
+        let relations = Relations::resolve(self, &query, source).await?;
+        let state = relations.state(self).await?;
+        let plan = |types: &[Option<Parameter>]| -> Result<LogicalPlan> {
+            let fields: Vec<Option<FieldRef>> = types
+                .iter()
+                .map(|p| p.as_ref().map(|p| Arc::new(Field::new("", p.data_type.clone(), true))))
+                .collect();
+            let provider = context::StatementContext::new(&state, &relations);
+            let options = ParserOptions::from(&state.config_options().sql_parser);
+            let planner = SqlToRel::new_with_options(&provider, options);
+            let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
+            if let Some(target) = &target {
+                context.set_table_schema(Some(target.clone()));
+            }
+            let statement = ast::Statement::Query(Box::new(query.clone()));
+            planner
+                .sql_statement_to_plan_with_context(statement, &mut context)
+                .map_err(|e| located(&e, source))
+        };
+        let mut given = given.to_vec();
+        let highest = rewrite::highest_placeholder(&query)?;
+        given.resize(given.len().max(highest), None);
+        let mut logical = plan(&given)?;
+        if given.iter().any(Option::is_none) {
+            let found = logical.get_parameter_fields().map_err(|e| Error::from(&e))?;
+            let found: BTreeMap<String, Option<FieldRef>> = found.into_iter().collect();
+            for (i, slot) in given.iter_mut().enumerate().filter(|(_, slot)| slot.is_none()) {
+                let inferred = found.get(&format!("${}", i + 1)).and_then(Option::as_ref);
+                *slot = Some(match inferred.filter(|field| *field.data_type() != DataType::Null) {
+                    Some(field) => Parameter::inferred(field),
+                    None => Parameter::text(),
+                });
+            }
+            logical = plan(&given)?;
+        }
+        let names = names::output_names(&query, logical.schema());
+        let columns = logical
+            .schema()
+            .fields()
+            .iter()
+            .zip(names)
+            .map(|(field, name)| {
+                let (pg_type, type_modifier) = types::pg_type(field);
+                OutputColumn { name, pg_type, type_modifier }
+            })
+            .collect();
+        Ok(PlannedQuery {
+            plan: logical,
+            columns: Arc::new(columns),
+            parameters: given.into_iter().flatten().collect(),
+            dependencies: relations.dependencies(),
+        })
+    }
+
+    /// An expression without columns, subqueries and parameters.
+    pub fn constant_expr(&self, expr: &ast::Expr) -> Result<Expr> {
+        let relations = Relations::default();
+        let provider = context::StatementContext::new(&self.state, &relations);
+        let options = ParserOptions::from(&self.state.config_options().sql_parser);
+        let planner = SqlToRel::new_with_options(&provider, options);
+        planner
+            .sql_to_expr(expr.clone(), &DFSchema::empty(), &mut PlannerContext::new())
+            .map_err(|e| Error::from(&e))
+    }
+
+    /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a system relation.
+    pub async fn table(&self, name: &ast::ObjectName, source: &Parsed) -> Result<Table> {
+        match relations::find_table(self, name).await? {
+            Some(table) => Ok(table),
+            None => Err(relations::undefined(name, source)),
+        }
+    }
+
+    /// Where a new table of that name goes.
+    pub fn new_table(&self, name: &ast::ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
+        relations::new_table(self, name)
+    }
+}
+
+/// An error of the planner with the position that it knows.
+fn located(e: &DataFusionError, source: &Parsed) -> Error {
+    let error = Error::from(e);
+    if error.position.is_some() {
+        return error;
+    }
+    match start_of(e) {
+        Some((line, column)) => error.with_position(source.position(line, column)),
+        None => error,
+    }
+}
+
+fn start_of(e: &DataFusionError) -> Option<(u64, u64)> {
+    match e {
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let span = diagnostic.span.as_ref().map(|span| (span.start.line, span.start.column));
+            span.or_else(|| start_of(inner))
+        }
+        DataFusionError::Context(_, inner) => start_of(inner),
+        DataFusionError::Shared(inner) => start_of(inner),
+        DataFusionError::Collection(errors) => errors.first().and_then(start_of),
+        _ => None,
+    }
+}
+
+/// The error for a parameter that was not given.
+pub fn missing_parameter(number: usize) -> Error {
+    Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter ${number}"))
+}

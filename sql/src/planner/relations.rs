@@ -1,0 +1,241 @@
+//! Names of relations to table providers, before planning: `catalog.schema.table`, `schema.table`,
+//! then the search path, with `pg_catalog` implicitly first.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use auric_catalog::TableIdent;
+use auric_catalog::registry::{Catalog, Table};
+use auric_catalog::table::TableVersion;
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::TableSource;
+use datafusion::sql::planner::object_name_to_table_reference;
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Spanned, TableFactor, Visit, Visitor};
+
+use super::{Scope, system};
+use crate::error::{Error, Result, SqlState};
+use crate::parser::Parsed;
+use crate::table_function;
+
+/// A version of a table that a plan reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dependency {
+    pub catalog: String,
+    pub ident: TableIdent,
+    /// Where the name would be looked up first, in case a table appears there.
+    pub name: TableReference,
+    pub version: TableVersion,
+}
+
+type Lookup = std::result::Result<Arc<dyn TableSource>, Error>;
+
+/// Everything that the FROM clauses of a query name.
+#[derive(Default)]
+pub struct Relations {
+    tables: HashMap<TableReference, Lookup>,
+    pub(super) functions: HashMap<String, Arc<dyn TableProvider>>,
+    dependencies: Vec<Dependency>,
+    /// The plan holds more than versions of tables.
+    volatile: bool,
+}
+
+impl Relations {
+    /// Looks up all names. A name that is not found is an error only if the planner asks for it:
+    /// it may be that of a common table expression.
+    pub async fn resolve(scope: &Scope, query: &Query, source: &Parsed) -> Result<Self> {
+        let mut collected = Collector::default();
+        let _ = query.visit(&mut collected);
+        let mut relations = Self::default();
+        for name in collected.names {
+            let reference = reference(&name)?;
+            if relations.tables.contains_key(&reference) {
+                continue;
+            }
+            let found = relations.lookup(scope, &name, &reference, source).await;
+            relations.tables.insert(reference, found);
+        }
+        for factor in collected.functions {
+            if let TableFactor::Table { name, args: Some(args), .. } = &factor {
+                let key = function_key(&factor);
+                if let Some(provider) = table_function::resolve(scope, name, args).await? {
+                    relations.functions.insert(key, provider);
+                    relations.volatile = true;
+                }
+            }
+        }
+        Ok(relations)
+    }
+
+    async fn lookup(
+        &mut self,
+        scope: &Scope,
+        name: &ObjectName,
+        key: &TableReference,
+        source: &Parsed,
+    ) -> Lookup {
+        if let Some(provider) = system::relation(scope, key).await? {
+            self.volatile = true;
+            return Ok(provider_as_source(provider));
+        }
+        let Some(table) = find(scope, key).await? else {
+            return Err(undefined(name, source));
+        };
+        let overlay = scope.tables.overlay(&table)?;
+        self.dependencies.push(Dependency {
+            catalog: table.catalog.name().to_string(),
+            ident: table.ident.clone(),
+            name: key.clone(),
+            version: table.snapshot.version.clone(),
+        });
+        match overlay {
+            Some(provider) => {
+                self.volatile = true;
+                Ok(provider_as_source(provider))
+            }
+            None => Ok(provider_as_source(table.provider())),
+        }
+    }
+
+    pub fn table(&self, name: &TableReference) -> Lookup {
+        match self.tables.get(name) {
+            Some(found) => found.clone(),
+            None => Err(Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))),
+        }
+    }
+
+    pub fn function(&self, factor: &TableFactor) -> Option<Arc<dyn TableProvider>> {
+        self.functions.get(&function_key(factor)).cloned()
+    }
+
+    /// Versions read; `None` if equal versions do not make an equal plan.
+    pub fn dependencies(&self) -> Option<Vec<Dependency>> {
+        (!self.volatile).then(|| self.dependencies.clone())
+    }
+
+    /// The state to plan with: with the catalog's contents where functions may ask for them.
+    pub async fn state(&self, scope: &Scope) -> Result<Arc<SessionState>> {
+        Ok(scope.state.clone())
+    }
+}
+
+/// Whether the tables of a plan are still at the versions that it was made for.
+pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result<bool> {
+    for dependency in dependencies {
+        let Some(table) = find(scope, &dependency.name).await? else {
+            return Ok(false);
+        };
+        let same = table.catalog.name() == dependency.catalog
+            && table.ident == dependency.ident
+            && table.snapshot.version == dependency.version;
+        if !same || scope.tables.overlay(&table)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// `name(args)` without alias.
+pub(super) fn function_key(factor: &TableFactor) -> String {
+    match factor {
+        TableFactor::Table { name, args: Some(args), .. } => {
+            let args: Vec<String> = args.args.iter().map(ToString::to_string).collect();
+            format!("{name}({})", args.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+#[derive(Default)]
+struct Collector {
+    names: Vec<ObjectName>,
+    functions: Vec<TableFactor>,
+}
+
+impl Visitor for Collector {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, args: None, .. } => self.names.push(name.clone()),
+            TableFactor::Table { args: Some(_), .. } => self.functions.push(factor.clone()),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+pub(super) fn reference(name: &ObjectName) -> Result<TableReference> {
+    if name.0.len() > 3 || name.0.is_empty() {
+        let message = format!("improper qualified name (too many dotted names): {name}");
+        return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+    }
+    object_name_to_table_reference(name.clone(), true).map_err(|e| Error::from(&e))
+}
+
+/// 42P01 for a name, where it stands.
+pub fn undefined(name: &ObjectName, source: &Parsed) -> Error {
+    let shown = reference(name).map_or_else(|_| name.to_string(), |reference| reference.to_string());
+    let error = Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{shown}\" does not exist"));
+    let start = name.span().start;
+    if start.line == 0 { error } else { error.with_position(source.position(start.line, start.column)) }
+}
+
+pub async fn find_table(scope: &Scope, name: &ObjectName) -> Result<Option<Table>> {
+    find(scope, &reference(name)?).await
+}
+
+async fn find(scope: &Scope, name: &TableReference) -> Result<Option<Table>> {
+    match name {
+        TableReference::Full { catalog, schema, table } => {
+            let catalog = scope.engine.registry.catalog(catalog)?.clone();
+            lookup(scope, &catalog, schema, table).await
+        }
+        TableReference::Partial { schema, table } => lookup(scope, scope.database()?, schema, table).await,
+        TableReference::Bare { table } => {
+            let catalog = scope.database()?;
+            for schema in &scope.info.search_path {
+                if let Some(found) = lookup(scope, catalog, schema, table).await? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+async fn lookup(scope: &Scope, catalog: &Arc<Catalog>, schema: &str, table: &str) -> Result<Option<Table>> {
+    let ident = TableIdent::new(schema, table);
+    scope.tables.get(catalog, &ident).await
+}
+
+/// Where a new table of that name goes: the first schema of the search path, if it names none.
+pub fn new_table(scope: &Scope, name: &ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
+    let (catalog, ident) = match reference(name)? {
+        TableReference::Full { catalog, schema, table } => (
+            scope.engine.registry.catalog(&catalog)?.clone(),
+            TableIdent::new(schema.as_ref(), table.as_ref()),
+        ),
+        TableReference::Partial { schema, table } => {
+            (scope.database()?.clone(), TableIdent::new(schema.as_ref(), table.as_ref()))
+        }
+        TableReference::Bare { table } => {
+            let Some(schema) = scope.info.search_path.first() else {
+                return Err(Error::new(
+                    SqlState::INVALID_SCHEMA_NAME,
+                    "no schema has been selected to create in",
+                ));
+            };
+            (scope.database()?.clone(), TableIdent::new(schema.as_str(), table.as_ref()))
+        }
+    };
+    if matches!(ident.namespace.as_str(), "pg_catalog" | "information_schema") {
+        let message = format!("permission denied to create \"{ident}\"");
+        return Err(Error::new(SqlState::INSUFFICIENT_PRIVILEGE, message)
+            .with_detail("System catalog modifications are currently disallowed."));
+    }
+    Ok((catalog, ident))
+}

@@ -1,0 +1,145 @@
+//! Small changes to a query's syntax tree before it is planned, and checks on it.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, Query, Select, SelectItem, SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use super::names;
+use crate::error::{Error, Result, SqlState};
+
+/// Refuses what the planner would silently ignore.
+pub(super) fn refuse_unsupported(query: &Query) -> Result<()> {
+    let mut check = Unsupported(None);
+    let _ = query.visit(&mut check);
+    match check.0 {
+        Some(what) => Err(crate::statement::not_supported(what)),
+        None => Ok(()),
+    }
+}
+
+struct Unsupported(Option<&'static str>);
+
+impl Visitor for Unsupported {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let found = match query.body.as_ref() {
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Some("a data-modifying statement in WITH")
+            }
+            SetExpr::Select(select) if select.into.is_some() => Some("SELECT INTO"),
+            _ => None,
+        };
+        match found {
+            Some(what) => {
+                self.0 = Some(what);
+                ControlFlow::Break(())
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Number of the highest placeholder. Fails with 42P02 for what is no parameter number.
+pub(super) fn highest_placeholder(query: &Query) -> Result<usize> {
+    let mut placeholders = Placeholders { highest: 0, bad: None };
+    let _ = query.visit(&mut placeholders);
+    match placeholders.bad {
+        Some(text) => Err(Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {text}"))),
+        None => Ok(placeholders.highest),
+    }
+}
+
+/// Most parameters of a statement (the protocol counts them in 16 bits).
+const MAX_PARAMETERS: usize = 65_535;
+
+struct Placeholders {
+    highest: usize,
+    bad: Option<String>,
+}
+
+impl Visitor for Placeholders {
+    type Break = ();
+
+    fn pre_visit_value(&mut self, value: &datafusion::sql::sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
+        if let Value::Placeholder(text) = &value.value {
+            match text.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) {
+                Some(number) if (1..=MAX_PARAMETERS).contains(&number) => {
+                    self.highest = self.highest.max(number)
+                }
+                _ => self.bad = Some(text.clone()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Lets several columns of a result have the same name, which Postgres allows and DataFusion does
+/// not, and gives computed columns of subqueries the names by which Postgres lets them be used.
+pub(super) fn make_names_unique(query: &mut Query) {
+    let _ = VisitMut::visit(query, &mut Names { depth: 0 });
+}
+
+struct Names {
+    depth: usize,
+}
+
+impl VisitorMut for Names {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        let nested = self.depth > 1;
+        set_expr(&mut query.body, nested);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+fn set_expr(body: &mut SetExpr, nested: bool) {
+    match body {
+        SetExpr::Select(select) => alias(select, nested),
+        // Only the left-most branch names the columns.
+        SetExpr::SetOperation { left, right, .. } => {
+            set_expr(left, nested);
+            set_expr(right, false);
+        }
+        _ => {}
+    }
+}
+
+fn alias(select: &mut Select, nested: bool) {
+    let wildcard = select
+        .projection
+        .iter()
+        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let mut taken = HashSet::new();
+    for (i, item) in select.projection.iter_mut().enumerate() {
+        let (expr, name, named) = match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let name = names::of_expr(expr);
+                (expr.clone(), name, false)
+            }
+            SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), names::folded(alias), true),
+            _ => continue,
+        };
+        let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        let duplicate = !taken.insert(name.clone()) || (wildcard && column && !nested);
+        if duplicate {
+            let unique = Ident::with_quote('"', format!("{name}{SUFFIX}{i}"));
+            *item = SelectItem::ExprWithAlias { expr, alias: unique };
+        } else if nested && !named && !column && name != names::UNKNOWN {
+            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+        }
+    }
+}
+
+/// Between a name and the position that makes it unique.
+pub(super) const SUFFIX: &str = "\u{1}#";

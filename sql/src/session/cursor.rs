@@ -1,0 +1,54 @@
+//! Cursors of DECLARE: a running query, read piece by piece.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+
+use crate::error::{Error, Result};
+use crate::statement::OutputColumn;
+
+/// An open cursor.
+pub struct Cursor {
+    pub columns: Arc<Vec<OutputColumn>>,
+    /// Survives the end of its transaction.
+    pub hold: bool,
+    stream: SendableRecordBatchStream,
+    left_over: Option<RecordBatch>,
+}
+
+impl Cursor {
+    pub fn new(columns: Arc<Vec<OutputColumn>>, hold: bool, stream: SendableRecordBatchStream) -> Self {
+        Self { columns, hold, stream, left_over: None }
+    }
+
+    pub fn schema(&self) -> arrow::datatypes::SchemaRef {
+        self.stream.schema()
+    }
+
+    /// The next rows, at most `count`.
+    pub async fn fetch(&mut self, count: Option<u64>) -> Result<Vec<RecordBatch>> {
+        let mut wanted = count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        let mut batches = Vec::new();
+        while wanted > 0 {
+            let batch = match self.left_over.take() {
+                Some(batch) => batch,
+                None => match self.stream.next().await {
+                    Some(batch) => batch.map_err(|e| Error::from(&e))?,
+                    None => break,
+                },
+            };
+            if batch.num_rows() > wanted {
+                self.left_over = Some(batch.slice(wanted, batch.num_rows() - wanted));
+                batches.push(batch.slice(0, wanted));
+                break;
+            }
+            wanted -= batch.num_rows();
+            if batch.num_rows() > 0 {
+                batches.push(batch);
+            }
+        }
+        Ok(batches)
+    }
+}

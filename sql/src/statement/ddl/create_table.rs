@@ -1,0 +1,244 @@
+//! CREATE TABLE [AS].
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use auric_catalog::TableIdent;
+use auric_catalog::registry::{Catalog, Table};
+use auric_catalog::table::{ColumnDefinition, TableDefinition, TableFormat};
+use datafusion::sql::sqlparser::ast::{Expr, Value};
+
+use super::super::{CommandTag, Output, dml, not_supported, rows};
+use crate::error::{Error, Result, SqlState};
+use crate::parser::Parsed;
+use crate::parser::statement::CreateTable;
+use crate::planner::{PlannedQuery, Scope};
+use crate::session::Session;
+
+pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parsed) -> Result<Output> {
+    session.check_writable("CREATE TABLE")?;
+    let scope = session.scope().await?;
+    let (catalog, ident) = scope.new_table(&create.name)?;
+    let exists = match scope.tables.get(&catalog, &ident).await {
+        Ok(found) => found.is_some(),
+        // What cannot be read exists all the same.
+        Err(_) => catalog.backend().table(&ident).await?.is_some(),
+    };
+    if exists {
+        if create.if_not_exists {
+            let message = format!("relation \"{}\" already exists, skipping", ident.name);
+            session.notice("NOTICE", SqlState::DUPLICATE_TABLE, message);
+            return Ok(Output::Complete(CommandTag::Plain("CREATE TABLE")));
+        }
+        if create.or_replace {
+            return Err(
+                not_supported("CREATE OR REPLACE of a table that exists").with_hint("Use DROP TABLE first.")
+            );
+        }
+        return Err(auric_catalog::Error::TableExists(ident).into());
+    }
+    if let Some(location) = &create.location
+        && create.columns.is_empty()
+        && create.query.is_none()
+    {
+        return register(session, &catalog, &ident, location, create.format).await;
+    }
+    let planned = match &create.query {
+        Some(query) => Some(scope.plan_query(query, &[], parsed).await?),
+        None => None,
+    };
+    let definition = definition(create, planned.as_ref())?;
+    let table = catalog.stage_table(&ident, &definition, create.location.as_deref()).await?;
+    let in_block = session.block.is_some();
+    let Some(planned) = planned.filter(|_| !create.with_no_data) else {
+        if in_block {
+            scope.tables.create(&table, &scope.engine.runtime)?;
+        } else {
+            catalog.create_staged(&table).await?;
+        }
+        return Ok(Output::Complete(CommandTag::Plain("CREATE TABLE")));
+    };
+    let count = fill(&scope, &table, &planned, in_block).await?;
+    Ok(Output::Complete(CommandTag::Count("SELECT", count)))
+}
+
+/// Writes the query's rows into the new table: the first commit creates it.
+async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bool) -> Result<u64> {
+    if !planned.parameters.is_empty() {
+        return Err(not_supported("a parameter in CREATE TABLE AS"));
+    }
+    let columns =
+        table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let plan = dml::assign::to_table(scope, table, planned.plan.clone(), &columns)?;
+    let input = rows::physical(scope, &plan).await?;
+    if in_block {
+        scope.tables.create(table, &scope.engine.runtime)?;
+    }
+    let count = dml::write::append(scope, table, input, in_block).await?;
+    if count == 0 && !in_block && table.catalog.table(&table.ident).await?.is_none() {
+        table.catalog.create_staged(table).await?;
+    }
+    Ok(count)
+}
+
+async fn register(
+    session: &mut Session,
+    catalog: &Arc<Catalog>,
+    ident: &TableIdent,
+    location: &str,
+    format: Option<TableFormat>,
+) -> Result<Output> {
+    super::warn_not_transactional(session, "CREATE TABLE … LOCATION of an existing table");
+    match catalog.register_table(ident, location, format).await? {
+        Some(_) => Ok(Output::Complete(CommandTag::Plain("CREATE TABLE"))),
+        None => Err(Error::new(
+            SqlState::INVALID_TABLE_DEFINITION,
+            format!("there is no table at \"{location}\", and no columns are given for a new one"),
+        )),
+    }
+}
+
+fn definition(create: &CreateTable, planned: Option<&PlannedQuery>) -> Result<TableDefinition> {
+    let columns = match planned {
+        None => declared_columns(create)?,
+        Some(planned) => query_columns(create, planned)?,
+    };
+    if columns.is_empty() {
+        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table must have at least one column"));
+    }
+    let mut names = HashSet::new();
+    for column in &columns {
+        if !names.insert(column.name.as_str()) {
+            let message = format!("column \"{}\" specified more than once", column.name);
+            return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));
+        }
+    }
+    let used = create.partitioning.iter().map(|field| &field.column);
+    let used = used.chain(create.sorting.iter().map(|field| &field.column)).chain(&create.key_columns);
+    for name in used {
+        if !names.contains(name.as_str()) {
+            return Err(Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")));
+        }
+    }
+    let (properties, format) = properties(create)?;
+    Ok(TableDefinition {
+        format,
+        columns,
+        partitioning: create.partitioning.clone(),
+        sorting: create.sorting.clone(),
+        key_columns: create.key_columns.clone(),
+        comment: create.comment.clone(),
+        properties,
+    })
+}
+
+/// Table properties, without those that only mean something to Postgres; the format may be one.
+fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, TableFormat)> {
+    let mut properties = BTreeMap::new();
+    let mut format = create.format;
+    for (key, value) in &create.properties {
+        match key.as_str() {
+            "oids" | "fillfactor" | "autovacuum_enabled" => {}
+            "format" | "table_format" => {
+                format = Some(match value.to_ascii_lowercase().as_str() {
+                    "iceberg" => TableFormat::Iceberg,
+                    "delta" => TableFormat::Delta,
+                    _ => {
+                        let message =
+                            format!("table format \"{value}\" does not exist: use iceberg or delta");
+                        return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+                    }
+                });
+            }
+            _ => {
+                properties.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Ok((properties, format.unwrap_or(TableFormat::Iceberg)))
+}
+
+fn is_null(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if value.value == Value::Null)
+}
+
+fn declared_columns(create: &CreateTable) -> Result<Vec<ColumnDefinition>> {
+    create
+        .columns
+        .iter()
+        .map(|column| {
+            if column.default.as_ref().is_some_and(|default| !is_null(default)) {
+                return Err(not_supported("DEFAULT in CREATE TABLE"));
+            }
+            let Some(data_type) = &column.data_type else {
+                let message = format!("column \"{}\" has no type", column.name);
+                return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+            };
+            Ok(ColumnDefinition {
+                name: column.name.clone(),
+                data_type: stored_type(&column.name, data_type)?,
+                nullable: !column.not_null && !create.key_columns.contains(&column.name),
+                comment: column.comment.clone(),
+            })
+        })
+        .collect()
+}
+
+fn query_columns(create: &CreateTable, planned: &PlannedQuery) -> Result<Vec<ColumnDefinition>> {
+    let fields = planned.plan.schema().fields();
+    if create.columns.len() > fields.len() {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "too many column names were specified"));
+    }
+    fields
+        .iter()
+        .zip(planned.columns.iter())
+        .enumerate()
+        .map(|(i, (field, output))| {
+            let clause = create.columns.get(i);
+            let name = clause.map_or(&output.name, |clause| &clause.name);
+            let data_type = clause.and_then(|clause| clause.data_type.as_ref()).unwrap_or(field.data_type());
+            Ok(ColumnDefinition {
+                name: name.clone(),
+                data_type: stored_type(name, data_type)?,
+                nullable: !clause.is_some_and(|clause| clause.not_null) && !create.key_columns.contains(name),
+                comment: clause.and_then(|clause| clause.comment.clone()),
+            })
+        })
+        .collect()
+}
+
+/// The type in which a table keeps values of `data_type`.
+fn stored_type(column: &str, data_type: &DataType) -> Result<DataType> {
+    let nested = |field: &Arc<Field>| -> Result<Arc<Field>> {
+        let data_type = stored_type(column, field.data_type())?;
+        Ok(Arc::new(Field::new(field.name(), data_type, field.is_nullable())))
+    };
+    Ok(match data_type {
+        DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => DataType::BinaryView,
+        DataType::Int8 | DataType::UInt8 => DataType::Int16,
+        DataType::UInt16 => DataType::Int32,
+        DataType::UInt32 => DataType::Int64,
+        DataType::UInt64 => DataType::Decimal128(20, 0),
+        DataType::Float16 => DataType::Float32,
+        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => DataType::Decimal128(*p, *s),
+        DataType::Decimal256(_, s) => DataType::Decimal128(38, *s),
+        DataType::Date64 => DataType::Date32,
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        DataType::Timestamp(_, Some(_)) => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        DataType::Dictionary(_, value) => stored_type(column, value)?,
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _) => DataType::List(nested(field)?),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(nested).collect::<Result<Fields>>()?),
+        DataType::Map(entries, sorted) => DataType::Map(nested(entries)?, *sorted),
+        DataType::Interval(_) | DataType::Duration(_) => {
+            return Err(not_supported(format!("column \"{column}\" of type interval in a table")));
+        }
+        other => other.clone(),
+    })
+}

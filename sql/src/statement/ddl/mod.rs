@@ -1,0 +1,32 @@
+//! Statements that define schemas and tables.
+
+pub mod create_schema;
+pub mod create_table;
+pub mod drop_schema;
+pub mod drop_table;
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+
+use crate::error::{Error, Result, SqlState};
+use crate::parser::folded;
+use crate::session::Session;
+
+/// A schema's name, perhaps with its catalog's before it: catalog, schema.
+fn schema_name(session: &Session, name: &ObjectName) -> Result<(String, String)> {
+    let mut parts = name.0.iter().filter_map(|part| part.as_ident().cloned()).map(folded);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(schema), None, _) => Ok((session.parameters.database.clone(), schema)),
+        (Some(catalog), Some(schema), None) => Ok((catalog, schema)),
+        _ => Err(Error::new(SqlState::SYNTAX_ERROR, format!("improper qualified name: {name}"))),
+    }
+}
+
+/// Says that ROLLBACK will not undo a statement.
+fn warn_not_transactional(session: &mut Session, what: &str) {
+    if session.block.is_some() {
+        session.warning(
+            SqlState::ACTIVE_TRANSACTION,
+            format!("{what} takes effect at once: ROLLBACK does not undo it"),
+        );
+    }
+}

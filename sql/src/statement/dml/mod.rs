@@ -1,0 +1,6 @@
+//! Statements that change rows.
+
+pub mod assign;
+pub mod insert;
+pub mod uuid;
+pub mod write;

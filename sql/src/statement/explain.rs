@@ -1,0 +1,82 @@
+//! EXPLAIN [ANALYZE]: the plan as text, one row per line.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+
+use super::{CommandTag, Output, Prepared, not_supported, parameters, query, rows};
+use crate::error::{Error, Result};
+use crate::parser::statement::Explain;
+use crate::parser::{Parsed, Statement};
+use crate::planner::{Parameter, Scope};
+use crate::session::Session;
+
+pub async fn prepare(
+    session: &mut Session,
+    explain: &Explain,
+    given: &[Option<Parameter>],
+    parsed: &Parsed,
+) -> Result<Prepared> {
+    let columns = Some(vec![rows::text_column("QUERY PLAN")]);
+    match &explain.statement {
+        Statement::Query(query) => {
+            let scope = session.scope().await?;
+            let planned = scope.plan_query(query, given, parsed).await?;
+            Ok(Prepared::planned(parsed, planned, columns))
+        }
+        _ => Err(not_supported("EXPLAIN of a statement other than a query")),
+    }
+}
+
+pub async fn execute(
+    session: &mut Session,
+    explain: &Explain,
+    prepared: &Arc<Prepared>,
+    values: Vec<ScalarValue>,
+) -> Result<Output> {
+    let Statement::Query(query) = &explain.statement else {
+        return Err(not_supported("EXPLAIN of a statement other than a query"));
+    };
+    let scope = session.scope().await?;
+    let (planned, values) = query::current_plan(&scope, query, prepared, values).await?;
+    let plan = parameters::substitute(&planned.plan, values)?;
+    let mut lines = Vec::new();
+    if explain.verbose {
+        let optimized = scope.state.optimize(&plan).map_err(|e| Error::from(&e))?;
+        lines.extend(optimized.display_indent().to_string().lines().map(str::to_string));
+        lines.push(String::new());
+    }
+    let physical = rows::physical(&scope, &plan).await?;
+    if explain.analyze {
+        let (produced, seconds) = run(&scope, physical.clone()).await?;
+        lines.extend(lines_of(
+            &DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(explain.verbose),
+        ));
+        lines.push(format!("Rows: {produced}"));
+        lines.push(format!("Execution Time: {:.3} ms", seconds * 1000.0));
+    } else {
+        lines.extend(lines_of(&DisplayableExecutionPlan::new(physical.as_ref()).indent(explain.verbose)));
+    }
+    let rows: Vec<Vec<Option<String>>> = lines.into_iter().map(|line| vec![Some(line)]).collect();
+    let tag = CommandTag::Rows { verb: "EXPLAIN", counted: false };
+    rows::text_rows(vec![rows::text_column("QUERY PLAN")], &rows, tag)
+}
+
+fn lines_of(plan: &impl std::fmt::Display) -> Vec<String> {
+    plan.to_string().lines().map(str::to_string).collect()
+}
+
+/// Runs a plan for its metrics: number of rows and seconds.
+async fn run(scope: &Scope, plan: Arc<dyn ExecutionPlan>) -> Result<(usize, f64)> {
+    let start = scope.engine.clock.now();
+    let mut stream = execute_stream(plan, rows::task_context(scope)).map_err(|e| Error::from(&e))?;
+    let mut produced = 0;
+    while let Some(batch) = stream.next().await {
+        produced += batch.map_err(|e| Error::from(&e))?.num_rows();
+    }
+    let elapsed = scope.engine.clock.now() - start;
+    Ok((produced, elapsed.num_microseconds().unwrap_or(0) as f64 / 1e6))
+}

@@ -1,0 +1,65 @@
+//! SELECT, VALUES, WITH, TABLE.
+
+use std::sync::Arc;
+
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::Query;
+
+use super::{CommandTag, Output, Prepared, RowOutput, parameters, rows, trivial};
+use crate::error::Result;
+use crate::parser::Parsed;
+use crate::planner::{Parameter, PlannedQuery, Scope, still_current};
+use crate::session::Session;
+
+pub async fn prepare(
+    session: &mut Session,
+    query: &Query,
+    given: &[Option<Parameter>],
+    parsed: &Parsed,
+) -> Result<Prepared> {
+    if let Some((columns, _)) = trivial::answer(session, query)? {
+        return Ok(Prepared::plain(parsed, Some(columns.as_ref().clone())));
+    }
+    let scope = session.scope().await?;
+    let planned = scope.plan_query(query, given, parsed).await?;
+    let columns = planned.columns.as_ref().clone();
+    Ok(Prepared::planned(parsed, planned, Some(columns)))
+}
+
+pub async fn execute(
+    session: &mut Session,
+    query: &Query,
+    prepared: &Arc<Prepared>,
+    values: Vec<ScalarValue>,
+) -> Result<Output> {
+    if let Some((columns, batch)) = trivial::answer(session, query)? {
+        return Ok(rows::batches(columns, batch.schema(), vec![batch], CommandTag::Select));
+    }
+    let scope = session.scope().await?;
+    let (planned, values) = current_plan(&scope, query, prepared, values).await?;
+    let plan = parameters::substitute(&planned.plan, values)?;
+    let physical = rows::physical(&scope, &plan).await?;
+    let stream = rows::stream(&scope, physical)?;
+    Ok(Output::Rows(RowOutput { columns: planned.columns.clone(), stream, tag: CommandTag::Select }))
+}
+
+/// The prepared plan, or a new one if tables or the types of values have changed.
+pub async fn current_plan(
+    scope: &Scope,
+    query: &Query,
+    prepared: &Prepared,
+    values: Vec<ScalarValue>,
+) -> Result<(Arc<PlannedQuery>, Vec<ScalarValue>)> {
+    let (types, values) = parameters::bind(&prepared.given, values)?;
+    let kept = prepared.planned.lock().clone();
+    if let Some(planned) = kept
+        && parameters::fit(&planned.parameters, &types)
+        && let Some(dependencies) = &planned.dependencies
+        && still_current(scope, dependencies).await?
+    {
+        return Ok((planned, values));
+    }
+    let planned = Arc::new(scope.plan_query(query, &types, &prepared.parsed).await?);
+    *prepared.planned.lock() = Some(planned.clone());
+    Ok((planned, values))
+}

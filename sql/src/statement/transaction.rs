@@ -1,0 +1,181 @@
+//! BEGIN, COMMIT, ROLLBACK, savepoints, SET TRANSACTION.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::datasource::memory::MemorySourceConfig;
+
+use super::{CommandTag, Output, dml};
+use crate::error::{Error, Result, SqlState};
+use crate::parser::statement::TransactionModes;
+use crate::session::transaction::Work;
+use crate::session::{Block, Session};
+
+fn done(tag: &'static str) -> Result<Output> {
+    Ok(Output::Complete(CommandTag::Plain(tag)))
+}
+
+pub fn begin(session: &mut Session, start: bool, modes: &TransactionModes) -> Result<Output> {
+    let tag = if start { "START TRANSACTION" } else { "BEGIN" };
+    if session.block.is_some() {
+        session.warning(SqlState::ACTIVE_TRANSACTION, "there is already a transaction in progress");
+        apply_modes(session, modes)?;
+        return done(tag);
+    }
+    session.settings.write().begin();
+    session.block = Some(Block {
+        start: session.engine.clock.now(),
+        tables: Arc::default(),
+        savepoints: Vec::new(),
+        failed: false,
+    });
+    let defaults = {
+        let settings = session.settings.read();
+        [
+            ("transaction_isolation", "default_transaction_isolation"),
+            ("transaction_read_only", "default_transaction_read_only"),
+        ]
+        .map(|(name, default)| (name, settings.get(default).unwrap_or_default().to_string()))
+    };
+    for (name, value) in defaults {
+        session.set(name, &value, true)?;
+    }
+    apply_modes(session, modes)?;
+    done(tag)
+}
+
+fn apply_modes(session: &mut Session, modes: &TransactionModes) -> Result<()> {
+    let on_off = |on: bool| if on { "on" } else { "off" };
+    if let Some(isolation) = modes.isolation {
+        session.set("transaction_isolation", isolation, true)?;
+    }
+    if let Some(read_only) = modes.read_only {
+        session.set("transaction_read_only", on_off(read_only), true)?;
+    }
+    if let Some(deferrable) = modes.deferrable {
+        session.set("transaction_deferrable", on_off(deferrable), true)?;
+    }
+    Ok(())
+}
+
+/// `SET TRANSACTION`, `SET SESSION CHARACTERISTICS`.
+pub fn set_modes(session: &mut Session, all: bool, modes: &TransactionModes) -> Result<Output> {
+    if all {
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        if let Some(isolation) = modes.isolation {
+            session.set("default_transaction_isolation", isolation, false)?;
+        }
+        if let Some(read_only) = modes.read_only {
+            session.set("default_transaction_read_only", on_off(read_only), false)?;
+        }
+        if let Some(deferrable) = modes.deferrable {
+            session.set("default_transaction_deferrable", on_off(deferrable), false)?;
+        }
+    } else if session.block.is_none() {
+        session.warning(
+            SqlState::NO_ACTIVE_TRANSACTION,
+            "SET TRANSACTION can only be used in transaction blocks",
+        );
+    } else {
+        apply_modes(session, modes)?;
+    }
+    done("SET")
+}
+
+/// Ends the block: settings and cursors go with it.
+fn end(session: &mut Session, committed: bool) -> Option<Block> {
+    let block = session.block.take();
+    let mut settings = session.settings.write();
+    if committed {
+        settings.commit();
+    } else {
+        settings.rollback();
+    }
+    drop(settings);
+    session.cursors.retain(|_, cursor| cursor.hold && committed);
+    block
+}
+
+pub async fn commit(session: &mut Session) -> Result<Output> {
+    let Some(block) = &session.block else {
+        session.warning(SqlState::NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
+        return done("COMMIT");
+    };
+    if block.failed {
+        end(session, false);
+        return done("ROLLBACK");
+    }
+    if let Some(work) = block.tables.take_work() {
+        let result = publish(session, work).await;
+        if let Err(e) = result {
+            end(session, false);
+            return Err(e);
+        }
+    }
+    end(session, true);
+    done("COMMIT")
+}
+
+/// Commits what the transaction changed, in one commit of its table.
+async fn publish(session: &mut Session, work: Work) -> Result<()> {
+    let Work { table, created, dropped, batches, reservation } = work;
+    if dropped {
+        table.catalog.drop_table(&table.ident).await?;
+        return Ok(());
+    }
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if rows == 0 {
+        if created {
+            table.catalog.create_staged(&table).await?;
+        }
+        return Ok(());
+    }
+    let scope = session.scope().await?;
+    let schema = table.snapshot.schema.arrow.clone();
+    let input = MemorySourceConfig::try_new_exec(&[batches], schema, None).map_err(|e| Error::from(&e))?;
+    dml::write::commit(&scope, &table, input).await?;
+    drop(reservation);
+    Ok(())
+}
+
+pub fn rollback(session: &mut Session) -> Result<Output> {
+    if end(session, false).is_none() {
+        session.warning(SqlState::NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
+    }
+    done("ROLLBACK")
+}
+
+fn outside(what: &str) -> Error {
+    Error::new(SqlState::NO_ACTIVE_TRANSACTION, format!("{what} can only be used in transaction blocks"))
+}
+
+fn no_savepoint(name: &str) -> Error {
+    Error::new(SqlState::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist"))
+}
+
+pub fn savepoint(session: &mut Session, name: &str) -> Result<Output> {
+    let block = session.block.as_mut().ok_or_else(|| outside("SAVEPOINT"))?;
+    block.savepoints.push((name.to_string(), block.tables.mark()));
+    session.settings.write().savepoint(name);
+    done("SAVEPOINT")
+}
+
+pub fn release(session: &mut Session, name: &str) -> Result<Output> {
+    let block = session.block.as_mut().ok_or_else(|| outside("RELEASE SAVEPOINT"))?;
+    let index = block.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| no_savepoint(name))?;
+    block.savepoints.truncate(index);
+    session.settings.write().release(name);
+    done("RELEASE")
+}
+
+pub fn rollback_to(session: &mut Session, name: &str) -> Result<Output> {
+    let block = session.block.as_mut().ok_or_else(|| outside("ROLLBACK TO SAVEPOINT"))?;
+    let index = block.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| no_savepoint(name))?;
+    block.savepoints.truncate(index + 1);
+    if let Some((_, mark)) = block.savepoints.last() {
+        block.tables.rollback_to(*mark);
+    }
+    block.failed = false;
+    session.settings.write().rollback_to(name);
+    done("ROLLBACK")
+}

@@ -1,0 +1,213 @@
+"""What one client does must not hurt the others: cancel, timeouts, vanished clients, garbage, many connections."""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import psycopg
+import pytest
+
+from conftest import running
+
+# A join whose result is far too large to finish: it ends only when it is stopped.
+HEAVY = ("select count(*) from generate_series(1, 3000000) as a(x), generate_series(1, 3000000) as b(y) "
+         "where (a.x * 31 + b.y * 17) % 1000003 = 5")
+STREAM = "select x, x * 2 from generate_series(1, 2000000000) as g(x)"
+
+
+def until(condition, timeout=20.0):
+    """Waits for a state."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "the state never came"
+        time.sleep(0.005)
+
+
+def active(server, text: str) -> int:
+    return server.sql("select count(*) from pg_stat_activity where state = 'active' and query = %s", (text,))[0][0]
+
+
+@pytest.mark.parametrize("statement", [HEAVY, STREAM], ids=["join", "stream"])
+def test_cancel(server, statement):
+    with server.connect() as connection:
+        cancelled_at = []
+
+        def cancel():
+            until(lambda: active(server, statement) == 1)
+            cancelled_at.append(time.monotonic())
+            connection.cancel_safe()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            for _ in connection.cursor().stream(statement):
+                pass
+        assert time.monotonic() - cancelled_at[0] < 1.0
+        thread.join()
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("statement", [HEAVY, STREAM], ids=["join", "stream"])
+def test_statement_timeout(server, statement):
+    with server.connect() as connection:
+        connection.execute("set statement_timeout = '300ms'")
+        start = time.monotonic()
+        with pytest.raises(psycopg.errors.QueryCanceled, match="statement timeout"):
+            for _ in connection.cursor().stream(statement):
+                pass
+        assert time.monotonic() - start < 1.5
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_pg_cancel_backend(server):
+    with server.connect() as connection:
+        pid = connection.execute("select pg_backend_pid()").fetchone()[0]
+        thread = threading.Thread(target=lambda: (until(lambda: active(server, HEAVY) == 1), server.sql(f"select pg_cancel_backend({pid})")))
+        thread.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute(HEAVY)
+        thread.join()
+
+
+def test_killed_client_stops_its_query(server):
+    program = f"import psycopg; psycopg.connect({server.dsn()!r}, autocommit=True).execute({HEAVY!r})"
+    client = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        until(lambda: active(server, HEAVY) == 1)
+        os.kill(client.pid, signal.SIGKILL)
+        client.wait()
+        until(lambda: active(server, HEAVY) == 0, timeout=5)
+    finally:
+        client.kill()
+
+
+def test_others_are_served_while_one_runs_a_heavy_join(server):
+    with server.connect() as heavy:
+        thread = threading.Thread(target=lambda: pytest.raises(psycopg.errors.QueryCanceled, heavy.execute, HEAVY))
+        thread.start()
+        try:
+            until(lambda: active(server, HEAVY) == 1)
+            connections = [server.connect() for _ in range(20)]
+            start = time.monotonic()
+            for _ in range(10):
+                for connection in connections:
+                    assert connection.execute("select 1").fetchone() == (1,)
+            assert (time.monotonic() - start) / 200 < 0.1
+            for connection in connections:
+                connection.close()
+        finally:
+            heavy.cancel_safe()
+            thread.join()
+
+
+def raw(server) -> socket.socket:
+    connection = socket.create_connection((server.host, server.port), timeout=20)
+    return connection
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", os.urandom(4096), b"\x00" * 64, struct.pack(">II", 2**31 - 1, 196608),
+                                     struct.pack(">II", 8, 0), b"\xff" * 1000])
+def test_garbage_on_the_port(server, garbage):
+    with raw(server) as connection:
+        connection.sendall(garbage)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    assert server.sql("select 1") == [(1,)]
+
+
+def startup(server) -> socket.socket:
+    connection = raw(server)
+    parameters = b"user\0auric\0database\0lake\0\0"
+    connection.sendall(struct.pack(">II", len(parameters) + 8, 196608) + parameters)
+    answer = b""
+    while not answer.endswith(b"Z\x00\x00\x00\x05I"):
+        part = connection.recv(65536)
+        assert part
+        answer += part
+    return connection
+
+
+def resident_mib(pid: int) -> float:
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def test_gigabyte_query_is_refused_without_reading_it(server):
+    before = resident_mib(server.process.pid)
+    with startup(server) as connection:
+        connection.sendall(b"Q" + struct.pack(">I", 1 << 30) + b"select '")
+        chunk = b"x" * (1 << 20)
+        answer = b""
+        try:
+            for _ in range(200):
+                connection.sendall(chunk)
+        except OSError:
+            pass
+        try:
+            while part := connection.recv(65536):
+                answer += part
+        except OSError:
+            pass
+    assert resident_mib(server.process.pid) - before < 200
+    assert server.sql("select 1") == [(1,)]
+
+
+def test_garbage_after_startup(server):
+    with startup(server) as connection:
+        connection.sendall(b"\x7f" + struct.pack(">I", 2**31 - 5) + b"zzz")
+        answer = b""
+        try:
+            while part := connection.recv(65536):
+                answer += part
+        except OSError:
+            pass
+        assert b"08P01" in answer
+    assert server.sql("select 1") == [(1,)]
+
+
+def test_connection_limit(tmp_path):
+    with running(tmp_path, environment={"AURIC_SERVER__MAX_CONNECTIONS": "20"}) as server:
+        connections = [server.connect() for _ in range(20)]
+        with pytest.raises(psycopg.OperationalError, match="too many"):
+            server.connect()
+        connections.pop().close()
+
+        def free():
+            try:
+                server.connect().close()
+                return True
+            except psycopg.OperationalError:
+                return False
+
+        until(free)
+        for connection in connections:
+            connection.close()
+
+
+def test_five_hundred_silent_sockets(server):
+    sockets = [raw(server) for _ in range(500)]
+    try:
+        assert server.sql("select 1") == [(1,)]
+        assert resident_mib(server.process.pid) < 2000
+    finally:
+        for each in sockets:
+            each.close()
+    assert server.sql("select 1") == [(1,)]
+
+
+def test_unknown_database(server):
+    with pytest.raises(psycopg.OperationalError, match='database "nowhere" does not exist'):
+        psycopg.connect(server.dsn(dbname="nowhere"))
+
+
+def test_deeply_nested_expression_is_an_error(server):
+    with server.connect() as connection:
+        with pytest.raises(psycopg.Error):
+            connection.execute("select " + "(" * 20000 + "1" + ")" * 20000)
+        assert connection.execute("select 1").fetchone() == (1,)
