@@ -56,9 +56,7 @@ impl ExprPlanner for ArrayLiteralPlanner {
 
 fn text_literal(expr: &Expr) -> Option<&str> {
     match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
-            Some(text)
-        }
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Some(text),
         _ => None,
     }
 }
@@ -75,9 +73,8 @@ fn array(text: &str, item: &DataType) -> Result<Expr> {
     let items = parse_array_literal(text).ok_or_else(malformed)?;
     let texts: ArrayRef = Arc::new(StringArray::from(items));
     let items = arrow::compute::cast(&texts, item).map_err(|_| malformed())?;
-    let values = (0..items.len())
-        .map(|i| ScalarValue::try_from_array(&items, i))
-        .collect::<Result<Vec<_>>>()?;
+    let values =
+        (0..items.len()).map(|i| ScalarValue::try_from_array(&items, i)).collect::<Result<Vec<_>>>()?;
     let list = ScalarValue::List(ScalarValue::new_list_nullable(&values, item));
     Ok(Expr::Literal(list, None))
 }

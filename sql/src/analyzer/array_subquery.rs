@@ -76,9 +76,7 @@ fn unnested(factor: &TableFactor) -> Option<(Expr, Ident)> {
                 return None;
             }
             match args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => {
-                    (array.clone(), alias.as_ref()?)
-                }
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => (array.clone(), alias.as_ref()?),
                 _ => return None,
             }
         }
@@ -140,8 +138,7 @@ fn resolve(mut by: OrderByExpr, item: &Expr) -> OrderByExpr {
 }
 
 fn array_agg(expr: Expr, order: Vec<OrderByExpr>) -> Function {
-    let clauses =
-        if order.is_empty() { Vec::new() } else { vec![FunctionArgumentClause::OrderBy(order)] };
+    let clauses = if order.is_empty() { Vec::new() } else { vec![FunctionArgumentClause::OrderBy(order)] };
     function("array_agg", vec![expr], clauses)
 }
 

@@ -2,8 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, TableFactor, TableWithJoins, Value,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+    TableFactor, TableWithJoins, Value,
 };
 
 /// `NULL`.
@@ -28,13 +28,7 @@ pub fn string(value: impl Into<String>) -> Expr {
 
 /// `CAST(expr AS data_type)`.
 pub fn cast(expr: Expr, data_type: DataType) -> Expr {
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(expr),
-        data_type,
-        array: false,
-        format: None,
-    }
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
 /// `data_type[]`.
@@ -48,22 +42,13 @@ pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 }
 
 /// A function call with clauses (`ORDER BY`) inside its parentheses.
-pub fn function(
-    name: &str,
-    arguments: Vec<Expr>,
-    clauses: Vec<FunctionArgumentClause>,
-) -> Function {
-    let args =
-        arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+pub fn function(name: &str, arguments: Vec<Expr>, clauses: Vec<FunctionArgumentClause>) -> Function {
+    let args = arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
     Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses,
-        }),
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses }),
         filter: None,
         null_treatment: None,
         over: None,
@@ -86,9 +71,7 @@ pub fn parts(name: &ObjectName) -> Option<Vec<String>> {
 pub fn system_name(name: &ObjectName) -> Option<(String, String)> {
     match parts(name)?.as_slice() {
         [name] if name.starts_with("pg_") => Some(("pg_catalog".to_string(), name.clone())),
-        [schema, name] | [_, schema, name]
-            if schema == "pg_catalog" || schema == "information_schema" =>
-        {
+        [schema, name] | [_, schema, name] if schema == "pg_catalog" || schema == "information_schema" => {
             Some((schema.clone(), name.clone()))
         }
         _ => None,

@@ -1,8 +1,6 @@
 //! Casts to Postgres' own types.
 
-use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, TimezoneInfo, Value, ValueWithSpan,
-};
+use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, TimezoneInfo, Value, ValueWithSpan};
 
 use super::ast::{call, folded, function_name};
 use super::expression::array;
@@ -83,9 +81,7 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
         }
         DataType::Custom(..) => match custom_name(data_type)?.as_str() {
             "text" | "name" | "bpchar" | "char" | "varchar" | "citext" | "pg_node_tree" | "json"
-            | "jsonb" | "uuid" | "aclitem" | "unknown" | "cstring" | "inet" | "cidr" => {
-                DataType::Text
-            }
+            | "jsonb" | "uuid" | "aclitem" | "unknown" | "cstring" | "inet" | "cidr" => DataType::Text,
             "bool" | "boolean" => DataType::Boolean,
             "int2" | "smallint" => DataType::SmallInt(None),
             "int4" | "int" | "integer" => DataType::Int(None),
@@ -99,10 +95,7 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
             "int2vector" => super::ast::array_of(DataType::SmallInt(None)),
             "oidvector" => super::ast::array_of(DataType::BigInt(None)),
             array if array.starts_with('_') => {
-                let item = DataType::Custom(
-                    vec![array.trim_start_matches('_').into()].into(),
-                    Vec::new(),
-                );
+                let item = DataType::Custom(vec![array.trim_start_matches('_').into()].into(), Vec::new());
                 let item = match function_of(&item) {
                     Some(_) => DataType::BigInt(None),
                     None => known_type(&item)?,

@@ -17,8 +17,19 @@ use crate::pg_catalog::is_always_empty;
 
 /// Aggregates that catalog queries use without GROUP BY: they give a row even over nothing.
 const AGGREGATES: &[&str] = &[
-    "array_agg", "avg", "bool_and", "bool_or", "count", "every", "json_agg", "json_object_agg",
-    "jsonb_agg", "max", "min", "string_agg", "sum",
+    "array_agg",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "count",
+    "every",
+    "json_agg",
+    "json_object_agg",
+    "jsonb_agg",
+    "max",
+    "min",
+    "string_agg",
+    "sum",
 ];
 
 /// The rewrite.
@@ -71,10 +82,8 @@ fn replace(expr: &mut Expr) {
         Expr::Function(Function { name, args: FunctionArguments::Subquery(_), .. })
             if parts(name).is_some_and(|parts| parts == ["array"]) =>
         {
-            let no_items = Expr::Array(datafusion::sql::sqlparser::ast::Array {
-                elem: Vec::new(),
-                named: true,
-            });
+            let no_items =
+                Expr::Array(datafusion::sql::sqlparser::ast::Array { elem: Vec::new(), named: true });
             cast(no_items, array_of(DataType::Text))
         }
         _ => return,
@@ -95,16 +104,10 @@ fn has_no_rows(select: &Select) -> bool {
 
 fn table_has_no_rows(table: &TableWithJoins) -> bool {
     let keeps_left = |operator: &JoinOperator| {
-        !matches!(
-            operator,
-            JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_)
-        )
+        !matches!(operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_))
     };
     let is_inner = |operator: &JoinOperator| {
-        matches!(
-            operator,
-            JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_)
-        )
+        matches!(operator, JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_))
     };
     table.joins.iter().all(|join| keeps_left(&join.join_operator))
         && (factor_has_no_rows(&table.relation)

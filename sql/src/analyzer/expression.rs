@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, Expr, Function, FunctionArguments, TableFactor, TypedString, Value,
-    ValueWithSpan, VisitorMut,
+    Array, BinaryOperator, Expr, Function, FunctionArguments, TableFactor, TypedString, Value, ValueWithSpan,
+    VisitorMut,
 };
 
 use super::ast::{call, folded, number, parts, string, strip_pg_catalog};

@@ -25,18 +25,18 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::sql::sqlparser::ast::{Statement, VisitMut};
+use datafusion::sql::sqlparser::ast::VisitMut;
 
-pub use self::needs_catalog::needs_catalog;
+pub use self::needs_catalog::plan_needs_catalog;
 pub use self::present_output::present_output;
 
-/// Rewrites a freshly parsed statement. Call once, before planning.
-pub fn rewrite(statement: &mut Statement) {
-    let _ = statement.visit(&mut empty_relations::EmptyRelations);
-    let _ = statement.visit(&mut tableoid::TableOid);
-    let _ = statement.visit(&mut expression::Expressions);
-    let _ = statement.visit(&mut set_returning::SetReturning);
-    let _ = statement.visit(&mut duplicate_columns::DuplicateColumns);
+/// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
+pub fn rewrite(node: &mut impl VisitMut) {
+    let _ = node.visit(&mut empty_relations::EmptyRelations);
+    let _ = node.visit(&mut tableoid::TableOid);
+    let _ = node.visit(&mut expression::Expressions);
+    let _ = node.visit(&mut set_returning::SetReturning);
+    let _ = node.visit(&mut duplicate_columns::DuplicateColumns);
 }
 
 /// Planners to put before DataFusion's own.

@@ -1,40 +1,31 @@
-//! Which statements look into the catalog, and so need its contents before they are planned.
+//! Which plans look into the catalog, and so need its contents before they are optimized and run.
 
-use std::ops::ControlFlow;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Statement, Visit, Visitor};
+use crate::functions::function::Function;
+use crate::pg_catalog::SystemRelation;
 
-use super::ast::{function_name, system_name};
-
-/// Functions that look something up without `pg_` or `reg` in their names.
-const FUNCTIONS: &[&str] =
-    &["col_description", "obj_description", "has_table_privilege", "format_type"];
-
-/// `true` when a (rewritten) statement reads system relations or calls functions that do.
-pub fn needs_catalog(statement: &Statement) -> bool {
-    statement.visit(&mut Find).is_break()
+/// `true` when a plan reads system relations or calls functions that look something up.
+pub fn plan_needs_catalog(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found = found || scans_system_relation(node);
+        node.apply_expressions(|expr| {
+            found = found || expr.exists(is_lookup).unwrap_or(true);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found || walked.is_err()
 }
 
-struct Find;
+fn scans_system_relation(node: &LogicalPlan) -> bool {
+    let LogicalPlan::TableScan(scan) = node else { return false };
+    source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<SystemRelation>())
+}
 
-impl Visitor for Find {
-    type Break = ();
-
-    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
-        if system_name(relation).is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match function_name(expr) {
-            Some(name)
-                if name.starts_with("pg_")
-                    || name.starts_with("reg")
-                    || name.starts_with("to_reg")
-                    || FUNCTIONS.contains(&name.as_str()) =>
-            {
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        }
-    }
+fn is_lookup(expr: &Expr) -> datafusion::error::Result<bool> {
+    Ok(matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<Function>()))
 }

@@ -10,8 +10,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use crate::types::PG_TYPE;
 
 /// Types whose values are shown by a function of the name with `out` appended.
-const TYPES: &[&str] =
-    &["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole"];
+const TYPES: &[&str] = &["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole"];
 
 /// Puts output functions over the columns of a query's plan that need them. `registry`: where
 /// [`functions::register`](crate::functions::register) put the functions.

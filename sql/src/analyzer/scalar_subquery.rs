@@ -123,8 +123,7 @@ fn decorrelate(
     if aggregates_plainly || !all_visible(outer, subquery) {
         return Ok(None);
     }
-    let outer_columns: Vec<Expr> =
-        outer.schema().columns().into_iter().map(Expr::Column).collect();
+    let outer_columns: Vec<Expr> = outer.schema().columns().into_iter().map(Expr::Column).collect();
     let row = names.unique("row");
     let numbered = LogicalPlanBuilder::from(outer.clone()).window(vec![row_number()])?.build()?;
     let Some(number) = numbered.schema().columns().pop() else { return Ok(None) };
@@ -148,9 +147,7 @@ fn decorrelate(
         .map(|predicate| bind(predicate, &renamed))
         .collect::<Result<Vec<_>>>()?;
     let correlation = if correlation.is_empty() { vec![lit(true)] } else { correlation };
-    let joined = LogicalPlanBuilder::from(numbered)
-        .join_on(source, JoinType::Left, correlation)?
-        .build()?;
+    let joined = LogicalPlanBuilder::from(numbered).join_on(source, JoinType::Left, correlation)?.build()?;
 
     let matched = Expr::Column(Column::new_unqualified(matched));
     let mut group = outer_columns;
@@ -226,9 +223,8 @@ fn lift(plan: &LogicalPlan, correlation: &mut Vec<Expr>) -> Result<Option<Logica
     match plan {
         LogicalPlan::Filter(filter) => {
             let Some(input) = lift(&filter.input, correlation)? else { return Ok(None) };
-            let (outer, own): (Vec<_>, Vec<_>) = split_conjunction_owned(filter.predicate.clone())
-                .into_iter()
-                .partition(Expr::contains_outer);
+            let (outer, own): (Vec<_>, Vec<_>) =
+                split_conjunction_owned(filter.predicate.clone()).into_iter().partition(Expr::contains_outer);
             if outer.iter().any(has_subquery) {
                 return Ok(None);
             }
@@ -243,13 +239,11 @@ fn lift(plan: &LogicalPlan, correlation: &mut Vec<Expr>) -> Result<Option<Logica
             if join.on.iter().any(|(l, r)| l.contains_outer() || r.contains_outer()) {
                 return Ok(None);
             }
-            let (Some(left), Some(right)) =
-                (lift(&join.left, correlation)?, lift(&join.right, correlation)?)
+            let (Some(left), Some(right)) = (lift(&join.left, correlation)?, lift(&join.right, correlation)?)
             else {
                 return Ok(None);
             };
-            let (outer, mut own): (Vec<_>, Vec<_>) =
-                filters.into_iter().partition(Expr::contains_outer);
+            let (outer, mut own): (Vec<_>, Vec<_>) = filters.into_iter().partition(Expr::contains_outer);
             if outer.iter().any(has_subquery) {
                 return Ok(None);
             }
@@ -321,11 +315,9 @@ fn bind(expr: Expr, columns: &HashMap<Column, Column>) -> Result<Expr> {
             Some(renamed) => Ok(Transformed::yes(Expr::Column(renamed.clone()))),
             None => Ok(Transformed::no(expr)),
         },
-        Expr::OuterReferenceColumn(_, column) => Ok(Transformed::new(
-            Expr::Column(column.clone()),
-            true,
-            TreeNodeRecursion::Jump,
-        )),
+        Expr::OuterReferenceColumn(_, column) => {
+            Ok(Transformed::new(Expr::Column(column.clone()), true, TreeNodeRecursion::Jump))
+        }
         _ => Ok(Transformed::no(expr)),
     })
     .map(|t| t.data)

@@ -28,18 +28,12 @@ struct Unnest {
 impl VisitorMut for Unnest {
     type Break = ();
 
-    fn pre_visit_query(
-        &mut self,
-        _: &mut datafusion::sql::sqlparser::ast::Query,
-    ) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, _: &mut datafusion::sql::sqlparser::ast::Query) -> ControlFlow<()> {
         self.depth += 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(
-        &mut self,
-        _: &mut datafusion::sql::sqlparser::ast::Query,
-    ) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &mut datafusion::sql::sqlparser::ast::Query) -> ControlFlow<()> {
         self.depth = self.depth.saturating_sub(1);
         ControlFlow::Continue(())
     }

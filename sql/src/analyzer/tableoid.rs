@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Select, SelectItem, TableFactor, VisitMut, VisitorMut};
 
 use super::ast::{call, folded, number, system_name, table_factors};
 use crate::pg_catalog::shape;

@@ -68,8 +68,8 @@ fn size_of(bytes: Option<u64>) -> Value {
 fn database_size(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
     let context = call.catalog()?;
     let own = context.image.databases.iter().find(|d| d.name == context.info.database);
-    let is_own = text(arguments, 0) == context.info.database
-        || own.is_some_and(|own| own.oid == oid(arguments, 0));
+    let is_own =
+        text(arguments, 0) == context.info.database || own.is_some_and(|own| own.oid == oid(arguments, 0));
     let bytes = context.image.relations.iter().filter_map(|r| r.bytes).sum::<u64>();
     Ok(if is_own { size_of(Some(bytes)) } else { 0.into() })
 }

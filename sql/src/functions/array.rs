@@ -10,9 +10,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
 use super::function::{Call, Definition};
@@ -89,16 +87,12 @@ impl ScalarUDFImpl for ArrayOrEmpty {
             return Ok(ColumnarValue::Array(array));
         };
         let lengths = (0..list.len()).map(|i| if list.is_null(i) { 0 } else { list.value_length(i) });
-        let lengths: Vec<usize> =
-            lengths.map(|length| usize::try_from(length).unwrap_or_default()).collect();
+        let lengths: Vec<usize> = lengths.map(|length| usize::try_from(length).unwrap_or_default()).collect();
         let parts: Vec<ArrayRef> =
             (0..list.len()).filter(|i| !list.is_null(*i)).map(|i| list.value(i)).collect();
         let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-        let values = if parts.is_empty() {
-            arrow::array::new_empty_array(item.data_type())
-        } else {
-            concat(&parts)?
-        };
+        let values =
+            if parts.is_empty() { arrow::array::new_empty_array(item.data_type()) } else { concat(&parts)? };
         Ok(ColumnarValue::Array(Arc::new(ListArray::try_new(
             item.clone(),
             OffsetBuffer::from_lengths(lengths),
@@ -121,10 +115,7 @@ impl Default for ExpandArray {
 }
 
 fn expanded(item: &DataType) -> Fields {
-    Fields::from(vec![
-        Field::new("x", item.clone(), true),
-        Field::new("n", DataType::Int64, true),
-    ])
+    Fields::from(vec![Field::new("x", item.clone(), true), Field::new("n", DataType::Int64, true)])
 }
 
 impl ScalarUDFImpl for ExpandArray {

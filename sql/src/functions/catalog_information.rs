@@ -59,8 +59,7 @@ fn key_columns(relation: &Relation) -> String {
 fn constraint_definition(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
     let wanted = oid(arguments, 0);
     let relations = &call.catalog()?.image.relations;
-    let relation =
-        relations.iter().find(|r| !r.key.is_empty() && r.key_constraint_oid() == wanted);
+    let relation = relations.iter().find(|r| !r.key.is_empty() && r.key_constraint_oid() == wanted);
     Ok(relation.map(|r| format!("PRIMARY KEY ({})", key_columns(r))).into())
 }
 
@@ -76,8 +75,7 @@ pub fn index_definition(relation: &Relation) -> String {
 }
 
 fn index_definition_of(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
-    let Some(Found::KeyIndex(relation)) = call.catalog()?.image.relation_by_oid(oid(arguments, 0))
-    else {
+    let Some(Found::KeyIndex(relation)) = call.catalog()?.image.relation_by_oid(oid(arguments, 0)) else {
         return Ok(Value::Null);
     };
     let column = arguments.get(1).and_then(Value::as_int).unwrap_or_default();
@@ -97,11 +95,7 @@ fn view_definition(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
         _ => None,
     };
     let Some(Found::User(relation)) = found else { return Ok(Value::Null) };
-    Ok(relation
-        .definition
-        .as_ref()
-        .map(|sql| format!(" {};", sql.trim().trim_end_matches(';')))
-        .into())
+    Ok(relation.definition.as_ref().map(|sql| format!(" {};", sql.trim().trim_end_matches(';'))).into())
 }
 
 fn user_by_id(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
@@ -147,4 +141,3 @@ fn describe_object(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
     let found = call.catalog()?.image.relation_by_oid(oid(arguments, 1));
     Ok(found.map(|found| format!("table {}", found.name())).into())
 }
-

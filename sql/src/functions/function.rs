@@ -11,8 +11,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -40,9 +39,8 @@ impl Call<'_> {
 
     /// The catalog.
     pub fn catalog(&self) -> Result<&Arc<CatalogContext>> {
-        CatalogContext::of(self.options).ok_or_else(|| {
-            DataFusionError::Internal(format!("{} was called without a catalog", self.name))
-        })
+        CatalogContext::of(self.options)
+            .ok_or_else(|| DataFusionError::Internal(format!("{} was called without a catalog", self.name)))
     }
 }
 
@@ -150,11 +148,7 @@ impl ScalarUDFImpl for Function {
         if types.len() < least || types.len() > greatest {
             return Err(error(
                 "42883",
-                format!(
-                    "function {} does not exist with {} arguments",
-                    self.definition.name,
-                    types.len()
-                ),
+                format!("function {} does not exist with {} arguments", self.definition.name, types.len()),
             ));
         }
         Ok(types.to_vec())
@@ -165,11 +159,8 @@ impl ScalarUDFImpl for Function {
         let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let constant = all_scalar && self.definition.volatility != Volatility::Volatile;
         let rows = if constant { 1 } else { args.number_rows };
-        let columns = args
-            .args
-            .iter()
-            .map(|arg| from_array(&arg.to_array(rows)?))
-            .collect::<Result<Vec<_>>>()?;
+        let columns =
+            args.args.iter().map(|arg| from_array(&arg.to_array(rows)?)).collect::<Result<Vec<_>>>()?;
         let mut results = Vec::with_capacity(rows);
         let mut row = Vec::with_capacity(columns.len());
         for i in 0..rows {

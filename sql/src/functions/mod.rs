@@ -41,8 +41,6 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
-    registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(
-        single_value::SingleValue::default(),
-    )))?;
+    registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(single_value::SingleValue::default())))?;
     Ok(())
 }

@@ -17,10 +17,9 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition::strict("oid", "oid", (1, 1), |_, arguments| match arguments.first() {
         Some(value) => match value.as_oid() {
             Some(oid) => Ok(oid.into()),
-            None => Err(error(
-                "22P02",
-                format!("invalid input syntax for type oid: \"{}\"", text(arguments, 0)),
-            )),
+            None => {
+                Err(error("22P02", format!("invalid input syntax for type oid: \"{}\"", text(arguments, 0))))
+            }
         },
         None => Ok(Value::Null),
     }),
@@ -37,9 +36,12 @@ pub const FUNCTIONS: &[Definition] = &[
         show(arguments, |oid| relation_name(context, oid))
     }),
     Definition::strict("regtype", "regtype", (1, 1), |call, arguments| {
-        read(call, arguments, |_, name| types::parse_type_name(name), |name| {
-            error("42704", format!("type \"{name}\" does not exist"))
-        })
+        read(
+            call,
+            arguments,
+            |_, name| types::parse_type_name(name),
+            |name| error("42704", format!("type \"{name}\" does not exist")),
+        )
     }),
     Definition::strict("to_regtype", "regtype", (1, 1), |_, arguments| {
         Ok(types::parse_type_name(text(arguments, 0)).into())
@@ -79,9 +81,7 @@ pub const FUNCTIONS: &[Definition] = &[
         show(arguments, |oid| context.image.namespace_name(oid).map(quote_ident))
     }),
     Definition::strict("regrole", "regrole", (1, 1), |call, arguments| {
-        read(call, arguments, lookup_role, |name| {
-            error("42704", format!("role \"{name}\" does not exist"))
-        })
+        read(call, arguments, lookup_role, |name| error("42704", format!("role \"{name}\" does not exist")))
     }),
     Definition::strict("to_regrole", "regrole", (1, 1), |call, arguments| {
         Ok(lookup_role(call.catalog()?, text(arguments, 0)).into())
@@ -184,11 +184,7 @@ fn lookup_relation(context: &CatalogContext, name: &str) -> Option<u32> {
 fn relation_name(context: &CatalogContext, oid: u32) -> Option<String> {
     let found = context.image.relation_by_oid(oid)?;
     let name = quote_ident(&found.name());
-    Some(if context.is_visible(oid) {
-        name
-    } else {
-        format!("{}.{name}", quote_ident(found.namespace()))
-    })
+    Some(if context.is_visible(oid) { name } else { format!("{}.{name}", quote_ident(found.namespace())) })
 }
 
 fn lookup_proc(_: &CatalogContext, name: &str) -> Option<u32> {
@@ -203,8 +199,7 @@ fn lookup_proc(_: &CatalogContext, name: &str) -> Option<u32> {
 }
 
 fn procedure_name(proc: &crate::pg_catalog::static_rows::Proc) -> String {
-    let arguments: Vec<_> =
-        proc.arguments.iter().map(|oid| types::format_type(*oid, None)).collect();
+    let arguments: Vec<_> = proc.arguments.iter().map(|oid| types::format_type(*oid, None)).collect();
     format!("{}({})", proc.name, arguments.join(","))
 }
 

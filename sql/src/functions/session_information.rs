@@ -20,9 +20,7 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition::strict("current_user", "name", (0, 0), user),
     Definition::strict("user", "name", (0, 0), user),
     Definition::strict("current_role", "name", (0, 0), user),
-    Definition::strict("session_user", "name", (0, 0), |call, _| {
-        Ok((&call.info()?.session_user).into())
-    }),
+    Definition::strict("session_user", "name", (0, 0), |call, _| Ok((&call.info()?.session_user).into())),
     Definition::strict("system_user", "text", (0, 0), |_, _| Ok(Value::Null)),
     Definition::strict("pg_backend_pid", "int4", (0, 0), |call, _| Ok(call.info()?.pid.into())),
     Definition::strict("pg_blocking_pids", "_int4", (1, 1), |_, _| Ok(Value::List(Vec::new()))),
@@ -91,11 +89,9 @@ fn set_config(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
     let local = arguments.get(2).and_then(Value::as_bool).unwrap_or(false);
     let scope = if local { Scope::Transaction } else { Scope::Session };
     let mut settings = call.info()?.settings.write();
-    settings
-        .set(name, text(arguments, 1), scope)
-        .map_err(|e| match e {
-            SettingsError::Unknown(_) => error("42704", e.to_string()),
-            _ => error("22023", e.to_string()),
-        })?;
+    settings.set(name, text(arguments, 1), scope).map_err(|e| match e {
+        SettingsError::Unknown(_) => error("42704", e.to_string()),
+        _ => error("22023", e.to_string()),
+    })?;
     Ok(settings.show(name).into())
 }

@@ -74,10 +74,7 @@ impl SingleValueAccumulator {
     fn add(&mut self, values: &ArrayRef, row: usize) -> Result<()> {
         self.count += 1;
         if self.count > 1 {
-            return Err(error(
-                "21000",
-                "more than one row returned by a subquery used as an expression",
-            ));
+            return Err(error("21000", "more than one row returned by a subquery used as an expression"));
         }
         self.value = ScalarValue::try_from_array(values, row)?;
         self.value.compact();

@@ -64,11 +64,7 @@ fn quote_literal(value: &Value) -> String {
         other => format!("{other:?}"),
     };
     let quoted = text.replace('\'', "''");
-    if text.contains('\\') {
-        format!("E'{}'", quoted.replace('\\', "\\\\"))
-    } else {
-        format!("'{quoted}'")
-    }
+    if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
 /// A LIKE pattern with the given escape character as one whose escape character is the backslash
@@ -83,9 +79,9 @@ fn like_escape(_: &Call<'_>, arguments: &[Value]) -> Result<Value> {
     let mut chars = text(arguments, 0).chars();
     while let Some(c) = chars.next() {
         if Some(c) == escape {
-            let escaped = chars.next().ok_or_else(|| {
-                error("22025", "LIKE pattern must not end with escape character")
-            })?;
+            let escaped = chars
+                .next()
+                .ok_or_else(|| error("22025", "LIKE pattern must not end with escape character"))?;
             pattern.push('\\');
             pattern.push(escaped);
         } else if c == '\\' {

@@ -62,4 +62,3 @@ fn yes_or_no(yes: bool) -> Value {
 fn keyed(context: &CatalogContext) -> impl Iterator<Item = &Relation> {
     context.image.relations.iter().filter(|relation| !relation.key.is_empty())
 }
-

@@ -32,8 +32,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
     for relation in &context.image.relations {
         for (number, column) in relation.numbered_columns() {
             if !column.nullable {
-                let name =
-                    format!("{}_{}_{number}_not_null", relation.namespace_oid, relation.oid);
+                let name = format!("{}_{}_{number}_not_null", relation.namespace_oid, relation.oid);
                 push(relation, name, "CHECK");
             }
         }

@@ -7,9 +7,7 @@ use crate::pg_catalog::image::RelationKind;
 use crate::pg_catalog::{CatalogContext, Rows, shape};
 
 pub fn rows(context: &CatalogContext) -> Result<Rows> {
-    let mut rows = Rows::new(
-        "table_catalog table_schema table_name table_type is_insertable_into is_typed",
-    );
+    let mut rows = Rows::new("table_catalog table_schema table_name table_type is_insertable_into is_typed");
     let mut push = |schema: &str, name: &str, is_table: bool, insertable: bool| {
         rows.push(vec![
             database(context),

@@ -6,7 +6,6 @@
 //! image alone are built once and kept with it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Field;
@@ -135,9 +134,7 @@ impl Relation {
 
     pub fn default_oid(&self, attnum: i16) -> Oid {
         let column = Oid::try_from(attnum).unwrap_or_default();
-        DEFAULT_BASE
-            .wrapping_add(self.oid.wrapping_mul(MAX_COLUMNS) & 0x0fff_ffff)
-            .wrapping_add(column)
+        DEFAULT_BASE.wrapping_add(self.oid.wrapping_mul(MAX_COLUMNS) & 0x0fff_ffff).wrapping_add(column)
     }
 
     /// Columns with their `attnum`.
@@ -147,10 +144,7 @@ impl Relation {
 
     /// Names of the key's columns.
     pub fn key_columns(&self) -> Vec<&str> {
-        self.numbered_columns()
-            .filter(|(n, _)| self.key.contains(n))
-            .map(|(_, c)| c.name.as_str())
-            .collect()
+        self.numbered_columns().filter(|(n, _)| self.key.contains(n)).map(|(_, c)| c.name.as_str()).collect()
     }
 }
 
@@ -201,11 +195,7 @@ impl Found<'_> {
 }
 
 impl CatalogImage {
-    pub fn new(
-        databases: Vec<Database>,
-        namespaces: Vec<Namespace>,
-        relations: Vec<Relation>,
-    ) -> Self {
+    pub fn new(databases: Vec<Database>, namespaces: Vec<Namespace>, relations: Vec<Relation>) -> Self {
         Self { databases, namespaces, relations, batches: Mutex::default() }
     }
 
@@ -285,6 +275,3 @@ impl CatalogImage {
         types::format_type(oid, modifier)
     }
 }
-
-/// Images by database, kept by the engine between statements.
-pub type Images = Mutex<HashMap<String, Arc<CatalogImage>>>;

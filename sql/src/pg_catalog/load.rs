@@ -1,79 +1,72 @@
-//! Loading of [`CatalogImage`]s from the attached catalogs.
+//! Making of [`CatalogImage`]s from the attached catalogs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use auric_catalog::registry::{Catalog, Table};
-use auric_catalog::backend::TableEntry;
-use datafusion::error::Result;
-use futures::{StreamExt, TryStreamExt};
+use auric_catalog::registry::{CatalogContents, NamespaceContents, TableSummary};
+use auric_catalog::table::TableSnapshot;
+use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
 
 use super::CatalogContext;
 use super::image::{CatalogImage, Column, Database, Namespace, Relation, RelationKind};
 use crate::engine::Engine;
+use crate::error::Result;
 use crate::session::info::SessionInfo;
 
-/// Tables that are opened at once.
-const CONCURRENT_TABLES: usize = 16;
 /// Namespace property that holds a schema's comment.
 const NAMESPACE_COMMENT: &str = "comment";
 
+/// The last image of each database, with the contents that it was made from.
+#[derive(Debug, Default)]
+pub struct Images(Mutex<HashMap<String, (Arc<CatalogContents>, Arc<CatalogImage>)>>);
+
 impl CatalogContext {
     /// The context of a statement that looks into the catalog
-    /// ([`needs_catalog`](crate::analyzer::needs_catalog)).
-    pub async fn load(engine: &Arc<Engine>, info: Arc<SessionInfo>) -> Result<Arc<Self>> {
+    /// ([`plan_needs_catalog`](crate::analyzer::plan_needs_catalog)).
+    pub async fn load(engine: &Engine, info: Arc<SessionInfo>) -> Result<Arc<Self>> {
         let image = load(engine, &info.database).await?;
         Ok(Arc::new(Self { info, image }))
     }
-
-    /// The context of any other statement: knows the session, but no objects.
-    pub fn without_contents(info: Arc<SessionInfo>) -> Arc<Self> {
-        let databases = info.engine.as_ref().map(|engine| databases(engine)).unwrap_or_default();
-        let image = CatalogImage::new(databases, Vec::new(), Vec::new());
-        Arc::new(Self { info, image: Arc::new(image) })
-    }
 }
 
-fn databases(engine: &Engine) -> Vec<Database> {
-    engine
+/// The contents of one database now. The image is made anew only when they changed.
+async fn load(engine: &Engine, database: &str) -> Result<Arc<CatalogImage>> {
+    let contents = engine.registry.catalog(database)?.table_summaries().await?;
+    if let Some((last, image)) = engine.images.0.lock().get(database)
+        && Arc::ptr_eq(last, &contents)
+    {
+        return Ok(image.clone());
+    }
+    let image = Arc::new(image(engine, &contents));
+    engine.images.0.lock().insert(database.to_string(), (contents, image.clone()));
+    Ok(image)
+}
+
+fn image(engine: &Engine, contents: &CatalogContents) -> CatalogImage {
+    let databases = engine
         .registry
         .catalogs()
         .map(|catalog| Database { oid: catalog.oid(), name: catalog.name().to_string() })
-        .collect()
+        .collect();
+    let namespaces = contents.namespaces.iter().map(|namespace| Namespace {
+        oid: namespace.entry.oid,
+        name: namespace.entry.name.clone(),
+        comment: namespace.entry.properties.get(NAMESPACE_COMMENT).cloned(),
+    });
+    let relations = contents
+        .namespaces
+        .iter()
+        .flat_map(|namespace| namespace.tables.iter().map(move |table| relation(namespace, table)));
+    CatalogImage::new(databases, namespaces.collect(), relations.collect())
 }
 
-/// The contents of one database now.
-pub async fn load(engine: &Engine, database: &str) -> Result<Arc<CatalogImage>> {
-    let catalog = engine.registry.catalog(database)?;
-    let mut namespaces = Vec::new();
-    let mut entries = Vec::new();
-    for namespace in catalog.namespaces().await? {
-        for entry in catalog.tables(&namespace.name).await? {
-            entries.push((namespace.oid, entry));
-        }
-        namespaces.push(Namespace {
-            oid: namespace.oid,
-            comment: namespace.properties.get(NAMESPACE_COMMENT).cloned(),
-            name: namespace.name,
-        });
-    }
-    let relations = futures::stream::iter(entries)
-        .map(|(namespace_oid, entry)| load_relation(catalog, namespace_oid, entry))
-        .buffered(CONCURRENT_TABLES)
-        .try_collect()
-        .await?;
-    Ok(Arc::new(CatalogImage::new(databases(engine), namespaces, relations)))
-}
-
-/// A table that cannot be loaded is shown without columns, so that one broken table does not hide
-/// the others.
-async fn load_relation(
-    catalog: &Arc<Catalog>,
-    namespace_oid: u32,
-    entry: TableEntry,
-) -> Result<Relation> {
+/// A table that cannot be read is shown without columns, so that it does not hide the others.
+fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
+    let entry = &table.entry;
     let mut relation = Relation {
         oid: entry.oid,
-        namespace_oid,
+        namespace_oid: namespace.entry.oid,
         namespace: entry.ident.namespace.clone(),
         name: entry.ident.name.clone(),
         kind: RelationKind::Table,
@@ -87,18 +80,16 @@ async fn load_relation(
         has_partitions: false,
         format: Some(entry.format.to_string()),
     };
-    match catalog.table(&entry.ident).await {
-        Ok(Some(table)) => describe(&mut relation, &table),
-        Ok(None) => {}
+    match &table.snapshot {
+        Ok(snapshot) => describe(&mut relation, snapshot),
         Err(error) => {
             tracing::warn!(table = %entry.ident, %error, "table is listed without columns");
         }
     }
-    Ok(relation)
+    relation
 }
 
-fn describe(relation: &mut Relation, table: &Table) {
-    let snapshot = &table.snapshot;
+fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
     let schema = &snapshot.schema;
     relation.columns = schema
         .arrow
@@ -124,11 +115,11 @@ fn describe(relation: &mut Relation, table: &Table) {
 }
 
 /// A default value as SQL.
-fn default_text(value: &datafusion::scalar::ScalarValue) -> Option<String> {
+fn default_text(value: &ScalarValue) -> Option<String> {
     if value.is_null() {
         return None;
     }
     let text = value.to_string();
-    let is_text = value.data_type().is_string() || value.data_type().is_temporal();
-    Some(if is_text { format!("'{}'", text.replace('\'', "''")) } else { text })
+    let quoted = value.data_type().is_string() || value.data_type().is_temporal();
+    Some(if quoted { format!("'{}'", text.replace('\'', "''")) } else { text })
 }

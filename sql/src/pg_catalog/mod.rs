@@ -103,9 +103,7 @@ impl ExtensionOptions for CatalogExtension {
     }
 
     fn set(&mut self, key: &str, _value: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!(
-            "auric_catalog.{key} is not an option of the planner"
-        )))
+        Err(DataFusionError::Configuration(format!("auric_catalog.{key} is not an option of the planner")))
     }
 
     fn entries(&self) -> Vec<ConfigEntry> {

@@ -30,9 +30,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
 }
 
 pub fn pg_user(context: &CatalogContext) -> Result<Rows> {
-    let mut rows = Rows::new(
-        "usename usesysid usecreatedb usesuper userepl usebypassrls passwd useconfig",
-    );
+    let mut rows = Rows::new("usename usesysid usecreatedb usesuper userepl usebypassrls passwd useconfig");
     for role in roles(context).into_iter().filter(|role| role.can_log_in) {
         rows.push(vec![
             role.name.into(),

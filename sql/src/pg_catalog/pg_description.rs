@@ -22,12 +22,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
         }
         for (number, column) in relation.numbered_columns() {
             if let Some(comment) = &column.comment {
-                rows.push(vec![
-                    relation.oid.into(),
-                    PG_CLASS.into(),
-                    number.into(),
-                    comment.into(),
-                ]);
+                rows.push(vec![relation.oid.into(), PG_CLASS.into(), number.into(), comment.into()]);
             }
         }
     }

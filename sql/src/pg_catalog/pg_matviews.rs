@@ -7,8 +7,7 @@ use super::image::{OWNER_NAME, RelationKind};
 use super::relation::Rows;
 
 pub fn rows(context: &CatalogContext) -> Result<Rows> {
-    let mut rows =
-        Rows::new("schemaname matviewname matviewowner hasindexes ispopulated definition");
+    let mut rows = Rows::new("schemaname matviewname matviewowner hasindexes ispopulated definition");
     let relations = context.image.relations.iter();
     for relation in relations.filter(|r| r.kind == RelationKind::MaterializedView) {
         rows.push(vec![

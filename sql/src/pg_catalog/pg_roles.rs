@@ -33,12 +33,7 @@ pub struct Role {
 
 /// All roles that this session can see.
 pub fn roles(context: &CatalogContext) -> Vec<Role> {
-    let login = |oid, name: &str| Role {
-        oid,
-        name: name.to_string(),
-        can_log_in: true,
-        is_superuser: true,
-    };
+    let login = |oid, name: &str| Role { oid, name: name.to_string(), can_log_in: true, is_superuser: true };
     let mut roles = vec![login(OWNER, OWNER_NAME)];
     if context.info.user != OWNER_NAME {
         roles.push(login(SESSION_USER, &context.info.user));

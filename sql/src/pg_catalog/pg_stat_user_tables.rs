@@ -15,12 +15,8 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
     );
     for relation in context.image.relations.iter().filter(|r| r.kind != RelationKind::View) {
         let live = i64::try_from(relation.rows.unwrap_or_default()).unwrap_or(i64::MAX);
-        let mut row = vec![
-            relation.oid.into(),
-            (&relation.namespace).into(),
-            (&relation.name).into(),
-            live.into(),
-        ];
+        let mut row =
+            vec![relation.oid.into(), (&relation.namespace).into(), (&relation.name).into(), live.into()];
         row.resize(rows.columns.len(), Value::Int(0));
         rows.push(row);
     }

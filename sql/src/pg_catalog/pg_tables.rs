@@ -9,20 +9,10 @@ use super::shape;
 use super::value::Value;
 
 pub fn rows(context: &CatalogContext) -> Result<Rows> {
-    let mut rows = Rows::new(
-        "schemaname tablename tableowner hasindexes hasrules hastriggers rowsecurity",
-    );
+    let mut rows = Rows::new("schemaname tablename tableowner hasindexes hasrules hastriggers rowsecurity");
     let mut push = |schema: &str, name: &str, has_indexes: bool| {
         let no = || Value::Bool(false);
-        rows.push(vec![
-            schema.into(),
-            name.into(),
-            OWNER_NAME.into(),
-            has_indexes.into(),
-            no(),
-            no(),
-            no(),
-        ]);
+        rows.push(vec![schema.into(), name.into(), OWNER_NAME.into(), has_indexes.into(), no(), no(), no()]);
     };
     for shape in shape::all().iter().filter(|shape| shape.kind == "r") {
         push(shape.schema, shape.name, false);

@@ -59,12 +59,10 @@ impl Rows {
             .columns
             .iter()
             .zip(shape.arrow.fields())
-            .map(|(column, field)| {
-                match self.columns.iter().position(|name| *name == column.name) {
-                    Some(i) => to_array(&by_column[i], field.data_type())
-                        .map_err(|e| internal(format!("{}: {e}", column.name))),
-                    None => to_array(&vec![Value::Null; row_count], field.data_type()),
-                }
+            .map(|(column, field)| match self.columns.iter().position(|name| *name == column.name) {
+                Some(i) => to_array(&by_column[i], field.data_type())
+                    .map_err(|e| internal(format!("{}: {e}", column.name))),
+                None => to_array(&vec![Value::Null; row_count], field.data_type()),
             })
             .collect::<Result<Vec<_>>>()?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(row_count));
@@ -132,11 +130,8 @@ impl TableProvider for SystemRelation {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let context = CatalogContext::of(state.config_options()).unwrap_or(&self.context);
         let batch = self.rows(context)?;
-        let plan = MemorySourceConfig::try_new_exec(
-            &[vec![batch]],
-            self.shape.arrow.clone(),
-            projection.cloned(),
-        )?;
+        let plan =
+            MemorySourceConfig::try_new_exec(&[vec![batch]], self.shape.arrow.clone(), projection.cloned())?;
         Ok(plan)
     }
 }

@@ -77,8 +77,16 @@ macro_rules! static_relation {
 }
 
 static_relation!(
-    pg_am, pg_cast, pg_collation, pg_language, pg_opclass, pg_operator, pg_opfamily, pg_proc,
-    pg_range, pg_type,
+    pg_am,
+    pg_cast,
+    pg_collation,
+    pg_language,
+    pg_opclass,
+    pg_operator,
+    pg_opfamily,
+    pg_proc,
+    pg_range,
+    pg_type,
 );
 
 /// A built-in function as the functions that describe functions need it.
@@ -97,9 +105,8 @@ pub struct Proc {
     pub variadic: u32,
 }
 
-static PROCS: LazyLock<Vec<Proc>> = LazyLock::new(|| {
-    include_str!("data/pg_proc.tsv").lines().skip(1).filter_map(parse_proc).collect()
-});
+static PROCS: LazyLock<Vec<Proc>> =
+    LazyLock::new(|| include_str!("data/pg_proc.tsv").lines().skip(1).filter_map(parse_proc).collect());
 
 static PROCS_BY_OID: LazyLock<HashMap<u32, &'static Proc>> =
     LazyLock::new(|| PROCS.iter().map(|proc| (proc.oid, proc)).collect());

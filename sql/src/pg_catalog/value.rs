@@ -8,14 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    ListArray, StringArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, ListArray,
+    StringArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
-use datafusion::common::cast::{
-    as_boolean_array, as_float64_array, as_int64_array, as_string_array,
-};
+use datafusion::common::cast::{as_boolean_array, as_float64_array, as_int64_array, as_string_array};
 use datafusion::error::{DataFusionError, Result};
 
 pub use crate::types::PG_TYPE;
@@ -160,8 +158,8 @@ pub fn arrow_type(pg: &str) -> DataType {
         "bool" => DataType::Boolean,
         "int2" => DataType::Int16,
         "int4" => DataType::Int32,
-        "int8" | "oid" | "xid" | "regproc" | "regprocedure" | "regclass" | "regtype"
-        | "regnamespace" | "regrole" => DataType::Int64,
+        "int8" | "oid" | "xid" | "regproc" | "regprocedure" | "regclass" | "regtype" | "regnamespace"
+        | "regrole" => DataType::Int64,
         "float4" => DataType::Float32,
         "float8" | "numeric" => DataType::Float64,
         "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -170,9 +168,7 @@ pub fn arrow_type(pg: &str) -> DataType {
         "bytea" => DataType::Binary,
         "int2vector" => list_of(DataType::Int16),
         "oidvector" => list_of(DataType::Int64),
-        array if array.starts_with('_') => {
-            list_of(arrow_type(array.strip_prefix('_').unwrap_or_default()))
-        }
+        array if array.starts_with('_') => list_of(arrow_type(array.strip_prefix('_').unwrap_or_default())),
         _ => DataType::Utf8,
     }
 }
@@ -270,12 +266,7 @@ fn list_array(values: &[Value], item: &FieldRef) -> Result<ArrayRef> {
     }
     let nulls: NullBuffer = values.iter().map(|value| !value.is_null()).collect();
     let items = to_array(&flat, item.data_type())?;
-    Ok(Arc::new(ListArray::try_new(
-        item.clone(),
-        OffsetBuffer::from_lengths(lengths),
-        items,
-        Some(nulls),
-    )?))
+    Ok(Arc::new(ListArray::try_new(item.clone(), OffsetBuffer::from_lengths(lengths), items, Some(nulls))?))
 }
 
 /// Reads every value of an arrow array of any of the types that arguments come in.
@@ -307,11 +298,7 @@ pub fn from_array(array: &ArrayRef) -> Result<Vec<Value>> {
             let lists = cast(array, &DataType::List(item.clone()))?;
             let lists = datafusion::common::cast::as_list_array(&lists)?;
             rows.map(|i| {
-                if lists.is_null(i) {
-                    Ok(Value::Null)
-                } else {
-                    from_array(&lists.value(i)).map(Value::List)
-                }
+                if lists.is_null(i) { Ok(Value::Null) } else { from_array(&lists.value(i)).map(Value::List) }
             })
             .collect::<Result<_>>()?
         }

@@ -91,8 +91,7 @@ async fn syntax() {
     assert_eq!(value("SELECT conname FROM pg_constraint WHERE conkey = '{1}'").await, "orders_pkey");
     assert_eq!(value("SELECT tableoid FROM pg_namespace LIMIT 1").await, "2615");
     assert_eq!(
-        value("SELECT (information_schema._pg_expandarray(conkey)).n, conkey[1] FROM pg_constraint")
-            .await,
+        value("SELECT (information_schema._pg_expandarray(conkey)).n, conkey[1] FROM pg_constraint").await,
         "1|1"
     );
 }

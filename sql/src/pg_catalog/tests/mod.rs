@@ -140,7 +140,6 @@ pub(super) fn session() -> SessionContext {
         catalog.register_schema(schema_name, Arc::new(schema)).unwrap();
     }
     context.register_catalog("lake", Arc::new(catalog));
-    crate::functions::register(&mut context.state_ref().write().clone()).unwrap();
     let state = context.state_ref();
     crate::functions::register(&mut *state.write()).unwrap();
     context
@@ -148,8 +147,7 @@ pub(super) fn session() -> SessionContext {
 
 /// Runs one statement the way a session does.
 pub(super) async fn run(context: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>, String> {
-    let mut statements =
-        Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| format!("parse: {e}"))?;
+    let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| format!("parse: {e}"))?;
     let mut statement = statements.pop().ok_or("no statement")?;
     crate::analyzer::rewrite(&mut statement);
     let state = context.state();
@@ -157,8 +155,7 @@ pub(super) async fn run(context: &SessionContext, sql: &str) -> Result<Vec<Recor
         .statement_to_plan(DfStatement::Statement(Box::new(statement)))
         .await
         .map_err(|e| format!("plan: {e}"))?;
-    let plan =
-        crate::analyzer::present_output(plan, &state).map_err(|e| format!("output: {e}"))?;
+    let plan = crate::analyzer::present_output(plan, &state).map_err(|e| format!("output: {e}"))?;
     let frame = context.execute_logical_plan(plan).await.map_err(|e| format!("plan: {e}"))?;
     frame.collect().await.map_err(|e| format!("run: {e}"))
 }
