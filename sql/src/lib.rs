@@ -23,3 +23,6 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result, SqlState};
 pub use session::{ConnectParameters, Session, TransactionStatus};
 pub use statement::{CommandTag, CopyIn, Output, OutputColumn, Prepared, RowOutput};
+
+#[cfg(test)]
+mod tests;

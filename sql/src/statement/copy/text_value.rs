@@ -127,11 +127,14 @@ fn bytea(text: &str) -> Result<Vec<u8>> {
             .chunks_exact(2)
             .map(|pair| {
                 let digit = |byte: u8| char::from(byte).to_digit(16);
-                match pair {
-                    [high, low] => Some(((digit(*high)? << 4 | digit(*low)?) & 0xff) as u8),
+                let value = match pair {
+                    [high, low] => {
+                        digit(*high).zip(digit(*low)).map(|(high, low)| ((high << 4 | low) & 0xff) as u8)
+                    }
                     _ => None,
-                }
-                .ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit"))
+                };
+                value
+                    .ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit"))
             })
             .collect();
     }

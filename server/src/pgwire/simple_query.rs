@@ -1,0 +1,116 @@
+//! The simple protocol: a query string of any number of statements, run in order; the first error
+//! skips the rest. Results go out as they come, always as text.
+
+use auric_sql::parser::Parsed;
+use auric_sql::{Error, OutputColumn};
+use bytes::Bytes;
+use pgwire::messages::data::{FieldDescription, RowDescription};
+
+use super::connection::{Connection, Watch};
+use super::encode::Formats;
+use super::error::{Step, lost_task};
+use super::frontend;
+use super::run::{Event, Run, Work};
+use crate::runtime::scoped;
+
+/// Longer texts are parsed away from the threads that serve sockets, bytes.
+const PARSE_HERE: usize = 16 * 1024;
+
+impl Connection {
+    pub(super) async fn simple_query(&mut self, body: Bytes) -> Step<()> {
+        let text = frontend::query(body)?;
+        // A simple query ends what the extended protocol left unnamed.
+        self.statements.remove("");
+        self.portals.remove("");
+        let watch = self.watch(&text);
+        let statements = self.parse_text(&text, &watch).await?;
+        if statements.is_empty() {
+            self.complete(None, 0);
+        }
+        let mut watch = Some(watch);
+        for parsed in statements {
+            // Each statement has the whole timeout.
+            let watch = watch.take().unwrap_or_else(|| self.watch(""));
+            let mut run = Run::start(&self.server, &self.session, Work::Statement(parsed), Formats::TEXT);
+            self.send_statement(&mut run, &watch).await?;
+        }
+        self.ready().await
+    }
+
+    /// Parses a query string, on the spot if that is quick.
+    pub(super) async fn parse_text(&mut self, text: &str, watch: &Watch) -> Step<Vec<Parsed>> {
+        if text.len() <= PARSE_HERE
+            && let Some(session) = self.session.try_lock()
+        {
+            return Ok(session.parse(text)?);
+        }
+        let (session, text) = (self.session.clone(), text.to_string());
+        let task =
+            scoped(&self.server.runtimes.plan, "parse", async move { session.lock().await.parse(&text) });
+        self.interruptible(watch, async { task.await.unwrap_or_else(|_| Err(lost_task())) }).await
+    }
+
+    /// Sends all that one statement gives.
+    async fn send_statement(&mut self, run: &mut Run, watch: &Watch) -> Step<()> {
+        let mut rows = 0;
+        loop {
+            match self.next_event(run, watch).await? {
+                Event::Columns(columns) => self.wire.put(&row_description(&columns, &Formats::TEXT)),
+                Event::CopyOut { columns, binary } => self.begin_copy_out(columns, binary),
+                Event::Rows(chunk) => {
+                    rows += chunk.rows;
+                    self.wire.put_encoded(chunk.bytes);
+                    self.flush_if_full(watch).await?;
+                }
+                Event::CopyIn(copy) => {
+                    let tag = self.copy_in(copy, watch).await?;
+                    self.complete(Some(tag), 0);
+                    return Ok(());
+                }
+                Event::CopyOutDone => self.end_copy_out(),
+                Event::Done(tag) => {
+                    self.complete(tag, rows);
+                    return Ok(());
+                }
+                Event::Failed(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Describes a result. Columns show the type's size as Postgres' catalog has it.
+pub(super) fn row_description(columns: &[OutputColumn], formats: &Formats) -> RowDescription {
+    let fields = columns.iter().enumerate().map(|(i, column)| {
+        FieldDescription::new(
+            column.name.clone(),
+            0,
+            0,
+            column.pg_type.oid(),
+            type_size(&column.pg_type),
+            column.type_modifier,
+            formats.code(i),
+        )
+    });
+    RowDescription::new(fields.collect())
+}
+
+/// `pg_type.typlen`: bytes, -1 for types of variable length.
+fn type_size(pg: &postgres_types::Type) -> i16 {
+    use postgres_types::Type;
+    match *pg {
+        Type::BOOL | Type::CHAR => 1,
+        Type::INT2 => 2,
+        Type::INT4 | Type::OID | Type::FLOAT4 | Type::DATE | Type::XID | Type::CID => 4,
+        Type::REGCLASS | Type::REGTYPE | Type::REGPROC | Type::REGNAMESPACE | Type::REGROLE => 4,
+        Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
+        Type::INTERVAL | Type::UUID => 16,
+        Type::NAME => 64,
+        Type::UNKNOWN => -2,
+        _ => -1,
+    }
+}
+
+/// The error for a query string of several statements where one is allowed.
+pub(super) fn several_statements() -> Error {
+    Error::new(auric_sql::SqlState("42601"), "cannot insert multiple commands into a prepared statement")
+}
