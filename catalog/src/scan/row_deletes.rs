@@ -38,27 +38,38 @@ pub(super) async fn load(
     storage: &Storage,
     files: &[(&str, &FileDeletes)],
 ) -> Result<Vec<Option<Arc<RoaringTreemap>>>> {
-    let by_file = position_delete_files(files);
-    let read = stream::iter(by_file.into_values().map(|(file, wanted)| read_cached(storage, file, wanted)))
-        .buffer_unordered(CONCURRENT_READS)
-        .try_collect::<Vec<_>>();
-    let positions: HashMap<(&str, &str), Arc<RoaringTreemap>> = read.await?.into_iter().flatten().collect();
-    let deleted = files.iter().map(|(path, deletes)| {
-        let positions = &positions;
-        async move {
-            if let Some(vector) = &deletes.deletion_vector {
-                return load_vector(storage, vector).await.map(Some);
-            }
-            let mut parts = deletes.positions.iter().filter_map(|d| positions.get(&(d.path.as_str(), *path)));
-            let Some(first) = parts.next() else { return Ok(None) };
-            let mut all = first.clone();
-            for part in parts {
-                *Arc::make_mut(&mut all) |= part.as_ref();
-            }
-            Ok((!all.is_empty()).then_some(all))
-        }
-    });
-    stream::iter(deleted).buffered(CONCURRENT_READS).try_collect().await
+    let mut reads = Vec::new();
+    for (file, wanted) in position_delete_files(files).into_values() {
+        reads.push(read_cached(storage, file, wanted));
+    }
+    let read = stream::iter(reads).buffer_unordered(CONCURRENT_READS).try_collect::<Vec<_>>().await?;
+    let positions: Positions<'_> = read.into_iter().flatten().collect();
+    let mut loads = Vec::with_capacity(files.len());
+    for (path, deletes) in files {
+        loads.push(deleted_from(storage, path, deletes, &positions));
+    }
+    stream::iter(loads).buffered(CONCURRENT_READS).try_collect().await
+}
+
+/// By delete file and data file.
+type Positions<'a> = HashMap<(&'a str, &'a str), Arc<RoaringTreemap>>;
+
+async fn deleted_from(
+    storage: &Storage,
+    path: &str,
+    deletes: &FileDeletes,
+    positions: &Positions<'_>,
+) -> Result<Option<Arc<RoaringTreemap>>> {
+    if let Some(vector) = &deletes.deletion_vector {
+        return load_vector(storage, vector).await.map(Some);
+    }
+    let mut parts = deletes.positions.iter().filter_map(|d| positions.get(&(d.path.as_str(), path)));
+    let Some(first) = parts.next() else { return Ok(None) };
+    let mut all = first.clone();
+    for part in parts {
+        *Arc::make_mut(&mut all) |= part.as_ref();
+    }
+    Ok((!all.is_empty()).then_some(all))
 }
 
 /// Each position delete file with the data files it is wanted for.
