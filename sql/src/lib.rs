@@ -5,6 +5,7 @@
 //! but the one it is given.
 
 pub mod activity;
+pub mod analyzer;
 pub mod clock;
 pub mod engine;
 pub mod error;
