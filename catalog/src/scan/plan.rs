@@ -230,9 +230,11 @@ impl Scan<'_> {
         let target = self.state.config().target_partitions();
         let (groups, ordering) =
             file_groups(self.request.snapshot, &files, partitioned, &columns, &is_constant, target);
-        let (predicate, limit) = match mode {
-            ScanMode::Filtered(_) => (None, self.request.limit),
-            ScanMode::Joined => (self.filter_over(&columns), None),
+        let (counts, limit) = match mode {
+            ScanMode::Filtered(counts) => {
+                (Some(*counts), self.request.limit.filter(|_| self.filter.is_none()))
+            }
+            ScanMode::Joined => (None, None),
         };
         let scan = ParquetScan {
             store_url,
@@ -241,20 +243,9 @@ impl Scan<'_> {
             groups,
             statistics: statistics.total,
             ordering,
-            predicate,
             limit,
         };
-        let counts = match mode {
-            ScanMode::Filtered(counts) => Some(*counts),
-            ScanMode::Joined => None,
-        };
         Ok(scan.into_plan(context, self.state, counts)?)
-    }
-
-    /// The filter over the columns of a scan, if it has all that the filter mentions.
-    fn filter_over(&self, columns: &[FieldRef]) -> Option<Arc<dyn PhysicalExpr>> {
-        let schema = Schema::new(columns.to_vec());
-        datafusion::physical_expr::utils::reassign_expr_columns(self.filter.clone()?, &schema).ok()
     }
 }
 
@@ -274,9 +265,9 @@ fn nan_free_columns(file: &PlannedFile, columns: &[&ScanColumn]) -> Option<NanFr
 /// What is above the scans.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ScanMode {
-    /// The optimizer pushes filters and limits into the scans.
+    /// Nothing: the scan's limit is the query's.
     Filtered(PruningCounts),
-    /// A join, which neither passes.
+    /// An anti-join: a limit above it is none below.
     Joined,
 }
 
