@@ -220,7 +220,6 @@ fn deleted_keys(
             groups: balanced_groups(files, target),
             statistics,
             ordering: None,
-            predicate: None,
             limit: None,
         };
         Ok(scan_of_deletes.into_plan(context, scan.state, None)?)

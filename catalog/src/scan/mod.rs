@@ -8,8 +8,9 @@
 //!    ([`row_selection`]); [`equality_deletes`] become an anti-join.
 //! 3. [`plan`] groups what is left into native Parquet scans ([`parquet_scan`]) with exact or inexact
 //!    [`statistics`] and, where certain, an order ([`file_order`]).
-//! 4. When a file is opened, [`reader`] gives its columns their present names ([`column_resolution`])
-//!    and [`column_adapter`] their present types ([`type_promotion`]).
+//! 4. When a file is opened, [`reader`] gives its columns their present names ([`column_resolution`]),
+//!    takes out bounds that cannot be trusted ([`nan_bounds`]), and [`column_adapter`] gives the columns
+//!    their present types ([`type_promotion`]).
 //!
 //! Invariants: nothing here knows a format; what is not known never prunes; a row is never returned
 //! under a column that it was not written to.
@@ -20,6 +21,7 @@ mod equality_deletes;
 mod file_order;
 mod file_selection;
 mod footer;
+mod nan_bounds;
 mod parquet_scan;
 mod partition_inverse;
 mod plan;

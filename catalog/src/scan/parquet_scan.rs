@@ -13,7 +13,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
+use datafusion::physical_expr::LexOrdering;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricBuilder;
 use object_store::ObjectMeta;
@@ -46,8 +46,6 @@ pub(super) struct ParquetScan {
     pub statistics: Statistics,
     /// Order of every file group, over the schema of `table_schema`.
     pub ordering: Option<LexOrdering>,
-    /// Prunes row groups and pages. Only for scans that filters from above do not reach.
-    pub predicate: Option<Arc<dyn PhysicalExpr>>,
     pub limit: Option<usize>,
 }
 
@@ -79,9 +77,6 @@ impl ParquetScan {
             .with_parquet_file_reader_factory(reader_factory);
         if let Some(hint) = metadata_size_hint {
             source = source.with_metadata_size_hint(hint);
-        }
-        if let Some(predicate) = self.predicate {
-            source = source.with_predicate(predicate);
         }
         if let Some(counts) = counts {
             let metric = |name: &'static str, n: usize| {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::Array;
 use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::ToDFSchema;
@@ -22,6 +23,7 @@ use super::column_resolution::ColumnResolver;
 use super::equality_deletes::{self, EqualityDeletes};
 use super::file_order::file_groups;
 use super::file_selection::{SelectedFile, Selection, cut_to_limit, select_files};
+use super::nan_bounds::NanFreeColumns;
 use super::parquet_scan::{ParquetScan, ScanContext, partitioned_file};
 use super::planned_file::{PlannedFile, ScanColumn, constant_columns};
 use super::pruning::Pruner;
@@ -218,6 +220,9 @@ impl Scan<'_> {
             if let (Some(deleted), Some(rows)) = (&file.deleted, file.rows) {
                 entry = entry.with_extension(remaining_rows(deleted, rows));
             }
+            if let Some(nan_free) = nan_free_columns(file, &in_files) {
+                entry = entry.with_extension(nan_free);
+            }
             partitioned.push(entry);
         }
         let columns: Vec<FieldRef> =
@@ -225,9 +230,11 @@ impl Scan<'_> {
         let target = self.state.config().target_partitions();
         let (groups, ordering) =
             file_groups(self.request.snapshot, &files, partitioned, &columns, &is_constant, target);
-        let (predicate, limit) = match mode {
-            ScanMode::Filtered(_) => (None, self.request.limit),
-            ScanMode::Joined => (self.filter_over(&columns), None),
+        let (counts, limit) = match mode {
+            ScanMode::Filtered(counts) => {
+                (Some(*counts), self.request.limit.filter(|_| self.filter.is_none()))
+            }
+            ScanMode::Joined => (None, None),
         };
         let scan = ParquetScan {
             store_url,
@@ -236,29 +243,31 @@ impl Scan<'_> {
             groups,
             statistics: statistics.total,
             ordering,
-            predicate,
             limit,
-        };
-        let counts = match mode {
-            ScanMode::Filtered(counts) => Some(*counts),
-            ScanMode::Joined => None,
         };
         Ok(scan.into_plan(context, self.state, counts)?)
     }
+}
 
-    /// The filter over the columns of a scan, if it has all that the filter mentions.
-    fn filter_over(&self, columns: &[FieldRef]) -> Option<Arc<dyn PhysicalExpr>> {
-        let schema = Schema::new(columns.to_vec());
-        datafusion::physical_expr::utils::reassign_expr_columns(self.filter.clone()?, &schema).ok()
-    }
+/// The floating point columns that hold no NaN in a file. `None`: there are none.
+fn nan_free_columns(file: &PlannedFile, columns: &[&ScanColumn]) -> Option<NanFreeColumns> {
+    let stats = &file.selected.list.stats;
+    let row = file.selected.row;
+    let is_free = |column: &ScanColumn| {
+        let counts = stats.columns.get(&column.id).and_then(|b| b.nan_count.as_ref());
+        counts.is_some_and(|n| row < n.len() && n.is_valid(row) && n.value(row) == 0)
+    };
+    let floating = columns.iter().filter(|c| c.field.data_type().is_floating() && is_free(c));
+    let names: Vec<String> = floating.map(|c| c.field.name().clone()).collect();
+    (!names.is_empty()).then_some(NanFreeColumns(names))
 }
 
 /// What is above the scans.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ScanMode {
-    /// The optimizer pushes filters and limits into the scans.
+    /// Nothing: the scan's limit is the query's.
     Filtered(PruningCounts),
-    /// A join, which neither passes.
+    /// An anti-join: a limit above it is none below.
     Joined,
 }
 

@@ -108,8 +108,8 @@ impl Source<'_> {
     }
 }
 
-/// The bounds of a column's statistics in its present type.
-fn column_range(bounds: &ColumnBounds, data_type: &DataType) -> Option<(ArrayRef, ArrayRef)> {
+/// The bounds of a column's statistics in its present type; no upper bound where NaN may exceed it.
+pub(super) fn column_range(bounds: &ColumnBounds, data_type: &DataType) -> Option<(ArrayRef, ArrayRef)> {
     let lower = lossless_cast(&bounds.lower, data_type)?;
     let upper = lossless_cast(&bounds.upper, data_type)?;
     if !data_type.is_floating() {

@@ -20,6 +20,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::column_resolution::ColumnResolver;
+use super::nan_bounds::{NanFreeColumns, without_unsafe_bounds};
 use crate::Error;
 
 /// Wraps DataFusion's caching factory.
@@ -37,6 +38,7 @@ struct DataFileReader {
     store: Arc<dyn ObjectStore>,
     path: Path,
     location: String,
+    nan_free: NanFreeColumns,
 }
 
 impl ParquetFileReaderFactory for DataFileReaderFactory {
@@ -51,6 +53,7 @@ impl ParquetFileReaderFactory for DataFileReaderFactory {
         Ok(Box::new(DataFileReader {
             location: format!("{}{path}", self.store_url.as_str()),
             path,
+            nan_free: file.extension::<NanFreeColumns>().cloned().unwrap_or_default(),
             resolver: self.resolver.clone(),
             store: self.store.clone(),
             inner: self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?,
@@ -94,14 +97,14 @@ impl AsyncFileReader for DataFileReader {
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        let Self { inner, resolver, store, path, location } = self;
+        let Self { inner, resolver, store, path, location, nan_free } = self;
         async move {
             let footer = match inner.get_metadata(options).await {
                 Ok(footer) => footer,
                 Err(e) => return Err(explain(store.as_ref(), path, location, e).await),
             };
             let corrupt = |e| ParquetError::External(Box::new(Error::corrupt(location.as_str(), e)));
-            resolver.resolve(&footer).map_err(corrupt)
+            resolver.resolve(&footer).and_then(|f| without_unsafe_bounds(f, &nan_free.0)).map_err(corrupt)
         }
         .boxed()
     }

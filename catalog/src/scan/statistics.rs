@@ -9,8 +9,8 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::scalar::ScalarValue;
 
-use super::partition_inverse::lossless_cast;
 use super::planned_file::{PlannedFile, ScanColumn};
+use super::pruning::column_range;
 use crate::table::FileList;
 
 /// Statistics of single files are kept up to this many columns of files; beyond, only totals.
@@ -54,12 +54,8 @@ pub(super) fn scan_statistics(
 
 fn list_bounds(list: &FileList, column: &ScanColumn) -> Option<ListBounds> {
     let bounds = list.stats.columns.get(&column.id)?;
-    Some(ListBounds {
-        lower: lossless_cast(&bounds.lower, column.field.data_type())?,
-        upper: lossless_cast(&bounds.upper, column.field.data_type())?,
-        null_count: bounds.null_count.clone(),
-        exact: bounds.exact,
-    })
+    let (lower, upper) = column_range(bounds, column.field.data_type())?;
+    Some(ListBounds { lower, upper, null_count: bounds.null_count.clone(), exact: bounds.exact })
 }
 
 fn file_statistics(file: &PlannedFile, bounds: &[Option<ListBounds>]) -> Statistics {

@@ -171,6 +171,8 @@ async fn equality_deletes_hit_older_files_and_null_equals_null() {
     assert_eq!(lake.rows("SELECT name FROM t ORDER BY name").await, ["a2", "a3", "c3"]);
     assert_eq!(lake.rows("SELECT count(*) FROM t").await, ["3"]);
     assert_eq!(lake.rows("SELECT name FROM t WHERE name LIKE 'a%' LIMIT 9").await.len(), 2);
+    let filtered = lake.plan("SELECT name FROM t WHERE name > 'b'").await;
+    assert!(filtered.contains("pruning_predicate"), "filters reach the data below the join: {filtered}");
     let plan = lake.plan("SELECT name FROM t").await;
     assert_eq!(plan.matches("HashJoinExec").count(), 1, "one build for all files: {plan}");
 }

@@ -105,15 +105,19 @@ async fn another_type_is_an_error() {
 
 #[tokio::test]
 async fn added_columns_have_their_initial_default() {
-    let mut schema = table_schema(vec![
-        field(1, "a", DataType::Int64),
-        field(2, "d", DataType::Utf8View).with_nullable(false),
-    ]);
-    schema.initial_defaults = HashMap::from([(2, ScalarValue::Utf8(Some("none".into())))]);
-    let mut lake = Lake::new(schema);
-    lake.add(vec![TestFile::new("old", batch(vec![(field(1, "a", DataType::Int64), long(1))]))]);
-    assert_eq!(lake.rows("SELECT * FROM t WHERE d = 'none'").await, ["1,none"]);
-    assert_eq!(lake.rows("SELECT * FROM t WHERE d = 'some'").await, Vec::<String>::new());
+    for pushdown in [false, true] {
+        let mut config = SessionConfig::new();
+        config.options_mut().execution.parquet.pushdown_filters = pushdown;
+        let mut schema = table_schema(vec![
+            field(1, "a", DataType::Int64),
+            field(2, "d", DataType::Utf8View).with_nullable(false),
+        ]);
+        schema.initial_defaults = HashMap::from([(2, ScalarValue::Utf8(Some("none".into())))]);
+        let mut lake = Lake::with_config(schema, config);
+        lake.add(vec![TestFile::new("old", batch(vec![(field(1, "a", DataType::Int64), long(1))]))]);
+        assert_eq!(lake.rows("SELECT * FROM t WHERE d = 'none'").await, ["1,none"]);
+        assert_eq!(lake.rows("SELECT * FROM t WHERE d = 'some'").await, Vec::<String>::new());
+    }
 }
 
 #[tokio::test]

@@ -63,6 +63,13 @@ async fn nan_is_above_every_bound() {
     assert_eq!(lake.scanned("SELECT x FROM t WHERE x > 5").await, ["with_nan"]);
     assert_eq!(lake.rows("SELECT x FROM t WHERE x > 5").await, ["NaN"]);
     assert_eq!(lake.scanned("SELECT x FROM t WHERE x < 1.5").await, ["with_nan"]);
+    assert_eq!(lake.rows("SELECT x FROM t WHERE x < 5 ORDER BY x").await, ["1.0", "2.0", "3.0"]);
+    assert_eq!(lake.rows("SELECT x FROM t ORDER BY x DESC LIMIT 1").await, ["NaN"]);
+    let max = lake.rows("SELECT max(x) FROM t").await;
+    assert_eq!(max, ["NaN"]);
+    // Where there is certainly no NaN, row groups are pruned from above as well.
+    let analyzed = lake.rows("EXPLAIN ANALYZE SELECT x FROM t WHERE x > 2.5").await.join("\n");
+    assert!(analyzed.contains("FilterExec"), "{analyzed}");
 }
 
 #[tokio::test]
