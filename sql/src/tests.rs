@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::Array;
+use arrow::util::display::array_value_to_string;
 use auric_catalog::backend::sql::SqlBackend;
 use auric_catalog::registry::{Catalog, Registry};
 use auric_catalog::storage::Storage;
@@ -106,9 +108,9 @@ async fn run_with(
                         let values: Vec<String> = batch
                             .columns()
                             .iter()
-                            .map(|c| {
-                                let value = ScalarValue::try_from_array(c, row).unwrap();
-                                if value.is_null() { "∅".to_string() } else { value.to_string() }
+                            .map(|c| match c.is_null(row) {
+                                true => "∅".to_string(),
+                                false => array_value_to_string(c, row).unwrap(),
                             })
                             .collect();
                         lines.push(values.join("|"));

@@ -131,8 +131,13 @@ impl Scope {
                 .map_err(|e| located(&e, source))
         };
         let mut given = given.to_vec();
-        let highest = rewrite::highest_placeholder(&query)?;
-        given.resize(given.len().max(highest), None);
+        let placeholders = rewrite::placeholders(&query)?;
+        given.resize(given.len().max(placeholders.highest), None);
+        for number in placeholders.limits {
+            if let Some(slot @ None) = number.checked_sub(1).and_then(|i| given.get_mut(i)) {
+                *slot = Some(Parameter::declared(&Type::INT8));
+            }
+        }
         let mut logical = plan(&given)?;
         if given.iter().any(Option::is_none) {
             let found = logical.get_parameter_fields().map_err(|e| Error::from(&e))?;

@@ -28,6 +28,13 @@ impl Options {
                 FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
                     options.named.insert(names::folded(name), option_value(scope, value)?);
                 }
+                FunctionArg::ExprNamed {
+                    name: Expr::Identifier(name),
+                    arg: FunctionArgExpr::Expr(value),
+                    ..
+                } => {
+                    options.named.insert(names::folded(name), option_value(scope, value)?);
+                }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp {
                     left,
                     op: BinaryOperator::Eq,
