@@ -88,12 +88,3 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
         Ok(Err((_, Stop::Closed))) => {}
     }
 }
-
-/// Is the statement answered without a plan, in microseconds?
-fn is_immediate(_parsed: &auric_sql::parser::Parsed) -> bool {
-    false
-}
-
-fn is_immediate_prepared(_prepared: &auric_sql::Prepared) -> bool {
-    false
-}
