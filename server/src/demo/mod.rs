@@ -18,6 +18,7 @@ use futures::StreamExt;
 use self::progress::Progress;
 use self::steps::{SCHEMAS, STEPS};
 use self::tpch::{Rows, TABLES};
+use crate::cli::say;
 use crate::config::DEFAULT_CATALOG;
 use crate::pgwire::Server;
 use crate::runtime::scoped;
@@ -97,8 +98,8 @@ async fn run(engine: &Arc<Engine>, text: &str) -> Result<()> {
 
 /// Tells a newcomer what to try.
 pub fn print_queries() {
-    println!("\nThree queries to try:\n");
+    say("\nThree queries to try:\n");
     for (what, sql) in steps::QUERIES {
-        println!("-- {what}\n{sql}\n");
+        say(&format!("-- {what}\n{sql}\n"));
     }
 }

@@ -284,7 +284,16 @@ fn array_to_text(element: &Type, bytes: &[u8]) -> Result<String> {
     }
     let mut text = String::new();
     if lengths.is_empty() {
-        return Ok("{}".into());
+        return if rest.is_empty() { Ok("{}".into()) } else { Err(invalid()) };
+    }
+    // Every element takes four bytes at least: what the lengths promise must be there.
+    let elements = lengths.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
+    match elements {
+        Some(elements) if elements <= rest.len() / 4 => {}
+        _ => return Err(invalid()),
+    }
+    if elements == Some(0) {
+        return if rest.is_empty() { Ok("{}".into()) } else { Err(invalid()) };
     }
     put_array(element, &lengths, &mut rest, &mut text)?;
     if rest.is_empty() { Ok(text) } else { Err(invalid()) }
