@@ -5,6 +5,7 @@
 //! but the one it is given.
 
 pub mod activity;
+pub mod analyzer;
 pub mod clock;
 pub mod engine;
 pub mod error;
@@ -23,3 +24,6 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result, SqlState};
 pub use session::{ConnectParameters, Session, TransactionStatus};
 pub use statement::{CommandTag, CopyIn, Output, OutputColumn, Prepared, RowOutput};
+
+#[cfg(test)]
+mod tests;

@@ -2,3 +2,6 @@
 //! [`TableChange`](crate::table::TableChange).
 
 pub mod insert;
+
+#[cfg(test)]
+mod tests;

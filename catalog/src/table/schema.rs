@@ -15,6 +15,11 @@ pub const FIELD_ID: &str = parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 /// Arrow field metadata key: the column's name in data files, where it differs from the logical
 /// name (Delta column mapping). At every nesting level.
 pub const PHYSICAL_NAME: &str = "auric.physical_name";
+/// Arrow's own field metadata key of the name of an extension type.
+pub const EXTENSION_TYPE: &str = "ARROW:extension:name";
+/// [`EXTENSION_TYPE`] of a UUID column, whose arrow type `FixedSizeBinary(16)` could also be a plain
+/// 16-byte column.
+pub const UUID_EXTENSION: &str = "arrow.uuid";
 /// Arrow field metadata key of a column comment (Iceberg `doc`, Delta `comment`).
 pub const COMMENT: &str = "comment";
 /// Arrow field metadata key: the column's default as SQL text, when the format keeps it as text.

@@ -13,12 +13,8 @@ use parquet::basic::LogicalType;
 use parquet::schema::types::{Type, TypePtr};
 
 use crate::error::{Error, Result};
-use crate::table::schema::{FIELD_ID, PHYSICAL_NAME};
+use crate::table::schema::{EXTENSION_TYPE, FIELD_ID, PHYSICAL_NAME, UUID_EXTENSION};
 use crate::table::{FieldId, TableFormat, TableSnapshot};
-
-/// Arrow's key of the name of an extension type; UUIDs carry `arrow.uuid`.
-const EXTENSION_NAME: &str = "ARROW:extension:name";
-const UUID_EXTENSION: &str = "arrow.uuid";
 
 /// How rows of a table are laid out in its files.
 #[derive(Debug)]
@@ -115,8 +111,8 @@ fn physical_field(field: &Field, name: Option<&str>, id: Option<FieldId>) -> Fie
         // Delta asks for ids in files under column mapping by name too.
         kept.insert(FIELD_ID.to_string(), id.to_string());
     }
-    if let Some(extension) = metadata.get(EXTENSION_NAME) {
-        kept.insert(EXTENSION_NAME.to_string(), extension.clone());
+    if let Some(extension) = metadata.get(EXTENSION_TYPE) {
+        kept.insert(EXTENSION_TYPE.to_string(), extension.clone());
     }
     let data_type = match field.data_type() {
         DataType::Struct(children) => {
@@ -146,7 +142,7 @@ fn physical_field(field: &Field, name: Option<&str>, id: Option<FieldId>) -> Fie
 fn mark_uuids(root: TypePtr, fields: &Fields) -> Result<TypePtr> {
     fn is_uuid(field: &Field) -> bool {
         *field.data_type() == DataType::FixedSizeBinary(16)
-            && field.metadata().get(EXTENSION_NAME).is_some_and(|name| name == UUID_EXTENSION)
+            && field.metadata().get(EXTENSION_TYPE).is_some_and(|name| name == UUID_EXTENSION)
     }
     fn contains(field: &Field) -> bool {
         is_uuid(field)

@@ -108,6 +108,9 @@ impl Scope {
         rewrite::refuse_unsupported(query)?;
         let mut query = query.clone();
         rewrite::make_names_unique(&mut query);
+        // Names of result columns are those of what was written.
+        let written = query.clone();
+        crate::analyzer::rewrite(&mut query);
         let relations = Relations::resolve(self, &query, source).await?;
         let state = relations.state(self).await?;
         let plan = |types: &[Option<Parameter>]| -> Result<LogicalPlan> {
@@ -143,7 +146,9 @@ impl Scope {
             }
             logical = plan(&given)?;
         }
-        let names = names::output_names(&query, logical.schema());
+        let logical =
+            crate::analyzer::present_output(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
+        let names = names::output_names(&written, logical.schema());
         let columns = logical
             .schema()
             .fields()
@@ -164,13 +169,13 @@ impl Scope {
 
     /// An expression without columns, subqueries and parameters.
     pub fn constant_expr(&self, expr: &ast::Expr) -> Result<Expr> {
+        let mut expr = expr.clone();
+        crate::analyzer::rewrite(&mut expr);
         let relations = Relations::default();
         let provider = context::StatementContext::new(&self.state, &relations);
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
         let planner = SqlToRel::new_with_options(&provider, options);
-        planner
-            .sql_to_expr(expr.clone(), &DFSchema::empty(), &mut PlannerContext::new())
-            .map_err(|e| Error::from(&e))
+        planner.sql_to_expr(expr, &DFSchema::empty(), &mut PlannerContext::new()).map_err(|e| Error::from(&e))
     }
 
     /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a system relation.

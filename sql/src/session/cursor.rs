@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -15,18 +16,19 @@ pub struct Cursor {
     pub columns: Arc<Vec<OutputColumn>>,
     /// Survives the end of its transaction.
     pub hold: bool,
-    /// Never contended: the lock makes the session `Sync`, so that its futures can move between threads.
+    schema: SchemaRef,
+    /// Never locked, only reached by `&mut`: it makes a session with cursors shareable (`Sync`).
     stream: Mutex<SendableRecordBatchStream>,
     left_over: Option<RecordBatch>,
 }
 
 impl Cursor {
     pub fn new(columns: Arc<Vec<OutputColumn>>, hold: bool, stream: SendableRecordBatchStream) -> Self {
-        Self { columns, hold, stream: Mutex::new(stream), left_over: None }
+        Self { columns, hold, schema: stream.schema(), stream: Mutex::new(stream), left_over: None }
     }
 
-    pub fn schema(&self) -> arrow::datatypes::SchemaRef {
-        self.stream.lock().schema()
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
     }
 
     /// The next rows, at most `count`.

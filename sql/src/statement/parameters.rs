@@ -36,7 +36,7 @@ pub fn bind(
     Ok((types, bound))
 }
 
-fn convert(parameter: &Parameter, value: &ScalarValue) -> Result<ScalarValue> {
+pub fn convert(parameter: &Parameter, value: &ScalarValue) -> Result<ScalarValue> {
     let text = match value {
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => Some(text),
         _ => None,

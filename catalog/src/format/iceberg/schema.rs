@@ -12,7 +12,9 @@ use iceberg::spec::{
 
 use super::literal::{to_scalar, value_type};
 use crate::error::{Error, Result};
-use crate::table::schema::{COMMENT, ColumnResolution, FIELD_ID, MappedField, NameMapping};
+use crate::table::schema::{
+    COMMENT, ColumnResolution, EXTENSION_TYPE, FIELD_ID, MappedField, NameMapping, UUID_EXTENSION,
+};
 use crate::table::{ColumnDefinition, FieldId, TableSchema};
 
 /// The neutral schema of `schema`. `properties` hold the name mapping, if there is one.
@@ -80,6 +82,9 @@ pub fn arrow_field(field: &NestedFieldRef) -> Result<FieldRef> {
     let mut metadata = HashMap::from([(FIELD_ID.to_string(), field.id.to_string())]);
     if let Some(doc) = &field.doc {
         metadata.insert(COMMENT.to_string(), doc.clone());
+    }
+    if *field.field_type == Type::Primitive(PrimitiveType::Uuid) {
+        metadata.insert(EXTENSION_TYPE.to_string(), UUID_EXTENSION.to_string());
     }
     let data_type = arrow_type(&field.field_type)?;
     Ok(Arc::new(Field::new(&field.name, data_type, !field.required).with_metadata(metadata)))

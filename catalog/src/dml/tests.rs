@@ -1,0 +1,233 @@
+//! INSERT through DataFusion's planner, into tables of both formats.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, TimeUnit, UInt64Type};
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::backend::sql::SqlBackend;
+use crate::registry::{Catalog, Table};
+use crate::storage::{Storage, StorageOptions};
+use crate::table::definition::{PartitionFieldDefinition, SortFieldDefinition};
+use crate::table::{ColumnDefinition, DataFile, TableDefinition, TableFormat, Transform};
+use crate::{Error, TableIdent};
+
+struct Lake {
+    root: PathBuf,
+    _directory: tempfile::TempDir,
+    catalog: Arc<Catalog>,
+    session: SessionContext,
+}
+
+const BOTH: [TableFormat; 2] = [TableFormat::Iceberg, TableFormat::Delta];
+
+impl Lake {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_path_buf();
+        let warehouse = format!("file://{}/warehouse", root.display());
+        let backend = SqlBackend::open(root.join("catalog.db"), &warehouse, "lake").await.unwrap();
+        let storage = Storage::with_options(StorageOptions::default());
+        let catalog = Arc::new(Catalog::new("lake", 1, Arc::new(backend), storage));
+        catalog.create_namespace("public", true).await.unwrap();
+        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+        Self { root, _directory: directory, catalog, session }
+    }
+
+    async fn stage(
+        &self,
+        format: TableFormat,
+        partitioning: &[(&str, Transform)],
+        sorting: &[&str],
+    ) -> Table {
+        let column = |name: &str, data_type, nullable| ColumnDefinition {
+            name: name.into(),
+            data_type,
+            nullable,
+            comment: None,
+        };
+        let definition = TableDefinition {
+            format,
+            columns: vec![
+                column("id", DataType::Int64, false),
+                column("name", DataType::Utf8View, true),
+                column("at", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+            ],
+            partitioning: partitioning
+                .iter()
+                .map(|(column, transform)| PartitionFieldDefinition {
+                    column: column.to_string(),
+                    transform: transform.clone(),
+                })
+                .collect(),
+            sorting: sorting
+                .iter()
+                .map(|column| SortFieldDefinition {
+                    column: column.to_string(),
+                    transform: Transform::Identity,
+                    descending: false,
+                    nulls_first: true,
+                })
+                .collect(),
+            key_columns: vec![],
+            comment: None,
+            properties: BTreeMap::new(),
+        };
+        let ident = TableIdent::new("public", "t");
+        self.catalog.stage_table(&ident, &definition, None).await.unwrap()
+    }
+
+    async fn current(&self) -> Table {
+        self.catalog.table(&TableIdent::new("public", "t")).await.unwrap().unwrap()
+    }
+
+    /// Runs INSERT INTO `table` with the given query; the row count it reports.
+    async fn insert(&self, table: &Table, query: &str) -> crate::Result<u64> {
+        let state = self.session.state();
+        let name = format!("t{}", uuid::Uuid::new_v4().simple());
+        self.session.register_table(&name, table.provider())?;
+        let plan = state.create_logical_plan(&format!("INSERT INTO {name} {query}")).await?;
+        let result = self.session.execute_logical_plan(plan).await?.collect().await;
+        let batches = result.map_err(|e| match e.find_root() {
+            datafusion::error::DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+                Some(Error::NotNullViolation { table, column }) => {
+                    Error::NotNullViolation { table: table.clone(), column: column.clone() }
+                }
+                _ => Error::Internal(e.to_string()),
+            },
+            _ => Error::Internal(e.to_string()),
+        })?;
+        Ok(batches[0].column(0).as_primitive::<UInt64Type>().value(0))
+    }
+
+    fn data_files(&self) -> usize {
+        let mut waiting = vec![self.root.join("warehouse")];
+        let mut found = 0;
+        while let Some(directory) = waiting.pop() {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.path().is_dir() {
+                    waiting.push(entry.path());
+                } else {
+                    found += usize::from(entry.path().extension().is_some_and(|e| e == "parquet"));
+                }
+            }
+        }
+        found
+    }
+}
+
+async fn files(table: &Table) -> Vec<DataFile> {
+    let index = table.snapshot.files.index().await.unwrap();
+    let mut found = vec![];
+    for (_, lists) in &index.groups {
+        for list in lists {
+            found.extend(table.snapshot.files.file_list(*list).await.unwrap().files.iter().cloned());
+        }
+    }
+    found
+}
+
+async fn rows(table: &Table) -> u64 {
+    files(table).await.iter().map(|f| f.record_count.unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn create_as_and_append() {
+    for format in BOTH {
+        let lake = Lake::new().await;
+        let staged = lake.stage(format, &[], &[]).await;
+        let query = "SELECT value AS a, 'x' AS b, NULL AS c FROM generate_series(1, 100000)";
+        assert_eq!(lake.insert(&staged, query).await.unwrap(), 100_000);
+        let table = lake.current().await;
+        assert_eq!(rows(&table).await, 100_000);
+        assert_eq!(lake.insert(&table, "VALUES (1, 'é', TIMESTAMP '2024-01-05 01:02:03')").await.unwrap(), 1);
+        let after = lake.current().await;
+        assert_eq!(rows(&after).await, 100_001);
+        let version = after.snapshot.version.clone();
+        assert_eq!(lake.insert(&after, "SELECT 1, 'x', NULL WHERE 1 = 2").await.unwrap(), 0);
+        assert_eq!(lake.current().await.snapshot.version, version, "no rows, no commit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creating_without_rows_makes_the_table() {
+    for format in BOTH {
+        let lake = Lake::new().await;
+        let staged = lake.stage(format, &[], &[]).await;
+        assert_eq!(lake.insert(&staged, "SELECT 1, 'x', NULL WHERE 1 = 2").await.unwrap(), 0);
+        assert_eq!(rows(&lake.current().await).await, 0);
+        // A second statement that staged the same table loses, and leaves nothing behind.
+        assert!(lake.insert(&staged, "VALUES (1, 'x', NULL)").await.is_err());
+        assert_eq!(lake.data_files(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitioned_and_sorted() {
+    for format in BOTH {
+        let (transform, column) = match format {
+            TableFormat::Iceberg => (Transform::Day, "at"),
+            TableFormat::Delta => (Transform::Identity, "name"),
+        };
+        let sorting: &[&str] = if format == TableFormat::Iceberg { &["id"] } else { &[] };
+        let lake = Lake::new().await;
+        let staged = lake.stage(format, &[(column, transform)], sorting).await;
+        let query = "SELECT 30000 - value, 'n' || value % 3, TIMESTAMP '2024-01-01 00:00:00' \
+                     + (value % 3) * INTERVAL '1 day' FROM generate_series(1, 30000)";
+        assert_eq!(lake.insert(&staged, query).await.unwrap(), 30_000);
+        let table = lake.current().await;
+        let files = files(&table).await;
+        assert_eq!(files.len(), 3, "{files:?}");
+        assert!(files.iter().all(|f| f.record_count == Some(10_000)));
+        if format == TableFormat::Iceberg {
+            assert!(files.iter().all(|f| f.sort_order_id == Some(table.snapshot.sort_order.order_id)));
+            assert!(files.iter().any(|f| f.path.contains("/data/at_day=2024-01-02/")));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_inserts_all_arrive() {
+    for format in BOTH {
+        let lake = Arc::new(Lake::new().await);
+        let staged = lake.stage(format, &[], &[]).await;
+        lake.insert(&staged, "VALUES (0, 'first', NULL)").await.unwrap();
+        let table = lake.current().await;
+        let tasks: Vec<_> = (1..=8)
+            .map(|i| {
+                let (lake, table) = (lake.clone(), table.clone());
+                tokio::spawn(async move { lake.insert(&table, &format!("VALUES ({i}, 'c', NULL)")).await })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap(), 1);
+        }
+        assert_eq!(rows(&lake.current().await).await, 9);
+        assert_eq!(lake.data_files(), 9);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_rows_change_nothing() {
+    for format in BOTH {
+        let lake = Lake::new().await;
+        let staged = lake.stage(format, &[], &[]).await;
+        lake.insert(&staged, "VALUES (0, 'first', NULL)").await.unwrap();
+        let table = lake.current().await;
+        let nulls = "SELECT CASE WHEN value = 400000 THEN NULL ELSE value END, repeat('x', 40), NULL \
+                     FROM generate_series(1, 400000)";
+        let error = lake.insert(&table, nulls).await.unwrap_err();
+        assert!(matches!(error, Error::NotNullViolation { .. }), "{error}");
+        assert_eq!(lake.current().await.snapshot.version, table.snapshot.version);
+        for _ in 0..1_000 {
+            if lake.data_files() == 1 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(lake.data_files(), 1);
+    }
+}
