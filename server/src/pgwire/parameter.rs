@@ -137,7 +137,7 @@ fn parse_bytea(text: &str) -> Option<Vec<u8>> {
 }
 
 fn hex_pairs(digits: &[u8]) -> Option<Vec<u8>> {
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
