@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -86,6 +87,11 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Prints a line for the user. Whoever reads it may have gone away: that is no reason to fail.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn finish(result: Result<(), Vec<String>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -170,7 +176,7 @@ fn reload(options: &ServeOptions, level: &LevelHandle) {
 fn check_config(file: &Path) -> ExitCode {
     match config::load_file(Some(file)) {
         Ok(_) => {
-            println!("{}: no mistakes", file.display());
+            say(&format!("{}: no mistakes", file.display()));
             ExitCode::SUCCESS
         }
         Err(mistakes) => {

@@ -259,7 +259,7 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let stop_http = CancellationToken::new();
     let (server, ready) = opened.start(&stop_http)?;
-    println!("{ready}");
+    crate::cli::say(&ready);
     after_ready();
     signals.wait(|| reload(level)).await;
     tokio::select! {

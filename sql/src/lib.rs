@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod functions;
 pub mod information_schema;
+pub mod load;
 pub mod parser;
 pub mod pg_catalog;
 pub mod planner;

@@ -19,7 +19,7 @@ use super::error::{Step, lost_task};
 use super::frontend::{self, Target};
 use super::parameter;
 use super::run::{Chunk, Event, Run, Work};
-use super::simple_query::{row_description, several_statements};
+use super::simple_query::{ParsedStatement, row_description, several_statements};
 use crate::runtime::scoped;
 
 /// A prepared statement of the protocol.
@@ -28,6 +28,8 @@ pub(super) struct Statement {
     text: Arc<str>,
     /// `None`: the empty query.
     prepared: Option<Arc<Prepared>>,
+    /// It is answered in microseconds.
+    immediate: bool,
 }
 
 /// A statement with its parameters, and how far it got.
@@ -67,24 +69,36 @@ impl Connection {
         self.statements.remove(&message.name);
         let watch = self.watch(&message.query);
         let mut parsed = self.parse_text(&message.query, &watch).await?.into_iter();
-        let prepared = match (parsed.next(), parsed.next()) {
-            (None, _) => None,
+        let (prepared, immediate) = match (parsed.next(), parsed.next()) {
+            (None, _) => (None, true),
             (Some(_), Some(_)) => return Err(several_statements().into()),
-            (Some(parsed), None) => {
-                let types: Vec<Option<Type>> =
-                    message.parameter_types.iter().map(|oid| declared_type(*oid)).collect::<Result<_>>()?;
-                let session = self.session.clone();
-                let prepare = async move { session.lock().await.prepare(&parsed, &types).await };
-                let task = scoped(&self.server.runtimes.plan, "prepare", prepare);
-                Some(
-                    self.interruptible(&watch, async { task.await.unwrap_or_else(|_| Err(lost_task())) })
-                        .await?,
-                )
+            (Some(statement), None) => {
+                let immediate = statement.immediate;
+                let types = message.parameter_types.iter().map(|oid| declared_type(*oid));
+                (Some(self.prepare(statement, types.collect::<Result<_>>()?, &watch).await?), immediate)
             }
         };
-        self.statements.insert(message.name, Statement { text: message.query.into(), prepared });
+        let text = message.query.into();
+        self.statements.insert(message.name, Statement { text, prepared, immediate });
         self.wire.put(&ParseComplete::new());
         Ok(())
+    }
+
+    async fn prepare(
+        &mut self,
+        statement: ParsedStatement,
+        types: Vec<Option<Type>>,
+        watch: &Watch,
+    ) -> Step<Arc<Prepared>> {
+        if statement.immediate
+            && let Some(mut session) = self.session.try_lock()
+        {
+            return Ok(session.prepare(&statement.parsed, &types).await?);
+        }
+        let session = self.session.clone();
+        let prepare = async move { session.lock().await.prepare(&statement.parsed, &types).await };
+        let task = scoped(&self.server.runtimes.plan, "prepare", prepare);
+        self.interruptible(watch, async { task.await.unwrap_or_else(|_| Err(lost_task())) }).await
     }
 
     pub(super) async fn bind(&mut self, body: Bytes) -> Step<()> {
@@ -146,12 +160,12 @@ impl Connection {
             self.complete(None, 0);
             return Ok(());
         };
-        let formats = portal.formats.clone();
+        let (formats, immediate) = (portal.formats.clone(), portal.statement.immediate);
         // A portal that fails stays unusable.
         let (run, left) = match std::mem::replace(&mut portal.state, PortalState::Done) {
             PortalState::Ready(parameters) => {
                 let work = Work::Portal { prepared, parameters };
-                (Run::start(&self.server, &self.session, work, formats), None)
+                (Run::start(&self.server, &self.session, work, immediate, formats), None)
             }
             PortalState::Suspended { run, left } => (run, left),
             PortalState::Exhausted(tag) => {

@@ -80,20 +80,12 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
         Err(_) => tracing::debug!(%peer, "startup timed out"),
         Ok(Ok(Started::Connection(connection))) => connection.serve().await,
         Ok(Ok(Started::Nothing)) => {}
-        Ok(Err((mut wire, Stop::Fatal(error) | Stop::Error(error)))) => {
+        Ok(Err(refused)) => {
+            let (mut wire, stop) = *refused;
+            let (Stop::Fatal(error) | Stop::Error(error)) = stop else { return };
             tracing::info!(%peer, code = %error.code, message = %error.message, "connection refused");
             wire.put(&error_response("FATAL", &error));
             let _ = tokio::time::timeout(Duration::from_secs(5), wire.close()).await;
         }
-        Ok(Err((_, Stop::Closed))) => {}
     }
-}
-
-/// Is the statement answered without a plan, in microseconds?
-fn is_immediate(_parsed: &auric_sql::parser::Parsed) -> bool {
-    false
-}
-
-fn is_immediate_prepared(_prepared: &auric_sql::Prepared) -> bool {
-    false
 }

@@ -137,7 +137,7 @@ fn parse_bytea(text: &str) -> Option<Vec<u8>> {
 }
 
 fn hex_pairs(digits: &[u8]) -> Option<Vec<u8>> {
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
@@ -284,7 +284,16 @@ fn array_to_text(element: &Type, bytes: &[u8]) -> Result<String> {
     }
     let mut text = String::new();
     if lengths.is_empty() {
-        return Ok("{}".into());
+        return if rest.is_empty() { Ok("{}".into()) } else { Err(invalid()) };
+    }
+    // Every element takes four bytes at least: what the lengths promise must be there.
+    let elements = lengths.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
+    match elements {
+        Some(elements) if elements <= rest.len() / 4 => {}
+        _ => return Err(invalid()),
+    }
+    if elements == Some(0) {
+        return if rest.is_empty() { Ok("{}".into()) } else { Err(invalid()) };
     }
     put_array(element, &lengths, &mut rest, &mut text)?;
     if rest.is_empty() { Ok(text) } else { Err(invalid()) }

@@ -108,18 +108,15 @@ impl SharedSession {
 }
 
 impl Run {
-    /// Starts the work. `formats`: of the result's columns.
+    /// Starts the work. `immediate`: it needs no plan. `formats`: of the result's columns.
     pub(super) fn start(
         server: &Arc<Server>,
         session: &Arc<SharedSession>,
         work: Work,
+        immediate: bool,
         formats: Formats,
     ) -> Self {
         let (sender, events) = mpsc::channel(CHUNKS_AHEAD);
-        let immediate = match &work {
-            Work::Statement(parsed) => super::is_immediate(parsed),
-            Work::Portal { prepared, .. } => super::is_immediate_prepared(prepared),
-        };
         let task = Task { server: server.clone(), session: session.clone(), formats, events: sender };
         let handle = match (&work, immediate) {
             (_, true) => &server.runtimes.io,

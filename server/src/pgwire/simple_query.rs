@@ -2,7 +2,7 @@
 //! skips the rest. Results go out as they come, always as text.
 
 use auric_sql::parser::Parsed;
-use auric_sql::{Error, OutputColumn};
+use auric_sql::{CommandTag, Error, OutputColumn, Result, Session};
 use bytes::Bytes;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 
@@ -15,6 +15,21 @@ use crate::runtime::scoped;
 
 /// Longer texts are parsed away from the threads that serve sockets, bytes.
 const PARSE_HERE: usize = 16 * 1024;
+
+/// One statement of a query string.
+#[derive(Debug)]
+pub(super) struct ParsedStatement {
+    pub parsed: Parsed,
+    /// It is answered in microseconds.
+    pub immediate: bool,
+}
+
+fn parse(session: &Session, text: &str) -> Result<Vec<ParsedStatement>> {
+    let statements = session.parse(text)?.into_iter();
+    Ok(statements
+        .map(|parsed| ParsedStatement { immediate: session.answers_at_once(&parsed), parsed })
+        .collect())
+}
 
 impl Connection {
     pub(super) async fn simple_query(&mut self, body: Bytes) -> Step<()> {
@@ -31,23 +46,37 @@ impl Connection {
         for parsed in statements {
             // Each statement has the whole timeout.
             let watch = watch.take().unwrap_or_else(|| self.watch(""));
-            let mut run = Run::start(&self.server, &self.session, Work::Statement(parsed), Formats::TEXT);
+            if self.deallocate(&parsed.parsed) {
+                continue;
+            }
+            let work = Work::Statement(parsed.parsed);
+            let mut run = Run::start(&self.server, &self.session, work, parsed.immediate, Formats::TEXT);
             self.send_statement(&mut run, &watch).await?;
         }
         self.ready().await
     }
 
     /// Parses a query string, on the spot if that is quick.
-    pub(super) async fn parse_text(&mut self, text: &str, watch: &Watch) -> Step<Vec<Parsed>> {
+    pub(super) async fn parse_text(&mut self, text: &str, watch: &Watch) -> Step<Vec<ParsedStatement>> {
         if text.len() <= PARSE_HERE
             && let Some(session) = self.session.try_lock()
         {
-            return Ok(session.parse(text)?);
+            return Ok(parse(&session, text)?);
         }
         let (session, text) = (self.session.clone(), text.to_string());
-        let task =
-            scoped(&self.server.runtimes.plan, "parse", async move { session.lock().await.parse(&text) });
+        let parse = async move { parse(&*session.lock().await, &text) };
+        let task = scoped(&self.server.runtimes.plan, "parse", parse);
         self.interruptible(watch, async { task.await.unwrap_or_else(|_| Err(lost_task())) }).await
+    }
+
+    /// `DEALLOCATE name` of a statement that the protocol prepared, which the session does not know.
+    /// `false`: it is something else.
+    fn deallocate(&mut self, parsed: &Parsed) -> bool {
+        let found = parsed.deallocates().is_some_and(|name| self.statements.remove(name).is_some());
+        if found {
+            self.complete(Some(CommandTag::Plain("DEALLOCATE")), 0);
+        }
+        found
     }
 
     /// Sends all that one statement gives.

@@ -45,18 +45,21 @@ pub(super) async fn start(
     mut wire: Wire,
     server: &Arc<Server>,
     peer: SocketAddr,
-) -> Result<Started, (Wire, Stop)> {
+) -> Result<Started, Box<(Wire, Stop)>> {
     let request = match request(&mut wire, server).await {
         Ok(Some(request)) => request,
         Ok(None) => return Ok(Started::Nothing),
-        Err(stop) => return Err((wire, stop)),
+        Err(stop) => return Err(Box::new((wire, stop))),
     };
     match open(wire, server, peer, request) {
         Ok(mut connection) => match connection.ready().await {
             Ok(()) => Ok(Started::Connection(connection)),
             Err(_) => Ok(Started::Nothing),
         },
-        Err((wire, error)) => Err((wire, Stop::Fatal(error))),
+        Err(refused) => {
+            let (wire, error) = *refused;
+            Err(Box::new((wire, Stop::Fatal(error))))
+        }
     }
 }
 
@@ -128,12 +131,12 @@ fn open(
     server: &Arc<Server>,
     peer: SocketAddr,
     request: Request,
-) -> Result<Box<Connection>, (Wire, Error)> {
+) -> Result<Box<Connection>, Box<(Wire, Error)>> {
     if !peer.ip().to_canonical().is_loopback() {
         let text = format!("connections from {} are not allowed", peer.ip());
         let error = Error::new(SqlState("28000"), text)
             .with_hint("Without authentication only clients on the server's own machine are trusted.");
-        return Err((wire, error));
+        return Err(Box::new((wire, error)));
     }
     if request.minor_version > MINOR_VERSION || !request.unsupported_options.is_empty() {
         let newest = i32::from(request.minor_version.min(MINOR_VERSION));
@@ -144,7 +147,7 @@ fn open(
         Err(_) => {
             let error = Error::new(SqlState("53300"), "sorry, too many clients already")
                 .with_hint("The limit is server.max_connections.");
-            return Err((wire, error));
+            return Err(Box::new((wire, error)));
         }
     };
     let parameters = ConnectParameters {
@@ -157,7 +160,7 @@ fn open(
         Ok(session) => session,
         Err(error) => {
             server.connections.remove(slot.pid);
-            return Err((wire, error));
+            return Err(Box::new((wire, error)));
         }
     };
     slot.set_application_name(session.application_name());

@@ -217,7 +217,13 @@ fn put_shortest(shortest: &str, limit: i32, out: &mut BytesMut) {
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
     let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+    // ryu writes 24 bytes at most.
+    let mut all = [b'0'; 32];
+    let length = whole.len() + fraction.len();
+    for (place, digit) in all.iter_mut().zip(whole.bytes().chain(fraction.bytes())) {
+        *place = digit;
+    }
+    let all = &all[..length.min(32)];
     let leading = all.iter().take_while(|d| **d == b'0').count();
     let trailing = all.iter().rev().take_while(|d| **d == b'0').count();
     if negative {
