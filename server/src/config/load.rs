@@ -106,7 +106,7 @@ pub fn load_file(path: Option<&Path>) -> Result<Config, Vec<Mistake>> {
     load(&text, std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
 }
 
-/// Reads TOML, then environment variables (others than `AURIC_…` are passed over).
+/// Reads TOML, then environment variables (others than `AURIC_SECTION__KEY` are passed over).
 pub fn load(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -123,7 +123,8 @@ pub fn load(
             .push(mistake("", format!("not valid TOML: {}", error.message())).at_line(text, error.span())),
     }
     for (name, value) in environment {
-        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        // A name without a section (`AURIC_HOME`) is somebody else's variable, not a misspelt key.
+        let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) else { continue };
         let key: Vec<String> = rest.to_ascii_lowercase().split("__").map(str::to_string).collect();
         apply(&mut config, &key, &name, &toml::Value::String(value), &mut mistakes);
     }

@@ -52,6 +52,10 @@ impl Scope {
         let context = self.catalog_context().await?;
         let mut state = self.state.as_ref().clone();
         state.config_mut().options_mut().extensions.insert(CatalogExtension(context));
+        // Expressions take their options from the execution properties, which hold a copy.
+        let started = state.execution_props().query_execution_start_time;
+        state.mark_start_execution();
+        state.execution_props_mut().query_execution_start_time = started;
         Ok(Arc::new(state))
     }
 }
