@@ -1,6 +1,8 @@
 //! What the layout promises and no compiler checks: who may depend on what, how long a file may get,
 //! and that the documents name files that exist.
 
+#![allow(clippy::expect_used)]
+
 use std::path::{Path, PathBuf};
 
 use e2e::repository;

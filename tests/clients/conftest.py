@@ -103,8 +103,9 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def schema(server, request):
-    """A fresh schema named after the test."""
-    name = re.sub(r"\W+", "_", request.node.name).strip("_").lower()[:60]
+    """A fresh schema named after the test and its file."""
+    module = request.node.module.__name__.removeprefix("test_")
+    name = re.sub(r"\W+", "_", f"{module}_{request.node.name}").strip("_").lower()[:80]
     server.sql(f'create schema "{name}"')
     return name
 

@@ -81,8 +81,8 @@ def test_schema_evolution(server, schema):
         update.rename_column(("inner", "b"), "text")
         update.update_column(("inner", "a"), LongType())
         update.add_column(("inner", "c"), BooleanType())
-        update.move_first("label")
     with table.update_schema() as update:
+        update.move_first("label")
         update.add_column("gone", StringType())  # a new column under an old name
     with table.update_schema() as update:
         update.rename_column("extra", "name")
