@@ -75,7 +75,7 @@ fn writer_properties(
     compression: Compression,
 ) -> Result<WriterProperties> {
     let mut builder = WriterProperties::builder()
-        .set_created_by(concat!("auric ", env!("CARGO_PKG_VERSION")).to_string())
+        .set_created_by(concat!("auric version ", env!("CARGO_PKG_VERSION")).to_string())
         .set_compression(compression)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_statistics_truncate_length(Some(BOUND_BYTES))
