@@ -1,1 +1,18 @@
+//! The server: the only crate that knows pgwire, HTTP, configuration files, clocks and signals.
+//!
+//! Statements go through `auric-sql`; `auric-catalog` is used only to attach catalogs. No table format
+//! and no plan is known here.
 
+pub mod activity;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod http;
+pub mod limits;
+pub mod metrics;
+mod os;
+pub mod pgwire;
+pub mod runtime;
+pub mod serve;
+pub mod shutdown;
+pub mod telemetry;

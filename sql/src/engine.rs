@@ -7,11 +7,13 @@ use auric_catalog::registry::Registry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
 
 use crate::activity::Activity;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
 use crate::session::{ConnectParameters, Session};
 
@@ -35,6 +37,8 @@ pub struct Engine {
     pub(crate) activity: Arc<dyn Activity>,
     /// Functions, rules and defaults that every statement's state begins as a copy of.
     pub(crate) base: Arc<SessionState>,
+    /// What system relations show, by database.
+    pub(crate) images: Images,
 }
 
 impl Engine {
@@ -46,7 +50,7 @@ impl Engine {
         activity: Arc<dyn Activity>,
     ) -> Result<Arc<Self>> {
         let base = Arc::new(base_state(&runtime, &options)?);
-        Ok(Arc::new(Self { registry, runtime, options, clock, activity, base }))
+        Ok(Arc::new(Self { registry, runtime, options, clock, activity, base, images: Images::default() }))
     }
 
     pub fn registry(&self) -> &Registry {
@@ -85,12 +89,16 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(CheckedArithmetic)];
+    planners.extend(crate::analyzer::expr_planners());
     planners.extend(SessionStateDefaults::default_expr_planners());
+    let mut rules = crate::analyzer::rules();
+    rules.extend(Analyzer::new().rules);
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())
         .with_default_features()
         .with_expr_planners(planners)
+        .with_analyzer_rules(rules)
         .build();
     crate::functions::register(&mut state)?;
     Ok(state)

@@ -5,11 +5,13 @@
 //! but the one it is given.
 
 pub mod activity;
+pub mod analyzer;
 pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod functions;
 pub mod information_schema;
+pub mod load;
 pub mod parser;
 pub mod pg_catalog;
 pub mod planner;
@@ -22,3 +24,6 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result, SqlState};
 pub use session::{ConnectParameters, Session, TransactionStatus};
 pub use statement::{CommandTag, CopyIn, Output, OutputColumn, Prepared, RowOutput};
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ class Server:
             [auric_binary(), *subcommand, "--data-dir", str(data_dir), "--listen", "127.0.0.1:0",
              "--http", "127.0.0.1:0", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, **(environment or {})},
+            env={**{key: value for key, value in os.environ.items() if not key.startswith("AURIC_")}, **(environment or {})},
         )
         self.log: list[str] = []
         for line in self.process.stdout:

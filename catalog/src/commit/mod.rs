@@ -34,7 +34,11 @@ const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
 /// commit fails with.
 pub async fn commit(table: &Table, change: TableChange) -> Result<TableVersion> {
     let _turn = queue::turn(table).await;
-    run(&TableTarget { table }, &change).await
+    let outcome = run(&TableTarget { table }, &change).await;
+    if change.operation == Operation::Create {
+        table.catalog.contents_changed();
+    }
+    outcome
 }
 
 /// [`commit`] of files just written, going on to the end even if the caller stops waiting.

@@ -42,9 +42,7 @@ impl Catalog {
     pub async fn create_staged(self: &Arc<Self>, table: &Table) -> Result<()> {
         let change =
             TableChange { operation: Operation::Create, added: Vec::new(), summary: BTreeMap::new() };
-        let committed = crate::commit::commit(table, change).await;
-        self.contents_changed();
-        committed.map(|_| ())
+        crate::commit::commit(table, change).await.map(|_| ())
     }
 
     /// Registers the existing table at `location` (an Iceberg metadata file, or the root of an Iceberg

@@ -380,3 +380,139 @@ for name in ['plain', 'my table', 'ü']:
     let contents = catalog.table_summaries().await.unwrap();
     assert!(contents.tables().all(|table| table.snapshot.is_ok()));
 }
+
+fn one_column(format: TableFormat) -> TableDefinition {
+    let id = crate::table::ColumnDefinition {
+        name: "id".into(),
+        data_type: arrow::datatypes::DataType::Int64,
+        nullable: true,
+        comment: None,
+    };
+    TableDefinition { columns: vec![id], ..definition(format) }
+}
+
+impl Lake {
+    /// The same catalog with the real formats.
+    fn real(&self) -> Arc<Catalog> {
+        let (backend, storage) = (self.catalog.backend().clone(), self.catalog.storage().clone());
+        Arc::new(Catalog::new("lake", 16000, backend, storage))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_tables_are_created_and_dropped() {
+    let lake = Lake::new().await;
+    let catalog = lake.real();
+    for format in [TableFormat::Iceberg, TableFormat::Delta] {
+        for name in ["t", "my table", "ü.%41"] {
+            let ident = TableIdent::new("public", name);
+            let staged = catalog.stage_table(&ident, &one_column(format), None).await.unwrap();
+            assert!(catalog.table(&ident).await.unwrap().is_none());
+            catalog.create_staged(&staged).await.unwrap();
+            assert!(matches!(catalog.create_staged(&staged).await, Err(Error::TableExists(_))));
+            let table = catalog.table(&ident).await.unwrap().unwrap();
+            assert!(!table.entry.as_ref().unwrap().external);
+            assert_eq!(table.snapshot.location, staged.snapshot.location);
+            assert!(catalog.storage().has_files(&table.snapshot.location).await.unwrap());
+            assert!(catalog.table_summaries().await.unwrap().table(&ident).is_some());
+            catalog.drop_table(&ident).await.unwrap();
+            assert!(!catalog.storage().has_files(&table.snapshot.location).await.unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_name_is_created_once() {
+    let lake = Lake::new().await;
+    let catalog = lake.real();
+    for round in 0..3 {
+        let ident = TableIdent::new("public", format!("t{round}"));
+        let tasks: Vec<_> = [TableFormat::Iceberg, TableFormat::Delta]
+            .into_iter()
+            .cycle()
+            .take(6)
+            .map(|format| {
+                let (catalog, ident) = (catalog.clone(), ident.clone());
+                tokio::spawn(async move {
+                    let staged = catalog.stage_table(&ident, &one_column(format), None).await?;
+                    catalog.create_staged(&staged).await
+                })
+            })
+            .collect();
+        let mut created = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(()) => created += 1,
+                Err(Error::TableExists(_) | Error::Invalid(_)) => {}
+                Err(e) => panic!("{e}"),
+            }
+        }
+        assert_eq!(created, 1);
+        assert!(catalog.table(&ident).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_of_delta_tables_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Storage::with_options(StorageOptions::default());
+    let backend = DeltaDirectory::open(storage, directory.path().to_str().unwrap()).await.unwrap();
+    let lake = Lake::with(directory, Arc::new(backend));
+    let catalog = lake.real();
+    catalog.create_namespace("gold", false).await.unwrap();
+    let ident = TableIdent::new("gold", "sales 100%");
+    let staged = catalog.stage_table(&ident, &one_column(TableFormat::Delta), None).await.unwrap();
+    catalog.create_staged(&staged).await.unwrap();
+    let table = catalog.table(&ident).await.unwrap().unwrap();
+    assert_eq!(table.snapshot.location, lake.root("gold/sales 100%"));
+    let iceberg = TableIdent::new("gold", "i");
+    let staged = catalog.stage_table(&iceberg, &one_column(TableFormat::Iceberg), None).await.unwrap();
+    assert!(matches!(catalog.create_staged(&staged).await, Err(Error::Unsupported { .. })));
+    catalog.drop_namespace("gold", true).await.unwrap();
+    assert!(!lake.exists("gold"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_tables_are_summed_up_fast() {
+    const TABLES: usize = 2000;
+    let lake = Lake::new().await;
+    let catalog = lake.real();
+    let ident = TableIdent::new("public", "t");
+    let staged = catalog.stage_table(&ident, &one_column(TableFormat::Iceberg), None).await.unwrap();
+    catalog.create_staged(&staged).await.unwrap();
+    let pointer = catalog.table(&ident).await.unwrap().unwrap().entry.unwrap().pointer;
+    let metadata = catalog.storage().read(&pointer).await.unwrap();
+    let mut database = {
+        use sqlx::ConnectOptions;
+        let file = lake.directory.path().join("catalog.db");
+        sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap()
+    };
+    let root = lake.root("m");
+    for number in 0..TABLES {
+        catalog.storage().create(&format!("{root}/{number}.metadata.json"), metadata.clone()).await.unwrap();
+    }
+    sqlx::query(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < $2 - 1) INSERT INTO iceberg_tables \
+         SELECT 'lake', 'public', 't' || i, $1 || '/' || i || '.metadata.json', NULL, 'TABLE' FROM n",
+    )
+    .bind(&root)
+    .bind(TABLES as i64)
+    .execute(&mut database)
+    .await
+    .unwrap();
+    let timed = async || {
+        let started = std::time::Instant::now();
+        let contents = catalog.table_summaries().await.unwrap();
+        assert_eq!(contents.tables().filter(|t| t.snapshot.is_ok()).count(), TABLES + 1);
+        started.elapsed()
+    };
+    let (cold, _, warm) = (timed().await, timed().await, timed().await);
+    sqlx::query("UPDATE iceberg_tables SET metadata_location = $1 WHERE table_name = 't7'")
+        .bind(&pointer)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let one_changed = timed().await;
+    println!("{TABLES} tables: cold {cold:?}, warm {warm:?}, one changed {one_changed:?}");
+    assert!(warm < std::time::Duration::from_millis(20));
+}

@@ -1,4 +1,41 @@
 //! The one `TableProvider`: pruning, deletes as row selections, schema evolution, statistics.
+//!
+//! A scan is planned in steps, one module each:
+//!
+//! 1. [`file_selection`] keeps the lists and files that [`pruning`] cannot rule out, by their statistics
+//!    and by their partition values ([`partition_inverse`]).
+//! 2. [`row_deletes`] turns deletion vectors and [`position_deletes`] into the rows that are left
+//!    ([`row_selection`]); [`equality_deletes`] become an anti-join.
+//! 3. [`plan`] groups what is left into native Parquet scans ([`parquet_scan`]) with exact or inexact
+//!    [`statistics`] and, where certain, an order ([`file_order`]).
+//! 4. When a file is opened, [`reader`] gives its columns their present names ([`column_resolution`]),
+//!    takes out bounds that cannot be trusted ([`nan_bounds`]), and [`column_adapter`] gives the columns
+//!    their present types ([`type_promotion`]).
+//!
+//! Invariants: nothing here knows a format; what is not known never prunes; a row is never returned
+//! under a column that it was not written to.
+
+mod column_adapter;
+mod column_resolution;
+mod equality_deletes;
+mod file_order;
+mod file_selection;
+mod footer;
+mod nan_bounds;
+mod parquet_scan;
+mod partition_inverse;
+mod plan;
+mod planned_file;
+mod position_deletes;
+mod pruning;
+mod reader;
+mod row_deletes;
+mod row_selection;
+mod statistics;
+mod type_promotion;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -39,18 +76,26 @@ impl TableProvider for LakeTable {
         TableType::Base
     }
 
+    /// Filters prune here; the rows that are left are filtered by the scan or above it.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
     async fn scan(
         &self,
-        _state: &dyn Session,
-        _projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Err(crate::Error::Internal("not written".into()).into())
+        let request = plan::ScanRequest {
+            snapshot: &self.table.snapshot,
+            storage: self.table.catalog.storage(),
+            projection,
+            filters,
+            limit,
+        };
+        Ok(plan::plan(request, state).await?)
     }
 
     async fn insert_into(

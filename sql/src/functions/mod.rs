@@ -1,9 +1,46 @@
 //! Functions by chapter of the Postgres manual.
+//!
+//! Functions of the system schemas are registered under their bare names: the syntax rewriting
+//! ([`analyzer`](crate::analyzer)) drops `pg_catalog.` where a statement writes it.
+
+pub mod access_privileges;
+pub mod administration;
+pub mod array;
+pub mod catalog_information;
+pub mod comments;
+pub mod function;
+pub mod object_identifier;
+pub mod session_information;
+pub mod single_value;
+pub mod string;
+pub mod visibility;
+
+use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::logical_expr::registry::FunctionRegistry;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-/// Registers all functions of this crate.
-pub fn register(_registry: &mut dyn FunctionRegistry) -> Result<()> {
+use self::function::Function;
+
+/// Registers all functions of this module.
+pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
+    let chapters = [
+        session_information::FUNCTIONS,
+        access_privileges::FUNCTIONS,
+        visibility::FUNCTIONS,
+        catalog_information::FUNCTIONS,
+        comments::FUNCTIONS,
+        object_identifier::FUNCTIONS,
+        administration::FUNCTIONS,
+        array::FUNCTIONS,
+        string::FUNCTIONS,
+    ];
+    for definition in chapters.into_iter().flatten() {
+        registry.register_udf(Arc::new(ScalarUDF::new_from_impl(Function::new(definition))))?;
+    }
+    registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
+    registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
+    registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(single_value::SingleValue::default())))?;
     Ok(())
 }

@@ -84,8 +84,6 @@ impl Dialect for AuricDialect {
         supports_create_table_like_parenthesized,
         supports_comma_separated_trim,
         supports_xml_expressions,
-        supports_named_fn_args_with_colon_operator,
-        supports_named_fn_args_with_expr_name,
         supports_create_index_with_clause,
     );
 

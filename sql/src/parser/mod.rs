@@ -32,7 +32,7 @@ const MAX_TEXT_BYTES: usize = 32 * 1024 * 1024;
 /// the tree later is recursive too.
 const MAX_DEPTH: usize = 300;
 /// Most operators in one chain (`a + b + …`, `a OR b OR …`): each makes the tree one level deeper.
-const MAX_CHAIN: usize = 5_000;
+const MAX_CHAIN: usize = 2_000;
 
 type ParseResult<T> = std::result::Result<T, ParserError>;
 

@@ -108,6 +108,9 @@ impl Scope {
         rewrite::refuse_unsupported(query)?;
         let mut query = query.clone();
         rewrite::make_names_unique(&mut query);
+        // Names of result columns are those of what was written.
+        let written = query.clone();
+        crate::analyzer::rewrite(&mut query);
         let relations = Relations::resolve(self, &query, source).await?;
         let state = relations.state(self).await?;
         let plan = |types: &[Option<Parameter>]| -> Result<LogicalPlan> {
@@ -128,8 +131,13 @@ impl Scope {
                 .map_err(|e| located(&e, source))
         };
         let mut given = given.to_vec();
-        let highest = rewrite::highest_placeholder(&query)?;
-        given.resize(given.len().max(highest), None);
+        let placeholders = rewrite::placeholders(&query)?;
+        given.resize(given.len().max(placeholders.highest), None);
+        for number in placeholders.limits {
+            if let Some(slot @ None) = number.checked_sub(1).and_then(|i| given.get_mut(i)) {
+                *slot = Some(Parameter::declared(&Type::INT8));
+            }
+        }
         let mut logical = plan(&given)?;
         if given.iter().any(Option::is_none) {
             let found = logical.get_parameter_fields().map_err(|e| Error::from(&e))?;
@@ -143,7 +151,9 @@ impl Scope {
             }
             logical = plan(&given)?;
         }
-        let names = names::output_names(&query, logical.schema());
+        let logical =
+            crate::analyzer::present_output(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
+        let names = names::output_names(&written, logical.schema());
         let columns = logical
             .schema()
             .fields()
@@ -164,13 +174,13 @@ impl Scope {
 
     /// An expression without columns, subqueries and parameters.
     pub fn constant_expr(&self, expr: &ast::Expr) -> Result<Expr> {
+        let mut expr = expr.clone();
+        crate::analyzer::rewrite(&mut expr);
         let relations = Relations::default();
         let provider = context::StatementContext::new(&self.state, &relations);
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
         let planner = SqlToRel::new_with_options(&provider, options);
-        planner
-            .sql_to_expr(expr.clone(), &DFSchema::empty(), &mut PlannerContext::new())
-            .map_err(|e| Error::from(&e))
+        planner.sql_to_expr(expr, &DFSchema::empty(), &mut PlannerContext::new()).map_err(|e| Error::from(&e))
     }
 
     /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a system relation.

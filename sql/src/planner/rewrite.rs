@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::names;
@@ -43,26 +43,49 @@ impl Visitor for Unsupported {
     }
 }
 
-/// Number of the highest placeholder. Fails with 42P02 for what is no parameter number.
-pub(super) fn highest_placeholder(query: &Query) -> Result<usize> {
-    let mut placeholders = Placeholders { highest: 0, bad: None };
+/// The parameters of a query.
+pub(super) struct Placeholders {
+    /// Number of the highest; 0: there are none.
+    pub highest: usize,
+    /// Numbers of those that are a LIMIT or OFFSET, and so are of type bigint.
+    pub limits: Vec<usize>,
+    bad: Option<String>,
+}
+
+/// Finds the parameters. Fails with 42P02 for what is no parameter number.
+pub(super) fn placeholders(query: &Query) -> Result<Placeholders> {
+    let mut placeholders = Placeholders { highest: 0, limits: Vec::new(), bad: None };
     let _ = query.visit(&mut placeholders);
-    match placeholders.bad {
+    match &placeholders.bad {
         Some(text) => Err(Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {text}"))),
-        None => Ok(placeholders.highest),
+        None => Ok(placeholders),
     }
+}
+
+/// Number of a parameter that stands alone.
+fn number_of(expr: &Expr) -> Option<usize> {
+    let Expr::Value(value) = expr else { return None };
+    let Value::Placeholder(text) = &value.value else { return None };
+    text.strip_prefix('$')?.parse().ok()
 }
 
 /// Most parameters of a statement (the protocol counts them in 16 bits).
 const MAX_PARAMETERS: usize = 65_535;
 
-struct Placeholders {
-    highest: usize,
-    bad: Option<String>,
-}
-
 impl Visitor for Placeholders {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let (limit, offset) = match &query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+            None => (None, None),
+        };
+        self.limits.extend([limit, offset].into_iter().flatten().filter_map(number_of));
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_value(&mut self, value: &datafusion::sql::sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
         if let Value::Placeholder(text) = &value.value {

@@ -1,14 +1,61 @@
-//! Relations of `pg_catalog` and `information_schema` by name.
+//! Relations of `pg_catalog` and `information_schema` by name, and the state that statements which
+//! look into the catalog run with.
 
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 
 use super::Scope;
+use crate::analyzer::plan_needs_catalog;
 use crate::error::Result;
+use crate::pg_catalog::{CatalogContext, CatalogExtension, shape};
+use crate::{information_schema, pg_catalog};
 
 /// The system relation that a name means, if it means one.
-pub async fn relation(_scope: &Scope, _name: &TableReference) -> Result<Option<Arc<dyn TableProvider>>> {
-    Ok(None)
+pub async fn relation(scope: &Scope, name: &TableReference) -> Result<Option<Arc<dyn TableProvider>>> {
+    if name.catalog().is_some_and(|catalog| catalog != scope.info.database) {
+        return Ok(None);
+    }
+    let table = name.table();
+    let schema = match name.schema() {
+        Some(schema) => schema,
+        None if shape::find("pg_catalog", table).is_some() => "pg_catalog",
+        None if scope.info.search_path.iter().any(|schema| schema == "information_schema") => {
+            "information_schema"
+        }
+        None => return Ok(None),
+    };
+    if shape::find(schema, table).is_none() {
+        return Ok(None);
+    }
+    let context = scope.catalog_context().await?;
+    Ok(match schema {
+        "pg_catalog" => pg_catalog::relation(table, &context),
+        _ => information_schema::relation(table, &context),
+    })
+}
+
+impl Scope {
+    /// The catalog as this statement sees it.
+    pub async fn catalog_context(&self) -> Result<Arc<CatalogContext>> {
+        CatalogContext::load(&self.engine, self.info.clone()).await
+    }
+
+    /// The state to optimize and run a plan with: it knows the catalog if the plan looks into it.
+    pub async fn state_for(&self, plan: &LogicalPlan) -> Result<Arc<SessionState>> {
+        if !plan_needs_catalog(plan) {
+            return Ok(self.state.clone());
+        }
+        let context = self.catalog_context().await?;
+        let mut state = self.state.as_ref().clone();
+        state.config_mut().options_mut().extensions.insert(CatalogExtension(context));
+        // Expressions take their options from the execution properties, which hold a copy.
+        let started = state.execution_props().query_execution_start_time;
+        state.mark_start_execution();
+        state.execution_props_mut().query_execution_start_time = started;
+        Ok(Arc::new(state))
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::statement::OutputColumn;
@@ -14,17 +16,19 @@ pub struct Cursor {
     pub columns: Arc<Vec<OutputColumn>>,
     /// Survives the end of its transaction.
     pub hold: bool,
-    stream: SendableRecordBatchStream,
+    schema: SchemaRef,
+    /// Never locked, only reached by `&mut`: it makes a session with cursors shareable (`Sync`).
+    stream: Mutex<SendableRecordBatchStream>,
     left_over: Option<RecordBatch>,
 }
 
 impl Cursor {
     pub fn new(columns: Arc<Vec<OutputColumn>>, hold: bool, stream: SendableRecordBatchStream) -> Self {
-        Self { columns, hold, stream, left_over: None }
+        Self { columns, hold, schema: stream.schema(), stream: Mutex::new(stream), left_over: None }
     }
 
-    pub fn schema(&self) -> arrow::datatypes::SchemaRef {
-        self.stream.schema()
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
     }
 
     /// The next rows, at most `count`.
@@ -34,7 +38,7 @@ impl Cursor {
         while wanted > 0 {
             let batch = match self.left_over.take() {
                 Some(batch) => batch,
-                None => match self.stream.next().await {
+                None => match self.stream.get_mut().next().await {
                     Some(batch) => batch.map_err(|e| Error::from(&e))?,
                     None => break,
                 },

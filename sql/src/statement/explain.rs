@@ -45,7 +45,7 @@ pub async fn execute(
     let plan = parameters::substitute(&planned.plan, values)?;
     let mut lines = Vec::new();
     if explain.verbose {
-        let optimized = scope.state.optimize(&plan).map_err(|e| Error::from(&e))?;
+        let optimized = scope.state_for(&plan).await?.optimize(&plan).map_err(|e| Error::from(&e))?;
         lines.extend(optimized.display_indent().to_string().lines().map(str::to_string));
         lines.push(String::new());
     }

@@ -5,6 +5,7 @@ mod cursor;
 mod ddl;
 mod dml;
 mod explain;
+mod immediate;
 mod parameters;
 mod prepared;
 mod query;

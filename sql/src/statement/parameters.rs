@@ -36,7 +36,7 @@ pub fn bind(
     Ok((types, bound))
 }
 
-fn convert(parameter: &Parameter, value: &ScalarValue) -> Result<ScalarValue> {
+pub fn convert(parameter: &Parameter, value: &ScalarValue) -> Result<ScalarValue> {
     let text = match value {
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => Some(text),
         _ => None,
@@ -75,8 +75,10 @@ fn numeric(text: &str) -> Result<ScalarValue> {
         return Err(too_large());
     }
     let number = digits.parse::<i128>().map_err(|_| invalid())?;
-    let scale = i8::try_from(scale).map_err(|_| too_large())?;
-    Ok(ScalarValue::Decimal128(Some(number), 38, scale))
+    let scale = u8::try_from(scale).map_err(|_| too_large())?;
+    let significant = digits.trim_start_matches(['-', '+', '0']).len();
+    let precision = u8::try_from(significant).unwrap_or(38).max(scale).max(1);
+    Ok(ScalarValue::Decimal128(Some(number), precision, i8::try_from(scale).map_err(|_| too_large())?))
 }
 
 /// An array literal of one dimension (Postgres manual 8.15.2).
@@ -145,8 +147,8 @@ mod tests {
 
     #[test]
     fn numerics_keep_their_digits() {
-        assert_eq!(numeric("0.055").unwrap(), ScalarValue::Decimal128(Some(55), 38, 3));
-        assert_eq!(numeric("-12e2").unwrap(), ScalarValue::Decimal128(Some(-1200), 38, 0));
+        assert_eq!(numeric("0.055").unwrap(), ScalarValue::Decimal128(Some(55), 3, 3));
+        assert_eq!(numeric("-12e2").unwrap(), ScalarValue::Decimal128(Some(-1200), 4, 0));
         assert!(numeric("x").is_err());
         assert!(numeric(&"9".repeat(50)).is_err());
     }

@@ -52,7 +52,8 @@ pub fn batches(
 
 /// Physical plan of a logical one.
 pub async fn physical(scope: &Scope, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-    scope.state.create_physical_plan(plan).await.map_err(|e| Error::from(&e))
+    let state = scope.state_for(plan).await?;
+    state.create_physical_plan(plan).await.map_err(|e| Error::from(&e))
 }
 
 /// The context plans run in. Functions are in the plans already.

@@ -1,18 +1,124 @@
 //! Table functions over files: `read_csv`, `read_json`, `read_parquet`.
+//!
+//! A call names a file, a directory, a glob or a list of them, local or in an object store, and
+//! options by name: `read_csv('s3://b/x/*.csv', delim => ';', nullstr => 'NA')` (`name = value` is
+//! taken as well). The files' schema is found before planning, as that needs I/O.
+
+mod csv;
+mod json;
+mod options;
+mod parquet;
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::sql::sqlparser::ast::{ObjectName, TableFunctionArgs};
+use url::Url;
 
-use crate::error::Result;
-use crate::planner::Scope;
+use self::options::Options;
+use crate::error::{Error, Result, SqlState};
+use crate::planner::{Scope, names};
 
 /// The relation of a call; `None`: no function of this module.
 pub async fn resolve(
-    _scope: &Scope,
-    _name: &ObjectName,
-    _args: &TableFunctionArgs,
+    scope: &Scope,
+    name: &ObjectName,
+    args: &TableFunctionArgs,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
-    Ok(None)
+    let Some(function) = name.0.last().and_then(|part| part.as_ident()).map(names::folded) else {
+        return Ok(None);
+    };
+    match function.as_str() {
+        "read_csv" | "read_csv_auto" => {
+            csv::open(scope, Options::parse(scope, &function, args)?).await.map(Some)
+        }
+        "read_json" | "read_json_auto" | "read_ndjson" => {
+            json::open(scope, Options::parse(scope, &function, args)?).await.map(Some)
+        }
+        "read_parquet" | "parquet_scan" => {
+            parquet::open(scope, Options::parse(scope, &function, args)?).await.map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Files of one format, with the schema that was found in them.
+struct Files {
+    urls: Vec<ListingTableUrl>,
+    listing: ListingOptions,
+    schema: SchemaRef,
+}
+
+impl Files {
+    async fn find(scope: &Scope, paths: &[String], format: Arc<dyn FileFormat>) -> Result<Self> {
+        let urls = paths.iter().map(|path| location(path)).collect::<Result<Vec<_>>>()?;
+        let listing = ListingOptions::new(format).with_file_extension("");
+        let mut schemas: Vec<Schema> = Vec::new();
+        for (url, path) in urls.iter().zip(paths) {
+            let found = listing
+                .infer_schema(scope.state.as_ref(), url)
+                .await
+                .map_err(|e| unreadable(&e.into(), path))?;
+            if found.fields().is_empty() {
+                return Err(Error::new(
+                    SqlState::UNDEFINED_FILE,
+                    format!(
+                        "could not open file \"{path}\" for reading: there is no such file, or it is empty"
+                    ),
+                ));
+            }
+            schemas.push(found.as_ref().clone());
+        }
+        let schema = Schema::try_merge(schemas).map_err(|e| Error::from(&e))?;
+        // A column without a single value in the sample may still get some.
+        let fields: Vec<Field> = schema
+            .fields()
+            .iter()
+            .map(|field| match field.data_type() {
+                DataType::Null => Field::new(field.name(), DataType::Utf8View, true),
+                _ => field.as_ref().clone(),
+            })
+            .collect();
+        Ok(Self { urls, listing, schema: Arc::new(Schema::new(fields)) })
+    }
+
+    fn table(self) -> Result<ListingTable> {
+        let config = ListingTableConfig::new_with_multi_paths(self.urls)
+            .with_listing_options(self.listing)
+            .with_schema(self.schema);
+        ListingTable::try_new(config).map_err(|e| Error::from(&e))
+    }
+}
+
+/// An error while the files were looked at, naming what was asked for.
+fn unreadable(e: &Error, path: &str) -> Error {
+    match e.code {
+        SqlState::IO_ERROR | SqlState::INTERNAL_ERROR => {
+            let detail = e.detail.clone().unwrap_or_else(|| e.message.clone());
+            Error::new(SqlState::UNDEFINED_FILE, format!("could not open file \"{path}\" for reading"))
+                .with_detail(detail)
+        }
+        _ => e.clone().with_detail(format!("while reading \"{path}\"")),
+    }
+}
+
+/// A path or URL, with a glob in it or not.
+fn location(path: &str) -> Result<ListingTableUrl> {
+    let invalid = |e: &dyn std::fmt::Display| {
+        Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid file location \"{path}\": {e}"))
+    };
+    if !path.contains("://") {
+        return ListingTableUrl::parse(path).map_err(|e| invalid(&e));
+    }
+    let glob_at = path.find(['*', '?', '[']);
+    let (base, glob) = match glob_at.and_then(|at| path.get(..at)).and_then(|head| head.rfind('/')) {
+        Some(slash) if glob_at.is_some() => path.split_at(slash + 1),
+        _ => (path, ""),
+    };
+    let url = Url::parse(base).map_err(|e| invalid(&e))?;
+    let url = ListingTableUrl::try_new(url, None).map_err(|e| invalid(&e))?;
+    if glob.is_empty() { Ok(url) } else { url.with_glob(glob).map_err(|e| invalid(&e)) }
 }

@@ -5,9 +5,45 @@ pub mod sql_type;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use postgres_types::Type;
 
+/// Arrow field metadata key: `typname` of the Postgres type, where the arrow type alone does not
+/// tell it (`oid`, `name`, `char`, `regclass`, `int2vector`, …).
+pub const PG_TYPE: &str = "auric.pg_type";
+
 /// Postgres type and `atttypmod` of an arrow field.
 pub fn pg_type(field: &Field) -> (Type, i32) {
-    of_data_type(field.data_type())
+    match field.metadata().get(PG_TYPE).and_then(|name| named(name)) {
+        Some(pg_type) => (pg_type, -1),
+        None => of_data_type(field.data_type()),
+    }
+}
+
+/// The types that a field's metadata may name; the rest follow from their arrow type.
+fn named(name: &str) -> Option<Type> {
+    Some(match name {
+        "oid" => Type::OID,
+        "_oid" => Type::OID_ARRAY,
+        "oidvector" => Type::OID_VECTOR,
+        "int2vector" => Type::INT2_VECTOR,
+        "name" => Type::NAME,
+        "_name" => Type::NAME_ARRAY,
+        "char" => Type::CHAR,
+        "_char" => Type::CHAR_ARRAY,
+        "varchar" => Type::VARCHAR,
+        "xid" => Type::XID,
+        "inet" => Type::INET,
+        "json" => Type::JSON,
+        "jsonb" => Type::JSONB,
+        "regproc" => Type::REGPROC,
+        "regprocedure" => Type::REGPROCEDURE,
+        "regclass" => Type::REGCLASS,
+        "regtype" => Type::REGTYPE,
+        "regnamespace" => Type::REGNAMESPACE,
+        "regrole" => Type::REGROLE,
+        "pg_node_tree" => Type::PG_NODE_TREE,
+        "_aclitem" => Type::ACLITEM_ARRAY,
+        "pg_lsn" => Type::PG_LSN,
+        _ => return None,
+    })
 }
 
 fn of_data_type(data_type: &DataType) -> (Type, i32) {

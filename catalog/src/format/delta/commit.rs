@@ -25,9 +25,11 @@ use crate::format::CommitOutcome;
 use crate::storage::{Storage, to_url};
 use crate::table::data_file::NewDataFile;
 use crate::table::partition::Transform;
-use crate::table::{TableChange, TableDefinition, TableFormat, TableSnapshot, TableVersion};
+use crate::table::{COMMIT_ID, TableChange, TableDefinition, TableFormat, TableSnapshot, TableVersion};
 
 const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
+/// Commits read back to find one: many more than can race with one.
+const COMMITS_LOOKED_AT: u64 = 50;
 const ROW_TRACKING_DOMAIN: &str = "delta.rowTracking";
 
 /// The empty snapshot of a table to be.
@@ -103,6 +105,14 @@ fn partition_columns(table: &str, definition: &TableDefinition) -> Result<Vec<St
     Ok(columns)
 }
 
+/// What to say when another table is at `root`: the one of this name, mostly.
+async fn taken(backend: &dyn Backend, ident: &TableIdent, root: &str) -> Result<Error> {
+    Ok(match backend.table(ident).await? {
+        Some(_) => Error::TableExists(ident.clone()),
+        None => Error::Invalid(format!("there is a Delta table at {root} already")),
+    })
+}
+
 /// Writes version 0 of a staged table and enters it into the catalog.
 pub(super) async fn create(
     storage: &Storage,
@@ -112,15 +122,14 @@ pub(super) async fn create(
     change: &TableChange,
 ) -> Result<CommitOutcome> {
     let root = &staged.location;
-    let taken = || Error::Invalid(format!("there is a Delta table at {root} already"));
     if is_delta_table(storage, root).await? {
-        return Err(taken());
+        return Err(taken(backend, ident, root).await?);
     }
     let operation = if change.added.is_empty() { "CREATE TABLE" } else { "CREATE TABLE AS SELECT" };
     let commit = NextCommit::new(staged, change, operation, &Predecessor::default())?;
     match commit.write(storage).await? {
         Written::Ours => {}
-        Written::Lost { .. } => return Err(taken()),
+        Written::Lost { .. } => return Err(taken(backend, ident, root).await?),
         Written::Unknown(e) => return Ok(CommitOutcome::Unknown(e)),
     }
     let entry = NewTableEntry {
@@ -131,7 +140,7 @@ pub(super) async fn create(
     };
     match backend.create_table(&entry).await {
         Ok(()) => Ok(CommitOutcome::Committed(TableVersion::Delta { version: 0 })),
-        Err(e @ (Error::TableExists(_) | Error::NamespaceNotFound(_) | Error::CatalogNotFound(_))) => {
+        Err(e) if certainly_not_entered(&e) => {
             // Certainly not in the catalog, so nobody reads the version that we have just written.
             let location = commit_location(root, 0);
             if let Err(e) = storage.delete(&location).await {
@@ -141,6 +150,15 @@ pub(super) async fn create(
         }
         Err(e) => Ok(CommitOutcome::Unknown(Box::new(e))),
     }
+}
+
+/// Whether a catalog that answers like this has refused the entry; else it may have taken it.
+fn certainly_not_entered(error: &Error) -> bool {
+    use Error::*;
+    matches!(
+        error,
+        TableExists(_) | NamespaceNotFound(_) | CatalogNotFound(_) | Unsupported { .. } | Invalid(_)
+    )
 }
 
 /// Writes the version after `base` with the files of `change`.
@@ -368,7 +386,7 @@ fn add(
     }
     let partition_ids: Vec<_> = spec.fields.iter().map(|f| f.source_id).collect();
     let indexed = properties::indexed_columns(&state.metadata.configuration);
-    // Both as URLs, so that what is left is URL-encoded, as the log wants it.
+    // The log holds paths URL-encoded, relative to the root where they are below it.
     let (path, root) = (to_url(&file.path)?, to_url(&base.location)?);
     let relative = path.as_str().strip_prefix(root.as_str()).and_then(|p| p.strip_prefix('/'));
     Ok(Add {
@@ -383,12 +401,37 @@ fn add(
     })
 }
 
+/// The version that the commit with this id made, among the last ones up to `current`.
+pub(super) async fn find(
+    storage: &Storage,
+    current: &TableSnapshot,
+    commit_id: &str,
+) -> Result<Option<TableVersion>> {
+    let TableVersion::Delta { version: last } = current.version else { return Ok(None) };
+    for version in (last.saturating_sub(COMMITS_LOOKED_AT)..=last).rev() {
+        let location = commit_location(&current.location, version);
+        if !storage.exists(&location).await? {
+            // Cleaned up behind a checkpoint: older than any commit that is asked for.
+            return Ok(None);
+        }
+        let info = commit_info(&storage.read(&location).await?);
+        if info.is_some_and(|info| info.get(COMMIT_ID).is_some_and(|id| id == commit_id)) {
+            return Ok(Some(TableVersion::Delta { version }));
+        }
+    }
+    Ok(None)
+}
+
+fn commit_info(bytes: &[u8]) -> Option<serde_json::Value> {
+    bytes.split(|b| *b == b'\n').find_map(|line| {
+        let mut action: serde_json::Value = serde_json::from_slice(line).ok()?;
+        action.get_mut("commitInfo").map(serde_json::Value::take)
+    })
+}
+
 /// The commit that won, for people.
 fn describe(version: u64, bytes: &[u8]) -> String {
-    let info = bytes.split(|b| *b == b'\n').find_map(|line| {
-        let action: serde_json::Value = serde_json::from_slice(line).ok()?;
-        action.get("commitInfo").cloned()
-    });
+    let info = commit_info(bytes);
     let text = |key: &str| info.as_ref().and_then(|i| i.get(key)).and_then(|v| v.as_str());
     match (text("operation"), text("engineInfo")) {
         (Some(operation), Some(engine)) => format!("version {version} ({operation} by {engine})"),

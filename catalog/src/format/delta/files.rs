@@ -376,15 +376,14 @@ fn integer_at(column: &ArrayRef, row: usize) -> Option<i64> {
     }
 }
 
-/// A path of the log (a URI reference, Delta protocol, "Add File and Remove File") as a location,
-/// which is not URL-encoded.
+/// A path of the log (a URI reference, Delta protocol, "Add File and Remove File") as a location.
 fn resolve(root: &Url, path: &str) -> Result<String, String> {
     // Writers that do not encode leave characters that would end the path of a URL.
     let path = path.replace('#', "%23").replace('?', "%3F");
     let url = match Url::from_str(&path) {
         Ok(absolute) if path.contains(":/") => absolute,
-        // `./` keeps a colon in the first segment from being taken for a scheme.
         _ if path.starts_with('/') => root.join(&path).map_err(|e| e.to_string())?,
+        // `./` keeps a colon in the first segment from being taken for a scheme.
         _ => root.join(&format!("./{path}")).map_err(|e| e.to_string())?,
     };
     from_url(&url).map_err(|e| e.to_string())

@@ -33,7 +33,7 @@ use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, from_url, to_url};
-use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot};
+use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
 
 /// Directory of the log below a table's root.
 const LOG_DIRECTORY: &str = "_delta_log";
@@ -78,6 +78,16 @@ impl Format for DeltaFormat {
             Operation::Append => commit::append(storage, ident, base, change).await,
         }
     }
+
+    async fn find_commit(
+        &self,
+        storage: &Storage,
+        entry: &TableEntry,
+        commit_id: &str,
+    ) -> Result<Option<TableVersion>> {
+        let current = self.load(storage, entry).await?;
+        commit::find(storage, &current, commit_id).await
+    }
 }
 
 /// Whether `root` is the root of a Delta table: whether its log holds a commit or a checkpoint.
@@ -108,7 +118,7 @@ fn commit_location(root: &str, version: u64) -> String {
     format!("{root}/{LOG_DIRECTORY}/{version:020}.json")
 }
 
-/// A table's root as a location with a scheme and without a trailing slash, however it was written.
+/// A table's root in the one form that all our locations have, however it was written.
 fn root_location(location: &str) -> Result<String> {
     from_url(&to_url(location)?)
 }

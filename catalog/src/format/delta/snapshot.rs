@@ -165,7 +165,7 @@ async fn read_kernel_snapshot(
 fn build(engine: &dyn Engine, root: &str, base: Option<SnapshotRef>) -> Result<SnapshotRef> {
     let kernel = match base {
         Some(base) => Snapshot::builder_from(base).build(engine),
-        None => Snapshot::builder_for(to_url(root)?.as_str()).build(engine),
+        None => Snapshot::builder_for(to_url(root)?).build(engine),
     };
     let kernel = kernel.in_table(root)?;
     let configuration = kernel.table_configuration();

@@ -167,8 +167,13 @@ fn written_exactly(data_type: &DataType) -> bool {
 
 fn widen(values: ArrayRef, end: End) -> ArrayRef {
     match (values.data_type().clone(), end) {
-        (DataType::Timestamp(TimeUnit::Microsecond, _), End::Upper) => {
-            map::<TimestampMicrosecondType>(&values, |v| v.checked_add(MILLISECOND_LOSS_US))
+        (DataType::Timestamp(TimeUnit::Microsecond, _), end) => {
+            map::<TimestampMicrosecondType>(&values, |v| match end {
+                End::Upper => v.checked_add(MILLISECOND_LOSS_US),
+                // Some cut towards zero, which is up before 1970.
+                End::Lower if v <= 0 => v.checked_sub(MILLISECOND_LOSS_US),
+                End::Lower => Some(v),
+            })
         }
         (DataType::Decimal128(precision, _), end) if precision > EXACT_DECIMAL_DIGITS => {
             map::<Decimal128Type>(&values, |v| {

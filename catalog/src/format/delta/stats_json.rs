@@ -43,10 +43,9 @@ pub(super) fn of_file(
         };
         let key = quote(physical_name(field));
         nulls.push(format!("{key}:{}", column.null_count));
-        if let Some((low, high)) = bounds(column) {
-            lower.extend(low.map(|low| format!("{key}:{low}")));
-            upper.extend(high.map(|high| format!("{key}:{high}")));
-        }
+        let (low, high) = bounds(column);
+        lower.extend(low.map(|low| format!("{key}:{low}")));
+        upper.extend(high.map(|high| format!("{key}:{high}")));
     }
     format!(
         "{{\"numRecords\":{},\"minValues\":{{{}}},\"maxValues\":{{{}}},\"nullCount\":{{{}}},\"tightBounds\":true}}",
@@ -65,13 +64,14 @@ fn leaf_count(field: &FieldRef) -> usize {
 }
 
 /// Both bounds as JSON; each `None` where there is none that readers would take right.
-fn bounds(column: &WrittenColumn) -> Option<(Option<String>, Option<String>)> {
-    let (lower, upper) = (column.lower.as_ref()?, column.upper.as_ref()?);
+fn bounds(column: &WrittenColumn) -> (Option<String>, Option<String>) {
+    let (lower, upper) = (column.lower.as_ref(), column.upper.as_ref());
     // Readers that order NaN last would skip a file by bounds that leave it out.
-    if lower.data_type().is_floating() && column.nan_count != Some(0) {
-        return None;
+    let floating = lower.or(upper).is_some_and(|bound| bound.data_type().is_floating());
+    if floating && column.nan_count != Some(0) {
+        return (None, None);
     }
-    Some((json(lower, End::Lower), json(upper, End::Upper)))
+    (lower.and_then(|bound| json(bound, End::Lower)), upper.and_then(|bound| json(bound, End::Upper)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

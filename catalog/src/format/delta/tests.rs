@@ -446,7 +446,9 @@ fn new_file(snapshot: &TableSnapshot, name: &str, rows: u64) -> NewDataFile {
 }
 
 fn change(operation: Operation, added: Vec<NewDataFile>) -> TableChange {
-    TableChange { operation, added, summary: BTreeMap::from([("auric.query".into(), "7".into())]) }
+    let mut change = TableChange::new(operation, added);
+    change.summary.insert("auric.query".into(), "7".into());
+    change
 }
 
 async fn create(bench: &Bench, properties: &[(&str, &str)]) -> OneCatalog {
@@ -625,6 +627,12 @@ async fn clustering_columns_have_statistics_and_the_summary_is_recorded() {
     let [info, add] = &actions(&bench, 1)[..] else { panic!() };
     assert_eq!(info["commitInfo"]["auric.query"], "7");
     assert_eq!(info["commitInfo"]["operation"], "WRITE");
+    let entry =
+        TableEntry { ident, format: TableFormat::Delta, pointer: bench.root(), external: false, oid: 1 };
+    let id = change.commit_id().unwrap();
+    let found = bench.format.find_commit(&bench.storage, &entry, id).await.unwrap();
+    assert_eq!(found, Some(TableVersion::Delta { version: 1 }));
+    assert_eq!(bench.format.find_commit(&bench.storage, &entry, "another").await.unwrap(), None);
     let stats: Value = serde_json::from_str(add["add"]["stats"].as_str().unwrap()).unwrap();
     assert_eq!(stats["minValues"], json!({"name": "a\"b"}));
 }

@@ -11,7 +11,7 @@ use iceberg::spec::{MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
 use super::cache::{CachedTable, Caches};
 use super::metadata_file;
 use super::metrics::EntryBuilder;
-use super::partition::{BoundSpec, bind_specs};
+use super::partition::{BoundSpec, bind_specs, check_writable};
 use super::properties::{deletes_old_metadata, metadata_folder, metadata_gzip};
 use super::snapshot::{state, table_snapshot};
 use super::snapshot_producer::{FileChanges, SnapshotProducer};
@@ -203,6 +203,7 @@ fn file_changes(base: &TableMetadata, change: &TableChange) -> Result<FileChange
         let bound = specs
             .get(&spec_id)
             .ok_or_else(|| Error::Internal(format!("there is no partition spec {spec_id}")))?;
+        check_writable(bound)?;
         added.entry(spec_id).or_default().push(entries.data_file(file, bound)?);
     }
     let operation = match change.operation {

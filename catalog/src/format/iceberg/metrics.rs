@@ -125,37 +125,29 @@ fn bound_of(
     Ok(Some(datum(primitive, &bytes)?).filter(|bound| !bound.is_nan()))
 }
 
-fn is_text(primitive: &PrimitiveType) -> bool {
-    matches!(primitive, PrimitiveType::String)
-}
-
-fn is_bytes(primitive: &PrimitiveType) -> bool {
-    matches!(primitive, PrimitiveType::Binary | PrimitiveType::Fixed(_))
-}
-
 /// A prefix is never greater than the whole.
 fn lower(primitive: &PrimitiveType, mut bytes: Vec<u8>, length: usize) -> Option<Vec<u8>> {
-    if is_text(primitive) {
+    if matches!(primitive, PrimitiveType::String) {
         let text = String::from_utf8(bytes).ok()?;
         return Some(text.chars().take(length).collect::<String>().into_bytes());
     }
+    // A fixed value must keep its length, so only binaries are cut.
     if matches!(primitive, PrimitiveType::Binary) {
         bytes.truncate(length);
     }
-    // A fixed value must keep its length, so it is not cut.
     Some(bytes)
 }
 
 /// The smallest value of at most `length` units that is not less than the whole; `None` if there is none.
 fn upper(primitive: &PrimitiveType, bytes: Vec<u8>, length: usize) -> Option<Vec<u8>> {
-    if is_text(primitive) {
+    if matches!(primitive, PrimitiveType::String) {
         let text = String::from_utf8(bytes).ok()?;
         if text.chars().nth(length).is_none() {
             return Some(text.into_bytes());
         }
         return increment_text(text.chars().take(length).collect()).map(String::into_bytes);
     }
-    if !is_bytes(primitive) || bytes.len() <= length || matches!(primitive, PrimitiveType::Fixed(_)) {
+    if !matches!(primitive, PrimitiveType::Binary) || bytes.len() <= length {
         return Some(bytes);
     }
     increment_bytes(bytes.into_iter().take(length).collect())

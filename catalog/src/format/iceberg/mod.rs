@@ -11,7 +11,7 @@
 //! | `snapshot`, `schema`, `partition` | `TableMetadata` | the neutral snapshot |
 //! | `manifests`, `data_manifest`, `delete_manifest` | manifests | columns of statistics, an index of deletes |
 //! | `stage` | a table definition | the metadata of a new table |
-//! | `metrics`, `summary`, `snapshot_producer`, `commit` | a change | a committed version |
+//! | `metrics`, `summary`, `snapshot_producer`, `manifest_merge`, `commit` | a change | a committed version |
 //!
 //! **Invariant:** whatever is read from a file is checked before it is believed; a file that breaks
 //! the specification gives an error that names it, never a panic and never a wrong row.
@@ -23,6 +23,7 @@ mod delete_manifest;
 mod features;
 mod file_io;
 mod literal;
+mod manifest_merge;
 mod manifests;
 mod metadata_file;
 mod metrics;

@@ -29,6 +29,23 @@ pub fn bind_specs(metadata: &TableMetadata) -> Result<Vec<BoundSpec>> {
     metadata.partition_specs_iter().map(|spec| bind_spec(spec, &schemas)).collect()
 }
 
+/// Fails with `Unsupported` if we cannot write files of this spec: the values of a transform that we
+/// do not know, or uuids, which the `iceberg` crate does not get into a manifest.
+pub fn check_writable(bound: &BoundSpec) -> Result<()> {
+    for (field, primitive) in bound.spec.fields.iter().zip(&bound.types) {
+        let unsupported = |what: &str| {
+            Err(Error::unsupported(format!("partition field \"{}\"", field.name), format!("writing {what}")))
+        };
+        match (&field.transform, primitive) {
+            (Transform::Void, _) => {}
+            (Transform::Unknown(name), _) => return unsupported(&format!("the transform {name}")),
+            (_, Some(PrimitiveType::Uuid)) => return unsupported("partition values of type uuid"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn bind_spec(spec: &iceberg::spec::PartitionSpec, schemas: &[&Arc<Schema>]) -> Result<BoundSpec> {
     let mut fields = Vec::with_capacity(spec.fields().len());
     let mut types = Vec::with_capacity(spec.fields().len());

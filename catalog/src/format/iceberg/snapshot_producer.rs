@@ -2,11 +2,12 @@
 //! "Manifest Lists", "Snapshots").
 //!
 //! A snapshot is made from a [`FileChanges`]: the entries it adds, on top of the manifests of its
-//! parent. Appends add data files and keep every manifest as it is; what removes files rewrites the
-//! manifests that list them, and joins here.
+//! parent. Appends add data files and keep the manifests, or merge them once they are many; what
+//! removes files rewrites the manifests that list them, and joins here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use iceberg::ErrorKind;
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DataFile, FormatVersion, ManifestFile, ManifestListWriter, ManifestWriter, ManifestWriterBuilder,
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use super::cache::Caches;
 use super::file_io::file_io;
+use super::manifest_merge;
 use super::manifests::listing;
 use super::properties::metadata_folder;
 use super::summary::SummaryCollector;
@@ -76,6 +78,7 @@ impl<'a> SnapshotProducer<'a> {
             // Manifests with nothing but deleted entries only said so to their own snapshot.
             let live = kept.manifests.iter().filter(|m| m.has_added_files() || m.has_existing_files());
             manifests.extend(live.cloned());
+            manifests = self.merged(manifests).await;
         }
         let (path, next_row_id) = self.write_manifest_list(manifests).await?;
         let previous = parent.as_ref().map(|p| p.summary());
@@ -103,13 +106,58 @@ impl<'a> SnapshotProducer<'a> {
         files: Vec<DataFile>,
         summary: &mut SummaryCollector,
     ) -> Result<ManifestFile> {
-        let path = self.next_path(&format!("{}-m{}.avro", self.commit_id, self.written.len()));
+        let path = self.manifest_path();
         let mut writer = self.data_manifest_writer(spec_id, &path)?;
         for file in files {
             summary.add(&file, spec_id);
             writer.add_file(file, iceberg::spec::UNASSIGNED_SEQUENCE_NUMBER).map_err(|e| failed(&path, e))?;
         }
         writer.write_manifest_file().await.map_err(|e| failed(&path, e))
+    }
+
+    /// Merging is housekeeping: what cannot be merged stays as it is and fails no commit.
+    async fn merged(&mut self, mut manifests: Vec<ManifestFile>) -> Vec<ManifestFile> {
+        let mut replaced = HashSet::new();
+        let mut merged = Vec::new();
+        for (spec_id, group) in manifest_merge::plan(&manifests, self.metadata.properties(), self.snapshot_id)
+        {
+            let files: Vec<&ManifestFile> = group.iter().filter_map(|n| manifests.get(*n)).collect();
+            match self.write_merged(spec_id, &files).await {
+                Ok(file) => {
+                    replaced.extend(files.iter().map(|f| f.manifest_path.clone()));
+                    merged.push(file);
+                }
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "could not merge manifests");
+                }
+            }
+        }
+        manifests.retain(|file| !replaced.contains(&file.manifest_path));
+        manifests.extend(merged);
+        manifests
+    }
+
+    async fn write_merged(&mut self, spec_id: i32, files: &[&ManifestFile]) -> Result<ManifestFile> {
+        let path = self.manifest_path();
+        let mut writer = self.data_manifest_writer(spec_id, &path)?;
+        let spec = self.metadata.partition_spec_by_id(spec_id);
+        let types = spec
+            .map(|spec| spec.partition_type(self.metadata.current_schema()))
+            .transpose()
+            .map_err(|e| failed(&path, e))?
+            .map(|t| t.fields().iter().map(|f| f.field_type.as_ref().clone()).collect::<Vec<_>>())
+            .unwrap_or_default();
+        manifest_merge::add_existing(self.storage, files, &types, &mut writer).await?;
+        let mut merged = writer.write_manifest_file().await.map_err(|e| failed(&path, e))?;
+        // Where every file has its row id by now, a range of new ids would be used by no row. Otherwise
+        // (manifests from before v3) the list writer gives out a new range.
+        let first_row_ids: Option<Vec<u64>> = files.iter().map(|f| f.first_row_id).collect();
+        merged.first_row_id = first_row_ids.and_then(|ids| ids.into_iter().min());
+        Ok(merged)
+    }
+
+    fn manifest_path(&mut self) -> String {
+        self.next_path(&format!("{}-m{}.avro", self.commit_id, self.written.len()))
     }
 
     fn data_manifest_writer(&self, spec_id: i32, path: &str) -> Result<ManifestWriter> {
@@ -156,8 +204,12 @@ impl<'a> SnapshotProducer<'a> {
     }
 }
 
+/// The crate reports our storage's errors as unexpected ones; the others are about what we gave it.
 fn failed(path: &str, e: iceberg::Error) -> Error {
-    Error::storage(path, e)
+    match e.kind() {
+        ErrorKind::Unexpected => Error::storage(path, e),
+        _ => Error::Internal(format!("writing {path}: {e}")),
+    }
 }
 
 /// A random positive id that no snapshot of the table has.

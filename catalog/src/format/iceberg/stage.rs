@@ -7,7 +7,7 @@ use iceberg::spec::{
     TableMetadata, TableMetadataBuilder, Type, UnboundPartitionSpec,
 };
 
-use super::partition::{field_name, iceberg_transform};
+use super::partition::{bind_specs, check_writable, field_name, iceberg_transform};
 use super::properties;
 use super::schema::iceberg_fields;
 use crate::TableIdent;
@@ -30,6 +30,7 @@ pub fn new_metadata(
     let built = TableMetadataBuilder::new(schema, spec, order, location, version, stored)
         .and_then(TableMetadataBuilder::build)
         .map_err(invalid)?;
+    bind_specs(&built.metadata)?.iter().try_for_each(check_writable)?;
     Ok(built.metadata)
 }
 

@@ -1,11 +1,31 @@
 //! COPY.
 
+mod csv;
+mod from_stdin;
+mod records;
+mod text;
+mod text_value;
+mod to_stdout;
+
 use super::{Output, not_supported};
 use crate::error::Result;
 use crate::parser::Parsed;
-use crate::parser::statement::Copy;
+use crate::parser::statement::{Copy, CopyFormat, CopySource, CopyTarget};
 use crate::session::Session;
 
-pub async fn execute(_session: &mut Session, _copy: &Copy, _parsed: &Parsed) -> Result<Output> {
-    Err(not_supported("COPY"))
+pub async fn execute(session: &mut Session, copy: &Copy, parsed: &Parsed) -> Result<Output> {
+    if copy.options.format == CopyFormat::Binary {
+        return Err(not_supported("COPY in binary format"));
+    }
+    match (&copy.source, &copy.target) {
+        (CopySource::Table { name, columns }, CopyTarget::Stdin) => {
+            from_stdin::execute(session, name, columns, &copy.options, parsed).await
+        }
+        (source, CopyTarget::Stdout) => to_stdout::execute(session, source, &copy.options, parsed).await,
+        (_, CopyTarget::FromFile(_)) => {
+            Err(not_supported("COPY FROM a file").with_hint("Use INSERT INTO … SELECT * FROM read_csv('…')."))
+        }
+        (_, CopyTarget::File(_)) => Err(not_supported("COPY TO a file")),
+        (CopySource::Query(_), CopyTarget::Stdin) => Err(not_supported("COPY FROM into a query")),
+    }
 }

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type};
 use datafusion::scalar::ScalarValue;
 
-use super::fixture::{Fixture, definition, file};
+use super::fixture::{Fixture, column, definition, file};
 use crate::error::Error;
 use crate::format::iceberg::{find_metadata, metadata};
 use crate::format::{CommitOutcome, Format};
@@ -82,6 +82,44 @@ async fn the_log_of_a_table_grows_as_the_spec_says() {
     assert_eq!(summary["engine-name"], "auric");
     let names = fixture.metadata_files();
     assert!(names.iter().any(|n| n.starts_with("00003-")), "{names:?}");
+}
+
+#[tokio::test]
+async fn many_manifests_are_merged_without_changing_a_file() {
+    for version in ["1", "2", "3"] {
+        let fixture = Fixture::new();
+        let properties = [("format-version", version), ("commit.manifest.min-count-to-merge", "3")];
+        let mut table = fixture.create(&definition(&[("ts", Transform::Day)], &properties)).await;
+        for (number, name) in ["a", "b", "c", "d", "e"].iter().enumerate() {
+            let day = ScalarValue::Date32(Some(number as i32));
+            table = fixture.commit(&table, vec![file(&table, name, 1..=10, vec![day])]).await;
+        }
+        let index = table.files.index().await.unwrap();
+        let numbers = &index.groups[0].1;
+        assert!(numbers.len() < 4, "{numbers:?}");
+        let mut found = Vec::new();
+        for number in numbers {
+            let list = table.files.file_list(*number).await.unwrap();
+            let days = list.stats.partitions[0].lower.as_primitive::<Date32Type>();
+            for (file, day) in list.files.iter().zip(days.values()) {
+                let name = file.path.rsplit('/').next().unwrap().to_string();
+                found.push((name, *day, file.sequence_number, file.first_row_id));
+            }
+        }
+        found.sort();
+        let expected: Vec<_> = ["a", "b", "c", "d", "e"]
+            .iter()
+            .zip(0i32..)
+            .map(|(name, n)| {
+                let sequence = if version == "1" { 0 } else { i64::from(n) + 1 };
+                let row_id = (version == "3").then(|| i64::from(n) * 10);
+                (format!("{name}.parquet"), n, sequence, row_id)
+            })
+            .collect();
+        assert_eq!(found, expected);
+        let metadata = metadata(&table).unwrap();
+        assert_eq!(metadata.next_row_id(), if version == "3" { 50 } else { 0 });
+    }
 }
 
 #[tokio::test]
@@ -189,6 +227,9 @@ fn definitions_that_make_no_sense_are_refused() {
     let mut keyed = definition(&[], &[]);
     keyed.key_columns = vec!["score".into()];
     assert!(matches!(refused(keyed), Error::Invalid(_)));
+    let mut by_uuid = definition(&[("u", Transform::Identity)], &[]);
+    by_uuid.columns.push(column("u", DataType::FixedSizeBinary(16)));
+    assert!(matches!(refused(by_uuid), Error::Unsupported { .. }));
     let mut double = definition(&[], &[]);
     double.columns.push(double.columns[0].clone());
     assert!(matches!(refused(double), Error::Invalid(_)));

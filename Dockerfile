@@ -1,0 +1,28 @@
+# syntax=docker/dockerfile:1
+# The server in a small image: `docker build -t auric . && docker run -p 5433:5433 -v lake:/data auric`.
+FROM rust:1-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked -p auric-server && cp target/release/auric /usr/local/bin/auric
+
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin auric \
+    && mkdir /data && chown auric:auric /data
+COPY --from=build /usr/local/bin/auric /usr/local/bin/auric
+COPY config/auric.toml /etc/auric/auric.toml
+USER auric
+WORKDIR /data
+VOLUME /data
+# Clients outside of the container are not on its loopback: until users and passwords are set up, reach
+# the server with `docker exec` or with `--network host`.
+ENV AURIC_SERVER__DATA_DIR=/data AURIC_SERVER__LISTEN=0.0.0.0:5433 AURIC_SERVER__HTTP=0.0.0.0:8433
+EXPOSE 5433 8433
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=6s --start-period=10s CMD ["auric", "healthcheck"]
+ENTRYPOINT ["auric"]
+CMD ["serve", "--config", "/etc/auric/auric.toml"]

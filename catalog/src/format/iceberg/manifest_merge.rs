@@ -1,0 +1,187 @@
+//! Keeps the number of manifests of a table in bounds: an append that finds many small ones rewrites
+//! them as few (table properties `commit.manifest-merge.enabled`, `commit.manifest.min-count-to-merge`,
+//! `commit.manifest.target-size-bytes`).
+//!
+//! **Invariant:** a file keeps its snapshot, its sequence numbers and its row ids; merging changes
+//! where a file is listed and nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+
+use iceberg::spec::{
+    DataFile, DataFileBuilder, Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestWriter,
+    Type,
+};
+
+use super::manifests::{read_manifest, sequence_number};
+use crate::error::{Error, Result};
+use crate::storage::Storage;
+
+const ENABLED: &str = "commit.manifest-merge.enabled";
+const MIN_COUNT: &str = "commit.manifest.min-count-to-merge";
+const TARGET_BYTES: &str = "commit.manifest.target-size-bytes";
+const DEFAULT_MIN_COUNT: usize = 100;
+const DEFAULT_TARGET_BYTES: u64 = 8 << 20;
+
+/// Which of `manifests` (by position) are rewritten together, by partition spec. Manifests without
+/// a fixed number of rows (`added_snapshot_id` is `own`: just written) stay as they are.
+pub fn plan(
+    manifests: &[ManifestFile],
+    properties: &HashMap<String, String>,
+    own: i64,
+) -> Vec<(i32, Vec<usize>)> {
+    let number = |key: &str| properties.get(key).and_then(|v| v.parse::<u64>().ok());
+    let min_count = number(MIN_COUNT).and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_MIN_COUNT);
+    let target = number(TARGET_BYTES).unwrap_or(DEFAULT_TARGET_BYTES);
+    if properties.get(ENABLED).is_some_and(|v| v.eq_ignore_ascii_case("false")) || manifests.len() < min_count
+    {
+        return Vec::new();
+    }
+    let mut by_spec: BTreeMap<i32, Vec<(usize, u64)>> = BTreeMap::new();
+    for (position, file) in manifests.iter().enumerate() {
+        let bytes = u64::try_from(file.manifest_length).unwrap_or(u64::MAX);
+        let data = file.content == ManifestContentType::Data && file.key_metadata.is_none();
+        if data && file.added_snapshot_id != own && bytes < target {
+            by_spec.entry(file.partition_spec_id).or_default().push((position, bytes));
+        }
+    }
+    let mut groups = Vec::new();
+    for (spec_id, candidates) in by_spec {
+        // The manifest that was just written counts, or the number would creep up to the limit again.
+        if candidates.len() + 1 < min_count {
+            continue;
+        }
+        let (mut group, mut size) = (Vec::new(), 0u64);
+        for (position, bytes) in candidates {
+            if size.saturating_add(bytes) > target {
+                groups.push((spec_id, std::mem::take(&mut group)));
+                size = 0;
+            }
+            group.push(position);
+            size = size.saturating_add(bytes);
+        }
+        groups.push((spec_id, group));
+    }
+    groups.retain(|(_, group)| group.len() > 1);
+    groups
+}
+
+/// Adds the live files of `files` to `writer` as existing ones. Fails with `Unsupported` if the
+/// partition values of one are of an older type than the writer's.
+pub async fn add_existing(
+    storage: &Storage,
+    files: &[&ManifestFile],
+    partition_types: &[Type],
+    writer: &mut ManifestWriter,
+) -> Result<()> {
+    for file in files {
+        let manifest = read_manifest(storage, file).await?;
+        check_partition_types(file, &manifest, partition_types)?;
+        let mut next_row_id = file.first_row_id.and_then(|id| i64::try_from(id).ok());
+        for entry in manifest.entries().iter().filter(|e| e.is_alive()) {
+            let data = with_row_id(file, entry.data_file(), &mut next_row_id)?;
+            let (snapshot, sequence, file_sequence) = origin(file, entry)?;
+            writer
+                .add_existing_file(data, snapshot, sequence, Some(file_sequence))
+                .map_err(|e| Error::corrupt(&file.manifest_path, e))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_partition_types(file: &ManifestFile, manifest: &Manifest, expected: &[Type]) -> Result<()> {
+    let header = manifest.metadata();
+    let written = header
+        .partition_spec()
+        .partition_type(header.schema())
+        .map_err(|e| Error::corrupt(&file.manifest_path, e))?;
+    match written.fields().iter().map(|f| f.field_type.as_ref()).eq(expected) {
+        true => Ok(()),
+        false => Err(Error::unsupported(&file.manifest_path, "partition values of an older type")),
+    }
+}
+
+/// Snapshot, data sequence number and file sequence number, inherited where left out.
+fn origin(file: &ManifestFile, entry: &ManifestEntry) -> Result<(i64, i64, i64)> {
+    Ok((
+        entry.snapshot_id().unwrap_or(file.added_snapshot_id),
+        sequence_number(file, entry.status(), entry.sequence_number())?,
+        sequence_number(file, entry.status(), entry.file_sequence_number)?,
+    ))
+}
+
+/// The entry with the row id that it inherits from this manifest and would not from another.
+fn with_row_id(file: &ManifestFile, data: &DataFile, next_row_id: &mut Option<i64>) -> Result<DataFile> {
+    let Some(next) = next_row_id.as_mut().filter(|_| data.first_row_id().is_none()) else {
+        return Ok(data.clone());
+    };
+    let first_row_id = *next;
+    *next = next.saturating_add(i64::try_from(data.record_count()).unwrap_or(i64::MAX));
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(data.content_type())
+        .file_path(data.file_path().to_string())
+        .file_format(data.file_format())
+        .partition(data.partition().clone())
+        .partition_spec_id(file.partition_spec_id)
+        .record_count(data.record_count())
+        .file_size_in_bytes(data.file_size_in_bytes())
+        .column_sizes(data.column_sizes().clone())
+        .value_counts(data.value_counts().clone())
+        .null_value_counts(data.null_value_counts().clone())
+        .nan_value_counts(data.nan_value_counts().clone())
+        .lower_bounds(data.lower_bounds().clone())
+        .upper_bounds(data.upper_bounds().clone())
+        .key_metadata(data.key_metadata().map(<[u8]>::to_vec))
+        .split_offsets(data.split_offsets().map(<[i64]>::to_vec))
+        .equality_ids(data.equality_ids())
+        .first_row_id(Some(first_row_id))
+        .referenced_data_file(data.referenced_data_file())
+        .content_offset(data.content_offset())
+        .content_size_in_bytes(data.content_size_in_bytes());
+    if let Some(order) = data.sort_order_id() {
+        builder.sort_order_id(order);
+    }
+    builder.build().map_err(|e| Error::Internal(format!("manifest entry of {}: {e}", data.file_path())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(spec_id: i32, bytes: i64, snapshot: i64) -> ManifestFile {
+        ManifestFile {
+            manifest_path: format!("m{bytes}"),
+            manifest_length: bytes,
+            partition_spec_id: spec_id,
+            content: ManifestContentType::Data,
+            sequence_number: 1,
+            min_sequence_number: 1,
+            added_snapshot_id: snapshot,
+            added_files_count: Some(1),
+            existing_files_count: Some(0),
+            deleted_files_count: Some(0),
+            added_rows_count: Some(1),
+            existing_rows_count: Some(0),
+            deleted_rows_count: Some(0),
+            partitions: None,
+            key_metadata: None,
+            first_row_id: None,
+        }
+    }
+
+    #[test]
+    fn many_small_manifests_of_a_spec_become_few() {
+        let limits = HashMap::from([
+            (MIN_COUNT.to_string(), "4".to_string()),
+            (TARGET_BYTES.to_string(), "100".to_string()),
+        ]);
+        let mut manifests = vec![manifest(0, 40, 9)];
+        manifests.extend([40, 40, 40, 500, 40].map(|bytes| manifest(0, bytes, 1)));
+        manifests.push(manifest(1, 10, 1));
+        assert_eq!(plan(&manifests, &limits, 9), [(0, vec![1, 2]), (0, vec![3, 5])]);
+        assert!(plan(&manifests[..3], &limits, 9).is_empty());
+        assert!(plan(&manifests, &HashMap::new(), 9).is_empty());
+        let off = limits.into_iter().chain([(ENABLED.to_string(), "false".to_string())]).collect();
+        assert!(plan(&manifests, &off, 9).is_empty());
+    }
+}

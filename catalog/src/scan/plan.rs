@@ -1,0 +1,313 @@
+//! From a table version and a filter to a physical plan.
+//!
+//! Lists and files are pruned, deletes looked up, and the rest becomes one `DataSourceExec`; several
+//! under a union only where files cannot share one (another object store, other constant columns) or
+//! where equality deletes apply.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
+use datafusion::catalog::Session;
+use datafusion::common::ToDFSchema;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+
+use super::column_resolution::ColumnResolver;
+use super::equality_deletes::{self, EqualityDeletes};
+use super::file_order::file_groups;
+use super::file_selection::{SelectedFile, Selection, cut_to_limit, select_files};
+use super::nan_bounds::NanFreeColumns;
+use super::parquet_scan::{ParquetScan, ScanContext, partitioned_file};
+use super::planned_file::{PlannedFile, ScanColumn, constant_columns};
+use super::pruning::Pruner;
+use super::row_selection::remaining_rows;
+use super::statistics::scan_statistics;
+use super::{footer, row_deletes};
+use crate::error::{Error, Result};
+use crate::storage::Storage;
+use crate::table::TableSnapshot;
+use crate::table::deletes::{DeleteIndex, FileDeletes};
+
+/// What is asked of a table version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScanRequest<'a> {
+    pub snapshot: &'a TableSnapshot,
+    pub storage: &'a Storage,
+    /// Positions of the columns wanted, in order. `None`: all.
+    pub projection: Option<&'a Vec<usize>>,
+    /// Used to leave out what cannot match; the rows left are not filtered.
+    pub filters: &'a [Expr],
+    /// Rows that are enough, if there are no filters.
+    pub limit: Option<usize>,
+}
+
+/// The plan of a scan.
+pub(crate) async fn plan(request: ScanRequest<'_>, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = &request.snapshot.schema;
+    let columns = projected_columns(request)?;
+    let filter = physical_filter(request, state)?;
+    let pruner = filter.as_ref().and_then(|f| Pruner::new(schema, f));
+    let selection = select_files(request.snapshot.files.as_ref(), pruner.as_ref()).await?;
+    tracing::debug!(
+        table = %request.snapshot.location,
+        lists = selection.lists_total,
+        lists_pruned = selection.lists_pruned,
+        files = selection.files_seen,
+        files_pruned = selection.files_pruned(),
+        "pruned",
+    );
+    let scan = Scan { request, state, filter };
+    scan.plan(selection, columns).await
+}
+
+fn projected_columns(request: ScanRequest<'_>) -> Result<Vec<ScanColumn>> {
+    let schema = &request.snapshot.schema;
+    let column = |i: usize| match (schema.arrow.fields().get(i), schema.field_ids.get(i)) {
+        (Some(field), Some(id)) => Ok(ScanColumn { id: *id, field: field.clone() }),
+        _ => Err(Error::Internal(format!("the table has no column {i}"))),
+    };
+    match request.projection {
+        Some(projection) => projection.iter().map(|i| column(*i)).collect(),
+        None => (0..schema.arrow.fields().len()).map(column).collect(),
+    }
+}
+
+fn physical_filter(request: ScanRequest<'_>, state: &dyn Session) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let Some(filter) = conjunction(request.filters.to_vec()) else { return Ok(None) };
+    let schema = request.snapshot.schema.arrow.clone().to_dfschema()?;
+    Ok(Some(state.create_physical_expr(filter, &schema)?))
+}
+
+/// A scan on its way to a plan.
+pub(super) struct Scan<'a> {
+    pub request: ScanRequest<'a>,
+    pub state: &'a dyn Session,
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// Files that can share one plan node.
+type GroupKey = (String, Vec<bool>);
+
+impl Scan<'_> {
+    async fn plan(self, selection: Selection, columns: Vec<ScanColumn>) -> Result<Arc<dyn ExecutionPlan>> {
+        let counts = PruningCounts::of(&selection);
+        if selection.files.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(schema_of(&columns))));
+        }
+        let index = self.request.snapshot.files.deletes().await?;
+        let mut files = Vec::with_capacity(selection.files.len());
+        for selected in selection.files {
+            let deletes = deletes_of(&index, &selected)?;
+            files.push((selected, deletes));
+        }
+        if let (Some(limit), None) = (self.request.limit, &self.filter) {
+            cut_to_limit(&mut files, limit, |(selected, deletes)| {
+                deletes.is_empty().then(|| selected.record_count()).flatten()
+            });
+        }
+        let files = self.with_row_deletes(files).await?;
+        let (by_equality, plain): (Vec<_>, Vec<_>) = files.into_iter().partition(|f| !f.equality.is_empty());
+
+        let mut plans = Vec::new();
+        if !plain.is_empty() {
+            let context = self.context(&[]);
+            plans = self.scans(plain, &columns, &[], &context, ScanMode::Filtered(counts))?;
+        }
+        if !by_equality.is_empty() {
+            let deletes = EqualityDeletes::collect(&by_equality, &index);
+            plans.push(equality_deletes::plan(&self, by_equality, deletes, &columns).await?);
+        }
+        union(plans)
+    }
+
+    /// What scans of data files share; `hidden`: columns that the table no longer has.
+    pub fn context(&self, hidden: &[FieldRef]) -> ScanContext {
+        let schema = &self.request.snapshot.schema;
+        let fields: Fields = schema.arrow.fields().iter().chain(hidden).cloned().collect();
+        ScanContext {
+            resolver: Arc::new(ColumnResolver::new(fields, schema.resolution.clone())),
+            defaults: Arc::new(schema.initial_defaults.clone()),
+        }
+    }
+
+    async fn with_row_deletes(&self, files: Vec<(SelectedFile, FileDeletes)>) -> Result<Vec<PlannedFile>> {
+        let storage = self.request.storage;
+        let mut paths = Vec::with_capacity(files.len());
+        for (selected, deletes) in &files {
+            paths.push((selected.file()?.path.as_str(), deletes));
+        }
+        let deleted = match files.iter().any(|(_, d)| d.deletion_vector.is_some() || !d.positions.is_empty())
+        {
+            true => row_deletes::load(storage, &paths).await?,
+            false => vec![None; files.len()],
+        };
+        let mut planned = Vec::with_capacity(files.len());
+        for ((selected, deletes), deleted) in files.into_iter().zip(deleted) {
+            let file = selected.file()?;
+            let located = storage.locate(&file.path)?;
+            let (size, mut rows) = (file.size_bytes, file.record_count);
+            if deleted.is_some() && rows.is_none() {
+                rows = Some(footer::row_count(self.state, &located, size).await?);
+            }
+            planned.push(PlannedFile {
+                selected,
+                store_url: located.store_url,
+                path: located.path,
+                size,
+                rows,
+                deleted,
+                equality: deletes.equality,
+                is_constant: Vec::new(),
+                constants: Vec::new(),
+            });
+        }
+        Ok(planned)
+    }
+
+    /// Plans that together read `files`; each gives `columns`, then `extra`, whose values are the last
+    /// of the files' constants.
+    pub fn scans(
+        &self,
+        files: Vec<PlannedFile>,
+        columns: &[ScanColumn],
+        extra: &[FieldRef],
+        context: &ScanContext,
+        mode: ScanMode,
+    ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        let mut groups: BTreeMap<GroupKey, Vec<PlannedFile>> = BTreeMap::new();
+        for mut file in files {
+            let (mut is_constant, mut constants) = constant_columns(&file.selected, columns)?;
+            is_constant.extend(extra.iter().map(|_| true));
+            constants.append(&mut file.constants);
+            file.is_constant = is_constant.clone();
+            file.constants = constants;
+            groups.entry((file.store_url.as_str().to_string(), is_constant)).or_default().push(file);
+        }
+        let mut plans = Vec::with_capacity(groups.len());
+        for ((_, is_constant), files) in groups {
+            plans.push(self.scan_group(files, columns, extra, is_constant, context, &mode)?);
+        }
+        Ok(plans)
+    }
+
+    fn scan_group(
+        &self,
+        files: Vec<PlannedFile>,
+        columns: &[ScanColumn],
+        extra: &[FieldRef],
+        is_constant: Vec<bool>,
+        context: &ScanContext,
+        mode: &ScanMode,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(first) = files.first() else { return Err(Error::Internal("a scan without files".into())) };
+        let store_url = first.store_url.clone();
+        let in_files: Vec<&ScanColumn> =
+            columns.iter().zip(&is_constant).filter(|(_, c)| !**c).map(|(c, _)| c).collect();
+        let statistics = scan_statistics(&files, &in_files, is_constant.iter().filter(|c| **c).count());
+        let mut partitioned = Vec::with_capacity(files.len());
+        for (file, statistics) in files.iter().zip(statistics.files) {
+            let mut entry: PartitionedFile = partitioned_file(&store_url, file.path.clone(), file.size);
+            entry.partition_values = file.constants.clone();
+            // Not `with_statistics`, which takes every partition value for not null.
+            entry.statistics = statistics;
+            if let (Some(deleted), Some(rows)) = (&file.deleted, file.rows) {
+                entry = entry.with_extension(remaining_rows(deleted, rows));
+            }
+            if let Some(nan_free) = nan_free_columns(file, &in_files) {
+                entry = entry.with_extension(nan_free);
+            }
+            partitioned.push(entry);
+        }
+        let columns: Vec<FieldRef> =
+            columns.iter().map(|c| c.field.clone()).chain(extra.iter().cloned()).collect();
+        let target = self.state.config().target_partitions();
+        let (groups, ordering) =
+            file_groups(self.request.snapshot, &files, partitioned, &columns, &is_constant, target);
+        let (counts, limit) = match mode {
+            ScanMode::Filtered(counts) => {
+                (Some(*counts), self.request.limit.filter(|_| self.filter.is_none()))
+            }
+            ScanMode::Joined => (None, None),
+        };
+        let scan = ParquetScan {
+            store_url,
+            columns,
+            is_constant,
+            groups,
+            statistics: statistics.total,
+            ordering,
+            limit,
+        };
+        Ok(scan.into_plan(context, self.state, counts)?)
+    }
+}
+
+/// The floating point columns that hold no NaN in a file. `None`: there are none.
+fn nan_free_columns(file: &PlannedFile, columns: &[&ScanColumn]) -> Option<NanFreeColumns> {
+    let stats = &file.selected.list.stats;
+    let row = file.selected.row;
+    let is_free = |column: &ScanColumn| {
+        let counts = stats.columns.get(&column.id).and_then(|b| b.nan_count.as_ref());
+        counts.is_some_and(|n| row < n.len() && n.is_valid(row) && n.value(row) == 0)
+    };
+    let floating = columns.iter().filter(|c| c.field.data_type().is_floating() && is_free(c));
+    let names: Vec<String> = floating.map(|c| c.field.name().clone()).collect();
+    (!names.is_empty()).then_some(NanFreeColumns(names))
+}
+
+/// What is above the scans.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ScanMode {
+    /// Nothing: the scan's limit is the query's.
+    Filtered(PruningCounts),
+    /// An anti-join: a limit above it is none below.
+    Joined,
+}
+
+/// How much pruning left out, for EXPLAIN ANALYZE.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PruningCounts {
+    pub files_seen: usize,
+    pub files_pruned: usize,
+    pub lists_pruned: usize,
+}
+
+impl PruningCounts {
+    fn of(selection: &Selection) -> Self {
+        Self {
+            files_seen: selection.files_seen,
+            files_pruned: selection.files_pruned(),
+            lists_pruned: selection.lists_pruned,
+        }
+    }
+}
+
+fn deletes_of(index: &DeleteIndex, selected: &SelectedFile) -> Result<FileDeletes> {
+    let file = selected.file()?;
+    if index.is_empty() {
+        return Ok(FileDeletes { deletion_vector: file.deletion_vector.clone(), ..Default::default() });
+    }
+    Ok(index.for_file(file, &equality_deletes::partition_key(selected)?))
+}
+
+pub(super) fn schema_of(columns: &[ScanColumn]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(|c| c.field.clone()).collect::<Vec<_>>()))
+}
+
+pub(super) fn union(mut plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    match plans.pop() {
+        Some(only) if plans.is_empty() => Ok(only),
+        Some(last) => {
+            plans.push(last);
+            Ok(UnionExec::try_new(plans)?)
+        }
+        None => Err(Error::Internal("a scan without plans".into())),
+    }
+}

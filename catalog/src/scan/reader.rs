@@ -1,0 +1,111 @@
+//! Reads data files for the Parquet source: cached footers with the table's column names, and errors
+//! that name the file.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::error::Result;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+
+use super::column_resolution::ColumnResolver;
+use super::nan_bounds::{NanFreeColumns, without_unsafe_bounds};
+use crate::Error;
+
+/// Wraps DataFusion's caching factory.
+#[derive(Debug)]
+pub(super) struct DataFileReaderFactory {
+    pub inner: Arc<dyn ParquetFileReaderFactory>,
+    pub resolver: Arc<ColumnResolver>,
+    pub store: Arc<dyn ObjectStore>,
+    pub store_url: ObjectStoreUrl,
+}
+
+struct DataFileReader {
+    inner: Box<dyn AsyncFileReader + Send>,
+    resolver: Arc<ColumnResolver>,
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    location: String,
+    nan_free: NanFreeColumns,
+}
+
+impl ParquetFileReaderFactory for DataFileReaderFactory {
+    fn create_reader(
+        &self,
+        partition_index: usize,
+        file: PartitionedFile,
+        metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let path = file.object_meta.location.clone();
+        Ok(Box::new(DataFileReader {
+            location: format!("{}{path}", self.store_url.as_str()),
+            path,
+            nan_free: file.extension::<NanFreeColumns>().cloned().unwrap_or_default(),
+            resolver: self.resolver.clone(),
+            store: self.store.clone(),
+            inner: self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?,
+        }))
+    }
+}
+
+/// A failure to read the footer: the file is missing, out of reach, or no Parquet.
+async fn explain(store: &dyn ObjectStore, path: &Path, location: &str, e: ParquetError) -> ParquetError {
+    let explained = match store.head(path).await {
+        Err(object_store::Error::NotFound { .. }) => Error::corrupt(location, "the file does not exist"),
+        Err(e) => Error::storage(location, e),
+        Ok(_) => Error::corrupt(location, e),
+    };
+    ParquetError::External(Box::new(explained))
+}
+
+fn failed_read(location: &str, e: ParquetError) -> ParquetError {
+    let source: Box<dyn std::error::Error + Send + Sync> = match e {
+        ParquetError::External(e) => e,
+        e => Box::new(e),
+    };
+    ParquetError::External(Box::new(Error::storage(location, source)))
+}
+
+impl AsyncFileReader for DataFileReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        let Self { inner, location, .. } = self;
+        async move { inner.get_bytes(range).await.map_err(|e| failed_read(location, e)) }.boxed()
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        let Self { inner, location, .. } = self;
+        async move { inner.get_byte_ranges(ranges).await.map_err(|e| failed_read(location, e)) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        let Self { inner, resolver, store, path, location, nan_free } = self;
+        async move {
+            let footer = match inner.get_metadata(options).await {
+                Ok(footer) => footer,
+                Err(e) => return Err(explain(store.as_ref(), path, location, e).await),
+            };
+            let corrupt = |e| ParquetError::External(Box::new(Error::corrupt(location.as_str(), e)));
+            resolver.resolve(&footer).and_then(|f| without_unsafe_bounds(f, &nan_free.0)).map_err(corrupt)
+        }
+        .boxed()
+    }
+}

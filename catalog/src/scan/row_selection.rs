@@ -1,0 +1,36 @@
+//! Deleted positions of a data file as the rows that are left to read.
+
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use roaring::RoaringTreemap;
+
+/// The rows of a file of `rows` rows that are not deleted. A selection over the whole file: the source
+/// splits it by row groups when it opens the file, so that splitting files by byte ranges, pruning and
+/// late materialization go on working.
+pub(super) fn remaining_rows(deleted: &RoaringTreemap, rows: u64) -> ParquetRowSelection {
+    let mut selectors: Vec<RowSelector> = Vec::new();
+    let mut next = 0;
+    let mut positions = deleted.iter().take_while(|p| *p < rows).peekable();
+    while let Some(first) = positions.next() {
+        if first > next {
+            selectors.push(RowSelector::select((first - next) as usize));
+        }
+        next = first + 1;
+        while positions.next_if_eq(&next).is_some() {
+            next += 1;
+        }
+        selectors.push(RowSelector::skip((next - first) as usize));
+    }
+    if next < rows {
+        selectors.push(RowSelector::select((rows - next) as usize));
+    }
+    ParquetRowSelection::new(RowSelection::from(selectors))
+}
+
+/// How many rows of a file of `rows` rows are deleted.
+pub(super) fn deleted_rows(deleted: &RoaringTreemap, rows: u64) -> u64 {
+    match rows.checked_sub(1) {
+        Some(last) => deleted.rank(last),
+        None => 0,
+    }
+}

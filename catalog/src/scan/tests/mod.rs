@@ -1,0 +1,10 @@
+//! Scans over hand-made snapshots of small Parquet files.
+
+mod lake;
+
+mod constants;
+mod deletes;
+mod evolution;
+mod metadata;
+mod pruning;
+mod transforms;

@@ -1,0 +1,261 @@
+//! The connections of this server: numbers given out, who runs what, how to stop it.
+//!
+//! Implements what `pg_stat_activity`, `pg_cancel_backend` and `pg_terminate_backend` show and do.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use auric_sql::TransactionStatus;
+use auric_sql::activity::{Activity, Backend};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use rand::RngCore;
+use tokio_util::sync::CancellationToken;
+
+/// Longest part of a statement that is shown, bytes.
+const QUERY_SHOWN: usize = 1024;
+
+/// All connections that passed authentication.
+#[derive(Debug)]
+pub struct Connections {
+    inner: Mutex<Inner>,
+    max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    slots: HashMap<i32, Arc<Slot>>,
+    last_pid: i32,
+}
+
+/// One connection as others see it.
+#[derive(Debug)]
+pub struct Slot {
+    pub pid: i32,
+    /// Known to the client only: entitles it to cancel.
+    secret: Bytes,
+    /// Ends the connection.
+    pub terminate: CancellationToken,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    backend: Backend,
+    /// Stops the running statement.
+    statement: Option<CancellationToken>,
+}
+
+/// No connection is free.
+#[derive(Debug)]
+pub struct TooManyConnections;
+
+impl Connections {
+    /// `max`: connections at once.
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), max })
+    }
+
+    /// Takes a place. It is given back by [`Connections::remove`].
+    pub fn add(
+        &self,
+        user: &str,
+        database: &str,
+        client_address: Option<SocketAddr>,
+    ) -> Result<Arc<Slot>, TooManyConnections> {
+        let mut inner = self.inner.lock();
+        if inner.slots.len() >= self.max {
+            return Err(TooManyConnections);
+        }
+        let mut pid = inner.last_pid;
+        loop {
+            pid = if pid == i32::MAX { 1 } else { pid + 1 };
+            if !inner.slots.contains_key(&pid) {
+                break;
+            }
+        }
+        inner.last_pid = pid;
+        let mut secret = [0u8; 32];
+        rand::rng().fill_bytes(&mut secret);
+        let now = Utc::now();
+        let backend = Backend {
+            pid,
+            database: database.to_string(),
+            user: user.to_string(),
+            application_name: String::new(),
+            client_address,
+            backend_start: now,
+            transaction_start: None,
+            query_start: None,
+            state_change: Some(now),
+            state: "idle",
+            query: String::new(),
+        };
+        let slot = Arc::new(Slot {
+            pid,
+            secret: Bytes::copy_from_slice(&secret),
+            terminate: CancellationToken::new(),
+            state: Mutex::new(State { backend, statement: None }),
+        });
+        inner.slots.insert(pid, slot.clone());
+        Ok(slot)
+    }
+
+    pub fn remove(&self, pid: i32) {
+        self.inner.lock().slots.remove(&pid);
+    }
+
+    /// Number of connections.
+    pub fn len(&self) -> usize {
+        self.inner.lock().slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of connections that run a statement.
+    pub fn active(&self) -> usize {
+        self.all().iter().filter(|slot| slot.state.lock().statement.is_some()).count()
+    }
+
+    /// A CancelRequest. Does nothing unless the secret is right.
+    pub fn cancel_with_secret(&self, pid: i32, secret: &[u8]) {
+        let Some(slot) = self.inner.lock().slots.get(&pid).cloned() else { return };
+        if slot.knows(secret) {
+            slot.cancel();
+        }
+    }
+
+    /// Cancels every running statement.
+    pub fn cancel_all(&self) {
+        self.all().iter().for_each(|slot| {
+            slot.cancel();
+        });
+    }
+
+    /// Ends every connection.
+    pub fn terminate_all(&self) {
+        self.all().iter().for_each(|slot| slot.terminate.cancel());
+    }
+
+    fn all(&self) -> Vec<Arc<Slot>> {
+        self.inner.lock().slots.values().cloned().collect()
+    }
+
+    fn find(&self, pid: i32) -> Option<Arc<Slot>> {
+        self.inner.lock().slots.get(&pid).cloned()
+    }
+}
+
+impl Slot {
+    /// Secret for protocol 3.2 (32 bytes); protocol 3.0 takes the first four.
+    pub fn secret(&self) -> &Bytes {
+        &self.secret
+    }
+
+    /// Compares all of it whatever differs, so that the time taken tells nothing.
+    fn knows(&self, secret: &[u8]) -> bool {
+        (secret.len() == 4 || secret.len() == self.secret.len())
+            && self.secret.iter().zip(secret).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    }
+
+    /// A statement starts; the token stops it.
+    pub fn begin(&self, query: &str) -> CancellationToken {
+        let token = CancellationToken::new();
+        let now = Utc::now();
+        let mut state = self.state.lock();
+        state.statement = Some(token.clone());
+        let backend = &mut state.backend;
+        backend.state = "active";
+        backend.query_start = Some(now);
+        backend.state_change = Some(now);
+        backend.transaction_start.get_or_insert(now);
+        if !query.is_empty() {
+            backend.query.clear();
+            backend.query.push_str(truncated(query));
+        }
+        token
+    }
+
+    /// The client's turn.
+    pub fn idle(&self, status: TransactionStatus) {
+        let mut state = self.state.lock();
+        state.statement = None;
+        let backend = &mut state.backend;
+        backend.state_change = Some(Utc::now());
+        backend.state = match status {
+            TransactionStatus::Idle => {
+                backend.transaction_start = None;
+                "idle"
+            }
+            TransactionStatus::InTransaction => "idle in transaction",
+            TransactionStatus::Failed => "idle in transaction (aborted)",
+        };
+    }
+
+    pub fn set_application_name(&self, name: String) {
+        self.state.lock().backend.application_name = name;
+    }
+
+    fn cancel(&self) {
+        if let Some(token) = &self.state.lock().statement {
+            token.cancel();
+        }
+    }
+}
+
+fn truncated(query: &str) -> &str {
+    let mut end = query.len().min(QUERY_SHOWN);
+    while !query.is_char_boundary(end) {
+        end -= 1;
+    }
+    query.get(..end).unwrap_or_default()
+}
+
+impl Activity for Connections {
+    fn backends(&self) -> Vec<Backend> {
+        let mut backends: Vec<Backend> =
+            self.all().iter().map(|slot| slot.state.lock().backend.clone()).collect();
+        backends.sort_by_key(|backend: &Backend| -> (DateTime<Utc>, i32) {
+            (backend.backend_start, backend.pid)
+        });
+        backends
+    }
+
+    fn cancel(&self, pid: i32) -> bool {
+        self.find(pid).map(|slot| slot.cancel()).is_some()
+    }
+
+    fn terminate(&self, pid: i32) -> bool {
+        self.find(pid).map(|slot| slot.terminate.cancel()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_secret_cancels() {
+        let connections = Connections::new(2);
+        let slot = connections.add("auric", "lake", None).unwrap();
+        let token = slot.begin("select 1");
+        connections.cancel_with_secret(slot.pid, &[0; 32]);
+        connections.cancel_with_secret(slot.pid, &[]);
+        assert!(!token.is_cancelled());
+        connections.cancel_with_secret(slot.pid, &slot.secret()[..4]);
+        assert!(token.is_cancelled());
+    }
+
+    #[test]
+    fn connections_are_limited() {
+        let connections = Connections::new(1);
+        let slot = connections.add("auric", "lake", None).unwrap();
+        assert!(connections.add("auric", "lake", None).is_err());
+        connections.remove(slot.pid);
+        assert!(connections.add("auric", "lake", None).is_ok());
+    }
+}

@@ -1,0 +1,134 @@
+//! Configuration: defaults, a TOML file, environment variables (`AURIC_SECTION__KEY`), options of the
+//! command line; later ones win.
+//!
+//! [`KEYS`](load) is the only list of keys. `config/auric.toml`, compiled into the binary, is their
+//! manual; tests hold the two together.
+
+mod load;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use auric_catalog::storage::{S3Options, StorageOptions};
+
+pub use self::load::{Mistake, load, load_file};
+use self::value::{ByteSize, CatalogKind, LogFormat, MemoryLimit};
+
+/// The shipped configuration file: every key, commented, with its default.
+pub const SHIPPED: &str = include_str!("../../../config/auric.toml");
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub query: QueryConfig,
+    pub log: LogConfig,
+    pub storage: StorageOptions,
+    /// Attached catalogs by name (a database each).
+    pub catalogs: BTreeMap<String, CatalogConfig>,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerConfig {
+    pub listen: String,
+    pub http: String,
+    pub data_dir: PathBuf,
+    pub shutdown_grace: Duration,
+    pub max_connections: usize,
+    pub max_message_size: ByteSize,
+    pub auth_timeout: Duration,
+    pub idle_session_timeout: Duration,
+    pub max_prepared_statements: usize,
+    pub max_portals: usize,
+    /// Threads that serve sockets; 0: chosen.
+    pub io_threads: usize,
+}
+
+/// `[query]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryConfig {
+    pub memory_limit: MemoryLimit,
+    /// 0: one per core.
+    pub target_partitions: usize,
+    pub batch_size: usize,
+    pub spill_dir: Option<String>,
+    pub spill_limit: ByteSize,
+    pub metadata_cache: ByteSize,
+    pub statement_timeout: Duration,
+    pub max_concurrent: usize,
+    pub queue_timeout: Duration,
+    /// Threads that execute plans; 0: one per core.
+    pub threads: usize,
+    /// Scheduling priority that these threads give up, 0 to 19.
+    pub nice: usize,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogConfig {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// `[catalogs.<name>]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct CatalogConfig {
+    pub kind: CatalogKind,
+    /// `sql`: the SQLite file; empty: `DATA_DIR/catalog.db`.
+    pub database: Option<String>,
+    /// `sql`: where new tables are placed; empty: `DATA_DIR/warehouse`.
+    pub warehouse: Option<String>,
+    /// `delta`: root of the directory tree.
+    pub root: Option<String>,
+}
+
+/// Name of the catalog that is always there.
+pub const DEFAULT_CATALOG: &str = "lake";
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: ServerConfig {
+                listen: "127.0.0.1:5433".into(),
+                http: "127.0.0.1:8433".into(),
+                data_dir: "./auric-data".into(),
+                shutdown_grace: Duration::from_secs(30),
+                max_connections: 1000,
+                max_message_size: ByteSize(64 << 20),
+                auth_timeout: Duration::from_secs(60),
+                idle_session_timeout: Duration::ZERO,
+                max_prepared_statements: 10_000,
+                max_portals: 1000,
+                io_threads: 0,
+            },
+            query: QueryConfig {
+                memory_limit: MemoryLimit::Percent(70),
+                target_partitions: 0,
+                batch_size: 8192,
+                spill_dir: None,
+                spill_limit: ByteSize(100 << 30),
+                metadata_cache: ByteSize(256 << 20),
+                statement_timeout: Duration::ZERO,
+                max_concurrent: 64,
+                queue_timeout: Duration::from_secs(60),
+                threads: 0,
+                nice: 5,
+            },
+            log: LogConfig { level: "info".into(), format: LogFormat::Text },
+            storage: StorageOptions { s3: S3Options::default(), s3_buckets: BTreeMap::new() },
+            catalogs: BTreeMap::from([(DEFAULT_CATALOG.to_string(), CatalogConfig::default())]),
+        }
+    }
+}
+
+impl Default for CatalogConfig {
+    fn default() -> Self {
+        Self { kind: CatalogKind::Sql, database: None, warehouse: None, root: None }
+    }
+}
+
+#[cfg(test)]
+mod tests;

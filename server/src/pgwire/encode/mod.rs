@@ -1,0 +1,266 @@
+//! Record batches to DataRow messages.
+//!
+//! Each column is downcast once per batch; rows are then written one after the other into one buffer
+//! per chunk. What a value looks like is decided by its arrow type and the Postgres type that the
+//! client was told, in text exactly as Postgres prints it (`DateStyle` ISO, `IntervalStyle` postgres,
+//! `bytea_output` hex, `extra_float_digits` 1, time zone UTC).
+
+mod array;
+mod datetime;
+mod interval;
+mod json;
+mod number;
+mod numeric;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, IntervalUnit};
+use arrow::record_batch::RecordBatch;
+use auric_sql::{Error, OutputColumn, Result, SqlState};
+use bytes::{BufMut, Bytes, BytesMut};
+use postgres_types::Type;
+
+pub(super) use datetime::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
+pub(super) use interval::{Interval, put_text as put_interval};
+pub(super) use numeric::{binary_to_text as numeric_to_text, text_to_binary as text_to_numeric};
+
+/// A chunk ends when it is this long.
+const CHUNK: usize = 256 * 1024;
+/// Message type of DataRow.
+const DATA_ROW: u8 = b'D';
+
+/// Formats of a result's columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Formats {
+    /// All the same; `true`: binary.
+    All(bool),
+    /// One each; `true`: binary.
+    Each(Vec<bool>),
+}
+
+impl Formats {
+    pub(super) const TEXT: Self = Self::All(false);
+
+    /// From the codes of a Bind message (none: text; one: for all).
+    pub(super) fn from_codes(codes: &[i16]) -> Result<Self> {
+        let binary = |code: &i16| match code {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(Error::new(SqlState("08P01"), format!("unsupported format code: {other}"))),
+        };
+        match codes {
+            [] => Ok(Self::TEXT),
+            [code] => Ok(Self::All(binary(code)?)),
+            codes => Ok(Self::Each(codes.iter().map(binary).collect::<Result<_>>()?)),
+        }
+    }
+
+    pub(super) fn is_binary(&self, column: usize) -> bool {
+        match self {
+            Self::All(binary) => *binary,
+            Self::Each(binary) => binary.get(column).copied().unwrap_or(false),
+        }
+    }
+
+    /// As the wire codes it.
+    pub(super) fn code(&self, column: usize) -> i16 {
+        i16::from(self.is_binary(column))
+    }
+}
+
+/// Writes values of one column.
+pub(super) trait ValueEncoder: Send {
+    /// Appends the value at `row`, which is not NULL, without its length.
+    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()>;
+}
+
+type Encoder = Box<dyn ValueEncoder>;
+
+/// One column of a batch, ready to be written row by row.
+pub(super) struct Column {
+    nulls: Option<NullBuffer>,
+    encoder: Encoder,
+}
+
+impl Column {
+    pub(super) fn new(array: &ArrayRef, pg_type: &Type, binary: bool) -> Result<Self> {
+        Ok(Self { nulls: array.logical_nulls(), encoder: encoder(array, pg_type, binary)? })
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// Appends length and value, or the length that stands for NULL.
+    fn put_with_length(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        if self.is_null(row) {
+            out.put_i32(-1);
+            return Ok(());
+        }
+        let at = out.len();
+        out.put_i32(0);
+        self.encoder.put(row, out)?;
+        let length = i32::try_from(out.len() - at - 4).map_err(|_| too_long())?;
+        patch(out, at, length);
+        Ok(())
+    }
+}
+
+fn too_long() -> Error {
+    Error::new(SqlState("54000"), "value exceeds the protocol's limit of 1 GB")
+}
+
+/// Overwrites the four bytes at `at`.
+fn patch(out: &mut BytesMut, at: usize, value: i32) {
+    if let Some(place) = out.get_mut(at..at + 4) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// Writes the rows of one batch, in chunks.
+pub(super) struct BatchEncoder {
+    columns: Vec<Column>,
+    rows: usize,
+    next: usize,
+}
+
+impl BatchEncoder {
+    pub(super) fn new(batch: &RecordBatch, columns: &[OutputColumn], formats: &Formats) -> Result<Self> {
+        if batch.num_columns() != columns.len() {
+            return Err(Error::new(SqlState("XX000"), "the result's columns are not those announced"));
+        }
+        let encoders = batch.columns().iter().zip(columns).enumerate();
+        let columns = encoders
+            .map(|(i, (array, column))| Column::new(array, &column.pg_type, formats.is_binary(i)))
+            .collect::<Result<_>>()?;
+        Ok(Self { columns, rows: batch.num_rows(), next: 0 })
+    }
+
+    /// The next rows as DataRow messages, and their number. `None`: all rows were written.
+    pub(super) fn next_chunk(&mut self) -> Result<Option<(Bytes, u64)>> {
+        if self.next >= self.rows {
+            return Ok(None);
+        }
+        let first = self.next;
+        let guess = (self.rows - first) * (self.columns.len() * 16 + 8);
+        let mut out = BytesMut::with_capacity(guess.min(CHUNK + CHUNK / 8));
+        while self.next < self.rows && out.len() < CHUNK {
+            self.put_row(self.next, &mut out)?;
+            self.next += 1;
+        }
+        Ok(Some((out.freeze(), (self.next - first) as u64)))
+    }
+
+    fn put_row(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        out.put_u8(DATA_ROW);
+        let at = out.len();
+        out.put_i32(0);
+        out.put_u16(self.columns.len() as u16);
+        for column in &self.columns {
+            column.put_with_length(row, out)?;
+        }
+        let length = i32::try_from(out.len() - at).map_err(|_| too_long())?;
+        patch(out, at, length);
+        Ok(())
+    }
+}
+
+/// The encoder of an array whose values the client was told are of type `pg`.
+fn encoder(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
+    let no_binary = || {
+        Error::new(SqlState("0A000"), format!("no binary output format for {} as {pg}", array.data_type()))
+            .with_hint("Ask for the text format.")
+    };
+    match array.data_type() {
+        DataType::Null => Ok(Box::new(Nothing)),
+        DataType::Boolean => number::boolean(array, pg, binary),
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::UInt64 => number::integer(array, pg, binary).ok_or_else(no_binary),
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            number::float(array, pg, binary).ok_or_else(no_binary)
+        }
+        DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => Ok(numeric::decimal(array, binary)),
+        DataType::Date32 | DataType::Date64 => Ok(datetime::date(array, binary)),
+        DataType::Time32(_) | DataType::Time64(_) => datetime::time(array, binary).ok_or_else(no_binary),
+        DataType::Timestamp(_, zone) => Ok(datetime::timestamp(array, zone.is_some(), binary)),
+        DataType::Interval(unit) => Ok(match unit {
+            IntervalUnit::YearMonth => interval::year_month(array, binary),
+            IntervalUnit::DayTime => interval::day_time(array, binary),
+            IntervalUnit::MonthDayNano => interval::month_day_nano(array, binary),
+        }),
+        DataType::Duration(_) => Ok(interval::duration(array, binary)),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => text::string(array, pg, binary),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            Ok(text::bytes(array, pg, binary))
+        }
+        DataType::Dictionary(_, _) => dictionary(array, pg, binary),
+        DataType::List(_)
+        | DataType::LargeList(_)
+        | DataType::FixedSizeList(_, _)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_)
+            if *pg != Type::JSON && *pg != Type::JSONB =>
+        {
+            array::list(array, pg, binary)
+        }
+        DataType::RunEndEncoded(_, values) => {
+            let plain = arrow::compute::cast(array, values.data_type()).map_err(arrow_error)?;
+            encoder(&plain, pg, binary)
+        }
+        _ => json::document(array, pg, binary),
+    }
+}
+
+/// Text of the first value of an array.
+pub(super) fn value_text(array: &ArrayRef, pg: &Type) -> Result<String> {
+    let mut out = BytesMut::new();
+    encoder(array, pg, false)?.put(0, &mut out)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+pub(super) fn arrow_error(error: arrow::error::ArrowError) -> Error {
+    Error::new(SqlState("XX000"), format!("cannot encode the result: {error}"))
+}
+
+/// Column of type null: every row is NULL, nothing is ever written.
+struct Nothing;
+
+impl ValueEncoder for Nothing {
+    fn put(&self, _row: usize, _out: &mut BytesMut) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A dictionary: the values' encoder, found by key.
+struct Dictionary {
+    keys: Vec<usize>,
+    values: Encoder,
+}
+
+impl ValueEncoder for Dictionary {
+    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        self.values.put(self.keys[row], out)
+    }
+}
+
+fn dictionary(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
+    let dictionary = array.as_any_dictionary();
+    if dictionary.values().is_empty() {
+        return Ok(Box::new(Nothing));
+    }
+    let values = encoder(dictionary.values(), pg, binary)?;
+    Ok(Box::new(Dictionary { keys: dictionary.normalized_keys(), values }))
+}

@@ -1,0 +1,187 @@
+//! `numeric`: decimals as text and in Postgres' binary form, groups of four decimal digits
+//! (`numeric_send` in its sources).
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type};
+use auric_sql::{Error, Result, SqlState};
+use bytes::{BufMut, BytesMut};
+
+use super::number::primitive;
+use super::{Encoder, Nothing};
+
+const NEGATIVE: u16 = 0x4000;
+const NOT_A_NUMBER: u16 = 0xC000;
+const INFINITY: u16 = 0xD000;
+const MINUS_INFINITY: u16 = 0xF000;
+
+pub(super) fn decimal(array: &ArrayRef, binary: bool) -> Encoder {
+    match *array.data_type() {
+        DataType::Decimal32(_, scale) => primitive::<Decimal32Type, _>(array, move |value, out| {
+            put_i128(i128::from(value), scale, binary, out);
+            Ok(())
+        }),
+        DataType::Decimal64(_, scale) => primitive::<Decimal64Type, _>(array, move |value, out| {
+            put_i128(i128::from(value), scale, binary, out);
+            Ok(())
+        }),
+        DataType::Decimal128(_, scale) => primitive::<Decimal128Type, _>(array, move |value, out| {
+            put_i128(value, scale, binary, out);
+            Ok(())
+        }),
+        DataType::Decimal256(_, scale) => primitive::<Decimal256Type, _>(array, move |value, out| {
+            let text = value.to_string();
+            let (negative, digits) = text.strip_prefix('-').map_or((false, &*text), |rest| (true, rest));
+            put(negative, digits.as_bytes(), scale, binary, out);
+            Ok(())
+        }),
+        _ => Box::new(Nothing),
+    }
+}
+
+fn put_i128(value: i128, scale: i8, binary: bool, out: &mut BytesMut) {
+    let mut buffer = itoa::Buffer::new();
+    let digits = match u64::try_from(value.unsigned_abs()) {
+        Ok(small) => buffer.format(small),
+        Err(_) => buffer.format(value.unsigned_abs()),
+    };
+    put(value < 0, digits.as_bytes(), scale, binary, out);
+}
+
+fn put(negative: bool, digits: &[u8], scale: i8, binary: bool, out: &mut BytesMut) {
+    if binary { put_binary(negative, digits, scale, out) } else { put_text(negative, digits, scale, out) }
+}
+
+/// `digits` × 10^-`scale`. Zero has the digits `0`.
+fn put_text(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) {
+    if negative {
+        out.put_u8(b'-');
+    }
+    let Ok(scale) = usize::try_from(scale) else {
+        out.extend_from_slice(digits);
+        if digits != b"0" {
+            out.put_bytes(b'0', usize::from(scale.unsigned_abs()));
+        }
+        return;
+    };
+    let whole = digits.len().saturating_sub(scale);
+    if whole == 0 {
+        out.put_u8(b'0');
+    }
+    out.extend_from_slice(&digits[..whole]);
+    if scale > 0 {
+        out.put_u8(b'.');
+        out.put_bytes(b'0', scale - (digits.len() - whole));
+        out.extend_from_slice(&digits[whole..]);
+    }
+}
+
+/// `digits` × 10^-`scale` in binary.
+pub(super) fn put_binary(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) {
+    // All digits around the point, padded to groups of four on both sides.
+    let shown_scale = usize::try_from(scale).unwrap_or(0);
+    let appended = if scale < 0 { usize::from(scale.unsigned_abs()) } else { 0 };
+    let whole = (digits.len() + appended).saturating_sub(shown_scale);
+    let missing = (shown_scale + whole) - (digits.len() + appended);
+    let left = (4 - whole % 4) % 4;
+    let right = (4 - shown_scale % 4) % 4;
+    let mut aligned = Vec::with_capacity(left + missing + digits.len() + appended + right);
+    aligned.resize(left + missing, b'0');
+    aligned.extend_from_slice(digits);
+    aligned.resize(aligned.len() + appended + right, b'0');
+
+    let groups: Vec<i16> =
+        aligned.chunks(4).map(|group| group.iter().fold(0, |n, d| n * 10 + i16::from(d - b'0'))).collect();
+    let leading = groups.iter().take_while(|g| **g == 0).count();
+    let trailing = groups.iter().rev().take_while(|g| **g == 0).count();
+    let weight = ((whole + left) / 4) as i16 - 1 - leading as i16;
+    let (kept, weight, sign) = if leading == groups.len() {
+        (&groups[..0], 0, 0)
+    } else {
+        (&groups[leading..groups.len() - trailing], weight, if negative { NEGATIVE } else { 0 })
+    };
+    out.put_u16(kept.len() as u16);
+    out.put_i16(weight);
+    out.put_u16(sign);
+    out.put_u16(shown_scale as u16);
+    kept.iter().for_each(|group| out.put_i16(*group));
+}
+
+/// Decimal text (`-1.50`, `1e20`, `NaN`) in binary. Fails with 22003 when it has more than 76 digits
+/// after the point.
+pub(in crate::pgwire) fn text_to_binary(text: &[u8], out: &mut BytesMut) -> Result<()> {
+    let special = match text {
+        b"NaN" => Some(NOT_A_NUMBER),
+        b"Infinity" => Some(INFINITY),
+        b"-Infinity" => Some(MINUS_INFINITY),
+        _ => None,
+    };
+    if let Some(sign) = special {
+        [0, 0, sign, 0].iter().for_each(|word| out.put_u16(*word));
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(text);
+    let invalid =
+        || Error::new(SqlState("22P02"), format!("invalid input syntax for type numeric: \"{text}\""));
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().map_err(|_| invalid())?;
+    let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(invalid());
+    }
+    let mut scale = fraction.len() as i32 - exponent;
+    if scale < 0 {
+        let zeros = scale.unsigned_abs() as usize;
+        if zeros > 400 {
+            return Err(Error::new(SqlState("22003"), format!("numeric out of range: {text}")));
+        }
+        digits.resize(digits.len() + zeros, b'0');
+        scale = 0;
+    }
+    let scale = i8::try_from(scale)
+        .map_err(|_| Error::new(SqlState("22003"), format!("numeric out of range: {text}")))?;
+    put_binary(negative, &digits, scale, out);
+    Ok(())
+}
+
+/// The text of a binary numeric. `None`: not one.
+pub(in crate::pgwire) fn binary_to_text(bytes: &[u8]) -> Option<String> {
+    let words: Vec<u16> =
+        bytes.chunks(2).map(|pair| Some(u16::from_be_bytes(pair.try_into().ok()?))).collect::<Option<_>>()?;
+    let [count, weight, sign, scale, groups @ ..] = &words[..] else { return None };
+    let (weight, scale) = (i32::from(*weight as i16), usize::from(*scale));
+    match *sign {
+        NOT_A_NUMBER => return Some("NaN".into()),
+        INFINITY => return Some("Infinity".into()),
+        MINUS_INFINITY => return Some("-Infinity".into()),
+        0 | NEGATIVE => {}
+        _ => return None,
+    }
+    if groups.len() != usize::from(*count) || groups.iter().any(|g| *g > 9999) || scale > 0x3fff {
+        return None;
+    }
+    let group = |index: i32| usize::try_from(index).ok().and_then(|i| groups.get(i)).copied().unwrap_or(0);
+    let mut text = String::new();
+    if *sign == NEGATIVE {
+        text.push('-');
+    }
+    if weight < 0 {
+        text.push('0');
+    }
+    for index in 0..=weight {
+        let digits = group(index);
+        if index == 0 { text.push_str(&digits.to_string()) } else { text.push_str(&format!("{digits:04}")) }
+    }
+    if scale > 0 {
+        text.push('.');
+        let start = text.len();
+        let mut index = weight + 1;
+        while text.len() - start < scale {
+            text.push_str(&format!("{:04}", group(index)));
+            index += 1;
+        }
+        text.truncate(start + scale);
+    }
+    Some(text)
+}

@@ -1,0 +1,157 @@
+//! Strings, `bytea`, `uuid`.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryViewArray, FixedSizeBinaryArray, GenericByteArray, StringViewArray,
+};
+use arrow::datatypes::{BinaryType, ByteArrayType, DataType, LargeBinaryType, LargeUtf8Type, Utf8Type};
+use auric_sql::{Error, Result, SqlState};
+use bytes::{BufMut, BytesMut};
+use postgres_types::Type;
+
+use super::{Encoder, ValueEncoder, numeric};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Types whose binary form is their text.
+pub(super) fn is_text(pg: &Type) -> bool {
+    matches!(
+        *pg,
+        Type::TEXT
+            | Type::VARCHAR
+            | Type::BPCHAR
+            | Type::NAME
+            | Type::JSON
+            | Type::XML
+            | Type::UNKNOWN
+            | Type::CHAR
+    )
+}
+
+/// Bytes of a row, whatever the array's layout.
+trait ByteSource: Send {
+    fn bytes(&self, row: usize) -> &[u8];
+}
+
+impl<T: ByteArrayType> ByteSource for GenericByteArray<T> {
+    fn bytes(&self, row: usize) -> &[u8] {
+        self.value(row).as_ref()
+    }
+}
+
+impl ByteSource for StringViewArray {
+    fn bytes(&self, row: usize) -> &[u8] {
+        self.value(row).as_bytes()
+    }
+}
+
+impl ByteSource for BinaryViewArray {
+    fn bytes(&self, row: usize) -> &[u8] {
+        self.value(row)
+    }
+}
+
+impl ByteSource for FixedSizeBinaryArray {
+    fn bytes(&self, row: usize) -> &[u8] {
+        self.value(row)
+    }
+}
+
+/// A column of bytes and how one value is written.
+struct ByteColumn<S> {
+    source: S,
+    write: fn(&[u8], &mut BytesMut) -> Result<()>,
+}
+
+impl<S: ByteSource> ValueEncoder for ByteColumn<S> {
+    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        (self.write)(self.source.bytes(row), out)
+    }
+}
+
+fn column(array: &ArrayRef, write: fn(&[u8], &mut BytesMut) -> Result<()>) -> Encoder {
+    match array.data_type() {
+        DataType::Utf8 => Box::new(ByteColumn { source: array.as_bytes::<Utf8Type>().clone(), write }),
+        DataType::LargeUtf8 => {
+            Box::new(ByteColumn { source: array.as_bytes::<LargeUtf8Type>().clone(), write })
+        }
+        DataType::Utf8View => Box::new(ByteColumn { source: array.as_string_view().clone(), write }),
+        DataType::Binary => Box::new(ByteColumn { source: array.as_bytes::<BinaryType>().clone(), write }),
+        DataType::LargeBinary => {
+            Box::new(ByteColumn { source: array.as_bytes::<LargeBinaryType>().clone(), write })
+        }
+        DataType::BinaryView => Box::new(ByteColumn { source: array.as_binary_view().clone(), write }),
+        DataType::FixedSizeBinary(_) => {
+            Box::new(ByteColumn { source: array.as_fixed_size_binary().clone(), write })
+        }
+        _ => Box::new(super::Nothing),
+    }
+}
+
+pub(super) fn string(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
+    let write: fn(&[u8], &mut BytesMut) -> Result<()> = match (binary, pg) {
+        (true, &Type::JSONB) => |bytes, out| {
+            out.put_u8(1);
+            put_plain(bytes, out)
+        },
+        (true, &Type::NUMERIC) => |bytes, out| numeric::text_to_binary(bytes, out),
+        (true, &Type::UUID) => put_parsed_uuid,
+        (true, pg) if !is_text(pg) => {
+            return Err(Error::new(SqlState("0A000"), format!("no binary output format for text as {pg}"))
+                .with_hint("Ask for the text format."));
+        }
+        _ => put_plain,
+    };
+    Ok(column(array, write))
+}
+
+pub(super) fn bytes(array: &ArrayRef, pg: &Type, binary: bool) -> Encoder {
+    column(
+        array,
+        match (binary, pg) {
+            (true, _) => put_plain,
+            (false, &Type::UUID) => put_uuid,
+            (false, _) => put_hex,
+        },
+    )
+}
+
+fn put_plain(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+fn put_hex_digits(bytes: &[u8], out: &mut BytesMut) {
+    for byte in bytes {
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+}
+
+fn put_hex(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
+    out.reserve(2 + 2 * bytes.len());
+    out.extend_from_slice(b"\\x");
+    put_hex_digits(bytes, out);
+    Ok(())
+}
+
+fn put_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
+    if bytes.len() != 16 {
+        return Err(Error::new(SqlState("22P03"), "a uuid has 16 bytes"));
+    }
+    for (i, group) in [0..4, 4..6, 6..8, 8..10, 10..16].into_iter().enumerate() {
+        if i > 0 {
+            out.put_u8(b'-');
+        }
+        put_hex_digits(&bytes[group], out);
+    }
+    Ok(())
+}
+
+fn put_parsed_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
+    let uuid =
+        std::str::from_utf8(bytes).ok().and_then(crate::pgwire::parameter::parse_uuid).ok_or_else(|| {
+            let shown = String::from_utf8_lossy(bytes);
+            Error::new(SqlState("22P02"), format!("invalid input syntax for type uuid: \"{shown}\""))
+        })?;
+    out.extend_from_slice(&uuid);
+    Ok(())
+}

@@ -1,0 +1,329 @@
+//! The extended protocol: Parse, Bind, Describe, Execute, Close, Flush, Sync.
+//!
+//! Invariants: Describe never runs anything; after an error every message up to the next Sync is
+//! skipped; a portal that was given a row limit keeps its place, and its plan waits, until it is
+//! executed again, closed, or its transaction ends.
+
+use std::sync::Arc;
+
+use auric_sql::{CommandTag, Error, Prepared, Result, SqlState};
+use bytes::{Buf, Bytes};
+use datafusion::scalar::ScalarValue;
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use postgres_types::Type;
+
+use super::connection::{Connection, Watch};
+use super::encode::Formats;
+use super::error::{Step, lost_task};
+use super::frontend::{self, Target};
+use super::parameter;
+use super::run::{Chunk, Event, Run, Work};
+use super::simple_query::{ParsedStatement, row_description, several_statements};
+use crate::runtime::scoped;
+
+/// A prepared statement of the protocol.
+#[derive(Debug, Clone)]
+pub(super) struct Statement {
+    text: Arc<str>,
+    /// `None`: the empty query.
+    prepared: Option<Arc<Prepared>>,
+    /// It is answered in microseconds.
+    immediate: bool,
+}
+
+/// A statement with its parameters, and how far it got.
+#[derive(Debug)]
+pub(super) struct Portal {
+    statement: Statement,
+    formats: Formats,
+    state: PortalState,
+}
+
+#[derive(Debug)]
+enum PortalState {
+    Ready(Vec<ScalarValue>),
+    /// Some rows were sent; `left`: received, not sent.
+    Suspended {
+        run: Run,
+        left: Option<Chunk>,
+    },
+    /// All rows were sent: executing it again gives none.
+    Exhausted(CommandTag),
+    /// It ran, and does not run again.
+    Done,
+}
+
+impl Connection {
+    pub(super) async fn parse(&mut self, body: Bytes) -> Step<()> {
+        let message = frontend::parse(body)?;
+        if !message.name.is_empty() && self.statements.contains_key(&message.name) {
+            let text = format!("prepared statement \"{}\" already exists", message.name);
+            return Err(Error::new(SqlState("42P05"), text).into());
+        }
+        if self.statements.len() >= self.server.limits.max_prepared_statements {
+            return Err(Error::new(SqlState("53400"), "too many prepared statements in this session")
+                .with_hint("Close some, or run DEALLOCATE ALL.")
+                .into());
+        }
+        self.statements.remove(&message.name);
+        let watch = self.watch(&message.query);
+        let mut parsed = self.parse_text(&message.query, &watch).await?.into_iter();
+        let (prepared, immediate) = match (parsed.next(), parsed.next()) {
+            (None, _) => (None, true),
+            (Some(_), Some(_)) => return Err(several_statements().into()),
+            (Some(statement), None) => {
+                let immediate = statement.immediate;
+                let types = message.parameter_types.iter().map(|oid| declared_type(*oid));
+                (Some(self.prepare(statement, types.collect::<Result<_>>()?, &watch).await?), immediate)
+            }
+        };
+        let text = message.query.into();
+        self.statements.insert(message.name, Statement { text, prepared, immediate });
+        self.wire.put(&ParseComplete::new());
+        Ok(())
+    }
+
+    async fn prepare(
+        &mut self,
+        statement: ParsedStatement,
+        types: Vec<Option<Type>>,
+        watch: &Watch,
+    ) -> Step<Arc<Prepared>> {
+        if statement.immediate
+            && let Some(mut session) = self.session.try_lock()
+        {
+            return Ok(session.prepare(&statement.parsed, &types).await?);
+        }
+        let session = self.session.clone();
+        let prepare = async move { session.lock().await.prepare(&statement.parsed, &types).await };
+        let task = scoped(&self.server.runtimes.plan, "prepare", prepare);
+        self.interruptible(watch, async { task.await.unwrap_or_else(|_| Err(lost_task())) }).await
+    }
+
+    pub(super) async fn bind(&mut self, body: Bytes) -> Step<()> {
+        let message = frontend::bind(body)?;
+        let statement = self.statement(&message.statement)?.clone();
+        if !message.portal.is_empty() && self.portals.contains_key(&message.portal) {
+            let text = format!("cursor \"{}\" already exists", message.portal);
+            return Err(Error::new(SqlState("42P03"), text).into());
+        }
+        if self.portals.len() >= self.server.limits.max_portals {
+            return Err(Error::new(SqlState("53400"), "too many open cursors in this session").into());
+        }
+        let types = statement.prepared.as_ref().map_or(&[][..], |prepared| &prepared.parameters);
+        let parameters = decode_parameters(&message, types)?;
+        let columns = statement.prepared.as_ref().and_then(|p| p.columns.as_ref()).map_or(0, Vec::len);
+        if message.result_formats.len() > 1 && message.result_formats.len() != columns {
+            let text = format!(
+                "bind message has {} result formats but query has {columns} columns",
+                message.result_formats.len()
+            );
+            return Err(frontend::protocol_violation(text).into());
+        }
+        let formats = Formats::from_codes(&message.result_formats)?;
+        let portal = Portal { statement, formats, state: PortalState::Ready(parameters) };
+        self.portals.insert(message.portal, portal);
+        self.wire.put(&BindComplete::new());
+        Ok(())
+    }
+
+    pub(super) async fn describe(&mut self, body: Bytes) -> Step<()> {
+        match frontend::target(body)? {
+            Target::Statement(name) => {
+                let prepared = self.statement(&name)?.prepared.clone();
+                let types = prepared.as_ref().map_or(&[][..], |prepared| &prepared.parameters);
+                self.wire.put(&ParameterDescription::new(types.iter().map(Type::oid).collect()));
+                self.describe_rows(prepared.as_ref(), &Formats::TEXT);
+            }
+            Target::Portal(name) => {
+                let portal = self.portals.get(&name).ok_or_else(|| no_portal(&name))?;
+                let (prepared, formats) = (portal.statement.prepared.clone(), portal.formats.clone());
+                self.describe_rows(prepared.as_ref(), &formats);
+            }
+        }
+        Ok(())
+    }
+
+    fn describe_rows(&mut self, prepared: Option<&Arc<Prepared>>, formats: &Formats) {
+        match prepared.and_then(|prepared| prepared.columns.as_ref()) {
+            Some(columns) => self.wire.put(&row_description(columns, formats)),
+            None => self.wire.put(&NoData::new()),
+        }
+    }
+
+    pub(super) async fn execute(&mut self, body: Bytes) -> Step<()> {
+        let message = frontend::execute(body)?;
+        let portal = self.portals.get_mut(&message.portal).ok_or_else(|| no_portal(&message.portal))?;
+        let text = portal.statement.text.clone();
+        let Some(prepared) = portal.statement.prepared.clone() else {
+            self.complete(None, 0);
+            return Ok(());
+        };
+        let (formats, immediate) = (portal.formats.clone(), portal.statement.immediate);
+        // A portal that fails stays unusable.
+        let (run, left) = match std::mem::replace(&mut portal.state, PortalState::Done) {
+            PortalState::Ready(parameters) => {
+                let work = Work::Portal { prepared, parameters };
+                (Run::start(&self.server, &self.session, work, immediate, formats), None)
+            }
+            PortalState::Suspended { run, left } => (run, left),
+            PortalState::Exhausted(tag) => {
+                portal.state = PortalState::Exhausted(tag.clone());
+                self.complete(Some(tag), 0);
+                return Ok(());
+            }
+            PortalState::Done => {
+                let text = format!("portal \"{}\" cannot be run", message.portal);
+                return Err(Error::new(SqlState("55000"), text).into());
+            }
+        };
+        let watch = self.watch(&text);
+        let state = self.run_portal(run, left, message.max_rows, &watch).await?;
+        if let Some(portal) = self.portals.get_mut(&message.portal) {
+            portal.state = state;
+        }
+        Ok(())
+    }
+
+    /// Sends up to `max_rows` rows (0: all).
+    async fn run_portal(
+        &mut self,
+        mut run: Run,
+        mut left: Option<Chunk>,
+        max_rows: usize,
+        watch: &Watch,
+    ) -> Step<PortalState> {
+        let limit = if max_rows == 0 { u64::MAX } else { max_rows as u64 };
+        let (mut rows, mut is_query) = (0, left.is_some());
+        loop {
+            let event = match left.take() {
+                Some(chunk) => Event::Rows(chunk),
+                None => self.next_event(&mut run, watch).await?,
+            };
+            match event {
+                Event::Columns(_) => is_query = true,
+                Event::Rows(chunk) => {
+                    let (now, later) = chunk.split(limit - rows);
+                    rows += now.rows;
+                    self.wire.put_encoded(now.bytes);
+                    self.flush_if_full(watch).await?;
+                    if rows == limit {
+                        self.refresh();
+                        self.wire.put(&PortalSuspended::new());
+                        return Ok(PortalState::Suspended { run, left: later });
+                    }
+                }
+                Event::CopyOut { columns, binary } => self.begin_copy_out(columns, binary),
+                Event::CopyOutDone => self.end_copy_out(),
+                Event::CopyIn(copy) => {
+                    let tag = self.copy_in(copy, watch).await?;
+                    self.complete(Some(tag), 0);
+                    return Ok(PortalState::Done);
+                }
+                Event::Done(tag) => {
+                    self.complete(tag.clone(), rows);
+                    return Ok(match tag {
+                        Some(tag) if is_query || rows > 0 => PortalState::Exhausted(tag),
+                        _ => PortalState::Done,
+                    });
+                }
+                Event::Failed(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(super) fn close_target(&mut self, body: Bytes) -> Step<()> {
+        match frontend::target(body)? {
+            Target::Statement(name) => drop(self.statements.remove(&name)),
+            Target::Portal(name) => drop(self.portals.remove(&name)),
+        }
+        self.wire.put(&CloseComplete::new());
+        Ok(())
+    }
+
+    pub(super) async fn sync(&mut self) -> Step<()> {
+        self.ready().await
+    }
+
+    fn statement(&self, name: &str) -> Result<&Statement> {
+        self.statements.get(name).ok_or_else(|| {
+            let text = match name {
+                "" => "unnamed prepared statement does not exist".to_string(),
+                name => format!("prepared statement \"{name}\" does not exist"),
+            };
+            Error::new(SqlState("26000"), text)
+        })
+    }
+}
+
+fn no_portal(name: &str) -> Error {
+    Error::new(SqlState("34000"), format!("portal \"{name}\" does not exist"))
+}
+
+/// The type of an OID that a client declared; 0 and `unknown` are to be inferred.
+fn declared_type(oid: u32) -> Result<Option<Type>> {
+    match oid {
+        0 => Ok(None),
+        oid => match Type::from_oid(oid) {
+            Some(Type::UNKNOWN) => Ok(None),
+            Some(pg) => Ok(Some(pg)),
+            None => Err(Error::new(SqlState("42704"), format!("type with OID {oid} does not exist"))),
+        },
+    }
+}
+
+fn decode_parameters(message: &frontend::Bind, types: &[Type]) -> Result<Vec<ScalarValue>> {
+    let formats = &message.parameter_formats;
+    if formats.len() > 1 && formats.len() != message.parameters.len() {
+        return Err(frontend::protocol_violation(format!(
+            "bind message has {} parameter formats but {} parameters",
+            formats.len(),
+            message.parameters.len()
+        )));
+    }
+    if message.parameters.len() != types.len() {
+        return Err(frontend::protocol_violation(format!(
+            "bind message supplies {} parameters, but prepared statement \"{}\" requires {}",
+            message.parameters.len(),
+            message.statement,
+            types.len()
+        )));
+    }
+    let formats = Formats::from_codes(formats)?;
+    let values = message.parameters.iter().zip(types).enumerate();
+    values.map(|(i, (value, pg))| parameter::decode(pg, value.as_deref(), formats.is_binary(i))).collect()
+}
+
+impl Chunk {
+    /// The first `limit` messages, and the rest.
+    fn split(mut self, limit: u64) -> (Self, Option<Self>) {
+        if self.rows <= limit {
+            return (self, None);
+        }
+        let mut at = 0;
+        for _ in 0..limit {
+            // Type byte, then a length that counts itself.
+            let length = self.bytes.get(at + 1..at + 5).map_or(0, |mut bytes| bytes.get_u32() as usize);
+            at += 1 + length;
+        }
+        let head = self.bytes.split_to(at.min(self.bytes.len()));
+        let rest = Self { bytes: self.bytes, rows: self.rows - limit };
+        (Self { bytes: head, rows: limit }, Some(rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_split_between_messages() {
+        let one = |b: u8| vec![b'D', 0, 0, 0, 5, b];
+        let bytes = Bytes::from([one(1), one(2), one(3)].concat());
+        let (head, rest) = Chunk { bytes, rows: 3 }.split(2);
+        assert_eq!((&head.bytes[..], head.rows), (&[one(1), one(2)].concat()[..], 2));
+        let rest = rest.unwrap();
+        assert_eq!((&rest.bytes[..], rest.rows), (&one(3)[..], 1));
+    }
+}

@@ -1,0 +1,91 @@
+//! The PostgreSQL wire protocol: listening, startup, the simple and the extended protocol, COPY.
+//!
+//! Built on pgwire's messages with a connection loop of its own (`docs/adr/0005-own-connection-loop.md`
+//! has the reasons). One task per connection on the I/O pool reads the client's messages and drives
+//! its session; statements run on other pools ([`run`]).
+
+mod connection;
+mod copy;
+mod encode;
+mod error;
+mod extended_query;
+mod frontend;
+mod parameter;
+mod run;
+mod simple_query;
+mod startup;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auric_sql::Engine;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use self::error::{Stop, error_response};
+use self::startup::Started;
+use self::wire::Wire;
+use crate::activity::Connections;
+use crate::limits::{Admission, Limits};
+use crate::metrics::Metrics;
+use crate::runtime::{Runtimes, spawn};
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Server {
+    pub engine: Arc<Engine>,
+    pub connections: Arc<Connections>,
+    pub limits: Limits,
+    pub admission: Admission,
+    pub metrics: Arc<Metrics>,
+    pub runtimes: Runtimes,
+    /// Cancelled when the server stops accepting; idle connections end.
+    pub draining: CancellationToken,
+}
+
+/// Accepts connections until the server drains.
+pub async fn listen(server: Arc<Server>, listener: TcpListener) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = server.draining.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                server.metrics.connections_accepted.inc();
+                let task = connection(server.clone(), stream, peer);
+                spawn(&server.runtimes.io, "connection", task);
+            }
+            Err(error) => {
+                // Out of file descriptors, usually: those in use go on being served.
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// One connection from its first byte to its last.
+async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY not set");
+    }
+    let wire = Wire::new(stream, server.limits.max_message_size);
+    let startup = startup::start(wire, &server, peer);
+    match tokio::time::timeout(server.limits.auth_timeout, startup).await {
+        // Silent for too long: closed without a word, as by Postgres.
+        Err(_) => tracing::debug!(%peer, "startup timed out"),
+        Ok(Ok(Started::Connection(connection))) => connection.serve().await,
+        Ok(Ok(Started::Nothing)) => {}
+        Ok(Err(refused)) => {
+            let (mut wire, stop) = *refused;
+            let (Stop::Fatal(error) | Stop::Error(error)) = stop else { return };
+            tracing::info!(%peer, code = %error.code, message = %error.message, "connection refused");
+            wire.put(&error_response("FATAL", &error));
+            let _ = tokio::time::timeout(Duration::from_secs(5), wire.close()).await;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A statement on its way: the task that runs it on the pools, and the events it sends back.
+//!
+//! Rows cross from the query pool to the connection's task already encoded, through a bounded channel:
+//! a slow client holds the plan back, and a result of any size takes a few hundred kilobytes. Dropping
+//! a [`Run`] aborts the task, which drops the row stream, which stops the plan.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use auric_sql::parser::Parsed;
+use auric_sql::{CommandTag, CopyIn, Error, Output, OutputColumn, Prepared, Result, Session, SqlState};
+use bytes::Bytes;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, mpsc};
+
+use super::Server;
+use super::copy;
+use super::encode::{BatchEncoder, Formats};
+use crate::runtime::{Scoped, scoped};
+
+/// Chunks of encoded rows that may wait for the connection.
+const CHUNKS_AHEAD: usize = 4;
+
+/// The session, shared between the connection's task and the tasks that run its statements. Only one
+/// of them uses it at a time.
+#[derive(Debug)]
+pub(super) struct SharedSession {
+    session: Arc<Mutex<Session>>,
+    /// A statement was abandoned and the session does not know yet.
+    failed: AtomicBool,
+}
+
+/// What a task is to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Simple protocol.
+    Statement(Parsed),
+    /// Extended protocol.
+    Portal { prepared: Arc<Prepared>, parameters: Vec<ScalarValue> },
+}
+
+/// What a running statement tells the connection.
+pub(super) enum Event {
+    /// Rows follow.
+    Columns(Arc<Vec<OutputColumn>>),
+    /// COPY TO STDOUT: data follows.
+    CopyOut {
+        columns: usize,
+        binary: bool,
+    },
+    /// COPY FROM STDIN: the connection feeds it; nothing follows.
+    CopyIn(Box<dyn CopyIn>),
+    /// Encoded DataRow or CopyData messages.
+    Rows(Chunk),
+    /// The end of COPY TO STDOUT's data.
+    CopyOutDone,
+    /// Success. `None`: empty query.
+    Done(Option<CommandTag>),
+    Failed(Error),
+}
+
+/// Whole encoded messages.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub bytes: Bytes,
+    /// Number of messages.
+    pub rows: u64,
+}
+
+/// A statement's task.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub events: mpsc::Receiver<Event>,
+    _task: Scoped<()>,
+}
+
+impl SharedSession {
+    pub(super) fn new(session: Session) -> Arc<Self> {
+        Arc::new(Self { session: Arc::new(Mutex::new(session)), failed: AtomicBool::new(false) })
+    }
+
+    /// Waits for its turn.
+    pub(super) async fn lock(&self) -> OwnedMutexGuard<Session> {
+        let mut session = self.session.clone().lock_owned().await;
+        self.settle(&mut session);
+        session
+    }
+
+    /// `None`: a statement that was abandoned has not let go of it yet.
+    pub(super) fn try_lock(&self) -> Option<OwnedMutexGuard<Session>> {
+        let mut session = self.session.clone().try_lock_owned().ok()?;
+        self.settle(&mut session);
+        Some(session)
+    }
+
+    /// The running statement failed or was abandoned.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    fn settle(&self, session: &mut Session) {
+        if self.failed.swap(false, Ordering::AcqRel) {
+            session.fail();
+        }
+    }
+}
+
+impl Run {
+    /// Starts the work. `immediate`: it needs no plan. `formats`: of the result's columns.
+    pub(super) fn start(
+        server: &Arc<Server>,
+        session: &Arc<SharedSession>,
+        work: Work,
+        immediate: bool,
+        formats: Formats,
+    ) -> Self {
+        let (sender, events) = mpsc::channel(CHUNKS_AHEAD);
+        let task = Task { server: server.clone(), session: session.clone(), formats, events: sender };
+        let handle = match (&work, immediate) {
+            (_, true) => &server.runtimes.io,
+            (Work::Statement(_), false) => &server.runtimes.plan,
+            (Work::Portal { .. }, false) => &server.runtimes.query,
+        };
+        Self { events, _task: scoped(handle, "statement", task.run(work, immediate)) }
+    }
+}
+
+struct Task {
+    server: Arc<Server>,
+    session: Arc<SharedSession>,
+    formats: Formats,
+    events: mpsc::Sender<Event>,
+}
+
+impl Task {
+    async fn run(self, work: Work, immediate: bool) {
+        let events = self.events.clone();
+        if let Err(error) = self.try_run(work, immediate).await {
+            // Nobody listens any more: nothing is lost.
+            let _ = events.send(Event::Failed(error)).await;
+        }
+    }
+
+    async fn try_run(self, work: Work, immediate: bool) -> Result<()> {
+        let mut session = self.session.lock().await;
+        let (prepared, parameters, planned_here) = match work {
+            Work::Statement(parsed) => (session.prepare(&parsed, &[]).await?, Vec::new(), true),
+            Work::Portal { prepared, parameters } => (prepared, parameters, false),
+        };
+        if immediate {
+            return self.execute(session, prepared, parameters, None).await;
+        }
+        let permit = self.server.admission.admit().await?;
+        let query = self.server.runtimes.query.clone();
+        let execution = self.execute(session, prepared, parameters, Some(permit));
+        if planned_here {
+            scoped(&query, "execution", execution).await.unwrap_or_else(|_| Err(super::error::lost_task()))
+        } else {
+            execution.await
+        }
+    }
+
+    /// Executes and sends what comes. `_permit` is held until the last row is handed over.
+    async fn execute(
+        self,
+        mut session: OwnedMutexGuard<Session>,
+        prepared: Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+        _permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<()> {
+        let output = session.execute(&prepared, parameters).await?;
+        // The stream needs no session; other portals of this connection may run beside it.
+        drop(session);
+        match output {
+            Output::Rows(rows) => {
+                self.send(Event::Columns(rows.columns.clone())).await?;
+                self.send_rows(rows.stream, &rows.columns).await?;
+                self.send(Event::Done(Some(rows.tag))).await
+            }
+            Output::CopyOut { columns, binary, stream } => {
+                self.send(Event::CopyOut { columns, binary }).await?;
+                let rows = self.send_copy_data(stream).await?;
+                self.send(Event::CopyOutDone).await?;
+                self.send(Event::Done(Some(CommandTag::Count("COPY", rows)))).await
+            }
+            Output::CopyIn(copy) => self.send(Event::CopyIn(copy)).await,
+            Output::Complete(tag) => self.send(Event::Done(Some(tag))).await,
+            Output::Empty => self.send(Event::Done(None)).await,
+        }
+    }
+
+    async fn send_rows(&self, mut stream: SendableRecordBatchStream, columns: &[OutputColumn]) -> Result<()> {
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(Error::from)?;
+            let mut encoder = BatchEncoder::new(&batch, columns, &self.formats)?;
+            while let Some((bytes, rows)) = encoder.next_chunk()? {
+                self.send(Event::Rows(Chunk { bytes, rows })).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_copy_data(&self, mut stream: SendableRecordBatchStream) -> Result<u64> {
+        let mut total = 0;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(Error::from)?;
+            for chunk in copy::copy_data_chunks(&batch)? {
+                total += chunk.rows;
+                self.send(Event::Rows(chunk)).await?;
+            }
+        }
+        Ok(total)
+    }
+
+    async fn send(&self, event: Event) -> Result<()> {
+        self.events
+            .send(event)
+            .await
+            .map_err(|_| Error::new(SqlState("57014"), "the statement was abandoned by its connection"))
+    }
+}

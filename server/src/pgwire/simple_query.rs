@@ -1,0 +1,145 @@
+//! The simple protocol: a query string of any number of statements, run in order; the first error
+//! skips the rest. Results go out as they come, always as text.
+
+use auric_sql::parser::Parsed;
+use auric_sql::{CommandTag, Error, OutputColumn, Result, Session};
+use bytes::Bytes;
+use pgwire::messages::data::{FieldDescription, RowDescription};
+
+use super::connection::{Connection, Watch};
+use super::encode::Formats;
+use super::error::{Step, lost_task};
+use super::frontend;
+use super::run::{Event, Run, Work};
+use crate::runtime::scoped;
+
+/// Longer texts are parsed away from the threads that serve sockets, bytes.
+const PARSE_HERE: usize = 16 * 1024;
+
+/// One statement of a query string.
+#[derive(Debug)]
+pub(super) struct ParsedStatement {
+    pub parsed: Parsed,
+    /// It is answered in microseconds.
+    pub immediate: bool,
+}
+
+fn parse(session: &Session, text: &str) -> Result<Vec<ParsedStatement>> {
+    let statements = session.parse(text)?.into_iter();
+    Ok(statements
+        .map(|parsed| ParsedStatement { immediate: session.answers_at_once(&parsed), parsed })
+        .collect())
+}
+
+impl Connection {
+    pub(super) async fn simple_query(&mut self, body: Bytes) -> Step<()> {
+        let text = frontend::query(body)?;
+        // A simple query ends what the extended protocol left unnamed.
+        self.statements.remove("");
+        self.portals.remove("");
+        let watch = self.watch(&text);
+        let statements = self.parse_text(&text, &watch).await?;
+        if statements.is_empty() {
+            self.complete(None, 0);
+        }
+        let mut watch = Some(watch);
+        for parsed in statements {
+            // Each statement has the whole timeout.
+            let watch = watch.take().unwrap_or_else(|| self.watch(""));
+            if self.deallocate(&parsed.parsed) {
+                continue;
+            }
+            let work = Work::Statement(parsed.parsed);
+            let mut run = Run::start(&self.server, &self.session, work, parsed.immediate, Formats::TEXT);
+            self.send_statement(&mut run, &watch).await?;
+        }
+        self.ready().await
+    }
+
+    /// Parses a query string, on the spot if that is quick.
+    pub(super) async fn parse_text(&mut self, text: &str, watch: &Watch) -> Step<Vec<ParsedStatement>> {
+        if text.len() <= PARSE_HERE
+            && let Some(session) = self.session.try_lock()
+        {
+            return Ok(parse(&session, text)?);
+        }
+        let (session, text) = (self.session.clone(), text.to_string());
+        let parse = async move { parse(&*session.lock().await, &text) };
+        let task = scoped(&self.server.runtimes.plan, "parse", parse);
+        self.interruptible(watch, async { task.await.unwrap_or_else(|_| Err(lost_task())) }).await
+    }
+
+    /// `DEALLOCATE name` of a statement that the protocol prepared, which the session does not know.
+    /// `false`: it is something else.
+    fn deallocate(&mut self, parsed: &Parsed) -> bool {
+        let found = parsed.deallocates().is_some_and(|name| self.statements.remove(name).is_some());
+        if found {
+            self.complete(Some(CommandTag::Plain("DEALLOCATE")), 0);
+        }
+        found
+    }
+
+    /// Sends all that one statement gives.
+    async fn send_statement(&mut self, run: &mut Run, watch: &Watch) -> Step<()> {
+        let mut rows = 0;
+        loop {
+            match self.next_event(run, watch).await? {
+                Event::Columns(columns) => self.wire.put(&row_description(&columns, &Formats::TEXT)),
+                Event::CopyOut { columns, binary } => self.begin_copy_out(columns, binary),
+                Event::Rows(chunk) => {
+                    rows += chunk.rows;
+                    self.wire.put_encoded(chunk.bytes);
+                    self.flush_if_full(watch).await?;
+                }
+                Event::CopyIn(copy) => {
+                    let tag = self.copy_in(copy, watch).await?;
+                    self.complete(Some(tag), 0);
+                    return Ok(());
+                }
+                Event::CopyOutDone => self.end_copy_out(),
+                Event::Done(tag) => {
+                    self.complete(tag, rows);
+                    return Ok(());
+                }
+                Event::Failed(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Describes a result. Columns show the type's size as Postgres' catalog has it.
+pub(super) fn row_description(columns: &[OutputColumn], formats: &Formats) -> RowDescription {
+    let fields = columns.iter().enumerate().map(|(i, column)| {
+        FieldDescription::new(
+            column.name.clone(),
+            0,
+            0,
+            column.pg_type.oid(),
+            type_size(&column.pg_type),
+            column.type_modifier,
+            formats.code(i),
+        )
+    });
+    RowDescription::new(fields.collect())
+}
+
+/// `pg_type.typlen`: bytes, -1 for types of variable length.
+fn type_size(pg: &postgres_types::Type) -> i16 {
+    use postgres_types::Type;
+    match *pg {
+        Type::BOOL | Type::CHAR => 1,
+        Type::INT2 => 2,
+        Type::INT4 | Type::OID | Type::FLOAT4 | Type::DATE | Type::XID | Type::CID => 4,
+        Type::REGCLASS | Type::REGTYPE | Type::REGPROC | Type::REGNAMESPACE | Type::REGROLE => 4,
+        Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
+        Type::INTERVAL | Type::UUID => 16,
+        Type::NAME => 64,
+        Type::UNKNOWN => -2,
+        _ => -1,
+    }
+}
+
+/// The error for a query string of several statements where one is allowed.
+pub(super) fn several_statements() -> Error {
+    Error::new(auric_sql::SqlState("42601"), "cannot insert multiple commands into a prepared statement")
+}

@@ -1,0 +1,80 @@
+//! `array_column = '{…}'`: a text beside an array is an array literal.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::error::Result;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use crate::functions::function::error;
+use crate::pg_catalog::value::parse_array_literal;
+
+/// The planner extension.
+#[derive(Debug)]
+pub struct ArrayLiteralPlanner;
+
+impl ExprPlanner for ArrayLiteralPlanner {
+    fn plan_binary_op(
+        &self,
+        mut expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let compares = matches!(
+            expr.op,
+            BinaryOperator::Eq
+                | BinaryOperator::NotEq
+                | BinaryOperator::Lt
+                | BinaryOperator::LtEq
+                | BinaryOperator::Gt
+                | BinaryOperator::GtEq
+                | BinaryOperator::AtArrow
+                | BinaryOperator::ArrowAt
+                | BinaryOperator::PGOverlap
+                | BinaryOperator::StringConcat
+        );
+        if compares {
+            if let Some(text) = text_literal(&expr.right)
+                && let Some(item) = item_type(&expr.left, schema)
+                && (expr.op != BinaryOperator::StringConcat || text.starts_with('{'))
+            {
+                expr.right = array(text, &item)?;
+            } else if let Some(text) = text_literal(&expr.left)
+                && let Some(item) = item_type(&expr.right, schema)
+                && (expr.op != BinaryOperator::StringConcat || text.starts_with('{'))
+            {
+                expr.left = array(text, &item)?;
+            }
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+fn text_literal(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Some(text),
+        _ => None,
+    }
+}
+
+fn item_type(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    match expr.get_type(schema) {
+        Ok(DataType::List(item)) => Some(item.data_type().clone()),
+        _ => None,
+    }
+}
+
+fn array(text: &str, item: &DataType) -> Result<Expr> {
+    let malformed = || error("22P02", format!("malformed array literal: \"{text}\""));
+    let items = parse_array_literal(text).ok_or_else(malformed)?;
+    let texts: ArrayRef = Arc::new(StringArray::from(items));
+    let items = arrow::compute::cast(&texts, item).map_err(|_| malformed())?;
+    let values =
+        (0..items.len()).map(|i| ScalarValue::try_from_array(&items, i)).collect::<Result<Vec<_>>>()?;
+    let list = ScalarValue::List(ScalarValue::new_list_nullable(&values, item));
+    Ok(Expr::Literal(list, None))
+}

@@ -1,0 +1,109 @@
+//! Casts to Postgres' own types.
+
+use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, TimezoneInfo, Value, ValueWithSpan};
+
+use super::ast::{call, folded, function_name};
+use super::expression::array;
+use crate::pg_catalog::value::parse_array_literal;
+
+/// Functions that are casts, and the output function of each (none: the number is the text).
+const CASTS: &[(&str, Option<&str>)] = &[
+    ("oid", None),
+    ("regclass", Some("regclassout")),
+    ("regtype", Some("regtypeout")),
+    ("regproc", Some("regprocout")),
+    ("regprocedure", Some("regprocedureout")),
+    ("regnamespace", Some("regnamespaceout")),
+    ("regrole", Some("regroleout")),
+];
+
+/// The function that casts to a type, for the types that need one.
+pub fn function_of(data_type: &DataType) -> Option<&'static str> {
+    let name = match data_type {
+        DataType::Regclass => "regclass".to_string(),
+        DataType::Custom(..) => custom_name(data_type)?,
+        _ => return None,
+    };
+    CASTS.iter().find(|(cast, _)| *cast == name).map(|(cast, _)| *cast)
+}
+
+/// Name of a type that the parser does not know, without `pg_catalog`.
+fn custom_name(data_type: &DataType) -> Option<String> {
+    let DataType::Custom(name, _) = data_type else { return None };
+    let idents: Vec<_> = name.0.iter().filter_map(|part| part.as_ident()).collect();
+    match idents.as_slice() {
+        [ident] => Some(folded(ident)),
+        [schema, ident] if folded(schema) == "pg_catalog" => Some(folded(ident)),
+        _ => None,
+    }
+}
+
+/// Rewrites a cast whose operand is already rewritten.
+pub fn rewrite(expr: &mut Expr) {
+    let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
+    if let Some(function) = function_of(data_type) {
+        *expr = call(function, vec![(**inner).clone()]);
+        return;
+    }
+    if let Some(known) = known_type(data_type) {
+        *data_type = known;
+    }
+    if let DataType::Array(_) = data_type
+        && let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = &**inner
+        && let Some(items) = parse_array_literal(text)
+    {
+        **inner = array(items);
+        return;
+    }
+    let is_text = matches!(data_type, DataType::Text | DataType::Varchar(_) | DataType::String(_));
+    if is_text
+        && let Some(name) = function_name(inner)
+        && let Some((_, Some(output))) = CASTS.iter().find(|(cast, _)| *cast == name)
+    {
+        *expr = call(output, vec![(**inner).clone()]);
+    }
+}
+
+/// The type as DataFusion's planner knows it; `None`: leave it.
+fn known_type(data_type: &DataType) -> Option<DataType> {
+    Some(match data_type {
+        DataType::CharacterVarying(_) | DataType::CharVarying(_) | DataType::Character(_) => {
+            DataType::Varchar(None)
+        }
+        DataType::JSON | DataType::JSONB | DataType::Uuid => DataType::Text,
+        DataType::Array(ArrayElemTypeDef::SquareBracket(item, size)) => {
+            let item = match function_of(item) {
+                // Arrays of OIDs and of the types that are held as OIDs.
+                Some(_) => DataType::BigInt(None),
+                None => known_type(item)?,
+            };
+            DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(item), *size))
+        }
+        DataType::Custom(..) => match custom_name(data_type)?.as_str() {
+            "text" | "name" | "bpchar" | "char" | "varchar" | "citext" | "pg_node_tree" | "json"
+            | "jsonb" | "uuid" | "aclitem" | "unknown" | "cstring" | "inet" | "cidr" => DataType::Text,
+            "bool" | "boolean" => DataType::Boolean,
+            "int2" | "smallint" => DataType::SmallInt(None),
+            "int4" | "int" | "integer" => DataType::Int(None),
+            "int8" | "bigint" | "xid" | "cid" => DataType::BigInt(None),
+            "float4" | "real" => DataType::Real,
+            "float8" => DataType::DoublePrecision,
+            "date" => DataType::Date,
+            "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
+            "timestamptz" => DataType::Timestamp(None, TimezoneInfo::Tz),
+            "bytea" => DataType::Bytea,
+            "int2vector" => super::ast::array_of(DataType::SmallInt(None)),
+            "oidvector" => super::ast::array_of(DataType::BigInt(None)),
+            array if array.starts_with('_') => {
+                let item = DataType::Custom(vec![array.trim_start_matches('_').into()].into(), Vec::new());
+                let item = match function_of(&item) {
+                    Some(_) => DataType::BigInt(None),
+                    None => known_type(&item)?,
+                };
+                super::ast::array_of(item)
+            }
+            _ => return None,
+        },
+        _ => return None,
+    })
+}

@@ -1,0 +1,47 @@
+//! `SELECT NULL, NULL`: DataFusion wants different names for the columns of a projection, Postgres
+//! does not. Repeated unnamed expressions get an alias; the names that clients see are taken from the
+//! statement as it was written.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, VisitorMut};
+
+/// The rewrite.
+pub struct DuplicateColumns;
+
+impl VisitorMut for DuplicateColumns {
+    type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let mut seen = HashSet::new();
+        for (i, item) in select.projection.iter_mut().enumerate() {
+            let name = match &*item {
+                SelectItem::UnnamedExpr(expr) => name_of(expr),
+                SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
+                _ => continue,
+            };
+            if seen.insert(name.clone()) {
+                continue;
+            }
+            let unique = Ident::with_quote('"', format!("{name}:{i}"));
+            match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    let expr = expr.clone();
+                    *item = SelectItem::ExprWithAlias { expr, alias: unique };
+                }
+                SelectItem::ExprWithAlias { alias, .. } => *alias = unique,
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The name that decides whether two columns clash: for columns their own, else the expression.
+fn name_of(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(ident) => ident.value.clone(),
+        other => other.to_string(),
+    }
+}

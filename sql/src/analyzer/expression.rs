@@ -1,0 +1,154 @@
+//! Rewrites of single expressions, bottom up.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Array, BinaryOperator, Expr, Function, FunctionArguments, TableFactor, TypedString, Value, ValueWithSpan,
+    VisitorMut,
+};
+
+use super::ast::{call, folded, number, parts, string, strip_pg_catalog};
+use super::{array_subquery, casts};
+use crate::pg_catalog::value::parse_array_literal;
+
+/// Functions that are called without parentheses and that the parser takes for columns.
+const BARE_FUNCTIONS: &[&str] =
+    &["current_schema", "current_role", "current_catalog", "current_user", "session_user", "user"];
+
+/// The rewrite.
+pub struct Expressions;
+
+impl VisitorMut for Expressions {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
+                strip_pg_catalog(name);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Top down, because the function is recognised by how its subquery was written.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. }) = expr
+            && parts(name).is_some_and(|parts| parts == ["array"])
+        {
+            *expr = array_subquery::rewrite((**query).clone());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Collate { expr: inner, collation } => {
+                let name = parts(collation).unwrap_or_default();
+                let last = name.last().map(String::as_str);
+                // Text is always compared bytewise, which is what these mean here.
+                if matches!(last, Some("default" | "C" | "c" | "POSIX" | "posix" | "ucs_basic")) {
+                    *expr = (**inner).clone();
+                }
+            }
+            Expr::BinaryOp { op, .. } => rewrite_operator(op),
+            Expr::AnyOp { compare_op, right, .. } | Expr::AllOp { compare_op, right, .. } => {
+                rewrite_operator(compare_op);
+                rewrite_array_literal(right);
+            }
+            Expr::Function(function) => strip_pg_catalog(&mut function.name),
+            Expr::Cast { .. } => casts::rewrite(expr),
+            Expr::TypedString(TypedString { data_type, value, .. }) => {
+                if let Some(function) = casts::function_of(data_type) {
+                    let argument = Expr::Value(value.clone());
+                    *expr = call(function, vec![argument]);
+                }
+            }
+            Expr::Identifier(ident) if ident.quote_style.is_none() => {
+                let name = folded(ident);
+                if BARE_FUNCTIONS.contains(&name.as_str()) {
+                    *expr = call(&name, Vec::new());
+                }
+            }
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                if let Some(escape) = escape_char.take() {
+                    rewrite_escape(pattern, &escape);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `OPERATOR(pg_catalog.~)` is the operator itself.
+fn rewrite_operator(operator: &mut BinaryOperator) {
+    let BinaryOperator::PGCustomBinaryOperator(name) = operator else { return };
+    let symbol = match name.as_slice() {
+        [symbol] => symbol,
+        [schema, symbol] if schema.eq_ignore_ascii_case("pg_catalog") => symbol,
+        _ => return,
+    };
+    *operator = match symbol.as_str() {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "~~*" => BinaryOperator::PGILikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "!~~*" => BinaryOperator::PGNotILikeMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" | "!=" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        "*" => BinaryOperator::Multiply,
+        "/" => BinaryOperator::Divide,
+        "%" => BinaryOperator::Modulo,
+        "||" => BinaryOperator::StringConcat,
+        "@>" => BinaryOperator::AtArrow,
+        "<@" => BinaryOperator::ArrowAt,
+        "&&" => BinaryOperator::PGOverlap,
+        _ => return,
+    };
+}
+
+/// DataFusion's LIKE knows the backslash only.
+fn rewrite_escape(pattern: &mut Expr, escape: &ValueWithSpan) {
+    let is_backslash = matches!(
+        &escape.value,
+        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) if text == "\\"
+    );
+    if !is_backslash {
+        let plain = std::mem::replace(pattern, Expr::Value(escape.clone()));
+        *pattern = call("like_escape", vec![plain, Expr::Value(escape.clone())]);
+    }
+}
+
+/// `= ANY('{a,b}')`: the text is an array. Items that are numbers become numbers, because the other side
+/// decides the type and DataFusion looks for the text otherwise.
+fn rewrite_array_literal(expr: &mut Expr) {
+    if let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = expr
+        && let Some(items) = parse_array_literal(text)
+    {
+        *expr = array(items);
+    }
+}
+
+/// `ARRAY[…]` of the items of an array literal.
+pub(super) fn array(items: Vec<Option<String>>) -> Expr {
+    let numeric = items.iter().flatten().all(|item| item.parse::<i64>().is_ok());
+    let elem = items
+        .into_iter()
+        .map(|item| match item {
+            None => super::ast::null(),
+            Some(item) if numeric => number(item),
+            Some(item) => string(item),
+        })
+        .collect();
+    Expr::Array(Array { elem, named: true })
+}

@@ -1,0 +1,50 @@
+//! Postgres' syntax and semantics that DataFusion's SQL planner lacks.
+//!
+//! - [`rewrite`]: once per parsed statement, on the syntax tree: names of system functions and types,
+//!   operators, casts to `reg…`, `ARRAY(SELECT …)`, `LIKE … ESCAPE`, set-returning functions.
+//! - [`expr_planners`]: typed decisions while expressions are planned.
+//! - [`rules`]: on the logical plan, before DataFusion's own analysis: correlated scalar subqueries.
+//! - [`present_output`]: once per statement, on its plan: OIDs of `reg…` columns shown as names.
+//!
+//! Nothing here prints SQL and parses it again.
+
+mod array_literal;
+mod array_subquery;
+mod ast;
+mod casts;
+mod duplicate_columns;
+mod empty_relations;
+mod expression;
+mod needs_catalog;
+mod present_output;
+mod scalar_subquery;
+mod set_returning;
+mod tableoid;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::sql::sqlparser::ast::VisitMut;
+
+pub use self::needs_catalog::plan_needs_catalog;
+pub use self::present_output::present_output;
+
+/// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
+pub fn rewrite(node: &mut impl VisitMut) {
+    let _ = node.visit(&mut empty_relations::EmptyRelations);
+    let _ = node.visit(&mut tableoid::TableOid);
+    let _ = node.visit(&mut expression::Expressions);
+    let _ = node.visit(&mut set_returning::SetReturning);
+    let _ = node.visit(&mut duplicate_columns::DuplicateColumns);
+}
+
+/// Planners to put before DataFusion's own.
+pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    vec![Arc::new(array_literal::ArrayLiteralPlanner)]
+}
+
+/// Analyzer rules to put before DataFusion's own (which are kept).
+pub fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![Arc::new(scalar_subquery::DecorrelateScalarSubquery)]
+}

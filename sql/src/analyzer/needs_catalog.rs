@@ -1,0 +1,31 @@
+//! Which plans look into the catalog, and so need its contents before they are optimized and run.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use crate::functions::function::Function;
+use crate::pg_catalog::SystemRelation;
+
+/// `true` when a plan reads system relations or calls functions that look something up.
+pub fn plan_needs_catalog(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        found = found || scans_system_relation(node);
+        node.apply_expressions(|expr| {
+            found = found || expr.exists(is_lookup).unwrap_or(true);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found || walked.is_err()
+}
+
+fn scans_system_relation(node: &LogicalPlan) -> bool {
+    let LogicalPlan::TableScan(scan) = node else { return false };
+    source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<SystemRelation>())
+}
+
+fn is_lookup(expr: &Expr) -> datafusion::error::Result<bool> {
+    Ok(matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<Function>()))
+}

@@ -1,0 +1,75 @@
+//! `tableoid` of system relations: the OID of the relation that a row is from, hence a constant.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, Select, SelectItem, TableFactor, VisitMut, VisitorMut};
+
+use super::ast::{call, folded, number, system_name, table_factors};
+use crate::pg_catalog::shape;
+
+/// The rewrite.
+pub struct TableOid;
+
+impl VisitorMut for TableOid {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let mut oids = HashMap::new();
+        for factor in table_factors(&select.from) {
+            if let TableFactor::Table { name, alias, args: None, .. } = factor
+                && let Some((schema, table)) = system_name(name)
+                && let Some(shape) = shape::find(&schema, &table)
+            {
+                let label = alias.as_ref().map_or(table, |alias| folded(&alias.name));
+                oids.insert(label, shape.oid);
+            }
+        }
+        if !oids.is_empty() {
+            for item in &mut select.projection {
+                name_column(item, &oids);
+            }
+            let _ = select.visit(&mut Replace { oids });
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The OID that an expression `alias.tableoid` stands for.
+fn constant(expr: &Expr, oids: &HashMap<String, u32>) -> Option<Expr> {
+    let oid = match expr {
+        Expr::CompoundIdentifier(idents) => match idents.as_slice() {
+            [table, column] if folded(column) == "tableoid" => oids.get(&folded(table))?,
+            _ => return None,
+        },
+        Expr::Identifier(column) if folded(column) == "tableoid" && oids.len() == 1 => {
+            oids.values().next()?
+        }
+        _ => return None,
+    };
+    Some(call("oid", vec![number(oid)]))
+}
+
+/// Keeps the column's name.
+fn name_column(item: &mut SelectItem, oids: &HashMap<String, u32>) {
+    if let SelectItem::UnnamedExpr(expr) = item
+        && let Some(expr) = constant(expr, oids)
+    {
+        *item = SelectItem::ExprWithAlias { expr, alias: "tableoid".into() };
+    }
+}
+
+struct Replace {
+    oids: HashMap<String, u32>,
+}
+
+impl VisitorMut for Replace {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(constant) = constant(expr, &self.oids) {
+            *expr = constant;
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,277 @@
+//! What the catalog holds, as one immutable value: the source of all catalog relations and of all
+//! functions that look something up.
+//!
+//! An image is made before planning (the only asynchronous step, [`super::load`]) and never changes
+//! afterwards, so that everything a statement shows fits together. Relations that follow from the
+//! image alone are built once and kept with it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Field;
+use auric_catalog::backend::Oid;
+use datafusion::error::Result;
+use parking_lot::Mutex;
+
+use super::shape::{self, Shape};
+use super::types;
+
+/// OID of schema `pg_catalog`.
+pub const PG_CATALOG: Oid = 11;
+/// OID of schema `information_schema`.
+pub const INFORMATION_SCHEMA: Oid = 13207;
+/// OID of the role that owns everything.
+pub const OWNER: Oid = 10;
+/// Name of the role that owns everything.
+pub const OWNER_NAME: &str = "auric";
+
+/// OIDs derived from a table's OID, equal on every server of a catalog. Catalogs give out OIDs
+/// from 16384 upwards and stay far below these ranges.
+const KEY_INDEX_BASE: Oid = 0x4000_0000;
+const KEY_CONSTRAINT_BASE: Oid = 0x5000_0000;
+const DEFAULT_BASE: Oid = 0x6000_0000;
+/// Columns a table can have (Postgres' own limit), as the stride of the OIDs of defaults.
+const MAX_COLUMNS: Oid = 2048;
+
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub oid: Oid,
+    pub name: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    pub oid: Oid,
+    pub name: String,
+    pub comment: Option<String>,
+}
+
+/// `relkind` of a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    Table,
+    View,
+    MaterializedView,
+}
+
+impl RelationKind {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Table => "r",
+            Self::View => "v",
+            Self::MaterializedView => "m",
+        }
+    }
+}
+
+/// A column; its `attnum` is its position, from 1.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: String,
+    pub type_oid: Oid,
+    pub type_modifier: i32,
+    pub nullable: bool,
+    pub comment: Option<String>,
+    /// SQL text.
+    pub default: Option<String>,
+}
+
+impl Column {
+    /// A column of a table from its arrow field.
+    pub fn of_field(field: &Field) -> Self {
+        let (pg_type, type_modifier) = crate::types::pg_type(field);
+        let text = |key: &str| field.metadata().get(key).filter(|text| !text.is_empty()).cloned();
+        Self {
+            name: field.name().clone(),
+            type_oid: pg_type.oid(),
+            type_modifier,
+            nullable: field.is_nullable(),
+            comment: text(auric_catalog::table::schema::COMMENT),
+            default: text(auric_catalog::table::schema::DEFAULT_SQL),
+        }
+    }
+}
+
+/// A table, view or materialized view of a user's schema.
+#[derive(Debug, Clone)]
+pub struct Relation {
+    pub oid: Oid,
+    pub namespace_oid: Oid,
+    pub namespace: String,
+    pub name: String,
+    pub kind: RelationKind,
+    /// Empty when the table could not be loaded.
+    pub columns: Vec<Column>,
+    /// `attnum`s of the columns that identify a row.
+    pub key: Vec<i16>,
+    pub comment: Option<String>,
+    /// Estimated number of rows; `None`: never counted.
+    pub rows: Option<u64>,
+    /// Size of the data files, bytes.
+    pub bytes: Option<u64>,
+    /// Table properties (`reloptions`).
+    pub properties: BTreeMap<String, String>,
+    /// Text of a view's query.
+    pub definition: Option<String>,
+    pub has_partitions: bool,
+    /// Access method as `\d+` shows it: the table format.
+    pub format: Option<String>,
+}
+
+impl Relation {
+    pub fn key_index_oid(&self) -> Oid {
+        KEY_INDEX_BASE | self.oid
+    }
+
+    pub fn key_constraint_oid(&self) -> Oid {
+        KEY_CONSTRAINT_BASE | self.oid
+    }
+
+    /// Name of the key's index and constraint, as Postgres would have chosen it.
+    pub fn key_name(&self) -> String {
+        format!("{}_pkey", self.name)
+    }
+
+    pub fn default_oid(&self, attnum: i16) -> Oid {
+        let column = Oid::try_from(attnum).unwrap_or_default();
+        DEFAULT_BASE.wrapping_add(self.oid.wrapping_mul(MAX_COLUMNS) & 0x0fff_ffff).wrapping_add(column)
+    }
+
+    /// Columns with their `attnum`.
+    pub fn numbered_columns(&self) -> impl Iterator<Item = (i16, &Column)> {
+        (1..=i16::MAX).zip(&self.columns)
+    }
+
+    /// Names of the key's columns.
+    pub fn key_columns(&self) -> Vec<&str> {
+        self.numbered_columns().filter(|(n, _)| self.key.contains(n)).map(|(_, c)| c.name.as_str()).collect()
+    }
+}
+
+/// Everything a database holds.
+#[derive(Debug, Default)]
+pub struct CatalogImage {
+    pub databases: Vec<Database>,
+    /// Schemas of users, without the two system schemas.
+    pub namespaces: Vec<Namespace>,
+    pub relations: Vec<Relation>,
+    /// Built relations by `schema.name`.
+    batches: Mutex<HashMap<String, RecordBatch>>,
+}
+
+/// A relation of any kind, found by OID or by name.
+#[derive(Debug, Clone, Copy)]
+pub enum Found<'a> {
+    User(&'a Relation),
+    /// A relation of `pg_catalog` or `information_schema`.
+    System(&'static Shape),
+    /// The index of a table's key.
+    KeyIndex(&'a Relation),
+}
+
+impl Found<'_> {
+    pub fn oid(&self) -> Oid {
+        match self {
+            Self::User(relation) => relation.oid,
+            Self::System(shape) => shape.oid,
+            Self::KeyIndex(relation) => relation.key_index_oid(),
+        }
+    }
+
+    pub fn name(&self) -> String {
+        match self {
+            Self::User(relation) => relation.name.clone(),
+            Self::System(shape) => shape.name.to_string(),
+            Self::KeyIndex(relation) => relation.key_name(),
+        }
+    }
+
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::User(relation) | Self::KeyIndex(relation) => &relation.namespace,
+            Self::System(shape) => shape.schema,
+        }
+    }
+}
+
+impl CatalogImage {
+    pub fn new(databases: Vec<Database>, namespaces: Vec<Namespace>, relations: Vec<Relation>) -> Self {
+        Self { databases, namespaces, relations, batches: Mutex::default() }
+    }
+
+    pub fn relation_by_oid(&self, oid: Oid) -> Option<Found<'_>> {
+        self.relations
+            .iter()
+            .find_map(|relation| {
+                if relation.oid == oid {
+                    Some(Found::User(relation))
+                } else if !relation.key.is_empty() && relation.key_index_oid() == oid {
+                    Some(Found::KeyIndex(relation))
+                } else {
+                    None
+                }
+            })
+            .or_else(|| shape::all().iter().find(|s| s.oid == oid).map(Found::System))
+    }
+
+    /// A relation by schema and name.
+    pub fn relation_by_name(&self, namespace: &str, name: &str) -> Option<Found<'_>> {
+        if let Some(shape) = shape::find(namespace, name) {
+            return Some(Found::System(shape));
+        }
+        self.relations.iter().filter(|r| r.namespace == namespace).find_map(|relation| {
+            if relation.name == name {
+                Some(Found::User(relation))
+            } else if !relation.key.is_empty() && relation.key_name() == name {
+                Some(Found::KeyIndex(relation))
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The first relation of that name in a list of schemas.
+    pub fn relation_in_path(&self, path: &[String], name: &str) -> Option<Found<'_>> {
+        shape::find("pg_catalog", name)
+            .map(Found::System)
+            .or_else(|| path.iter().find_map(|schema| self.relation_by_name(schema, name)))
+    }
+
+    /// All schemas with OIDs, the system's included.
+    pub fn all_namespaces(&self) -> Vec<(Oid, &str, Option<&str>)> {
+        let mut all = vec![
+            (PG_CATALOG, "pg_catalog", Some("system catalog schema")),
+            (INFORMATION_SCHEMA, "information_schema", None),
+        ];
+        all.extend(self.namespaces.iter().map(|n| (n.oid, n.name.as_str(), n.comment.as_deref())));
+        all
+    }
+
+    pub fn namespace_name(&self, oid: Oid) -> Option<&str> {
+        self.all_namespaces().into_iter().find(|n| n.0 == oid).map(|n| n.1)
+    }
+
+    pub fn namespace_oid(&self, name: &str) -> Option<Oid> {
+        self.all_namespaces().into_iter().find(|n| n.1 == name).map(|n| n.0)
+    }
+
+    /// The kept batch of a relation, or a new one.
+    pub(super) fn batch(
+        &self,
+        shape: &Shape,
+        build: impl FnOnce() -> Result<RecordBatch>,
+    ) -> Result<RecordBatch> {
+        let key = format!("{}.{}", shape.schema, shape.name);
+        if let Some(batch) = self.batches.lock().get(&key) {
+            return Ok(batch.clone());
+        }
+        let batch = build()?;
+        self.batches.lock().insert(key, batch.clone());
+        Ok(batch)
+    }
+
+    /// Name of a type as Postgres prints it (`format_type`).
+    pub fn type_name(&self, oid: Oid, modifier: Option<i32>) -> String {
+        types::format_type(oid, modifier)
+    }
+}

@@ -1,0 +1,125 @@
+//! Making of [`CatalogImage`]s from the attached catalogs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use auric_catalog::registry::{CatalogContents, NamespaceContents, TableSummary};
+use auric_catalog::table::TableSnapshot;
+use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
+
+use super::CatalogContext;
+use super::image::{CatalogImage, Column, Database, Namespace, Relation, RelationKind};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::session::info::SessionInfo;
+
+/// Namespace property that holds a schema's comment.
+const NAMESPACE_COMMENT: &str = "comment";
+
+/// The last image of each database, with the contents that it was made from.
+#[derive(Debug, Default)]
+pub struct Images(Mutex<HashMap<String, (Arc<CatalogContents>, Arc<CatalogImage>)>>);
+
+impl CatalogContext {
+    /// The context of a statement that looks into the catalog
+    /// ([`plan_needs_catalog`](crate::analyzer::plan_needs_catalog)).
+    pub async fn load(engine: &Engine, info: Arc<SessionInfo>) -> Result<Arc<Self>> {
+        let image = load(engine, &info.database).await?;
+        Ok(Arc::new(Self { info, image }))
+    }
+}
+
+/// The contents of one database now. The image is made anew only when they changed.
+async fn load(engine: &Engine, database: &str) -> Result<Arc<CatalogImage>> {
+    let contents = engine.registry.catalog(database)?.table_summaries().await?;
+    if let Some((last, image)) = engine.images.0.lock().get(database)
+        && Arc::ptr_eq(last, &contents)
+    {
+        return Ok(image.clone());
+    }
+    let image = Arc::new(image(engine, &contents));
+    engine.images.0.lock().insert(database.to_string(), (contents, image.clone()));
+    Ok(image)
+}
+
+fn image(engine: &Engine, contents: &CatalogContents) -> CatalogImage {
+    let databases = engine
+        .registry
+        .catalogs()
+        .map(|catalog| Database { oid: catalog.oid(), name: catalog.name().to_string() })
+        .collect();
+    let namespaces = contents.namespaces.iter().map(|namespace| Namespace {
+        oid: namespace.entry.oid,
+        name: namespace.entry.name.clone(),
+        comment: namespace.entry.properties.get(NAMESPACE_COMMENT).cloned(),
+    });
+    let relations = contents
+        .namespaces
+        .iter()
+        .flat_map(|namespace| namespace.tables.iter().map(move |table| relation(namespace, table)));
+    CatalogImage::new(databases, namespaces.collect(), relations.collect())
+}
+
+/// A table that cannot be read is shown without columns, so that it does not hide the others.
+fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
+    let entry = &table.entry;
+    let mut relation = Relation {
+        oid: entry.oid,
+        namespace_oid: namespace.entry.oid,
+        namespace: entry.ident.namespace.clone(),
+        name: entry.ident.name.clone(),
+        kind: RelationKind::Table,
+        columns: Vec::new(),
+        key: Vec::new(),
+        comment: None,
+        rows: None,
+        bytes: None,
+        properties: Default::default(),
+        definition: None,
+        has_partitions: false,
+        format: Some(entry.format.to_string()),
+    };
+    match &table.snapshot {
+        Ok(snapshot) => describe(&mut relation, snapshot),
+        Err(error) => {
+            tracing::warn!(table = %entry.ident, %error, "table is listed without columns");
+        }
+    }
+    relation
+}
+
+fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
+    let schema = &snapshot.schema;
+    relation.columns = schema
+        .arrow
+        .fields()
+        .iter()
+        .zip(&schema.field_ids)
+        .map(|(field, id)| {
+            let mut column = Column::of_field(field);
+            if column.default.is_none() {
+                column.default = schema.write_defaults.get(id).and_then(default_text);
+            }
+            column
+        })
+        .collect();
+    relation.key = (1..)
+        .zip(&schema.field_ids)
+        .filter(|(_, id)| schema.identifier_field_ids.contains(id))
+        .map(|(number, _)| number)
+        .collect();
+    relation.comment = snapshot.comment.clone().filter(|comment| !comment.is_empty());
+    relation.properties = snapshot.properties.clone();
+    relation.has_partitions = !snapshot.default_spec.is_unpartitioned();
+}
+
+/// A default value as SQL.
+fn default_text(value: &ScalarValue) -> Option<String> {
+    if value.is_null() {
+        return None;
+    }
+    let text = value.to_string();
+    let quoted = value.data_type().is_string() || value.data_type().is_temporal();
+    Some(if quoted { format!("'{}'", text.replace('\'', "''")) } else { text })
+}

@@ -1,0 +1,200 @@
+//! Statements that clients send to the catalog, run against a made-up one.
+
+mod clients;
+mod functions;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+use chrono::Utc;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::optimizer::Analyzer;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use parking_lot::RwLock;
+
+use super::image::{CatalogImage, Column, Database, Namespace, Relation, RelationKind};
+use super::{CatalogContext, CatalogExtension, relation_names};
+use crate::session::info::{SessionExtension, SessionInfo};
+use crate::session::settings::Settings;
+
+fn column(name: &str, type_oid: u32, type_modifier: i32, nullable: bool) -> Column {
+    Column {
+        name: name.into(),
+        type_oid,
+        type_modifier,
+        nullable,
+        comment: (name == "amount").then(|| "with tax".to_string()),
+        default: (name == "status").then(|| "'new'".to_string()),
+    }
+}
+
+fn relation(oid: u32, namespace: (u32, &str), name: &str, columns: Vec<Column>) -> Relation {
+    Relation {
+        oid,
+        namespace_oid: namespace.0,
+        namespace: namespace.1.into(),
+        name: name.into(),
+        kind: RelationKind::Table,
+        columns,
+        key: Vec::new(),
+        comment: None,
+        rows: Some(100),
+        bytes: Some(12_345),
+        properties: Default::default(),
+        definition: None,
+        has_partitions: false,
+        format: Some("iceberg".into()),
+    }
+}
+
+pub(super) fn image() -> CatalogImage {
+    let sales = (16_385, "sales");
+    let public = (2200, "public");
+    let mut orders = relation(
+        16_404,
+        sales,
+        "orders",
+        vec![
+            column("id", 20, -1, false),
+            column("customer_id", 23, -1, true),
+            column("amount", 1700, ((18 << 16) | 2) + 4, true),
+            column("status", 25, -1, true),
+            column("tags", 1009, -1, true),
+            column("created_at", 1114, -1, true),
+        ],
+    );
+    orders.key = vec![1];
+    orders.comment = Some("all orders".into());
+    orders.properties.insert("write.format.default".into(), "parquet".into());
+    let mut view = relation(16_417, sales, "v_orders", vec![column("id", 20, -1, true)]);
+    view.kind = RelationKind::View;
+    view.definition = Some("SELECT id FROM sales.orders".into());
+    let all_types = relation(
+        16_391,
+        public,
+        "alltypes",
+        vec![column("a", 16, -1, true), column("b", 701, -1, true), column("c", 1184, -1, true)],
+    );
+    let namespace = |(oid, name): (u32, &str), comment: Option<&str>| Namespace {
+        oid,
+        name: name.into(),
+        comment: comment.map(Into::into),
+    };
+    CatalogImage::new(
+        vec![Database { oid: 16_384, name: "lake".into() }],
+        vec![namespace(public, None), namespace(sales, Some("what we sell"))],
+        vec![orders, view, all_types],
+    )
+}
+
+pub(super) fn context() -> Arc<CatalogContext> {
+    let now = Utc::now();
+    let info = SessionInfo {
+        user: "auric".into(),
+        session_user: "auric".into(),
+        database: "lake".into(),
+        search_path: vec!["public".into()],
+        pid: 4711,
+        transaction_start: now,
+        statement_start: now,
+        settings: Arc::new(RwLock::new(Settings::default())),
+        engine: None,
+    };
+    Arc::new(CatalogContext { info: Arc::new(info), image: Arc::new(image()) })
+}
+
+pub(super) fn session() -> SessionContext {
+    let catalog_context = context();
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema("lake", "pg_catalog")
+        .with_create_default_catalog_and_schema(false)
+        .with_target_partitions(2);
+    let extensions = &mut config.options_mut().extensions;
+    extensions.insert(SessionExtension(catalog_context.info.clone()));
+    extensions.insert(CatalogExtension(catalog_context.clone()));
+    let mut rules = crate::analyzer::rules();
+    rules.extend(Analyzer::new().rules);
+    let mut planners = crate::analyzer::expr_planners();
+    planners.extend(datafusion::execution::SessionStateDefaults::default_expr_planners());
+    let state = SessionStateBuilder::new_with_default_features()
+        .with_config(config)
+        .with_analyzer_rules(rules)
+        .with_expr_planners(planners)
+        .build();
+    let context = SessionContext::new_with_state(state);
+    let catalog = MemoryCatalogProvider::new();
+    for schema_name in ["pg_catalog", "information_schema"] {
+        let schema = MemorySchemaProvider::new();
+        for name in relation_names(schema_name) {
+            let table = match schema_name {
+                "pg_catalog" => super::relation(name, &catalog_context),
+                _ => crate::information_schema::relation(name, &catalog_context),
+            };
+            schema.register_table(name.into(), table.unwrap()).unwrap();
+        }
+        catalog.register_schema(schema_name, Arc::new(schema)).unwrap();
+    }
+    context.register_catalog("lake", Arc::new(catalog));
+    let state = context.state_ref();
+    crate::functions::register(&mut *state.write()).unwrap();
+    context
+}
+
+/// Runs one statement the way a session does.
+pub(super) async fn run(context: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>, String> {
+    let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| format!("parse: {e}"))?;
+    let mut statement = statements.pop().ok_or("no statement")?;
+    crate::analyzer::rewrite(&mut statement);
+    let state = context.state();
+    let plan = state
+        .statement_to_plan(DfStatement::Statement(Box::new(statement)))
+        .await
+        .map_err(|e| format!("plan: {e}"))?;
+    let plan = crate::analyzer::present_output(plan, &state).map_err(|e| format!("output: {e}"))?;
+    let frame = context.execute_logical_plan(plan).await.map_err(|e| format!("plan: {e}"))?;
+    frame.collect().await.map_err(|e| format!("run: {e}"))
+}
+
+/// All cells as text, NULL as `∅`.
+pub(super) async fn rows(context: &SessionContext, sql: &str) -> Vec<Vec<String>> {
+    let batches = run(context, sql).await.unwrap_or_else(|e| panic!("{e}\n{sql}"));
+    let options = arrow::util::display::FormatOptions::new().with_null("∅");
+    let mut rows = Vec::new();
+    for batch in &batches {
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|c| arrow::util::display::ArrayFormatter::try_new(c, &options).unwrap())
+            .collect();
+        for i in 0..batch.num_rows() {
+            rows.push(columns.iter().map(|c| c.value(i).to_string()).collect());
+        }
+    }
+    rows
+}
+
+/// Runs all statements of a recording (separated by `;;`) and returns what failed.
+pub(super) async fn failures(recording: &str) -> Vec<String> {
+    let context = session();
+    let mut failures = Vec::new();
+    for sql in recording.split("\n;;") {
+        let sql = sql.trim();
+        if sql.is_empty() {
+            continue;
+        }
+        match run(&context, sql).await {
+            Ok(batches) => {
+                if std::env::var_os("SHOW_ROWS").is_some() {
+                    println!("{sql}\n{}", pretty_format_batches(&batches).unwrap());
+                }
+            }
+            Err(e) => failures.push(format!("{e}\n  {sql}\n")),
+        }
+    }
+    failures
+}

@@ -1,0 +1,235 @@
+//! Columns of text to columns of the table's types, as Postgres' input functions read them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringArray, new_null_array};
+use arrow::compute::{CastOptions, cast, cast_with_options, concat};
+use arrow::datatypes::DataType;
+use arrow::util::display::FormatOptions;
+
+use super::super::dml::uuid;
+use super::super::not_supported;
+use super::super::parameters;
+use crate::error::{Error, Result, SqlState};
+use crate::planner::Parameter;
+
+const STRICT: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
+
+/// Where a value came from, for the error.
+pub struct Origin<'a> {
+    pub table: &'a str,
+    pub column: &'a str,
+    /// Line of each value.
+    pub lines: &'a [u64],
+}
+
+/// Converts a column. The error names line and column.
+pub fn convert(values: &StringArray, target: &DataType, origin: &Origin<'_>) -> Result<ArrayRef> {
+    if let Ok(array) = whole(values, target) {
+        return Ok(array);
+    }
+    // Something does not fit: value by value, to find it and to allow for white space around numbers.
+    let mut parts: Vec<ArrayRef> = Vec::with_capacity(values.len());
+    for (i, value) in values.iter().enumerate() {
+        let part = match value {
+            None => new_null_array(target, 1),
+            Some(text) => single(text, target).map_err(|e| located(e, text, origin, i))?,
+        };
+        parts.push(part);
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    concat(&parts).map_err(|e| Error::from(&e))
+}
+
+fn single(text: &str, target: &DataType) -> Result<ArrayRef> {
+    let text = match target {
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => text,
+        _ => text.trim(),
+    };
+    whole(&StringArray::from(vec![text]), target)
+}
+
+fn located(error: Error, text: &str, origin: &Origin<'_>, index: usize) -> Error {
+    let line = origin.lines.get(index).copied().unwrap_or_default();
+    let shown: String = text.chars().take(100).collect();
+    error.with_detail(format!("COPY {}, line {line}, column {}: \"{shown}\"", origin.table, origin.column))
+}
+
+fn whole(values: &StringArray, target: &DataType) -> Result<ArrayRef> {
+    match target {
+        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => {
+            let mut builder = BinaryBuilder::new();
+            for value in values {
+                builder.append_option(value.map(bytea).transpose()?);
+            }
+            cast(&builder.finish(), target).map_err(|e| Error::from(&e))
+        }
+        DataType::FixedSizeBinary(16) => {
+            let bytes = values
+                .iter()
+                .map(|value| value.map(uuid::bytes).transpose())
+                .collect::<Result<Vec<_>, _>>()?;
+            let array =
+                arrow::array::FixedSizeBinaryArray::try_from_sparse_iter_with_size(bytes.into_iter(), 16)
+                    .map_err(|e| Error::from(&e))?;
+            Ok(Arc::new(array))
+        }
+        DataType::List(_) => {
+            let parameter =
+                Parameter { pg_type: postgres_types::Type::TEXT_ARRAY, data_type: target.clone() };
+            let parts = values
+                .iter()
+                .map(|value| match value {
+                    None => Ok(new_null_array(target, 1)),
+                    Some(text) => {
+                        let scalar = datafusion::scalar::ScalarValue::Utf8(Some(text.to_string()));
+                        let list = parameters::convert(&parameter, &scalar)?;
+                        let array = list.to_array().map_err(|e| Error::from(&e))?;
+                        cast(&array, target).map_err(|e| Error::from(&e))
+                    }
+                })
+                .collect::<Result<Vec<_>>>()?;
+            if parts.is_empty() {
+                return Ok(new_null_array(target, 0));
+            }
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            concat(&parts).map_err(|e| Error::from(&e))
+        }
+        DataType::Struct(_) | DataType::Map(_, _) => {
+            Err(not_supported("COPY into a column of a nested type"))
+        }
+        _ => {
+            let array = cast_with_options(values, target, &STRICT).map_err(|e| Error::from(&e))?;
+            if array.null_count() > values.null_count() {
+                // Some casts give NULL for what they cannot read, even when asked not to.
+                return Err(Error::new(
+                    SqlState::INVALID_TEXT,
+                    format!("invalid input syntax for type {target}"),
+                ));
+            }
+            Ok(array)
+        }
+    }
+}
+
+/// `\x` and hexadecimal digits, or the older form with octal escapes.
+fn bytea(text: &str) -> Result<Vec<u8>> {
+    let invalid = || Error::new(SqlState::INVALID_TEXT, "invalid input syntax for type bytea");
+    if let Some(digits) = text.strip_prefix("\\x") {
+        let digits: Vec<u8> = digits.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        if digits.len() % 2 != 0 {
+            return Err(Error::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                "invalid hexadecimal data: odd number of digits",
+            ));
+        }
+        return digits
+            .chunks_exact(2)
+            .map(|pair| {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let value = match pair {
+                    [high, low] => {
+                        digit(*high).zip(digit(*low)).map(|(high, low)| ((high << 4 | low) & 0xff) as u8)
+                    }
+                    _ => None,
+                };
+                value
+                    .ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit"))
+            })
+            .collect();
+    }
+    let mut result = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            result.push(byte);
+            continue;
+        }
+        match bytes.next().ok_or_else(invalid)? {
+            b'\\' => result.push(b'\\'),
+            first @ b'0'..=b'3' => {
+                let mut value = u32::from(first - b'0');
+                for _ in 0..2 {
+                    let digit = bytes.next().and_then(|b| char::from(b).to_digit(8)).ok_or_else(invalid)?;
+                    value = value * 8 + digit;
+                }
+                result.push((value & 0xff) as u8);
+            }
+            _ => return Err(invalid()),
+        }
+    }
+    Ok(result)
+}
+
+/// Text of one value for COPY TO; `None`: NULL.
+pub fn shown(
+    array: &ArrayRef,
+    row: usize,
+    formatter: &arrow::util::display::ArrayFormatter<'_>,
+) -> Result<Option<String>> {
+    if array.is_null(row) {
+        return Ok(None);
+    }
+    let hex = |bytes: &[u8]| {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("\\x{digits}")
+    };
+    Ok(Some(match array.data_type() {
+        DataType::Boolean => if array.as_boolean().value(row) { "t" } else { "f" }.to_string(),
+        DataType::Binary => hex(array.as_binary::<i32>().value(row)),
+        DataType::BinaryView => hex(array.as_binary_view().value(row)),
+        DataType::LargeBinary => hex(array.as_binary::<i64>().value(row)),
+        DataType::FixedSizeBinary(16) => {
+            let digits = hex(array.as_fixed_size_binary().value(row));
+            let part = |from: usize, to: usize| digits.get(from + 2..to + 2).unwrap_or_default().to_string();
+            [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+        }
+        DataType::FixedSizeBinary(_) => hex(array.as_fixed_size_binary().value(row)),
+        DataType::List(_) => {
+            let elements = array.as_list::<i32>().value(row);
+            let options = super::to_stdout::format_options();
+            let formatter = arrow::util::display::ArrayFormatter::try_new(elements.as_ref(), &options)
+                .map_err(|e| Error::from(&e))?;
+            let items = (0..elements.len())
+                .map(|i| {
+                    Ok(shown(&elements, i, &formatter)?
+                        .map_or_else(|| "NULL".to_string(), |text| list_item(&text)))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            format!("{{{}}}", items.join(","))
+        }
+        _ => formatter.value(row).try_to_string().map_err(|e| Error::from(&e))?,
+    }))
+}
+
+/// An element of an array literal, quoted where needed.
+fn list_item(text: &str) -> String {
+    let plain = !text.is_empty()
+        && !text.eq_ignore_ascii_case("null")
+        && !text.contains(['{', '}', ',', '"', '\\'])
+        && !text.contains(char::is_whitespace);
+    if plain { text.to_string() } else { format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_line_and_column() {
+        let values = StringArray::from(vec![Some("1"), None, Some("x")]);
+        let origin = Origin { table: "t", column: "a", lines: &[1, 2, 3] };
+        let e = convert(&values, &DataType::Int32, &origin).unwrap_err();
+        assert_eq!(e.message, "invalid input syntax for type integer: \"x\"");
+        assert_eq!(e.detail.as_deref(), Some("COPY t, line 3, column a: \"x\""));
+        let values = StringArray::from(vec![" 1 ", "2"]);
+        assert_eq!(convert(&values, &DataType::Int32, &origin).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn bytes_are_read_in_both_forms() {
+        assert_eq!(bytea("\\x41ff").unwrap(), [0x41, 0xff]);
+        assert_eq!(bytea("a\\\\b\\101").unwrap(), b"a\\bA");
+        assert!(bytea("\\x4").is_err());
+    }
+}
