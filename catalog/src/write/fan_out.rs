@@ -54,6 +54,8 @@ pub struct FannedOut {
     pub files: Vec<NewDataFile>,
     pub remainders: HashMap<PartitionKey, Remainder>,
     pub rows: u64,
+    /// Accounts for the remainders until they are written.
+    reservation: Option<MemoryReservation>,
 }
 
 /// Takes batches of one input stream.
@@ -120,7 +122,8 @@ impl FanOut {
                 remainders.insert(key, remainder);
             }
         }
-        Ok(FannedOut { files: self.files, remainders, rows: self.rows })
+        let (files, rows, reservation) = (self.files, self.rows, Some(self.reservation));
+        Ok(FannedOut { files, remainders, rows, reservation })
     }
 
     async fn keep_back(&mut self, key: &PartitionKey, rows: RecordBatch) -> Result<()> {
@@ -216,8 +219,10 @@ impl FanOut {
 pub async fn merge(context: &Arc<WriteContext>, fanned_out: Vec<FannedOut>) -> Result<Vec<NewDataFile>> {
     let mut files = vec![];
     let mut partitions: HashMap<PartitionKey, Remainder> = HashMap::new();
+    let mut reservations = vec![];
     for mut one in fanned_out {
         files.append(&mut one.files);
+        reservations.extend(one.reservation.take());
         for (key, mut remainder) in one.remainders {
             match partitions.get_mut(&key) {
                 Some(known) => known.batches.append(&mut remainder.batches),
