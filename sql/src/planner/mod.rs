@@ -6,6 +6,7 @@ mod context;
 pub mod names;
 mod relations;
 mod rewrite;
+pub mod round_casts;
 mod system;
 
 use std::collections::BTreeMap;
