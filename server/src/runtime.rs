@@ -58,6 +58,13 @@ where
     Scoped(spawn(handle, name, future))
 }
 
+impl<T> Scoped<T> {
+    /// The task has ended. Its result may already have been taken: then it must not be awaited again.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
 impl<T> Drop for Scoped<T> {
     fn drop(&mut self) {
         self.0.abort();

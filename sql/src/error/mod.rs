@@ -179,7 +179,14 @@ impl From<&auric_catalog::Error> for Error {
             Catalog::CommitUnknown { source, .. } => {
                 Self::new(SqlState::COMMIT_OUTCOME_UNKNOWN, e.to_string()).with_detail(chain(source.as_ref()))
             }
-            Catalog::NotNullViolation { .. } => Self::new(SqlState::NOT_NULL_VIOLATION, e.to_string()),
+            Catalog::NotNullViolation { table, column } => {
+                // Postgres leaves the schema out.
+                let table = table.rsplit('.').next().unwrap_or(table);
+                let message = format!(
+                    "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
+                );
+                Self::new(SqlState::NOT_NULL_VIOLATION, message)
+            }
             Catalog::CheckViolation { .. } => Self::new(SqlState::CHECK_VIOLATION, e.to_string()),
             Catalog::Invalid(_) => Self::new(SqlState::INVALID_PARAMETER_VALUE, e.to_string()),
             Catalog::ColumnNotFound { .. } => Self::new(SqlState::UNDEFINED_COLUMN, e.to_string()),

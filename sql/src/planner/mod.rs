@@ -6,6 +6,7 @@ mod context;
 pub mod names;
 mod relations;
 mod rewrite;
+pub mod round_casts;
 mod system;
 
 use std::collections::BTreeMap;
@@ -111,6 +112,7 @@ impl Scope {
         // Names of result columns are those of what was written.
         let written = query.clone();
         crate::analyzer::rewrite(&mut query);
+        rewrite::count_instead_of_exists(&mut query);
         let relations = Relations::resolve(self, &query, source).await?;
         let state = relations.state(self).await?;
         let plan = |types: &[Option<Parameter>]| -> Result<LogicalPlan> {

@@ -4,11 +4,15 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
+
+use datafusion::sql::sqlparser::parser::Parser;
 
 use super::names;
 use crate::error::{Error, Result, SqlState};
+use crate::parser::AuricDialect;
 
 /// Refuses what the planner would silently ignore.
 pub(super) fn refuse_unsupported(query: &Query) -> Result<()> {
@@ -162,6 +166,69 @@ fn alias(select: &mut Select, nested: bool) {
             *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
         }
     }
+}
+
+/// `EXISTS (q)` as a value, which no physical operator computes, as `(SELECT count(*) FROM (q)) > 0`.
+/// In WHERE it stays: there it becomes a join.
+pub(super) fn count_instead_of_exists(query: &mut Query) {
+    let _ = VisitMut::visit(query, &mut ExistsInProjections);
+}
+
+struct ExistsInProjections;
+
+impl VisitorMut for ExistsInProjections {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        VisitMut::visit(&mut select.projection, &mut ExistsInItem { depth: 0 })
+    }
+}
+
+struct ExistsInItem {
+    /// Queries around the expression, within the item.
+    depth: usize,
+}
+
+impl VisitorMut for ExistsInItem {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Expr::Exists { subquery, negated } = expr
+            && let Some(counted) = counted(subquery, *negated)
+        {
+            *expr = counted;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn counted(subquery: &Query, negated: bool) -> Option<Expr> {
+    let dialect = AuricDialect::default();
+    let template = if negated {
+        "(SELECT count(*) FROM (SELECT 1) AS \"exists\") = 0"
+    } else {
+        "(SELECT count(*) FROM (SELECT 1) AS \"exists\") > 0"
+    };
+    let mut expr = Parser::new(&dialect).try_with_sql(template).ok()?.parse_expr().ok()?;
+    let Expr::BinaryOp { left, .. } = &mut expr else { return None };
+    let Expr::Subquery(outer) = left.as_mut() else { return None };
+    let SetExpr::Select(select) = outer.body.as_mut() else { return None };
+    let TableFactor::Derived { subquery: inner, .. } = &mut select.from.first_mut()?.relation else {
+        return None;
+    };
+    **inner = subquery.clone();
+    Some(Expr::Nested(Box::new(expr)))
 }
 
 /// Between a name and the position that makes it unique.

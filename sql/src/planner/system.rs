@@ -52,10 +52,11 @@ impl Scope {
         let context = self.catalog_context().await?;
         let mut state = self.state.as_ref().clone();
         state.config_mut().options_mut().extensions.insert(CatalogExtension(context));
-        // Expressions take their options from the execution properties, which hold a copy.
-        let started = state.execution_props().query_execution_start_time;
+        // Functions are given the options that the execution properties hold, which were copied
+        // before the catalog was added.
+        let start = state.execution_props().query_execution_start_time;
         state.mark_start_execution();
-        state.execution_props_mut().query_execution_start_time = started;
+        state.execution_props_mut().query_execution_start_time = start;
         Ok(Arc::new(state))
     }
 }

@@ -1,0 +1,64 @@
+//! A cast of a fractional number to an integer rounds, as in Postgres; arrow's cast cuts off.
+//!
+//! Runs before type coercion, and so sees only casts that the statement asks for.
+
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ExprSchema};
+use datafusion::error::Result;
+use datafusion::functions::expr_fn::round;
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+
+/// The rule.
+#[derive(Debug)]
+pub struct RoundCasts;
+
+impl AnalyzerRule for RoundCasts {
+    fn name(&self) -> &str {
+        "round_casts"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let plan = plan.transform_up_with_subqueries(|plan| {
+            let schema = merge_schema(&plan.inputs());
+            let names = NamePreserver::new(&plan);
+            plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let expr = expr.transform_up(|expr| Ok(rounded(expr, &schema)))?;
+                Ok(if expr.transformed { expr.update_data(|expr| name.restore(expr)) } else { expr })
+            })
+        })?;
+        Ok(plan.data)
+    }
+}
+
+fn rounded(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else {
+        return Transformed::no(expr);
+    };
+    if !field.data_type().is_integer() || is_rounded(inner) {
+        return Transformed::no(expr);
+    }
+    match inner.get_type(schema as &dyn ExprSchema) {
+        Ok(
+            DataType::Float16
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Decimal128(..)
+            | DataType::Decimal256(..),
+        ) => {
+            let inner = round(vec![inner.as_ref().clone()]);
+            Transformed::yes(Expr::Cast(Cast { expr: Box::new(inner), field: field.clone() }))
+        }
+        _ => Transformed::no(expr),
+    }
+}
+
+fn is_rounded(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == "round")
+}
