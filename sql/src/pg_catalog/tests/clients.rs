@@ -37,11 +37,6 @@ async fn pgjdbc() {
 }
 
 #[tokio::test]
-async fn dbt() {
-    report(&failures(include_str!("dbt.sql")).await);
-}
-
-#[tokio::test]
 async fn psql_describe_lists_the_columns_of_a_table() {
     let context = session();
     let found = rows(
