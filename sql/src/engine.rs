@@ -103,5 +103,8 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
         .with_analyzer_rules(rules)
         .build();
     crate::functions::register(&mut state)?;
+    for (name, function) in crate::functions::table_functions() {
+        state.register_udtf(name, function);
+    }
     Ok(state)
 }

@@ -67,10 +67,6 @@ pub fn rewrite(expr: &mut Expr) {
 /// The type as DataFusion's planner knows it; `None`: leave it.
 fn known_type(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
-        DataType::CharacterVarying(_) | DataType::CharVarying(_) | DataType::Character(_) => {
-            DataType::Varchar(None)
-        }
-        DataType::JSON | DataType::JSONB | DataType::Uuid => DataType::Text,
         DataType::Array(ArrayElemTypeDef::SquareBracket(item, size)) => {
             let item = match function_of(item) {
                 // Arrays of OIDs and of the types that are held as OIDs.

@@ -119,8 +119,10 @@ fn decorrelate(
     names: &mut Names,
 ) -> Result<Option<(LogicalPlan, Expr)>> {
     let Some(parts) = take_apart(&subquery.subquery)? else { return Ok(None) };
-    let aggregates_plainly = !parts.aggregates.is_empty() && parts.correlation.iter().all(is_equality);
-    if aggregates_plainly || !all_visible(outer, subquery) {
+    let pulls_up = !parts.correlation.is_empty()
+        && !parts.value.contains_outer()
+        && parts.correlation.iter().all(is_equality);
+    if (!parts.aggregates.is_empty() && pulls_up) || !all_visible(outer, subquery) {
         return Ok(None);
     }
     let outer_columns: Vec<Expr> = outer.schema().columns().into_iter().map(Expr::Column).collect();

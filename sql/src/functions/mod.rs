@@ -9,6 +9,8 @@ pub mod array;
 pub mod catalog_information;
 pub mod comments;
 pub mod function;
+pub mod json;
+pub mod keywords;
 pub mod object_identifier;
 pub mod session_information;
 pub mod single_value;
@@ -17,6 +19,7 @@ pub mod visibility;
 
 use std::sync::Arc;
 
+use datafusion::catalog::TableFunctionImpl;
 use datafusion::error::Result;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
@@ -35,6 +38,7 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         administration::FUNCTIONS,
         array::FUNCTIONS,
         string::FUNCTIONS,
+        json::FUNCTIONS,
     ];
     for definition in chapters.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(Function::new(definition))))?;
@@ -43,4 +47,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
     registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(single_value::SingleValue::default())))?;
     Ok(())
+}
+
+/// Functions that are called in FROM.
+pub fn table_functions() -> Vec<(&'static str, Arc<dyn TableFunctionImpl>)> {
+    vec![("pg_get_keywords", Arc::new(keywords::Keywords))]
 }

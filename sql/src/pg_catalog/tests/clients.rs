@@ -12,6 +12,31 @@ async fn psql() {
 }
 
 #[tokio::test]
+async fn sqlalchemy() {
+    report(&failures(include_str!("sqlalchemy.sql")).await);
+}
+
+#[tokio::test]
+async fn superset() {
+    report(&failures(include_str!("superset.sql")).await);
+}
+
+#[tokio::test]
+async fn dbeaver() {
+    report(&failures(include_str!("dbeaver.sql")).await);
+}
+
+#[tokio::test]
+async fn metabase() {
+    report(&failures(include_str!("metabase.sql")).await);
+}
+
+#[tokio::test]
+async fn pgjdbc() {
+    report(&failures(include_str!("pgjdbc.sql")).await);
+}
+
+#[tokio::test]
 async fn psql_describe_lists_the_columns_of_a_table() {
     let context = session();
     let found = rows(

@@ -125,6 +125,7 @@ pub(super) fn session() -> SessionContext {
         .with_config(config)
         .with_analyzer_rules(rules)
         .with_expr_planners(planners)
+        .with_type_planner(Arc::new(crate::types::sql_type::PostgresTypes))
         .build();
     let context = SessionContext::new_with_state(state);
     let catalog = MemoryCatalogProvider::new();
@@ -142,6 +143,9 @@ pub(super) fn session() -> SessionContext {
     context.register_catalog("lake", Arc::new(catalog));
     let state = context.state_ref();
     crate::functions::register(&mut *state.write()).unwrap();
+    for (name, function) in crate::functions::table_functions() {
+        context.register_udtf(name, function);
+    }
     context
 }
 
