@@ -7,6 +7,7 @@ pub mod names;
 mod relations;
 mod rewrite;
 mod system;
+pub mod yielding;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
