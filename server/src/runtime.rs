@@ -58,6 +58,13 @@ where
     Scoped(spawn(handle, name, future))
 }
 
+impl<T> Scoped<T> {
+    /// Its result is there, or was already taken.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
 impl<T> Drop for Scoped<T> {
     fn drop(&mut self) {
         self.0.abort();

@@ -49,7 +49,7 @@ impl Connection {
         ));
         self.flush().await?;
         let outcome = self.feed(&input, &mut writer, watch).await;
-        if outcome.is_err() {
+        if outcome.is_err() && !writer.is_finished() {
             // The writer removes what it wrote. If it is stuck, it is dropped with the task.
             let _ = input.try_send(Input::Abort);
             drop(input);
