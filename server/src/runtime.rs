@@ -59,7 +59,7 @@ where
 }
 
 impl<T> Scoped<T> {
-    /// The task has ended. Its result may already have been taken: then it must not be awaited again.
+    /// Its result is there, or was already taken.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }

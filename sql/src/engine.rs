@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
 use crate::planner::round_casts::RoundCasts;
+use crate::planner::yielding::YieldingJoins;
 use crate::session::{ConnectParameters, Session};
 
 /// Limits and defaults of every session.
@@ -101,6 +102,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
         .with_default_features()
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
+        .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build();
     crate::functions::register(&mut state)?;
     for (name, function) in crate::functions::table_functions() {

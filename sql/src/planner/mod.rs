@@ -8,6 +8,7 @@ mod relations;
 mod rewrite;
 pub mod round_casts;
 mod system;
+pub mod yielding;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
