@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
-use crate::planner::round_casts::RoundCasts;
+use crate::planner::postgres_casts::PostgresCasts;
 use crate::planner::yielding::YieldingJoins;
 use crate::session::{ConnectParameters, Session};
 
@@ -94,7 +94,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     planners.extend(crate::analyzer::expr_planners());
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut rules = crate::analyzer::rules();
-    rules.push(Arc::new(RoundCasts));
+    rules.push(Arc::new(PostgresCasts));
     rules.extend(Analyzer::new().rules);
     let mut state = SessionStateBuilder::new()
         .with_config(config)

@@ -5,6 +5,7 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use auric_sql::types::arrow_type;
+use auric_sql::types::text_input;
 use auric_sql::{Error, Result, SqlState};
 use bytes::{Buf, BytesMut};
 use datafusion::scalar::ScalarValue;
@@ -66,10 +67,8 @@ fn from_text(pg: &Type, text: &str) -> Result<ScalarValue> {
         Type::OID => ScalarValue::Int64(Some(i64::from(parse_integer::<u32>(pg, trimmed)?))),
         Type::FLOAT4 => ScalarValue::Float32(Some(parse_float(trimmed).ok_or_else(invalid)? as f32)),
         Type::FLOAT8 => ScalarValue::Float64(Some(parse_float(trimmed).ok_or_else(invalid)?)),
-        Type::BYTEA => ScalarValue::Binary(Some(parse_bytea(text).ok_or_else(invalid)?)),
-        Type::UUID => {
-            ScalarValue::FixedSizeBinary(16, Some(parse_uuid(trimmed).ok_or_else(invalid)?.to_vec()))
-        }
+        Type::BYTEA => ScalarValue::Binary(Some(text_input::bytea(text)?)),
+        Type::UUID => ScalarValue::FixedSizeBinary(16, Some(text_input::uuid(trimmed)?.to_vec())),
         Type::NUMERIC => {
             let mut checked = BytesMut::new();
             super::encode::text_to_numeric(trimmed.as_bytes(), &mut checked)?;
@@ -106,55 +105,6 @@ fn parse_float(text: &str) -> Option<f64> {
         "nan" => Some(f64::NAN),
         _ => text.parse().ok(),
     }
-}
-
-/// `\x` and hexadecimal digits, or the escape format.
-fn parse_bytea(text: &str) -> Option<Vec<u8>> {
-    if let Some(digits) = text.strip_prefix("\\x") {
-        let digits: Vec<u8> = digits.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-        return hex_pairs(&digits);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    loop {
-        match rest {
-            [] => return Some(bytes),
-            [b'\\', b'\\', tail @ ..] => {
-                bytes.push(b'\\');
-                rest = tail;
-            }
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] => {
-                bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-                rest = tail;
-            }
-            [b'\\', ..] => return None,
-            [byte, tail @ ..] => {
-                bytes.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-}
-
-fn hex_pairs(digits: &[u8]) -> Option<Vec<u8>> {
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
-    digits.chunks(2).map(|pair| Some(digit(pair[0])? * 16 + digit(pair[1])?)).collect()
-}
-
-/// 32 hexadecimal digits, hyphens between groups of four, braces around: all optional, as in Postgres.
-pub(super) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
-    let inner = match text.strip_prefix('{') {
-        Some(rest) => rest.strip_suffix('}')?,
-        None => text,
-    };
-    let digits: Vec<u8> = inner.bytes().filter(|b| *b != b'-').collect();
-    if digits.len() != 32 {
-        return None;
-    }
-    hex_pairs(&digits)?.try_into().ok()
 }
 
 fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {

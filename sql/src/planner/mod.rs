@@ -4,9 +4,9 @@
 pub mod arithmetic;
 mod context;
 pub mod names;
+pub mod postgres_casts;
 mod relations;
 mod rewrite;
-pub mod round_casts;
 mod system;
 pub mod yielding;
 

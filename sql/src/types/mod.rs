@@ -1,6 +1,7 @@
 //! Postgres types of arrow types, and back.
 
 pub mod sql_type;
+pub mod text_input;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use postgres_types::Type;

@@ -147,11 +147,6 @@ fn put_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
 }
 
 fn put_parsed_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
-    let uuid =
-        std::str::from_utf8(bytes).ok().and_then(crate::pgwire::parameter::parse_uuid).ok_or_else(|| {
-            let shown = String::from_utf8_lossy(bytes);
-            Error::new(SqlState("22P02"), format!("invalid input syntax for type uuid: \"{shown}\""))
-        })?;
-    out.extend_from_slice(&uuid);
+    out.extend_from_slice(&auric_sql::types::text_input::uuid(&String::from_utf8_lossy(bytes))?);
     Ok(())
 }

@@ -7,11 +7,11 @@ use arrow::compute::{CastOptions, cast, cast_with_options, concat};
 use arrow::datatypes::DataType;
 use arrow::util::display::FormatOptions;
 
-use super::super::dml::uuid;
 use super::super::not_supported;
 use super::super::parameters;
 use crate::error::{Error, Result, SqlState};
 use crate::planner::Parameter;
+use crate::types::text_input;
 
 const STRICT: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
 
@@ -60,14 +60,14 @@ fn whole(values: &StringArray, target: &DataType) -> Result<ArrayRef> {
         DataType::Binary | DataType::BinaryView | DataType::LargeBinary => {
             let mut builder = BinaryBuilder::new();
             for value in values {
-                builder.append_option(value.map(bytea).transpose()?);
+                builder.append_option(value.map(text_input::bytea).transpose()?);
             }
             cast(&builder.finish(), target).map_err(|e| Error::from(&e))
         }
         DataType::FixedSizeBinary(16) => {
             let bytes = values
                 .iter()
-                .map(|value| value.map(uuid::bytes).transpose())
+                .map(|value| value.map(text_input::uuid).transpose())
                 .collect::<Result<Vec<_>, _>>()?;
             let array =
                 arrow::array::FixedSizeBinaryArray::try_from_sparse_iter_with_size(bytes.into_iter(), 16)
@@ -110,55 +110,6 @@ fn whole(values: &StringArray, target: &DataType) -> Result<ArrayRef> {
             Ok(array)
         }
     }
-}
-
-/// `\x` and hexadecimal digits, or the older form with octal escapes.
-fn bytea(text: &str) -> Result<Vec<u8>> {
-    let invalid = || Error::new(SqlState::INVALID_TEXT, "invalid input syntax for type bytea");
-    if let Some(digits) = text.strip_prefix("\\x") {
-        let digits: Vec<u8> = digits.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        if digits.len() % 2 != 0 {
-            return Err(Error::new(
-                SqlState::INVALID_PARAMETER_VALUE,
-                "invalid hexadecimal data: odd number of digits",
-            ));
-        }
-        return digits
-            .chunks_exact(2)
-            .map(|pair| {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                let value = match pair {
-                    [high, low] => {
-                        digit(*high).zip(digit(*low)).map(|(high, low)| ((high << 4 | low) & 0xff) as u8)
-                    }
-                    _ => None,
-                };
-                value
-                    .ok_or_else(|| Error::new(SqlState::INVALID_PARAMETER_VALUE, "invalid hexadecimal digit"))
-            })
-            .collect();
-    }
-    let mut result = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            result.push(byte);
-            continue;
-        }
-        match bytes.next().ok_or_else(invalid)? {
-            b'\\' => result.push(b'\\'),
-            first @ b'0'..=b'3' => {
-                let mut value = u32::from(first - b'0');
-                for _ in 0..2 {
-                    let digit = bytes.next().and_then(|b| char::from(b).to_digit(8)).ok_or_else(invalid)?;
-                    value = value * 8 + digit;
-                }
-                result.push((value & 0xff) as u8);
-            }
-            _ => return Err(invalid()),
-        }
-    }
-    Ok(result)
 }
 
 /// Text of one value for COPY TO; `None`: NULL.
@@ -224,12 +175,5 @@ mod tests {
         assert_eq!(e.detail.as_deref(), Some("COPY t, line 3, column a: \"x\""));
         let values = StringArray::from(vec![" 1 ", "2"]);
         assert_eq!(convert(&values, &DataType::Int32, &origin).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn bytes_are_read_in_both_forms() {
-        assert_eq!(bytea("\\x41ff").unwrap(), [0x41, 0xff]);
-        assert_eq!(bytea("a\\\\b\\101").unwrap(), b"a\\bA");
-        assert!(bytea("\\x4").is_err());
     }
 }

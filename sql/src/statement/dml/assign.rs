@@ -10,10 +10,10 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::uuid;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::AuricDialect;
 use crate::planner::Scope;
+use crate::types::text_input;
 
 /// A plan with exactly the table's columns, from one whose columns are for `targets`, in that order.
 pub fn to_table(
@@ -47,8 +47,10 @@ fn convert(expr: Expr, from: &Field, to: &Field, schema: &DFSchema) -> Result<Ex
         return expr.cast_to(target, schema).map_err(|e| Error::from(&e));
     }
     let text = matches!(source, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    if text && let Some(read) = text_input::read(&expr, target) {
+        return read.cast_to(target, schema).map_err(|e| Error::from(&e));
+    }
     let expr = match target {
-        DataType::FixedSizeBinary(16) if text => return Ok(uuid::parse(expr)),
         t if t.is_integer() && (source.is_floating() || source.is_decimal()) => round(vec![expr]),
         _ => expr,
     };

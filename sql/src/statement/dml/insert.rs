@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use auric_catalog::registry::Table;
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::logical_expr::LogicalPlanBuilder;
@@ -82,7 +82,7 @@ async fn resolve(
         targets.truncate(width);
         replace_defaults(&table, &mut query, &targets)?;
     }
-    let target_schema = width.map(|_| value_schema(&table, &targets)).transpose()?;
+    let target_schema = width.map(|_| value_schema(&table, &query, &targets)).transpose()?;
     let given = with_column_types(&table, &query, &targets, given);
     let planned = scope.plan_query_into(&query, &given, parsed, target_schema).await?;
     let found = planned.columns.len();
@@ -143,23 +143,38 @@ fn values_width(query: &Query) -> Option<usize> {
     }
 }
 
-fn value_schema(table: &Table, targets: &[String]) -> Result<DFSchemaRef> {
+/// Types that a VALUES list is planned into: those of its columns, so that literals and parameters
+/// get them; but text where the assignment reads it and arrow could not.
+fn value_schema(table: &Table, query: &Query, targets: &[String]) -> Result<DFSchemaRef> {
     let arrow = &table.snapshot.schema.arrow;
-    let fields = targets
-        .iter()
-        .filter_map(|name| arrow.field_with_name(name).ok())
-        .map(|field| {
-            // What arrow cannot read from text is read by the assignment.
-            let data_type = match field.data_type() {
-                arrow::datatypes::DataType::FixedSizeBinary(16) => arrow::datatypes::DataType::Utf8View,
-                other => other.clone(),
-            };
-            Arc::new(Field::new(field.name(), data_type, true))
-        })
-        .collect::<Vec<_>>();
-    let schema =
-        DFSchema::from_unqualified_fields(fields.into(), Default::default()).map_err(|e| Error::from(&e))?;
+    let fields = targets.iter().enumerate().filter_map(|(index, name)| {
+        let field = arrow.field_with_name(name).ok()?;
+        let data_type = match field.data_type() {
+            DataType::FixedSizeBinary(16) | DataType::Binary | DataType::BinaryView
+                if is_text(query, index) =>
+            {
+                DataType::Utf8View
+            }
+            // The ids and names that the table's files need are not part of the value's type.
+            DataType::List(item) => DataType::new_list(item.data_type().clone(), true),
+            other => other.clone(),
+        };
+        Some(Arc::new(Field::new(name, data_type, true)))
+    });
+    let schema = DFSchema::from_unqualified_fields(fields.collect::<Vec<_>>().into(), Default::default())
+        .map_err(|e| Error::from(&e))?;
     Ok(Arc::new(schema))
+}
+
+/// Whether a column of a VALUES list holds nothing but text literals and NULL.
+fn is_text(query: &Query, index: usize) -> bool {
+    let SetExpr::Values(values) = query.body.as_ref() else {
+        return false;
+    };
+    values.rows.iter().filter_map(|row| row.content.get(index)).all(|expr| {
+        matches!(expr, Expr::Value(value) if matches!(value.value,
+            Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_) | Value::DollarQuotedString(_) | Value::Null))
+    })
 }
 
 /// Parameters that stand alone in a VALUES list have the type of their column.

@@ -2,5 +2,4 @@
 
 pub mod assign;
 pub mod insert;
-pub mod uuid;
 pub mod write;

@@ -1,4 +1,5 @@
-//! A cast of a fractional number to an integer rounds, as in Postgres; arrow's cast cuts off.
+//! Casts that arrow does differently from Postgres: a fractional number to an integer rounds (arrow
+//! cuts off), text to `bytea` or `uuid` is read (arrow takes the text's bytes).
 //!
 //! Runs before type coercion, and so sees only casts that the statement asks for.
 
@@ -14,13 +15,15 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
+use crate::types::text_input;
+
 /// The rule.
 #[derive(Debug)]
-pub struct RoundCasts;
+pub struct PostgresCasts;
 
-impl AnalyzerRule for RoundCasts {
+impl AnalyzerRule for PostgresCasts {
     fn name(&self) -> &str {
-        "round_casts"
+        "postgres_casts"
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
@@ -29,7 +32,7 @@ impl AnalyzerRule for RoundCasts {
             let names = NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let expr = expr.transform_up(|expr| Ok(rounded(expr, &schema)))?;
+                let expr = expr.transform_up(|expr| Ok(as_postgres(expr, &schema)))?;
                 Ok(if expr.transformed { expr.update_data(|expr| name.restore(expr)) } else { expr })
             })
         })?;
@@ -37,21 +40,28 @@ impl AnalyzerRule for RoundCasts {
     }
 }
 
-fn rounded(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn as_postgres(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Transformed::no(expr);
     };
+    let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
+        return Transformed::no(expr);
+    };
+    if source.is_string() {
+        return match text_input::read(inner, field.data_type()) {
+            Some(read) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(read), field: field.clone() })),
+            None => Transformed::no(expr),
+        };
+    }
     if !field.data_type().is_integer() || is_rounded(inner) {
         return Transformed::no(expr);
     }
-    match inner.get_type(schema as &dyn ExprSchema) {
-        Ok(
-            DataType::Float16
-            | DataType::Float32
-            | DataType::Float64
-            | DataType::Decimal128(..)
-            | DataType::Decimal256(..),
-        ) => {
+    match source {
+        DataType::Float16
+        | DataType::Float32
+        | DataType::Float64
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => {
             let inner = round(vec![inner.as_ref().clone()]);
             Transformed::yes(Expr::Cast(Cast { expr: Box::new(inner), field: field.clone() }))
         }
