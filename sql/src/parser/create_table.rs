@@ -11,6 +11,9 @@ use super::data_type::data_type;
 use super::dml::folded;
 use super::statement::{ColumnClause, CreateTable, Statement};
 
+/// Precedence of IS, and of `NOT NULL` as a test, in the dialect.
+const IS_PRECEDENCE: u8 = 40;
+
 pub(super) fn create_table(parser: &mut Parser) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::CREATE)?;
     let or_replace = parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
@@ -116,7 +119,7 @@ fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'
             column.not_null = false;
         } else if parser.parse_keyword(Keyword::DEFAULT) {
             // A column option may follow, so that `DEFAULT 1 NOT NULL` is no comparison.
-            column.default = Some(parser.parse_subexpr(35)?);
+            column.default = Some(parser.parse_subexpr(IS_PRECEDENCE + 1)?);
         } else if parser.parse_keyword(Keyword::COMMENT) {
             column.comment = Some(parser.parse_literal_string()?);
         } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {

@@ -77,8 +77,15 @@ impl TypeParser<'_, '_> {
                 self.pending -= 1;
                 return Ok(());
             }
-            if self.parser.consume_token(&Token::ShiftRight) {
-                self.pending = 1;
+            // `>>` and more are read as one operator.
+            let run = match &self.parser.peek_token_ref().token {
+                Token::ShiftRight => 2,
+                Token::CustomBinaryOperator(text) if text.bytes().all(|byte| byte == b'>') => text.len(),
+                _ => 0,
+            };
+            if run > 0 {
+                self.parser.next_token();
+                self.pending = run - 1;
                 return Ok(());
             }
         }

@@ -157,6 +157,8 @@ impl Scope {
         let logical =
             crate::analyzer::present_output(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
         let names = names::output_names(&written, logical.schema());
+        // A numeric parameter has as many digits as each of its values: so has what follows from it.
+        let any_numeric = given.iter().flatten().any(|parameter| parameter.pg_type == Type::NUMERIC);
         let columns = logical
             .schema()
             .fields()
@@ -164,7 +166,8 @@ impl Scope {
             .zip(names)
             .map(|(field, name)| {
                 let (pg_type, type_modifier) = types::pg_type(field);
-                OutputColumn { name, pg_type, type_modifier }
+                let variable = any_numeric && pg_type == Type::NUMERIC;
+                OutputColumn { name, pg_type, type_modifier: if variable { -1 } else { type_modifier } }
             })
             .collect();
         Ok(PlannedQuery {

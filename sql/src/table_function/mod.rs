@@ -12,10 +12,11 @@ mod parquet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::sql::sqlparser::ast::{ObjectName, TableFunctionArgs};
+use futures::StreamExt;
 use url::Url;
 
 use self::options::Options;
@@ -58,17 +59,15 @@ impl Files {
         let listing = ListingOptions::new(format).with_file_extension("");
         let mut schemas: Vec<Schema> = Vec::new();
         for (url, path) in urls.iter().zip(paths) {
+            if !any_file(scope, url).await.map_err(|e| unreadable(&e, path))? {
+                return Err(undefined(path));
+            }
             let found = listing
                 .infer_schema(scope.state.as_ref(), url)
                 .await
                 .map_err(|e| unreadable(&e.into(), path))?;
             if found.fields().is_empty() {
-                return Err(Error::new(
-                    SqlState::UNDEFINED_FILE,
-                    format!(
-                        "could not open file \"{path}\" for reading: there is no such file, or it is empty"
-                    ),
-                ));
+                return Err(undefined(path));
             }
             schemas.push(found.as_ref().clone());
         }
@@ -91,6 +90,26 @@ impl Files {
             .with_schema(self.schema);
         ListingTable::try_new(config).map_err(|e| Error::from(&e))
     }
+}
+
+fn undefined(path: &str) -> Error {
+    let message =
+        format!("could not open file \"{path}\" for reading: there is no such file, or it is empty");
+    Error::new(SqlState::UNDEFINED_FILE, message)
+}
+
+/// Whether a location names any file that is not empty.
+async fn any_file(scope: &Scope, url: &ListingTableUrl) -> Result<bool> {
+    let state: &dyn Session = scope.state.as_ref();
+    let store = state.runtime_env().object_store(url).map_err(|e| Error::from(&e))?;
+    let mut files =
+        url.list_prefixed_files(state, store.as_ref(), None, "").await.map_err(|e| Error::from(&e))?;
+    while let Some(file) = files.next().await {
+        if file.map_err(|e| Error::from(&e))?.size > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// An error while the files were looked at, naming what was asked for.
