@@ -21,7 +21,8 @@ pub(super) fn decode(pg: &Type, bytes: Option<&[u8]>, binary: bool) -> Result<Sc
         return ScalarValue::try_from(&target).map_err(|_| unsupported(pg));
     };
     let value = if binary { from_binary(pg, bytes)? } else { from_text(pg, utf8(bytes)?)? };
-    if value.data_type() == target {
+    // The session reads the text of arrays, knowing the type of the elements.
+    if value.data_type() == target || matches!(target, DataType::List(_)) {
         return Ok(value);
     }
     value.cast_to(&target).map_err(|_| match value {

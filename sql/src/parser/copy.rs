@@ -46,10 +46,7 @@ pub(super) fn copy(parser: &mut Parser) -> ParseResult<Statement> {
         }
         CopySource::Table { name, columns }
     };
-    let from = match parser.expect_one_of_keywords(&[Keyword::FROM, Keyword::TO])? {
-        Keyword::FROM => true,
-        _ => false,
-    };
+    let from = parser.expect_one_of_keywords(&[Keyword::FROM, Keyword::TO])? == Keyword::FROM;
     if from && matches!(source, CopySource::Query(_)) {
         return parser.expected_ref("TO", parser.peek_token_ref());
     }

@@ -35,10 +35,11 @@ pub(super) fn create_table(parser: &mut Parser) -> ParseResult<Statement> {
         query: None,
         with_no_data: false,
     };
-    if parser.peek_token_ref().token == Token::LParen && !begins_query(parser, 1) {
-        if let Some(unsupported) = elements(parser, &mut table)? {
-            return Ok(Statement::Unsupported(unsupported));
-        }
+    if parser.peek_token_ref().token == Token::LParen
+        && !begins_query(parser, 1)
+        && let Some(unsupported) = elements(parser, &mut table)?
+    {
+        return Ok(Statement::Unsupported(unsupported));
     }
     while clause(parser, &mut table)? {}
     Ok(Statement::CreateTable(Box::new(table)))

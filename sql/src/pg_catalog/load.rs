@@ -19,7 +19,10 @@ const NAMESPACE_COMMENT: &str = "comment";
 
 /// The last image of each database, with the contents that it was made from.
 #[derive(Debug, Default)]
-pub struct Images(Mutex<HashMap<String, (Arc<CatalogContents>, Arc<CatalogImage>)>>);
+pub struct Images(Mutex<HashMap<String, Loaded>>);
+
+/// An image and the contents that it was made from.
+type Loaded = (Arc<CatalogContents>, Arc<CatalogImage>);
 
 impl CatalogContext {
     /// The context of a statement that looks into the catalog

@@ -254,7 +254,7 @@ impl TableProvider for Overlay {
         _limit: Option<usize>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         let waiting: Arc<dyn ExecutionPlan> = MemorySourceConfig::try_new_exec(
-            &[self.batches.clone()],
+            std::slice::from_ref(&self.batches),
             self.schema.clone(),
             projection.cloned(),
         )?;

@@ -76,12 +76,14 @@ fn converted(
 }
 
 fn format(options: &mut Options, nulls: &[String]) -> Result<CsvFormat> {
-    let mut csv = CsvOptions::default();
-    csv.has_header = Some(options.bool(&["header"])?.unwrap_or(true));
-    csv.newlines_in_values = Some(!options.bool(&["parallel"])?.unwrap_or(false));
-    csv.truncated_rows = options.bool(&["null_padding"])?;
-    csv.comment = options.byte(&["comment"])?;
-    csv.escape = options.byte(&["escape"])?;
+    let mut csv = CsvOptions {
+        has_header: Some(options.bool(&["header"])?.unwrap_or(true)),
+        newlines_in_values: Some(!options.bool(&["parallel"])?.unwrap_or(false)),
+        truncated_rows: options.bool(&["null_padding"])?,
+        comment: options.byte(&["comment"])?,
+        escape: options.byte(&["escape"])?,
+        ..Default::default()
+    };
     if let Some(delimiter) = options.byte(&["delim", "delimiter", "sep"])? {
         csv.delimiter = delimiter;
     }

@@ -121,6 +121,9 @@ pub fn arrow_type(pg: &Type) -> DataType {
         Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         Type::BYTEA => DataType::Binary,
         Type::UUID => DataType::FixedSizeBinary(16),
-        _ => DataType::Utf8,
+        _ => match pg.kind() {
+            postgres_types::Kind::Array(element) => DataType::new_list(arrow_type(element), true),
+            _ => DataType::Utf8,
+        },
     }
 }

@@ -208,7 +208,7 @@ impl Lake {
 
     pub fn snapshot(&self) -> Arc<TableSnapshot> {
         let groups = self.lists.iter().enumerate().map(|(i, list)| {
-            let partitions = list.stats.partitions.iter().map(|p| summary(p));
+            let partitions = list.stats.partitions.iter().map(summary);
             let summaries = StatisticsTable {
                 len: 1,
                 row_counts: UInt64Array::from(vec![None]),
