@@ -7,20 +7,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iceberg::spec::{MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
+use uuid::Uuid;
 
 use super::cache::{CachedTable, Caches};
 use super::metadata_file;
 use super::metrics::EntryBuilder;
 use super::partition::{BoundSpec, bind_specs, check_writable};
 use super::properties::{deletes_old_metadata, metadata_folder, metadata_gzip};
-use super::snapshot::{state, table_snapshot};
+use super::snapshot::{IcebergState, state, table_snapshot};
 use super::snapshot_producer::{FileChanges, SnapshotProducer};
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry, SwapOutcome};
 use crate::error::{Error, Result};
 use crate::format::CommitOutcome;
 use crate::storage::Storage;
-use crate::table::{Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
+use crate::table::{COMMIT_ID, Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
 
 /// Where an attempt works.
 pub struct Commit<'a> {
@@ -44,7 +45,7 @@ impl Commit<'_> {
     pub async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {
         let base_state = state(base)?;
         let staged = base_state.metadata_location.is_none();
-        if !staged && change.added.is_empty() && change.summary.is_empty() {
+        if !staged && change.added.is_empty() && change.summary.keys().all(|key| key == COMMIT_ID) {
             return Ok(CommitOutcome::Committed(base.version.clone()));
         }
         let mut written = Vec::new();
@@ -87,7 +88,9 @@ impl Commit<'_> {
         }
         let built = builder.build().map_err(rejected)?;
         let folder = metadata_folder(base.location(), base.properties());
-        let location = metadata_file::next_location(&folder, previous, gzip);
+        // Named after the commit, so that the commit can be found again even if it made no snapshot.
+        let id = change.commit_id().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_else(Uuid::new_v4);
+        let location = metadata_file::next_location(&folder, previous, id, gzip);
         let bytes = metadata_file::serialize(&built.metadata, gzip)?;
         let metadata_bytes = bytes.len();
         written.push(location.clone());
@@ -168,6 +171,26 @@ impl Commit<'_> {
         let by = engine.map(|name| format!(" by {name}")).unwrap_or_default();
         Ok(Some(format!("{operation}{by}, snapshot {}", snapshot.snapshot_id())))
     }
+}
+
+/// The version that the commit with this id made, if it is in the history of `current`.
+pub fn find(current: &TableSnapshot, commit_id: &str) -> Result<Option<TableVersion>> {
+    let IcebergState { metadata, metadata_location: Some(pointer) } = state(current)? else {
+        return Ok(None);
+    };
+    let snapshot = metadata
+        .snapshots()
+        .find(|s| s.summary().additional_properties.get(COMMIT_ID).is_some_and(|id| id == commit_id))
+        .map(|s| s.snapshot_id());
+    let log = metadata.metadata_log().iter().map(|log| &log.metadata_file);
+    let location = Uuid::parse_str(commit_id)
+        .ok()
+        .and_then(|id| log.chain([pointer]).find(|location| metadata_file::is_named(location, id)));
+    if snapshot.is_none() && location.is_none() {
+        return Ok(None);
+    }
+    let metadata_location = location.unwrap_or(pointer).clone();
+    Ok(Some(TableVersion::Iceberg { metadata_location, snapshot_id: snapshot }))
 }
 
 impl Prepared {

@@ -43,11 +43,19 @@ pub fn parse(location: &str, bytes: &[u8]) -> Result<TableMetadata> {
 }
 
 /// Location for the metadata file that follows `previous` (`None`: the first one):
-/// `<metadata folder>/00002-<uuid>[.gz].metadata.json`.
-pub fn next_location(metadata_folder: &str, previous: Option<&str>, gzip: bool) -> String {
+/// `<metadata folder>/00002-<id>[.gz].metadata.json`.
+pub fn next_location(metadata_folder: &str, previous: Option<&str>, id: Uuid, gzip: bool) -> String {
     let version = previous.map_or(0, |p| version_of(p).map_or(0, |v| v.saturating_add(1)));
     let suffix = if gzip { ".gz.metadata.json" } else { ".metadata.json" };
-    format!("{metadata_folder}/{version:05}-{}{suffix}", Uuid::new_v4())
+    format!("{metadata_folder}/{version:05}-{id}{suffix}")
+}
+
+/// Is `location` a metadata file that [`next_location`] named with `id`?
+pub fn is_named(location: &str, id: Uuid) -> bool {
+    let name = location.rsplit('/').next().unwrap_or_default();
+    name.split_once('-')
+        .and_then(|(_, rest)| rest.split_once('.'))
+        .is_some_and(|(uuid, _)| uuid == id.to_string())
 }
 
 /// Version number in a metadata file's name: `00012-<uuid>.metadata.json`, `v12.metadata.json`, with
@@ -126,12 +134,15 @@ mod tests {
 
     #[test]
     fn the_next_file_counts_on() {
-        let next = next_location("/t/metadata", Some("/t/metadata/v9.metadata.json"), false);
-        assert!(next.starts_with("/t/metadata/00010-") && next.ends_with(".metadata.json"), "{next}");
-        assert!(next_location("/t/metadata", None, true).starts_with("/t/metadata/00000-"));
-        assert!(
-            next_location("/t/metadata", Some("/odd.metadata.json"), true).ends_with(".gz.metadata.json")
+        let id = Uuid::new_v4();
+        let next = next_location("/t/metadata", Some("/t/metadata/v9.metadata.json"), id, false);
+        assert_eq!(next, format!("/t/metadata/00010-{id}.metadata.json"));
+        assert_eq!(next_location("/m", None, id, true), format!("/m/00000-{id}.gz.metadata.json"));
+        assert_eq!(
+            next_location("/m", Some("/odd.metadata.json"), id, false),
+            format!("/m/00000-{id}.metadata.json")
         );
+        assert!(is_named(&next, id) && !is_named(&next, Uuid::new_v4()) && !is_named("v1.metadata.json", id));
     }
 
     #[test]

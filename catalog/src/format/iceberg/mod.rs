@@ -47,7 +47,7 @@ use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::Result;
 use crate::storage::Storage;
-use crate::table::{TableChange, TableDefinition, TableSnapshot};
+use crate::table::{TableChange, TableDefinition, TableSnapshot, TableVersion};
 
 pub use self::snapshot::metadata;
 
@@ -101,5 +101,14 @@ impl Format for IcebergFormat {
         change: &TableChange,
     ) -> Result<CommitOutcome> {
         commit::Commit { storage, caches: &self.caches, backend, ident }.attempt(base, change).await
+    }
+
+    async fn find_commit(
+        &self,
+        storage: &Storage,
+        entry: &TableEntry,
+        commit_id: &str,
+    ) -> Result<Option<TableVersion>> {
+        commit::find(self.load(storage, entry).await?.as_ref(), commit_id)
     }
 }

@@ -129,9 +129,11 @@ impl Fixture {
     }
 
     pub async fn try_commit(&self, base: &TableSnapshot, added: Vec<NewDataFile>) -> Result<CommitOutcome> {
-        let operation = Operation::Append;
-        let change = TableChange { operation, added, summary: BTreeMap::new() };
-        self.format.commit(&self.storage, &self.backend, &self.ident, base, &change).await
+        self.try_change(base, &TableChange::new(Operation::Append, added)).await
+    }
+
+    pub async fn try_change(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {
+        self.format.commit(&self.storage, &self.backend, &self.ident, base, change).await
     }
 
     pub async fn commit(&self, base: &TableSnapshot, added: Vec<NewDataFile>) -> Arc<TableSnapshot> {

@@ -5,11 +5,12 @@ use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type};
 use datafusion::scalar::ScalarValue;
 
 use super::fixture::{Fixture, column, definition, file};
+use crate::backend::Backend;
 use crate::error::Error;
 use crate::format::iceberg::{find_metadata, metadata};
 use crate::format::{CommitOutcome, Format};
 use crate::table::definition::SortFieldDefinition;
-use crate::table::{TableVersion, Transform};
+use crate::table::{Operation, TableChange, TableVersion, Transform};
 
 #[tokio::test]
 async fn an_empty_table_has_no_snapshot() {
@@ -181,14 +182,35 @@ async fn losing_a_race_is_a_conflict_that_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_keeps_every_file() {
+async fn an_unknown_outcome_keeps_every_file_and_can_be_looked_up() {
     let fixture = Fixture::new();
-    let base = fixture.create(&definition(&[], &[])).await;
+    let creation = TableChange::new(Operation::Create, vec![]);
+    let staged = fixture.stage(&definition(&[], &[]));
+    let created = match fixture.try_change(&staged, &creation).await.unwrap() {
+        CommitOutcome::Committed(version) => version,
+        other => panic!("{other:?}"),
+    };
+    let base = fixture.reload().await;
     *fixture.backend.lose_next_answer.lock() = true;
-    let outcome = fixture.try_commit(&base, vec![file(&base, "a", 1..=2, vec![])]).await.unwrap();
-    assert!(matches!(outcome, CommitOutcome::Unknown(_)));
-    let table = fixture.reload().await;
-    assert_eq!(table.files.file_list(0).await.unwrap().files.len(), 1);
+    let change = TableChange::new(Operation::Append, vec![file(&base, "a", 1..=2, vec![])]);
+    assert!(matches!(fixture.try_change(&base, &change).await.unwrap(), CommitOutcome::Unknown(_)));
+    let appended = fixture.reload().await;
+    assert_eq!(appended.files.file_list(0).await.unwrap().files.len(), 1);
+    fixture.commit(&appended, vec![file(&appended, "b", 1..=2, vec![])]).await;
+    let entry = fixture.backend.table(&fixture.ident).await.unwrap().unwrap();
+    let find = async |id: &str| fixture.format.find_commit(&fixture.storage, &entry, id).await.unwrap();
+    assert_eq!(find(creation.commit_id().unwrap()).await, Some(created));
+    assert_eq!(find(change.commit_id().unwrap()).await, Some(appended.version.clone()));
+    assert_eq!(find(TableChange::new(Operation::Append, vec![]).commit_id().unwrap()).await, None);
+}
+
+#[tokio::test]
+async fn an_append_of_nothing_makes_no_version() {
+    let fixture = Fixture::new();
+    let table = fixture.create(&definition(&[], &[])).await;
+    let before = fixture.metadata_files();
+    assert_eq!(fixture.commit(&table, vec![]).await.version, table.version);
+    assert_eq!(fixture.metadata_files(), before);
 }
 
 #[tokio::test]
