@@ -186,6 +186,13 @@ async fn partitioned_and_sorted() {
             assert!(files.iter().all(|f| f.sort_order_id == Some(table.snapshot.sort_order.order_id)));
             assert!(files.iter().any(|f| f.path.contains("/data/at_day=2024-01-02/")));
         }
+        let count = "SELECT count(*), count(DISTINCT id), min(id) FROM lake_t WHERE name = 'n1'";
+        lake.session.register_table("lake_t", table.provider()).unwrap();
+        let found = lake.session.sql(count).await.unwrap().collect().await.unwrap();
+        let values: Vec<i64> = (0..3)
+            .map(|i| found[0].column(i).as_primitive::<arrow::datatypes::Int64Type>().value(0))
+            .collect();
+        assert_eq!(values, [10_000, 10_000, 2]);
     }
 }
 
