@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use super::ast::{array_of, boolean, cast, null, parts, system_name};
+use super::ast::{array_of, boolean, cast, function_name, null, parts, system_name};
 use crate::pg_catalog::is_always_empty;
 
 /// Aggregates that catalog queries use without GROUP BY: they give a row even over nothing.
@@ -129,16 +129,31 @@ fn factor_has_no_rows(factor: &TableFactor) -> bool {
 }
 
 fn aggregates(select: &Select) -> bool {
-    struct FindAggregate;
-    impl Visitor for FindAggregate {
-        type Break = ();
+    Visit::visit(&select.projection, &mut FindAggregate { depth: 0 }).is_break()
+}
 
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match super::ast::function_name(expr) {
-                Some(name) if AGGREGATES.contains(&name.as_str()) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
+/// Finds the select's own aggregates; those in subqueries are not its own.
+struct FindAggregate {
+    depth: usize,
+}
+
+impl Visitor for FindAggregate {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth = self.depth.saturating_sub(1);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match function_name(expr) {
+            Some(name) if self.depth == 0 && AGGREGATES.contains(&name.as_str()) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
         }
     }
-    Visit::visit(&select.projection, &mut FindAggregate).is_break()
 }

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, Expr, Function, FunctionArguments, TableFactor, TypedString, Value, ValueWithSpan,
+    AccessExpr, Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, TableFactor, TableFunctionArgs, TimezoneInfo, TypedString, Value, ValueWithSpan,
     VisitorMut,
 };
 
-use super::ast::{call, folded, number, parts, string, strip_pg_catalog};
+use super::ast::{call, cast, folded, number, parts, string, strip_pg_catalog};
 use super::{array_subquery, casts};
 use crate::pg_catalog::value::parse_array_literal;
 
@@ -23,8 +24,12 @@ impl VisitorMut for Expressions {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
+            TableFactor::Table { name, args: Some(TableFunctionArgs { args, .. }), .. }
+            | TableFactor::Function { name, args, .. } => {
                 strip_pg_catalog(name);
+                if parts(name).is_some_and(|parts| parts == ["generate_series"]) {
+                    args.iter_mut().for_each(widen);
+                }
             }
             _ => {}
         }
@@ -68,6 +73,17 @@ impl VisitorMut for Expressions {
                 let name = folded(ident);
                 if BARE_FUNCTIONS.contains(&name.as_str()) {
                     *expr = call(&name, Vec::new());
+                } else if name == "localtimestamp" {
+                    let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
+                    *expr = cast(call("now", Vec::new()), timestamp);
+                }
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                if let Some(fields) = field_names(access_chain) {
+                    let root = std::mem::replace(&mut **root, super::ast::null());
+                    *expr = fields
+                        .into_iter()
+                        .fold(root, |row, field| call("get_field", vec![row, string(field)]));
                 }
             }
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
@@ -78,6 +94,29 @@ impl VisitorMut for Expressions {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `(row).a.b`: the fields; `None`: some of it is an array subscript.
+fn field_names(access_chain: &[AccessExpr]) -> Option<Vec<String>> {
+    access_chain
+        .iter()
+        .map(|access| match access {
+            AccessExpr::Dot(Expr::Identifier(field)) => Some(folded(field)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// `generate_series` in FROM takes 64-bit constants only, while these functions give 32-bit ones.
+fn widen(argument: &mut FunctionArg) {
+    const INTEGERS: &[&str] = &["array_length", "array_lower", "array_upper", "cardinality"];
+    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument
+        && let Expr::Function(function) = &*expr
+        && let Some(name) = parts(&function.name)
+        && name.last().is_some_and(|last| INTEGERS.contains(&last.as_str()))
+    {
+        *expr = cast(expr.clone(), DataType::BigInt(None));
     }
 }
 

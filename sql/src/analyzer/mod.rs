@@ -8,7 +8,6 @@
 //!
 //! Nothing here prints SQL and parses it again.
 
-mod array_literal;
 mod array_subquery;
 mod ast;
 mod casts;
@@ -20,6 +19,7 @@ mod present_output;
 mod scalar_subquery;
 mod set_returning;
 mod tableoid;
+mod untyped_literal;
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
 
 /// Planners to put before DataFusion's own.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(array_literal::ArrayLiteralPlanner)]
+    vec![Arc::new(untyped_literal::UntypedLiteralPlanner)]
 }
 
 /// Analyzer rules to put before DataFusion's own (which are kept).

@@ -3,10 +3,10 @@
 use datafusion::error::Result;
 
 use super::CatalogContext;
-use super::image::{INFORMATION_SCHEMA, OWNER, PG_CATALOG, Relation};
+use super::image::{INFORMATION_SCHEMA, OWNER, PG_CATALOG, Relation, RelationKind};
 use super::relation::Rows;
-use super::shape;
 use super::value::Value;
+use super::{shape, static_rows};
 
 /// OID of the access methods `heap` and `btree`.
 const HEAP: u32 = 2;
@@ -80,6 +80,16 @@ fn options(relation: &Relation) -> Option<Vec<String>> {
     (!options.is_empty()).then_some(options)
 }
 
+/// The table format, as an access method.
+fn access_method(relation: &Relation) -> u32 {
+    match relation.format.as_deref() {
+        _ if relation.kind == RelationKind::View => 0,
+        Some("iceberg") => static_rows::ICEBERG,
+        Some("delta") => static_rows::DELTA,
+        _ => HEAP,
+    }
+}
+
 pub fn rows(context: &CatalogContext) -> Result<Rows> {
     let mut rows = Rows::new(COLUMNS);
     for shape in shape::all() {
@@ -108,7 +118,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 name: &relation.name,
                 namespace: relation.namespace_oid,
                 kind: relation.kind.code(),
-                access_method: if relation.kind.code() == "v" { 0 } else { HEAP },
+                access_method: access_method(relation),
                 rows: relation.rows,
                 bytes: relation.bytes,
                 has_index: has_key,

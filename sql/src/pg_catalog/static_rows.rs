@@ -77,7 +77,6 @@ macro_rules! static_relation {
 }
 
 static_relation!(
-    pg_am,
     pg_cast,
     pg_collation,
     pg_language,
@@ -88,6 +87,19 @@ static_relation!(
     pg_range,
     pg_type,
 );
+
+/// Access methods that Postgres does not have: the table formats.
+pub const ICEBERG: u32 = 9001;
+pub const DELTA: u32 = 9002;
+
+/// Rows of `pg_am`: Postgres' own, and the table formats as access methods of tables.
+pub fn pg_am(_: &CatalogContext) -> Result<Rows> {
+    let mut rows = read("pg_am", include_str!("data/pg_am.tsv"))?;
+    for (oid, name) in [(ICEBERG, "iceberg"), (DELTA, "delta")] {
+        rows.push(vec![oid.into(), name.into(), 0.into(), "t".into()]);
+    }
+    Ok(rows)
+}
 
 /// A built-in function as the functions that describe functions need it.
 #[derive(Debug, Clone)]

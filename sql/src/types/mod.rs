@@ -12,39 +12,50 @@ pub const PG_TYPE: &str = "auric.pg_type";
 
 /// Postgres type and `atttypmod` of an arrow field.
 pub fn pg_type(field: &Field) -> (Type, i32) {
-    match field.metadata().get(PG_TYPE).and_then(|name| named(name)) {
+    let named = field.metadata().get(PG_TYPE).and_then(|name| named(name, field.data_type()));
+    match named {
         Some(pg_type) => (pg_type, -1),
         None => of_data_type(field.data_type()),
     }
 }
 
-/// The types that a field's metadata may name; the rest follow from their arrow type.
-fn named(name: &str) -> Option<Type> {
-    Some(match name {
-        "oid" => Type::OID,
-        "_oid" => Type::OID_ARRAY,
-        "oidvector" => Type::OID_VECTOR,
-        "int2vector" => Type::INT2_VECTOR,
-        "name" => Type::NAME,
-        "_name" => Type::NAME_ARRAY,
-        "char" => Type::CHAR,
-        "_char" => Type::CHAR_ARRAY,
-        "varchar" => Type::VARCHAR,
-        "xid" => Type::XID,
-        "inet" => Type::INET,
-        "json" => Type::JSON,
-        "jsonb" => Type::JSONB,
-        "regproc" => Type::REGPROC,
-        "regprocedure" => Type::REGPROCEDURE,
-        "regclass" => Type::REGCLASS,
-        "regtype" => Type::REGTYPE,
-        "regnamespace" => Type::REGNAMESPACE,
-        "regrole" => Type::REGROLE,
-        "pg_node_tree" => Type::PG_NODE_TREE,
-        "_aclitem" => Type::ACLITEM_ARRAY,
-        "pg_lsn" => Type::PG_LSN,
-        _ => return None,
-    })
+/// The types that a field's metadata may name; the rest follow from their arrow type. Metadata
+/// survives casts, so a name counts only beside the arrow type that it belongs to.
+fn named(name: &str, data_type: &DataType) -> Option<Type> {
+    match data_type {
+        DataType::Int64 => Some(match name {
+            "oid" => Type::OID,
+            "xid" => Type::XID,
+            "regproc" => Type::REGPROC,
+            "regprocedure" => Type::REGPROCEDURE,
+            "regclass" => Type::REGCLASS,
+            "regtype" => Type::REGTYPE,
+            "regnamespace" => Type::REGNAMESPACE,
+            "regrole" => Type::REGROLE,
+            _ => return None,
+        }),
+        DataType::Utf8 | DataType::Utf8View => Some(match name {
+            "name" => Type::NAME,
+            "char" => Type::CHAR,
+            "varchar" => Type::VARCHAR,
+            "inet" => Type::INET,
+            "json" => Type::JSON,
+            "jsonb" => Type::JSONB,
+            "pg_node_tree" => Type::PG_NODE_TREE,
+            "pg_lsn" => Type::PG_LSN,
+            _ => return None,
+        }),
+        DataType::List(_) => Some(match name {
+            "_oid" => Type::OID_ARRAY,
+            "oidvector" => Type::OID_VECTOR,
+            "int2vector" => Type::INT2_VECTOR,
+            "_name" => Type::NAME_ARRAY,
+            "_char" => Type::CHAR_ARRAY,
+            "_aclitem" => Type::ACLITEM_ARRAY,
+            _ => return None,
+        }),
+        _ => None,
+    }
 }
 
 fn of_data_type(data_type: &DataType) -> (Type, i32) {

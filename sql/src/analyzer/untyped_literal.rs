@@ -1,4 +1,5 @@
-//! `array_column = '{…}'`: a text beside an array is an array literal.
+//! A text literal has no type of its own: beside an array it is an array literal
+//! (`conkey = '{1}'`), beside a boolean a boolean (`indisprimary = 'f'`).
 
 use std::sync::Arc;
 
@@ -7,18 +8,18 @@ use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::functions::function::error;
-use crate::pg_catalog::value::parse_array_literal;
+use crate::pg_catalog::value::{Value, parse_array_literal};
 
 /// The planner extension.
 #[derive(Debug)]
-pub struct ArrayLiteralPlanner;
+pub struct UntypedLiteralPlanner;
 
-impl ExprPlanner for ArrayLiteralPlanner {
+impl ExprPlanner for UntypedLiteralPlanner {
     fn plan_binary_op(
         &self,
         mut expr: RawBinaryExpr,
@@ -38,7 +39,11 @@ impl ExprPlanner for ArrayLiteralPlanner {
                 | BinaryOperator::StringConcat
         );
         if compares {
-            if let Some(text) = text_literal(&expr.right)
+            if let Some(value) = boolean_beside(&expr.right, &expr.left, schema) {
+                expr.right = value?;
+            } else if let Some(value) = boolean_beside(&expr.left, &expr.right, schema) {
+                expr.left = value?;
+            } else if let Some(text) = text_literal(&expr.right)
                 && let Some(item) = item_type(&expr.left, schema)
                 && (expr.op != BinaryOperator::StringConcat || text.starts_with('{'))
             {
@@ -59,6 +64,18 @@ fn text_literal(expr: &Expr) -> Option<&str> {
         Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Some(text),
         _ => None,
     }
+}
+
+/// The boolean that a text literal means beside a boolean expression.
+fn boolean_beside(literal: &Expr, other: &Expr, schema: &DFSchema) -> Option<Result<Expr>> {
+    let text = text_literal(literal)?;
+    if !matches!(other.get_type(schema), Ok(DataType::Boolean)) {
+        return None;
+    }
+    Some(match Value::from(text).as_bool() {
+        Some(value) => Ok(lit(value)),
+        None => Err(error("22P02", format!("invalid input syntax for type boolean: \"{text}\""))),
+    })
 }
 
 fn item_type(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
