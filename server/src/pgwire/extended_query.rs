@@ -137,7 +137,13 @@ impl Connection {
                 self.describe_rows(prepared.as_ref(), &Formats::TEXT);
             }
             Target::Portal(name) => {
-                let portal = self.portals.get(&name).ok_or_else(|| no_portal(&name))?;
+                let Some(portal) = self.portals.get(&name) else {
+                    // A cursor of DECLARE is a portal too.
+                    let columns = self.session.lock().await.cursor_columns(&name);
+                    let columns = columns.ok_or_else(|| no_portal(&name))?;
+                    self.wire.put(&row_description(&columns, &Formats::TEXT));
+                    return Ok(());
+                };
                 let (prepared, formats) = (portal.statement.prepared.clone(), portal.formats.clone());
                 self.describe_rows(prepared.as_ref(), &formats);
             }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::session::Session;
 use crate::statement::OutputColumn;
 
 /// An open cursor.
@@ -54,5 +55,12 @@ impl Cursor {
             }
         }
         Ok(batches)
+    }
+}
+
+impl Session {
+    /// Columns of an open cursor. To clients it is a portal, which they may describe.
+    pub fn cursor_columns(&self, name: &str) -> Option<Arc<Vec<OutputColumn>>> {
+        self.cursors.get(name).map(|cursor| cursor.columns.clone())
     }
 }
