@@ -24,11 +24,15 @@ pub struct Runtimes {
     pub query: Handle,
 }
 
+/// Expression trees are walked and dropped recursively.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
 /// Builds a pool. `nice`: scheduling priority given up by its threads (0 to 19).
 pub fn build(name: &'static str, threads: usize, nice: i32) -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads.max(1))
         .thread_name(name)
+        .thread_stack_size(STACK_BYTES)
         // New work is looked for after every task: a statement must not wait behind a plan's tasks.
         .global_queue_interval(1)
         .on_thread_start(move || crate::os::lower_thread_priority(nice))

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use auric_sql::parser::Parsed;
-use auric_sql::{CommandTag, CopyIn, Error, Output, OutputColumn, Prepared, Result, Session, SqlState};
+use auric_sql::{
+    Abandoned, CommandTag, CopyIn, Error, Output, OutputColumn, Prepared, Result, Session, SqlState,
+};
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
@@ -170,6 +172,10 @@ impl Task {
         parameters: Vec<ScalarValue>,
         _permit: Option<OwnedSemaphorePermit>,
     ) -> Result<()> {
+        // The receiver goes with the `Run`: at once when the statement is cancelled.
+        let events = self.events.downgrade();
+        session
+            .set_abandoned(Abandoned::new(move || events.upgrade().is_none_or(|events| events.is_closed())));
         let output = session.execute(&prepared, parameters).await?;
         // The stream needs no session; other portals of this connection may run beside it.
         drop(session);

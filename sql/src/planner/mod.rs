@@ -32,6 +32,7 @@ use crate::parser::Parsed;
 use crate::session::info::SessionInfo;
 use crate::session::transaction::TransactionTables;
 use crate::statement::OutputColumn;
+use crate::statement::interrupt::Abandoned;
 use crate::types;
 
 /// What one statement is planned and run with.
@@ -42,6 +43,8 @@ pub struct Scope {
     pub info: Arc<SessionInfo>,
     /// Tables as the transaction sees them; outside of a block: of this statement only.
     pub tables: Arc<TransactionTables>,
+    /// `None`: nobody can abandon the statement.
+    pub abandoned: Option<Abandoned>,
 }
 
 /// A planned query. Placeholders are still in it.

@@ -24,6 +24,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::{self, Parsed, Statement};
 use crate::planner::Scope;
+use crate::statement::interrupt::Abandoned;
 use crate::statement::{self, Output, Prepared};
 
 /// What a client says when it connects.
@@ -76,6 +77,7 @@ pub struct Session {
     /// Statements of PREPARE.
     pub(crate) prepared: HashMap<String, Arc<Prepared>>,
     pub(crate) cursors: HashMap<String, Cursor>,
+    abandoned: Option<Abandoned>,
 }
 
 impl fmt::Debug for Session {
@@ -107,6 +109,7 @@ impl Session {
             parameters,
             settings: Arc::new(RwLock::new(settings)),
             block: None,
+            abandoned: None,
             notices: Vec::new(),
             prepared: HashMap::new(),
             cursors: HashMap::new(),
@@ -236,6 +239,11 @@ impl Session {
     }
 
     /// What a statement is planned and run with, as of now.
+    /// How operators of the next statements find out that nobody waits for them any more.
+    pub fn set_abandoned(&mut self, abandoned: Abandoned) {
+        self.abandoned = Some(abandoned);
+    }
+
     pub(crate) async fn scope(&self) -> Result<Scope> {
         let now = self.engine.clock.now();
         let catalog = self.engine.registry.catalog(&self.parameters.database)?;
@@ -266,7 +274,8 @@ impl Session {
         state.mark_start_execution();
         state.execution_props_mut().query_execution_start_time = Some(transaction_start);
         let tables = self.block.as_ref().map_or_else(Arc::default, |block| block.tables.clone());
-        Ok(Scope { engine: self.engine.clone(), state: Arc::new(state), info, tables })
+        let abandoned = self.abandoned.clone();
+        Ok(Scope { engine: self.engine.clone(), state: Arc::new(state), info, tables, abandoned })
     }
 }
 

@@ -6,6 +6,7 @@ mod ddl;
 mod dml;
 mod explain;
 mod immediate;
+pub mod interrupt;
 mod parameters;
 mod prepared;
 mod query;

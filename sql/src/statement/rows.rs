@@ -11,6 +11,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use postgres_types::Type;
 
+use super::interrupt::interruptible;
 use super::{CommandTag, Output, OutputColumn, RowOutput};
 use crate::error::{Error, Result};
 use crate::planner::Scope;
@@ -72,5 +73,9 @@ pub fn task_context(scope: &Scope) -> Arc<TaskContext> {
 
 /// Starts a plan.
 pub fn stream(scope: &Scope, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+    let plan = match &scope.abandoned {
+        Some(abandoned) => interruptible(plan, abandoned).map_err(|e| Error::from(&e))?,
+        None => plan,
+    };
     execute_stream(plan, task_context(scope)).map_err(|e| Error::from(&e))
 }
