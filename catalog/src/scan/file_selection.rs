@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::pruning::Pruner;
+use super::pruning::{Containers, Pruner};
 use crate::error::{Error, Result};
 use crate::table::snapshot::SnapshotFiles;
 use crate::table::{DataFile, FileList};
@@ -56,7 +56,12 @@ pub(super) async fn select_files(files: &dyn SnapshotFiles, pruner: Option<&Prun
         selection.lists_total += numbers.len();
         match pruner {
             Some(pruner) if summaries.len == numbers.len() => {
-                wanted.extend(pruner.keep(summaries).into_iter().filter_map(|i| numbers.get(i).copied()));
+                wanted.extend(
+                    pruner
+                        .keep(summaries, Containers::Lists)
+                        .into_iter()
+                        .filter_map(|i| numbers.get(i).copied()),
+                );
             }
             _ => wanted.extend(numbers),
         }
@@ -69,7 +74,7 @@ pub(super) async fn select_files(files: &dyn SnapshotFiles, pruner: Option<&Prun
     for list in lists {
         selection.files_seen += list.files.len();
         let rows = match pruner {
-            Some(pruner) if list.stats.len == list.files.len() => pruner.keep(&list.stats),
+            Some(pruner) if list.stats.len == list.files.len() => pruner.keep(&list.stats, Containers::Files),
             _ => (0..list.files.len()).collect(),
         };
         selection.files.extend(rows.into_iter().map(|row| SelectedFile { list: list.clone(), row }));

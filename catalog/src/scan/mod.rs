@@ -7,7 +7,8 @@
 //! 2. [`row_deletes`] turns deletion vectors and [`position_deletes`] into the rows that are left
 //!    ([`row_selection`]); [`equality_deletes`] become an anti-join.
 //! 3. [`plan`] groups what is left into native Parquet scans ([`parquet_scan`]) with exact or inexact
-//!    [`statistics`] and, where certain, an order ([`file_order`]).
+//!    [`statistics`] and, where certain, an order ([`file_order`]); [`filter_barrier`] keeps filters out of
+//!    the few that could not evaluate them.
 //! 4. When a file is opened, [`reader`] gives its columns their present names ([`column_resolution`]),
 //!    takes out bounds that cannot be trusted ([`nan_bounds`]), and [`column_adapter`] gives the columns
 //!    their present types ([`type_promotion`]).
@@ -20,6 +21,7 @@ mod column_resolution;
 mod equality_deletes;
 mod file_order;
 mod file_selection;
+mod filter_barrier;
 mod footer;
 mod nan_bounds;
 mod parquet_scan;

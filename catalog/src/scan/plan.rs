@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::Array;
-use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::ToDFSchema;
 use datafusion::datasource::listing::PartitionedFile;
@@ -19,10 +19,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 
-use super::column_resolution::ColumnResolver;
+use super::column_adapter::Defaults;
+use super::column_resolution::{ColumnResolver, field_id};
 use super::equality_deletes::{self, EqualityDeletes};
 use super::file_order::file_groups;
 use super::file_selection::{SelectedFile, Selection, cut_to_limit, select_files};
+use super::filter_barrier::FilterBarrierExec;
 use super::nan_bounds::NanFreeColumns;
 use super::parquet_scan::{ParquetScan, ScanContext, partitioned_file};
 use super::planned_file::{PlannedFile, ScanColumn, constant_columns};
@@ -245,7 +247,26 @@ impl Scan<'_> {
             ordering,
             limit,
         };
-        Ok(scan.into_plan(context, self.state, counts)?)
+        let has_nested_defaults =
+            scan.columns.iter().any(|c| has_nested_default(c.data_type(), &context.defaults));
+        let plan = scan.into_plan(context, self.state, counts)?;
+        let pushes = self.state.config_options().execution.parquet.pushdown_filters;
+        Ok(if pushes && has_nested_defaults { Arc::new(FilterBarrierExec::new(plan)) } else { plan })
+    }
+}
+
+/// Whether a field inside a type has an initial default.
+fn has_nested_default(data_type: &DataType, defaults: &Defaults) -> bool {
+    let of_field = |f: &FieldRef| {
+        field_id(f).is_some_and(|id| defaults.contains_key(&id))
+            || has_nested_default(f.data_type(), defaults)
+    };
+    match data_type {
+        DataType::Struct(fields) => fields.iter().any(of_field),
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) | DataType::Map(f, _) => {
+            of_field(f)
+        }
+        _ => false,
     }
 }
 

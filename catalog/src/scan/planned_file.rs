@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::Array;
 use arrow::datatypes::FieldRef;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::scalar::ScalarValue;
@@ -11,6 +12,7 @@ use roaring::RoaringTreemap;
 use super::file_selection::SelectedFile;
 use super::row_selection::deleted_rows;
 use crate::table::deletes::EqualityDeleteFile;
+use crate::table::statistics::PartitionBounds;
 use crate::table::{FieldId, PartitionSpec, Transform};
 use crate::{Error, Result};
 
@@ -50,8 +52,7 @@ impl PlannedFile {
 ///
 /// Those are the columns that the file is partitioned by as they are: the file's partition value is the
 /// value of all its rows, and some writers leave such columns out of the file (Delta always, Iceberg for
-/// files that were taken over from Hive). A null stays for the file to say: where it lacks the column it
-/// reads as null.
+/// files that were taken over from Hive).
 pub(super) fn constant_columns(
     selected: &SelectedFile,
     columns: &[ScanColumn],
@@ -61,16 +62,14 @@ pub(super) fn constant_columns(
     let mut constants = Vec::new();
     for column in columns {
         let values = identity_field(&stats.spec, column.id).and_then(|i| stats.partitions.get(i));
-        let value = match values {
-            Some(values) if selected.row < values.lower.len() => {
-                ScalarValue::try_from_array(&values.lower, selected.row)?
-            }
-            _ => ScalarValue::Null,
+        let known = |p: &&PartitionBounds| {
+            let null = selected.row < p.lower.len() && p.lower.is_null(selected.row);
+            selected.row < p.lower.len() && (!null || p.may_contain_null.get(selected.row) == Some(&true))
         };
-        is_constant.push(!value.is_null());
-        if value.is_null() {
-            continue;
-        }
+        let values = values.filter(known);
+        is_constant.push(values.is_some());
+        let Some(values) = values else { continue };
+        let value = ScalarValue::try_from_array(&values.lower, selected.row)?;
         let value = value.cast_to(column.field.data_type()).map_err(|e| {
             let path = selected.list.files.get(selected.row).map_or("data file", |f| f.path.as_str());
             Error::corrupt(path, format!("partition value of column \"{}\": {e}", column.field.name()))

@@ -22,6 +22,14 @@ use crate::table::schema::TableSchema;
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
 use crate::table::{PartitionField, Transform};
 
+/// What statistics are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Containers {
+    Lists,
+    /// A null partition value is the value of all rows.
+    Files,
+}
+
 /// A filter ready to be held against statistics.
 #[derive(Debug)]
 pub(super) struct Pruner {
@@ -40,11 +48,11 @@ impl Pruner {
     }
 
     /// Numbers of the containers that may hold a row of interest.
-    pub fn keep(&self, statistics: &StatisticsTable) -> Vec<usize> {
+    pub fn keep(&self, statistics: &StatisticsTable, containers: Containers) -> Vec<usize> {
         if statistics.len == 0 {
             return Vec::new();
         }
-        let view = StatisticsView { schema: &self.schema, statistics };
+        let view = StatisticsView { schema: &self.schema, statistics, containers };
         match self.predicate.prune(&view) {
             Ok(keep) => keep.iter().enumerate().filter_map(|(i, keep)| keep.then_some(i)).collect(),
             Err(e) => {
@@ -60,6 +68,7 @@ impl Pruner {
 struct StatisticsView<'a> {
     schema: &'a TableSchema,
     statistics: &'a StatisticsTable,
+    containers: Containers,
 }
 
 /// A column's place in the statistics.
@@ -174,7 +183,18 @@ impl PruningStatistics for StatisticsView<'_> {
         };
         let known =
             |i: usize| source.bounds.filter(|b| b.null_count.is_valid(i)).map(|b| b.null_count.value(i));
-        let counts = (0..self.statistics.len).map(|i| if never_null(i) { Some(0) } else { known(i) });
+        let rows = &self.statistics.row_counts;
+        let always_null = |i: usize| {
+            let mut fields = source.partitions.iter().filter(|(f, _)| f.transform == Transform::Identity);
+            self.containers == Containers::Files
+                && rows.is_valid(i)
+                && fields.any(|(_, p)| p.lower.is_null(i) && p.may_contain_null.get(i) == Some(&true))
+        };
+        let counts = (0..self.statistics.len).map(|i| match i {
+            i if never_null(i) => Some(0),
+            i if always_null(i) => Some(rows.value(i)),
+            i => known(i),
+        });
         Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 

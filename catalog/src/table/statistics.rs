@@ -24,7 +24,8 @@ pub struct ColumnBounds {
 }
 
 /// Smallest and largest partition value of one partition field, one slot per container. For a
-/// single file both are its partition value. Null: unknown, or the value is null.
+/// single file both are its partition value. Null: unknown, or the value is null; for a single file
+/// null with `may_contain_null` means that the value is null.
 #[derive(Debug, Clone)]
 pub struct PartitionBounds {
     pub lower: ArrayRef,

@@ -74,6 +74,8 @@ async fn constants_are_answered_from_metadata() {
     let plan = lake.plan(sql).await;
     assert!(!plan.contains("DataSourceExec"), "{plan}");
     assert_eq!(lake.rows(sql).await, ["4,1970-01-01,1970-01-02,4"]);
+    let counted = lake.plan("SELECT count(region) FROM t").await;
+    assert!(!counted.contains("DataSourceExec"), "{counted}");
     assert_eq!(lake.rows("SELECT count(region) FROM t").await, ["3"]);
 }
 
