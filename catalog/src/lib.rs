@@ -1,6 +1,6 @@
 //! Tables: where they are found, what they hold, how they are scanned, written and committed.
 //!
-//! One table engine, two log formats: everything above [`format`] works on the neutral model of
+//! One table engine, two log formats: everything above [`mod@format`] works on the neutral model of
 //! [`table`] and knows neither Iceberg nor Delta. A format contributes reading a snapshot and
 //! committing a change, nothing else.
 //!

@@ -12,7 +12,7 @@ pub const COMMIT_ID: &str = "auric.commit-id";
 /// commit info).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// CREATE TABLE [AS]: the table comes into being together with its first files.
+    /// `CREATE TABLE [AS]`: the table comes into being together with its first files.
     Create,
     /// Rows are only added.
     Append,

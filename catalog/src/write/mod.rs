@@ -1,6 +1,6 @@
 //! Parquet writing: partition fan-out, sort order, target file size, statistics.
 //!
-//! [`write`] takes rows in the order of a table's columns and leaves data files that nothing refers
+//! [`write()`] takes rows in the order of a table's columns and leaves data files that nothing refers
 //! to yet; whoever called it commits them, or drops [`Written`], which deletes them. Memory is
 //! bounded by the table's row group size and the limits of [`WriteOptions`], accounted to the
 //! statement's memory pool.

@@ -1,7 +1,7 @@
 //! Configuration: defaults, a TOML file, environment variables (`AURIC_SECTION__KEY`), options of the
 //! command line; later ones win.
 //!
-//! [`KEYS`](load) is the only list of keys. `config/auric.toml`, compiled into the binary, is their
+//! `KEYS` of [`mod@load`] is the only list of keys. `config/auric.toml`, compiled into the binary, is their
 //! manual; tests hold the two together.
 
 mod load;

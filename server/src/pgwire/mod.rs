@@ -1,6 +1,6 @@
 //! The PostgreSQL wire protocol: listening, startup, the simple and the extended protocol, COPY.
 //!
-//! Built on pgwire's messages with a connection loop of its own (`docs/adr/0005-own-connection-loop.md`
+//! Built on pgwire's messages with a connection loop of its own (`docs/adr/0004-own-connection-loop.md`
 //! has the reasons). One task per connection on the I/O pool reads the client's messages and drives
 //! its session; statements run on other pools ([`run`]).
 

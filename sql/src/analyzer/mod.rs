@@ -4,7 +4,7 @@
 //!   operators, casts to `reg…`, `ARRAY(SELECT …)`, `LIKE … ESCAPE`, set-returning functions.
 //! - [`expr_planners`]: typed decisions while expressions are planned.
 //! - [`rules`]: on the logical plan, before DataFusion's own analysis: correlated scalar subqueries.
-//! - [`present_output`]: once per statement, on its plan: OIDs of `reg…` columns shown as names.
+//! - [`present_output()`]: once per statement, on its plan: OIDs of `reg…` columns shown as names.
 //!
 //! Nothing here prints SQL and parses it again.
 

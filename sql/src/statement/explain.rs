@@ -1,4 +1,4 @@
-//! EXPLAIN [ANALYZE]: the plan as text, one row per line.
+//! `EXPLAIN [ANALYZE]`: the plan as text, one row per line.
 
 use std::sync::Arc;
 

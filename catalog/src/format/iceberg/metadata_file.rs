@@ -1,7 +1,7 @@
 //! Table metadata files: finding, naming, reading and writing them.
 //!
 //! The `iceberg` crate refuses metadata that it does not understand with an error that says nothing;
-//! [`features`](super::features) looks at the JSON first and names the feature.
+//! [`features`] looks at the JSON first and names the feature.
 
 use std::io::{Read, Write};
 

@@ -1,4 +1,4 @@
-//! CREATE TABLE [AS].
+//! `CREATE TABLE [AS]`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
