@@ -61,7 +61,14 @@ impl VisitorMut for Expressions {
                 rewrite_operator(compare_op);
                 rewrite_array_literal(right);
             }
-            Expr::Function(function) => strip_pg_catalog(&mut function.name),
+            Expr::Function(function) => {
+                strip_pg_catalog(&mut function.name);
+                let bare = matches!(function.args, FunctionArguments::None);
+                if bare && parts(&function.name).is_some_and(|parts| parts == ["localtimestamp"]) {
+                    let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
+                    *expr = cast(call("now", Vec::new()), timestamp);
+                }
+            }
             Expr::Cast { .. } => casts::rewrite(expr),
             Expr::TypedString(TypedString { data_type, value, .. }) => {
                 if let Some(function) = casts::function_of(data_type) {
@@ -73,9 +80,6 @@ impl VisitorMut for Expressions {
                 let name = folded(ident);
                 if BARE_FUNCTIONS.contains(&name.as_str()) {
                     *expr = call(&name, Vec::new());
-                } else if name == "localtimestamp" {
-                    let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
-                    *expr = cast(call("now", Vec::new()), timestamp);
                 }
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
