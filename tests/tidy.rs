@@ -24,8 +24,23 @@ fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
 fn sources(member: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(&repository().join(member).join("src"), "rs", &mut found);
+    found.retain(|path| !is_test(path));
     assert!(!found.is_empty());
     found
+}
+
+/// A file of tests: `tests.rs`, in a folder `tests`, or a module that its parent declares as such.
+fn is_test(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if stem == "tests" || path.components().any(|part| part.as_os_str() == "tests") {
+        return true;
+    }
+    let parent = path.with_file_name("mod.rs");
+    let Ok(parent) = std::fs::read_to_string(parent) else { return false };
+    let declares = |line: &str| {
+        line.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ") == format!("mod {stem};")
+    };
+    parent.lines().zip(parent.lines().skip(1)).any(|(above, line)| above == "#[cfg(test)]" && declares(line))
 }
 
 fn read(path: &Path) -> String {

@@ -1,6 +1,7 @@
 """All 22 TPC-H queries over the wire on both formats, against DuckDB on the same data files."""
 
 import decimal
+import os
 import pathlib
 
 import pytest
@@ -13,8 +14,9 @@ TABLES = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "regio
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
-    """A demo lakehouse at scale 0.1."""
-    with running(tmp_path_factory.mktemp("demo"), subcommand=("demo", "--scale", "0.1")) as server:
+    """A demo lakehouse; `TPCH_SCALE=1` for a longer run."""
+    scale = os.environ.get("TPCH_SCALE", "0.1")
+    with running(tmp_path_factory.mktemp("demo"), subcommand=("demo", "--scale", scale)) as server:
         yield server
 
 

@@ -175,8 +175,8 @@ async fn partitioned_and_sorted() {
         let sorting: &[&str] = if format == TableFormat::Iceberg { &["id"] } else { &[] };
         let lake = Lake::new().await;
         let staged = lake.stage(format, &[(column, transform)], sorting).await;
-        let query = "SELECT 30000 - value, 'n' || (value % 3), TIMESTAMP '2024-01-01 00:00:00' \
-                     + (value % 3) * INTERVAL '1 day' FROM generate_series(1, 30000)";
+        let query = "SELECT 30000 - value, 'n' || (value % 3), \
+                     to_timestamp_micros(1704067200000000 + (value % 3) * 86400000000) FROM generate_series(1, 30000)";
         assert_eq!(lake.insert(&staged, query).await.unwrap(), 30_000);
         let table = lake.current().await;
         let files = files(&table).await;

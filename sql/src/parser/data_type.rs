@@ -55,7 +55,7 @@ impl TypeParser<'_, '_> {
             let ast = self.parser.parse_data_type()?;
             return sql_type::from_sql(&ast).map_err(|e| ParserError::ParserError(e.message));
         };
-        while self.parser.consume_token(&Token::LBracket) {
+        while self.pending == 0 && self.parser.consume_token(&Token::LBracket) {
             self.parser.expect_token(&Token::RBracket)?;
             result = list_of(result);
         }
@@ -104,7 +104,8 @@ impl TypeParser<'_, '_> {
                 self.parser.parse_literal_string()?;
             }
             fields.push(Field::new(name, data_type, !not_null));
-            if !self.parser.consume_token(&Token::Comma) {
+            // A pending `>` closes this type: the comma after it is not ours.
+            if self.pending > 0 || !self.parser.consume_token(&Token::Comma) {
                 break;
             }
         }

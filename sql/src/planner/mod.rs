@@ -6,7 +6,7 @@ mod context;
 pub mod names;
 pub mod postgres_casts;
 mod relations;
-mod rewrite;
+pub(crate) mod rewrite;
 mod system;
 pub mod yielding;
 

@@ -106,7 +106,7 @@ impl Visitor for Placeholders {
 
 /// Lets several columns of a result have the same name, which Postgres allows and DataFusion does
 /// not, and gives computed columns of subqueries the names by which Postgres lets them be used.
-pub(super) fn make_names_unique(query: &mut Query) {
+pub(crate) fn make_names_unique(query: &mut Query) {
     let _ = VisitMut::visit(query, &mut Names { depth: 0 });
 }
 
@@ -158,7 +158,7 @@ fn alias(select: &mut Select, nested: bool) {
             _ => continue,
         };
         let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-        let duplicate = !taken.insert(name.clone()) || (wildcard && column && !nested);
+        let duplicate = !taken.insert(name.clone()) || (wildcard && column && !nested && !named);
         if duplicate {
             let unique = Ident::with_quote('"', format!("{name}{SUFFIX}{i}"));
             *item = SelectItem::ExprWithAlias { expr, alias: unique };

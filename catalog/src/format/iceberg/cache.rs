@@ -90,6 +90,7 @@ fn unshare(shared: Arc<Error>) -> Error {
             Error::Unsupported { object, feature } => Error::unsupported(object, feature),
             Error::Corrupt { path, reason } => Error::corrupt(path, reason),
             Error::Storage { path, source } => Error::storage(path, source.to_string()),
+            Error::Invalid(message) => Error::Invalid(message.clone()),
             other => Error::Internal(other.to_string()),
         },
     }

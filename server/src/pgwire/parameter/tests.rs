@@ -52,7 +52,8 @@ fn dates_and_times_as_text() {
 fn bytes_and_uuids_as_text() {
     assert_eq!(text(Type::BYTEA, "\\x00fF").unwrap(), ScalarValue::Binary(Some(vec![0, 255])));
     assert_eq!(text(Type::BYTEA, "a\\\\\\001").unwrap(), ScalarValue::Binary(Some(vec![b'a', b'\\', 1])));
-    assert_eq!(code(text(Type::BYTEA, "\\x0")), "22P02");
+    // As Postgres: ERRCODE_INVALID_PARAMETER_VALUE for hexadecimal digits.
+    assert_eq!(code(text(Type::BYTEA, "\\x0")), "22023");
     let uuid = ScalarValue::FixedSizeBinary(16, Some((0..16).collect()));
     assert_eq!(text(Type::UUID, "{00010203-0405-0607-0809-0A0B0C0D0E0F}").unwrap(), uuid);
     assert_eq!(code(text(Type::UUID, "0001")), "22P02");

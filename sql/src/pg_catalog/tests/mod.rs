@@ -13,6 +13,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::optimizer::Analyzer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use parking_lot::RwLock;
@@ -154,6 +155,9 @@ pub(super) async fn run(context: &SessionContext, sql: &str) -> Result<Vec<Recor
     let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| format!("parse: {e}"))?;
     let mut statement = statements.pop().ok_or("no statement")?;
     crate::analyzer::rewrite(&mut statement);
+    if let Statement::Query(query) = &mut statement {
+        crate::planner::rewrite::make_names_unique(query);
+    }
     let state = context.state();
     let plan = state
         .statement_to_plan(DfStatement::Statement(Box::new(statement)))
