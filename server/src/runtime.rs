@@ -2,7 +2,7 @@
 //!
 //! * `io`: sockets, timers, HTTP, and statements that are answered without a plan. Nothing here may
 //!   compute for longer than a millisecond.
-//! * `plan`: parsing and planning.
+//! * `plan`: parsing and planning, and queries of the system catalog alone.
 //! * `query`: execution of plans; the tasks that DataFusion starts stay on it.
 //!
 //! A heavy query saturates `query` only, so new connections, health checks and short statements never

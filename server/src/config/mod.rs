@@ -60,7 +60,7 @@ pub struct QueryConfig {
     pub statement_timeout: Duration,
     pub max_concurrent: usize,
     pub queue_timeout: Duration,
-    /// Threads that execute plans; 0: four per core.
+    /// Threads that execute plans; 0: one per core.
     pub threads: usize,
     /// Scheduling priority that these threads give up, 0 to 19.
     pub nice: usize,

@@ -123,6 +123,7 @@ impl Run {
         let handle = match (&work, immediate) {
             (_, true) => &server.runtimes.io,
             (Work::Statement(_), false) => &server.runtimes.plan,
+            (Work::Portal { prepared, .. }, false) if prepared.reads_catalog_only() => &server.runtimes.plan,
             (Work::Portal { .. }, false) => &server.runtimes.query,
         };
         Self { events, _task: scoped(handle, "statement", task.run(work, immediate)) }
@@ -155,9 +156,11 @@ impl Task {
             return self.execute(session, prepared, parameters, None).await;
         }
         let permit = self.server.admission.admit().await?;
+        // What is going on, and which tables there are, can be asked while the query pool is busy.
+        let elsewhere = planned_here && !prepared.reads_catalog_only();
         let query = self.server.runtimes.query.clone();
         let execution = self.execute(session, prepared, parameters, Some(permit));
-        if planned_here {
+        if elsewhere {
             scoped(&query, "execution", execution).await.unwrap_or_else(|_| Err(super::error::lost_task()))
         } else {
             execution.await

@@ -21,6 +21,20 @@ pub fn plan_needs_catalog(plan: &LogicalPlan) -> bool {
     found || walked.is_err()
 }
 
+/// `true` when a plan reads at most system relations and makes no rows by itself.
+pub fn plan_reads_catalog_only(plan: &LogicalPlan) -> bool {
+    let mut other = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        other |= match node {
+            LogicalPlan::TableScan(_) => !scans_system_relation(node),
+            LogicalPlan::RecursiveQuery(_) | LogicalPlan::Unnest(_) => true,
+            _ => false,
+        };
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.is_ok() && !other
+}
+
 fn scans_system_relation(node: &LogicalPlan) -> bool {
     let LogicalPlan::TableScan(scan) = node else { return false };
     source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<SystemRelation>())

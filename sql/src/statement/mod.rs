@@ -25,6 +25,7 @@ use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use postgres_types::Type;
 
+use crate::analyzer::plan_reads_catalog_only;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
@@ -63,6 +64,12 @@ impl Prepared {
             given: Vec::new(),
             planned: Mutex::new(None),
         }
+    }
+
+    /// A query of system relations or of no relation at all (`pg_cancel_backend(…)`): quick, and wanted most when the pool for queries is busy.
+    pub fn reads_catalog_only(&self) -> bool {
+        matches!(*self.parsed.statement, Statement::Query(..))
+            && self.planned.lock().as_ref().is_some_and(|planned| plan_reads_catalog_only(&planned.plan))
     }
 
     pub(crate) fn planned(
