@@ -35,13 +35,17 @@ impl Upload {
         writer.put(bytes).await.map_err(|e| Error::storage(&self.location, e))
     }
 
+    /// Goes on to the end even if the caller stops waiting: what is half shut down can neither be
+    /// aborted nor left, or its parts would stay for ever. A statement that gives up deletes the object
+    /// when it looks for it a second time.
     pub async fn finish(mut self) -> Result<()> {
-        let writer = self.writer.as_mut();
-        let writer = writer.ok_or_else(|| Error::Internal(format!("{} is already closed", self.location)))?;
-        let done = writer.shutdown().await;
-        // Whatever came of it, the parts are no longer ours to abort.
-        self.writer = None;
-        done.map_err(|e| Error::storage(&self.location, e))
+        let Some(mut writer) = self.writer.take() else {
+            return Err(Error::Internal(format!("{} is already closed", self.location)));
+        };
+        match tokio::spawn(async move { writer.shutdown().await }).await {
+            Ok(done) => done.map_err(|e| Error::storage(&self.location, e)),
+            Err(e) => Err(Error::storage(&self.location, e)),
+        }
     }
 }
 
