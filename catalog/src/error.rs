@@ -56,6 +56,15 @@ pub enum Error {
     NotNullViolation { table: String, column: String },
     #[error("new row for relation \"{table}\" violates check constraint \"{constraint}\"")]
     CheckViolation { table: String, constraint: String },
+    /// A MERGE that would change one row twice (21000).
+    #[error("{command} command cannot affect row a second time")]
+    CardinalityViolation { command: &'static str },
+    /// A new row is outside of what an overwrite replaces, or violates a constraint (23514).
+    #[error("new row for relation \"{table}\" does not satisfy {predicate}")]
+    OutsideOfOverwrite { table: String, predicate: String },
+    /// `VERSION AS OF` names no version, or one that has expired (22023).
+    #[error("relation \"{table}\" has no version {version}")]
+    VersionNotFound { table: String, version: String },
     /// A request that makes no sense: unknown column in a partition clause, bad property value, … (22023).
     #[error("{0}")]
     Invalid(String),

@@ -25,7 +25,7 @@ pub fn rebase(read: &TableSnapshot, current: &TableSnapshot, change: &TableChang
     let fits = match change.operation {
         // The format refuses to create what exists.
         Operation::Create => Ok(()),
-        Operation::Append => added_files_fit(read, current, change),
+        _ => added_files_fit(read, current, change),
     };
     match fits {
         Ok(()) => Rebase::Fits,

@@ -63,8 +63,7 @@ async fn run(target: &dyn CommitTarget, change: &TableChange) -> Result<TableVer
     match &outcome {
         Ok(_) | Err(Error::CommitUnknown { .. }) => {}
         Err(_) => {
-            let paths: Vec<String> = change.added.iter().map(|file| file.path.clone()).collect();
-            target.delete(&paths).await;
+            target.delete(&change.written_paths()).await;
         }
     }
     outcome
@@ -77,7 +76,7 @@ async fn attempts(target: &dyn CommitTarget, change: &TableChange) -> Result<Tab
     // Whoever committed since the statement began would only make the first attempt fail.
     let mut base = match change.operation {
         Operation::Create => read.clone(),
-        Operation::Append => target.current().await?,
+        _ => target.current().await?,
     };
     loop {
         if let Rebase::Conflict(reason) = conflict::rebase(read, &base, change) {

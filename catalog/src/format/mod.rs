@@ -4,6 +4,7 @@
 pub mod delta;
 pub mod iceberg;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
-use crate::table::{TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::table::deletes::{NewRowDeletes, RowDeletes};
+use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::write::WrittenFiles;
 
 /// How one attempt to commit ended.
 #[derive(Debug)]
@@ -26,6 +29,44 @@ pub enum CommitOutcome {
     },
     /// Nobody knows. The table must be read again to find out.
     Unknown(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How rows of existing files are changed (Iceberg `write.{delete,update,merge}.mode`, Delta
+/// `delta.enableDeletionVectors`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowLevelMode {
+    /// Files with a changed row are written anew.
+    CopyOnWrite,
+    /// Changed rows are marked deleted, and their new versions written to new files.
+    MergeOnRead,
+}
+
+/// What `VERSION AS OF` and `TIMESTAMP AS OF` may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VersionSpec {
+    /// Iceberg snapshot id, Delta version.
+    Id(i64),
+    /// Iceberg branch or tag.
+    Ref(String),
+    /// The last version at or before, in milliseconds since the epoch.
+    Timestamp(i64),
+}
+
+/// One version in a table's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionInfo {
+    /// Iceberg snapshot id, Delta version.
+    pub id: i64,
+    pub parent_id: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub committed_at: i64,
+    pub operation: Option<String>,
+    /// Iceberg: manifest list; Delta: commit file.
+    pub location: Option<String>,
+    /// Iceberg snapshot summary; Delta commit info (scalars as text, others as JSON).
+    pub summary: BTreeMap<String, String>,
+    /// Whether it is an ancestor of the current version (Delta: always).
+    pub is_current_ancestor: bool,
 }
 
 /// A table format: reads snapshots, stages new tables, attempts commits. Holds its own caches.
@@ -53,6 +94,41 @@ pub trait Format: Debug + Send + Sync {
         base: &TableSnapshot,
         change: &TableChange,
     ) -> Result<CommitOutcome>;
+
+    /// Stores rows to delete from files of `snapshot` that stay, as its format version stores them:
+    /// deletion vectors (Iceberg v3, Delta) or position delete files (Iceberg v2). Every file is
+    /// announced to `written` before it is begun. Nothing refers to them before the commit.
+    ///
+    /// Fails with `Unsupported` where the format version knows neither.
+    async fn write_deletes(
+        &self,
+        _storage: &Storage,
+        snapshot: &TableSnapshot,
+        _deletes: Vec<RowDeletes>,
+        _written: &WrittenFiles,
+    ) -> Result<Vec<NewRowDeletes>> {
+        Err(Error::unsupported(&snapshot.location, "row-level deletes"))
+    }
+
+    /// How a statement of this kind changes rows of the table, by the table's own properties.
+    fn row_level_mode(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<RowLevelMode> {
+        Ok(RowLevelMode::CopyOnWrite)
+    }
+
+    /// The table at an earlier version. Fails with `VersionNotFound`.
+    async fn load_at(
+        &self,
+        _storage: &Storage,
+        entry: &TableEntry,
+        _version: &VersionSpec,
+    ) -> Result<Arc<TableSnapshot>> {
+        Err(Error::unsupported(&entry.ident, "time travel"))
+    }
+
+    /// The table's versions, oldest first, as far as its metadata tells.
+    async fn history(&self, _storage: &Storage, entry: &TableEntry) -> Result<Vec<VersionInfo>> {
+        Err(Error::unsupported(&entry.ident, "a history"))
+    }
 
     /// The version that the commit with this id ([`COMMIT_ID`](crate::table::COMMIT_ID) of its
     /// summary) made, if it is part of the table's history: asked after an unknown outcome, so the

@@ -1,6 +1,5 @@
 //! How tables come into a catalog: staged and committed, or registered where they are.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Catalog, Table};
@@ -40,9 +39,7 @@ impl Catalog {
 
     /// Commits a staged table without rows.
     pub async fn create_staged(self: &Arc<Self>, table: &Table) -> Result<()> {
-        let change =
-            TableChange { operation: Operation::Create, added: Vec::new(), summary: BTreeMap::new() };
-        crate::commit::commit(table, change).await.map(|_| ())
+        crate::commit::commit(table, TableChange::new(Operation::Create, Vec::new())).await.map(|_| ())
     }
 
     /// Registers the existing table at `location` (an Iceberg metadata file, or the root of an Iceberg

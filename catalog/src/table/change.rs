@@ -1,8 +1,15 @@
 //! A change to a table as data: made by DML, committed by a format.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::logical_expr::Expr;
+use datafusion::scalar::ScalarValue;
 
 use super::data_file::NewDataFile;
+use super::deletes::NewRowDeletes;
+use super::live_file::LiveFile;
 
 /// Key in [`TableChange::summary`] of the id that tells this commit from all others. A format
 /// stores it with the commit, so that an unknown outcome can be looked up.
@@ -16,29 +23,125 @@ pub enum Operation {
     Create,
     /// Rows are only added.
     Append,
+    /// Partitions, or what a predicate selects, are replaced by new rows (`INSERT OVERWRITE`,
+    /// `INSERT … REPLACE WHERE`).
+    Overwrite,
+    Delete,
+    Truncate,
+    Update,
+    Merge,
 }
 
-/// Files added to a table, plus what the commit records about them.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "CREATE TABLE",
+            Self::Append => "INSERT",
+            Self::Overwrite => "INSERT OVERWRITE",
+            Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
+            Self::Update => "UPDATE",
+            Self::Merge => "MERGE",
+        })
+    }
+}
+
+/// What the outcome of a change depends on, besides the files that it removes or marks: a commit that
+/// adds, removes or marks files in here conflicts under [`Isolation::Serializable`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum ReadSet {
+    /// Nothing of the table was read.
+    #[default]
+    Nothing,
+    /// Rows for which all these predicates over the table's columns may be true. None: every row.
+    Filters(Vec<Expr>),
+    /// Rows of these partitions: spec id and partition values.
+    Partitions(Vec<(i32, Vec<ScalarValue>)>),
+}
+
+/// Isolation of a change against commits since the version it was made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// As if all statements had run one after the other.
+    #[default]
+    Serializable,
+    /// Rows added meanwhile do not conflict; files that the change removes or marks must be unchanged.
+    Snapshot,
+}
+
+/// How many rows a statement changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    pub inserted: u64,
+    pub updated: u64,
+    pub deleted: u64,
+    /// Rows copied unchanged from rewritten files.
+    pub copied: u64,
+}
+
+/// Files added, removed and marked, what was read to find them, and what the commit records.
 ///
-/// Row-level DML will add: files removed, deletion vectors added, metadata changed, and what the
-/// change read (for conflict rules).
+/// Invariants: a file is not both in `removed` and in `deletes`; every path in them is live in the
+/// version that the change was made against.
 #[derive(Debug, Clone)]
 pub struct TableChange {
     pub operation: Operation,
     pub added: Vec<NewDataFile>,
+    /// Files that are no longer part of the table; their deletes go with them.
+    pub removed: Vec<Arc<LiveFile>>,
+    /// Rows deleted from files that stay, already stored by
+    /// [`Format::write_deletes`](crate::format::Format::write_deletes).
+    pub deletes: Vec<NewRowDeletes>,
+    pub read: ReadSet,
+    pub isolation: Isolation,
+    pub rows: RowCounts,
+    /// What the statement asked for, as Delta's `operationParameters` name it (`predicate`, …);
+    /// values are plain text.
+    pub parameters: BTreeMap<String, String>,
     /// Extra entries for the snapshot summary / commit info.
     pub summary: BTreeMap<String, String>,
 }
 
 impl TableChange {
-    /// A change with a commit id of its own.
+    /// A change with a commit id of its own that only adds files.
     pub fn new(operation: Operation, added: Vec<NewDataFile>) -> Self {
         let id = uuid::Uuid::new_v4().to_string();
-        Self { operation, added, summary: BTreeMap::from([(COMMIT_ID.to_string(), id)]) }
+        let rows = RowCounts { inserted: added.iter().map(|f| f.record_count).sum(), ..Default::default() };
+        Self {
+            operation,
+            added,
+            removed: Vec::new(),
+            deletes: Vec::new(),
+            read: ReadSet::Nothing,
+            isolation: Isolation::default(),
+            rows,
+            parameters: BTreeMap::new(),
+            summary: BTreeMap::from([(COMMIT_ID.to_string(), id)]),
+        }
     }
 
     /// The id that tells this commit from all others, if it was given one.
     pub fn commit_id(&self) -> Option<&str> {
         self.summary.get(COMMIT_ID).map(String::as_str)
+    }
+
+    /// Whether no row is added and none is taken away.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty()
+    }
+
+    /// Paths of the files that this change removes or marks.
+    pub fn touched(&self) -> impl Iterator<Item = &Arc<LiveFile>> {
+        self.removed.iter().chain(self.deletes.iter().map(|d| &d.file))
+    }
+
+    /// Paths of all files written for this change and not used by anything else yet.
+    pub fn written_paths(&self) -> Vec<String> {
+        let deletes = self.deletes.iter().map(|d| d.stored.path());
+        let mut paths: Vec<String> =
+            self.added.iter().map(|f| f.path.as_str()).chain(deletes).map(str::to_string).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
     }
 }

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::scalar::ScalarValue;
+use roaring::RoaringTreemap;
 
 use super::data_file::DataFile;
 use super::deletion_vector::DeletionVectorRef;
+use super::live_file::LiveFile;
 use super::schema::FieldId;
 
 /// A file of deleted positions: (`file_path`, `pos`) rows.
@@ -107,4 +109,47 @@ impl DeleteIndex {
             .collect();
         deletes
     }
+}
+
+/// Rows to delete from a file that stays, not yet stored.
+#[derive(Debug, Clone)]
+pub struct RowDeletes {
+    pub file: Arc<LiveFile>,
+    /// Positions deleted now; none of them was deleted before.
+    pub deleted: RoaringTreemap,
+    /// Positions that vectors and position delete files deleted before (equality deletes are not
+    /// among them).
+    pub deleted_before: Option<Arc<RoaringTreemap>>,
+}
+
+/// Where new row deletes are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredDeletes {
+    /// A deletion vector of everything deleted by position, before and now. `file_bytes`: size of the
+    /// file that holds it (with others).
+    Vector { vector: DeletionVectorRef, file_bytes: u64 },
+    /// A position delete file of what is deleted now, of this one data file.
+    Positions { path: String, size_bytes: u64 },
+}
+
+impl StoredDeletes {
+    /// Location of the file; empty for a vector that the log holds itself.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Vector { vector, .. } => match &vector.storage {
+                super::deletion_vector::DeletionVectorStorage::File { path, .. } => path,
+                super::deletion_vector::DeletionVectorStorage::Inline(_) => "",
+            },
+            Self::Positions { path, .. } => path,
+        }
+    }
+}
+
+/// Rows deleted from a file that stays, stored but not committed.
+#[derive(Debug, Clone)]
+pub struct NewRowDeletes {
+    pub file: Arc<LiveFile>,
+    pub stored: StoredDeletes,
+    /// Rows deleted now.
+    pub newly_deleted: u64,
 }

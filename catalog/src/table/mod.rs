@@ -5,15 +5,17 @@ pub mod data_file;
 pub mod definition;
 pub mod deletes;
 pub mod deletion_vector;
+pub mod live_file;
 pub mod partition;
 pub mod schema;
 pub mod snapshot;
 pub mod statistics;
 pub mod transform;
 
-pub use change::{COMMIT_ID, Operation, TableChange};
+pub use change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
 pub use data_file::{DataFile, FileList, NewDataFile};
 pub use definition::{ColumnDefinition, TableDefinition, TableFormat};
+pub use live_file::LiveFile;
 pub use partition::{PartitionField, PartitionSpec, SortField, SortOrder, Transform};
 pub use schema::{FieldId, TableSchema};
 pub use snapshot::{TableSnapshot, TableVersion};

@@ -31,6 +31,7 @@ impl SqlState {
     pub const CHARACTER_NOT_IN_REPERTOIRE: Self = Self("22021");
     pub const NOT_NULL_VIOLATION: Self = Self("23502");
     pub const CHECK_VIOLATION: Self = Self("23514");
+    pub const CARDINALITY_VIOLATION: Self = Self("21000");
     pub const INVALID_CURSOR_STATE: Self = Self("24000");
     pub const ACTIVE_TRANSACTION: Self = Self("25001");
     pub const READ_ONLY_TRANSACTION: Self = Self("25006");
@@ -188,6 +189,10 @@ impl From<&auric_catalog::Error> for Error {
                 Self::new(SqlState::NOT_NULL_VIOLATION, message)
             }
             Catalog::CheckViolation { .. } => Self::new(SqlState::CHECK_VIOLATION, e.to_string()),
+            Catalog::OutsideOfOverwrite { .. } => Self::new(SqlState::CHECK_VIOLATION, e.to_string()),
+            Catalog::CardinalityViolation { .. } => Self::new(SqlState::CARDINALITY_VIOLATION, e.to_string())
+                .with_hint("Ensure that not more than one source row matches any one target row."),
+            Catalog::VersionNotFound { .. } => Self::new(SqlState::INVALID_PARAMETER_VALUE, e.to_string()),
             Catalog::Invalid(_) => Self::new(SqlState::INVALID_PARAMETER_VALUE, e.to_string()),
             Catalog::ColumnNotFound { .. } => Self::new(SqlState::UNDEFINED_COLUMN, e.to_string()),
             Catalog::Internal(_) => Self::new(SqlState::INTERNAL_ERROR, e.to_string()),

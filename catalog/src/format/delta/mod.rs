@@ -75,7 +75,7 @@ impl Format for DeltaFormat {
     ) -> Result<CommitOutcome> {
         match change.operation {
             Operation::Create => commit::create(storage, backend, ident, base, change).await,
-            Operation::Append => commit::append(storage, ident, base, change).await,
+            _ => commit::append(storage, ident, base, change).await,
         }
     }
 

@@ -704,7 +704,7 @@ async fn refuses_to_write_what_it_cannot_honour() {
         let columns = json!([{"name": "a", "type": "long", "nullable": true, "metadata": column_metadata}]);
         bench.write(0, &[protocol, metadata(columns, &[], configuration)]);
         let base = bench.load().await.unwrap();
-        let change = TableChange { operation: Operation::Append, added: vec![], summary: BTreeMap::new() };
+        let change = TableChange::new(Operation::Append, vec![]);
         let refused = bench
             .format
             .commit(&bench.storage, &OneCatalog::default(), &TableIdent::new("s", "t"), &base, &change)

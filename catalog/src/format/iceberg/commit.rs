@@ -231,6 +231,8 @@ fn file_changes(base: &TableMetadata, change: &TableChange) -> Result<FileChange
     }
     let operation = match change.operation {
         Operation::Create | Operation::Append => IcebergOperation::Append,
+        Operation::Delete | Operation::Truncate => IcebergOperation::Delete,
+        Operation::Overwrite | Operation::Update | Operation::Merge => IcebergOperation::Overwrite,
     };
     Ok(FileChanges { operation, added, summary: change.summary.clone() })
 }
