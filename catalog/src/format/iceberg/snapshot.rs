@@ -74,6 +74,7 @@ pub fn table_snapshot(
         sort_order: Arc::new(neutral_sort_order(metadata.default_sort_order())),
         comment: properties.get(properties::COMMENT).cloned(),
         properties,
+        constraints: Vec::new(),
         timestamp_ms: published.map(|_| metadata.last_updated_ms()),
         files: Arc::new(IcebergFiles::new(
             published.map(|(storage, _)| storage.clone()),

@@ -203,7 +203,7 @@ impl Lake {
             partitions: partitions.collect(),
             spec: Arc::new(spec),
         };
-        self.lists.push(Arc::new(FileList { files: listed, stats }));
+        self.lists.push(Arc::new(FileList { files: listed, stats, state: None }));
     }
 
     pub fn snapshot(&self) -> Arc<TableSnapshot> {
@@ -233,6 +233,7 @@ impl Lake {
             sort_order: Arc::new(self.sort_order.clone()),
             properties: BTreeMap::new(),
             comment: None,
+            constraints: Vec::new(),
             timestamp_ms: None,
             files: Arc::new(files),
             state: Arc::new(()),
