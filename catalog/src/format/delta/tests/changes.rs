@@ -268,9 +268,10 @@ async fn a_file_of_unknown_length_is_counted() {
     let bench = Bench::new();
     let features = &["deletionVectors"];
     let columns = json!([column("id", "long")]);
-    bench.parquet("bare.parquet", 4);
+    let size = bench.parquet("bare.parquet", 4);
     let configuration = json!({"delta.enableDeletionVectors": "true"});
-    let bare = add("bare.parquet", json!({}), Value::Null);
+    let mut bare = add("bare.parquet", json!({}), Value::Null);
+    bare["add"]["size"] = size.into();
     bench.write(0, &[protocol(features, features), metadata(columns, &[], configuration), bare]);
     committed(bench.commit(&bench.marks("bare.parquet", &[3]).await.unwrap()).await);
     let added = only(&actions(&bench, 1), "add");
