@@ -52,6 +52,7 @@ fn snapshot(version: u64, columns: Vec<Field>) -> Arc<TableSnapshot> {
         sort_order: Arc::default(),
         properties: BTreeMap::from([("commit.retry.min-wait-ms".into(), "1".into())]),
         comment: None,
+        row_lineage: false,
         timestamp_ms: None,
         files: Arc::new(NoFiles),
         state: Arc::new(()),

@@ -20,6 +20,7 @@ mod column_adapter;
 mod column_resolution;
 mod equality_deletes;
 mod file_order;
+mod file_predicate;
 mod file_selection;
 mod filter_barrier;
 mod footer;
@@ -49,6 +50,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+
+pub(crate) use self::file_predicate::FilePredicate;
 
 use crate::registry::Table;
 
