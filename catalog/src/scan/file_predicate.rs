@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::common::ToDFSchema;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_expr::create_physical_expr;
 
@@ -24,7 +25,8 @@ impl FilePredicate {
     pub fn new(snapshot: &TableSnapshot, filters: &[Expr]) -> Self {
         let physical = conjunction(filters.to_vec()).and_then(|filter| {
             let schema = snapshot.schema.arrow.clone().to_dfschema().ok()?;
-            create_physical_expr(&filter, &schema, &ExecutionProps::new()).ok()
+            let planning = PhysicalPlanningContext::default();
+            create_physical_expr(&filter, &schema, &ExecutionProps::new(), &planning).ok()
         });
         Self { pruner: physical.and_then(|filter| Pruner::new(&snapshot.schema, &filter)) }
     }

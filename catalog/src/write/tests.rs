@@ -559,8 +559,7 @@ async fn cancelled_writes_are_cleaned_up() {
     let input: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), endless));
     let task = fixture.session.task_ctx();
     let writing = async {
-        let mut writer =
-            TableWriter::with("s.t", &fixture.storage, &snapshot, Arc::new(schema), options);
+        let mut writer = TableWriter::with("s.t", &fixture.storage, &snapshot, Arc::new(schema), options);
         writer.round(vec![vec![input]], InputOrder::Any, &task).await
     };
     let wait = async {

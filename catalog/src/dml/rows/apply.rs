@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::Expr;
@@ -19,7 +20,7 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder}
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::lit;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
 
 use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
@@ -124,6 +125,7 @@ impl Apply {
         let (change, guard) = self.change(written, removed, marked, counts)?;
         let impact = impact(&change)?;
         record(metrics, &impact);
+        MetricBuilder::new(metrics).counter("files_read", 0).add(self.target.book().files_scanned());
         if !self.options.dry_run && !change.is_empty() {
             commit::commit_written(table, change, guard).await?;
         }
@@ -147,9 +149,8 @@ impl Apply {
         let schema = new_rows_schema(&snapshot.schema.arrow, snapshot.row_lineage);
         let new_rows = |input: SendableRecordBatchStream| {
             let changes = changes.clone();
-            let rows = input.and_then(move |batch| {
-                std::future::ready(changes.record(&batch).map_err(Into::into))
-            });
+            let rows =
+                input.and_then(move |batch| std::future::ready(changes.record(&batch).map_err(Into::into)));
             let rows = rows.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
             vec![Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows)) as SendableRecordBatchStream]
         };
@@ -218,7 +219,7 @@ impl Apply {
     ) -> Result<Vec<SendableRecordBatchStream>> {
         let table = self.target.table();
         let files = vec![(touched.file.clone(), touched.all_deleted())];
-        let plan = surviving_rows(table, &self.session, files, table.snapshot.row_lineage.into()).await?;
+        let plan = surviving_rows(table, &self.session, files, table.snapshot.row_lineage).await?;
         let partitions = plan.output_partitioning().partition_count();
         Ok((0..partitions).map(|i| read_ahead(&plan, i, context)).collect())
     }
@@ -276,14 +277,30 @@ fn read_set(mut scans: Vec<Vec<Expr>>) -> ReadSet {
     }
 }
 
+/// A partition of a plan, run by a task of its own once its first batch is asked for.
 fn read_ahead(
     plan: &Arc<dyn ExecutionPlan>,
     partition: usize,
     context: &Arc<TaskContext>,
 ) -> SendableRecordBatchStream {
-    let mut ahead = RecordBatchReceiverStreamBuilder::new(plan.schema(), READ_AHEAD);
-    ahead.run_input(plan.clone(), partition, context.clone());
-    ahead.build()
+    let (plan, context) = (plan.clone(), context.clone());
+    let schema = plan.schema();
+    let started = async move {
+        let mut ahead = RecordBatchReceiverStreamBuilder::new(plan.schema(), READ_AHEAD);
+        let mut input = plan.execute(partition, context)?;
+        let batches = ahead.tx();
+        ahead.spawn(async move {
+            while let Some(batch) = input.next().await {
+                let failed = batch.is_err();
+                if batches.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        Ok::<_, DataFusionError>(ahead.build())
+    };
+    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(started).try_flatten()))
 }
 
 /// What a change does, in numbers.

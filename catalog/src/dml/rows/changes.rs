@@ -190,7 +190,8 @@ fn batch_of(columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
 }
 
 fn schema_of(columns: &[ArrayRef]) -> SchemaRef {
-    let field = |(i, values): (usize, &ArrayRef)| Field::new(format!("c{i}"), values.data_type().clone(), true);
+    let field =
+        |(i, values): (usize, &ArrayRef)| Field::new(format!("c{i}"), values.data_type().clone(), true);
     Arc::new(Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>()))
 }
 

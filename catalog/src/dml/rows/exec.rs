@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{
     Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr,
@@ -51,7 +51,13 @@ impl RowChangeExec {
         )
         .with_scheduling_type(SchedulingType::Cooperative)
         .with_evaluation_type(EvaluationType::Eager);
-        Self { apply, input, order, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self {
+            apply,
+            input,
+            order,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 }
 
@@ -143,7 +149,7 @@ impl ExecutionPlan for RowChangeExec {
         let sorted = self.order.is_some() && inputs.len() == 1;
         let rows = async move {
             let rows = apply.run(inputs, sorted, context, &metrics).await?;
-            Ok(stream::iter(rows.into_iter().map(Ok)))
+            Ok::<_, DataFusionError>(stream::iter(rows.into_iter().map(Ok)))
         };
         let rows = stream::once(rows).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))

@@ -23,7 +23,7 @@ use super::impact;
 use super::insert::sorted;
 use crate::error::{Error, Result};
 use crate::registry::Table;
-use crate::scan::{AddressBook, AddressedTable, ROW_ID, RowMarks};
+use crate::scan::{AddressBook, AddressedTable, ROW_ID};
 use crate::table::Operation;
 use crate::write::write_order;
 
@@ -116,11 +116,11 @@ impl RowTarget {
     /// what is scanned through it can be changed. Filters on it become what the statement is taken to
     /// have read.
     pub fn provider(&self) -> Arc<dyn TableProvider> {
-        let marks = match self.table.snapshot.row_lineage {
-            true => RowMarks::AddressAndLineage,
-            false => RowMarks::Address,
-        };
-        Arc::new(AddressedTable::new(&self.table, self.book.clone(), marks))
+        let addressed = AddressedTable::new(&self.table, self.book.clone());
+        match self.table.snapshot.row_lineage {
+            true => Arc::new(addressed.with_lineage()),
+            false => Arc::new(addressed),
+        }
     }
 
     /// Plan that carries out the changes of `input`: address columns, [`ACTION`] (`Int8`), the

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 
 use super::{BOTH, Lake};
+use crate::Error;
+use crate::registry::Table;
 use crate::table::{DataFile, TableFormat, Transform};
-use crate::{Error, TableIdent};
 
 async fn files(table: &Table) -> Vec<DataFile> {
     let index = table.snapshot.files.index().await.unwrap();

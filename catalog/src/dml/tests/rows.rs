@@ -55,7 +55,8 @@ impl Lake {
         let input = self.session.sql(&query.replace("ADDRESS", address)).await?;
         let input = input.create_physical_plan().await?;
         let plan = target.change(&self.session.state(), input, options)?;
-        let batches = datafusion::physical_plan::collect(plan, self.session.task_ctx()).await.map_err(unwrap)?;
+        let batches =
+            datafusion::physical_plan::collect(plan, self.session.task_ctx()).await.map_err(unwrap)?;
         Ok(Impact::from_batch(&batches[0]).unwrap())
     }
 
@@ -201,7 +202,8 @@ async fn changes_conflict_only_over_what_they_read_or_change() {
         let left = |v: i64, name: String| (v >= 50 || v % 3 == 2).then_some((v, name));
         assert_eq!(lake.rows().await, expected(300, left), "{format} {properties:?}");
         // The same partition.
-        let again = lake.change(&start, Operation::Delete, &format!("{DELETE} name = 'p0' AND id > 250")).await;
+        let again =
+            lake.change(&start, Operation::Delete, &format!("{DELETE} name = 'p0' AND id > 250")).await;
         assert!(matches!(again, Err(Error::Conflict { .. })), "{format} {properties:?} {again:?}");
         // A phantom: a row that the change would have read was added.
         let start = lake.current().await;
@@ -209,7 +211,8 @@ async fn changes_conflict_only_over_what_they_read_or_change() {
         lake.insert(&start, row).await.unwrap();
         let phantom = lake.change(&start, Operation::Delete, &in_partition("p2")).await;
         assert!(phantom.is_ok(), "{format} {properties:?} {phantom:?}");
-        let phantom = lake.change(&start, Operation::Delete, &format!("{DELETE} name = 'p0' AND id = 60")).await;
+        let phantom =
+            lake.change(&start, Operation::Delete, &format!("{DELETE} name = 'p0' AND id = 60")).await;
         assert!(matches!(phantom, Err(Error::Conflict { .. })), "{format} {properties:?} {phantom:?}");
         let files = lake.data_files();
         assert!(files > 0);
