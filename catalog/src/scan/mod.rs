@@ -25,6 +25,7 @@ mod column_adapter;
 mod column_resolution;
 mod equality_deletes;
 mod file_order;
+mod file_predicate;
 mod file_selection;
 mod filter_barrier;
 mod footer;
@@ -60,7 +61,8 @@ use datafusion::physical_plan::ExecutionPlan;
 
 pub(crate) use self::address_book::AddressBook;
 pub(crate) use self::addressed_table::AddressedTable;
-pub(crate) use self::row_columns::{ROW_ID, ROW_SEQUENCE};
+pub(crate) use self::file_predicate::FilePredicate;
+pub(crate) use self::row_columns::ROW_ID;
 pub(crate) use self::surviving_rows::surviving_rows;
 use crate::registry::Table;
 

@@ -236,6 +236,7 @@ impl Lake {
             sort_order: Arc::new(self.sort_order.clone()),
             properties: BTreeMap::new(),
             comment: None,
+            row_lineage: false,
             timestamp_ms: None,
             files: Arc::new(files),
             state: Arc::new(()),
