@@ -28,9 +28,10 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 
 pub use self::file_schema::FileSchema;
-pub use self::options::{BOUND_BYTES, WriteOptions};
+pub use self::options::{BOUND_BYTES, WriteOptions, data_location};
 pub use self::order::{TransformFunction, write_order};
 pub use self::partition::{PartitionKey, PartitionRows, Partitioner};
+pub use self::upload::Upload;
 pub use self::written_files::{WrittenFiles, delete_files};
 
 use self::fan_out::{FanOut, FannedOut, merge};
