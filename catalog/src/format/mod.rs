@@ -121,7 +121,8 @@ pub trait Format: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Isolation of a statement of this kind, by the table's own properties.
+    /// How a statement of this kind is isolated from others, by the table's own properties. Fails with
+    /// `Invalid` for a value that has no meaning.
     fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
         Ok(Isolation::Serializable)
     }

@@ -290,6 +290,7 @@ pub(super) fn assemble(
         properties: metadata.configuration.clone(),
         constraints,
         comment: metadata.description.clone(),
+        row_lineage: false,
         timestamp_ms,
         files,
         state: Arc::new(state),
