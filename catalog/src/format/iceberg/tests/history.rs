@@ -27,7 +27,10 @@ async fn versions_are_read_as_they_were() {
     let empty = fixture.create(&definition(&[], &[("format-version", "3")])).await;
     let mut tables = vec![fixture.commit(&empty, vec![file(&empty, "a", 1..=10, vec![])]).await];
     tables.push(fixture.commit(&tables[0], vec![file(&empty, "b", 1..=10, vec![])]).await);
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    // The next version shall be of a later millisecond.
+    while chrono::Utc::now().timestamp_millis() <= tables[1].timestamp_ms.unwrap() + 1 {
+        tokio::task::yield_now().await;
+    }
     tables.push(mark(&fixture, &tables[1], &[("a", &[1])]).await);
     tables.push(remove(&fixture, &tables[2], &["b"]).await);
     let current = tables.last().unwrap();
