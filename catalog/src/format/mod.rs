@@ -115,6 +115,12 @@ pub trait Format: Debug + Send + Sync {
         Ok(RowLevelMode::CopyOnWrite)
     }
 
+    /// Whether a commit of this kind would be refused whatever it holds: asked before a statement
+    /// writes anything. Fails with `Unsupported` or `Invalid`.
+    fn check_writable(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<()> {
+        Ok(())
+    }
+
     /// How a statement of this kind is isolated from others, by the table's own properties. Fails with
     /// `Invalid` for a value that has no meaning.
     fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {

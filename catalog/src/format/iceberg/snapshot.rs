@@ -96,8 +96,11 @@ pub fn table_snapshot(
         default_spec,
         sort_order: Arc::new(neutral_sort_order(metadata.default_sort_order())),
         comment: properties.get(properties::COMMENT).cloned(),
+        row_lineage: metadata.format_version() >= iceberg::spec::FormatVersion::V3,
         properties,
         timestamp_ms: published.map(|_| view.timestamp_ms),
+        constraints: Vec::new(),
+        timestamp_ms: published.map(|_| metadata.last_updated_ms()),
         files: Arc::new(IcebergFiles::new(
             published.map(|(storage, _)| storage.clone()),
             caches.clone(),
