@@ -1,5 +1,7 @@
 //! Row-level changes: what a query says becomes of which row.
 
+mod change_feed;
+
 use std::sync::Arc;
 
 use arrow::array::AsArray;

@@ -172,7 +172,8 @@ impl NextCommit {
         };
         actions.extend(removes.into_iter().map(Action::Remove));
         actions.extend(adds.into_iter().map(Action::Add));
-        for file in &change.change_files {
+        // The first rows of a table are new, whatever happened to them in between.
+        for file in change.change_files.iter().filter(|_| read_version.is_some()) {
             actions.push(Action::Cdc(change_file(base, file)?));
         }
         actions.extend(row_ids.map(Action::DomainMetadata));

@@ -153,15 +153,15 @@ pub(super) fn ensure_operation(table: &str, state: &DeltaState, operation: Opera
 /// What the table's properties forbid of this change.
 pub(super) fn ensure_change(table: &str, state: &DeltaState, change: &TableChange) -> Result<()> {
     let configuration = &state.metadata.configuration;
+    let moves = change.rows.updated > 0 || change.rows.copied > 0;
+    if is_on(configuration, properties::ENABLE_CHANGE_DATA_FEED) {
+        ensure_feed(table, change, moves)?;
+    }
     if change.removed.is_empty() && change.deletes.is_empty() {
         return Ok(());
     }
     if is_on(configuration, properties::APPEND_ONLY) {
         return Err(append_only(table, change.operation));
-    }
-    let moves = change.rows.updated > 0 || change.rows.copied > 0;
-    if is_on(configuration, properties::ENABLE_CHANGE_DATA_FEED) {
-        ensure_feed(table, change, moves)?;
     }
     if is_on(configuration, properties::ENABLE_ROW_TRACKING) && moves {
         return Err(moves_rows(table, change.operation));
@@ -178,18 +178,19 @@ pub(super) fn ensure_change(table: &str, state: &DeltaState, change: &TableChang
 /// Whole files that come or go tell readers of the feed what changed. All else needs change files,
 /// which then must hold every changed row: readers look at nothing else of the commit.
 fn ensure_feed(table: &str, change: &TableChange, moves: bool) -> Result<()> {
-    if change.change_files.is_empty() && change.deletes.is_empty() && !moves {
-        return Ok(());
-    }
     let held: u64 = change.change_files.iter().map(|file| file.record_count).sum();
     let changed = change.rows.inserted + change.rows.deleted + 2 * change.rows.updated;
-    match held == changed {
-        true => Ok(()),
-        false => Err(Error::unsupported(
-            format!("{} on \"{table}\"", change.operation),
-            format!("a change data feed (it has {held} of {changed} row images)"),
-        )),
+    let complete = match change.change_files.is_empty() {
+        true => change.deletes.is_empty() && !moves,
+        false => held == changed,
+    };
+    if complete {
+        return Ok(());
     }
+    Err(Error::unsupported(
+        format!("{} on \"{table}\"", change.operation),
+        format!("a change data feed (which has {held} images of {changed} changed rows)"),
+    ))
 }
 
 fn append_only(table: &str, operation: Operation) -> Error {
