@@ -11,8 +11,11 @@
 
 pub mod impact;
 pub mod insert;
+pub mod isolation;
 pub mod overwrite;
+mod returning;
 pub mod rows;
+mod write_exec;
 
 #[cfg(test)]
 mod tests;
