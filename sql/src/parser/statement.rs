@@ -5,6 +5,8 @@ use auric_catalog::table::TableFormat;
 use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefinition};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
+pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
+
 /// One statement.
 #[derive(Debug, Clone)]
 pub enum Statement {
@@ -26,6 +28,7 @@ pub enum Statement {
         if_exists: bool,
     },
     Insert(Box<Insert>),
+    Truncate(Truncate),
     Copy(Box<Copy>),
     Set(Set),
     SetTransaction {
@@ -104,15 +107,6 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// `AS … WITH NO DATA`.
     pub with_no_data: bool,
-}
-
-#[derive(Debug, Clone)]
-pub struct Insert {
-    pub table: ObjectName,
-    pub columns: Vec<Ident>,
-    pub by_name: bool,
-    /// `None`: DEFAULT VALUES.
-    pub query: Option<Box<ast::Query>>,
 }
 
 #[derive(Debug, Clone)]

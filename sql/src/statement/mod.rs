@@ -185,6 +185,7 @@ pub(crate) async fn prepare(
         | Statement::DropSchema { .. }
         | Statement::CreateTable(_)
         | Statement::DropTable { .. }
+        | Statement::Truncate(_)
         | Statement::Copy(_)
         | Statement::Set(_)
         | Statement::SetTransaction { .. }
@@ -226,6 +227,7 @@ pub(crate) async fn execute(
             ddl::drop_table::execute(session, names, *if_exists, parsed).await
         }
         Statement::Insert(insert) => dml::insert::execute(session, insert, prepared, values).await,
+        Statement::Truncate(truncate) => dml::truncate::execute(session, truncate, parsed).await,
         Statement::Copy(copy) => copy::execute(session, copy, parsed).await,
         Statement::Set(set) => set::set(session, set),
         Statement::SetTransaction { session: all, modes } => transaction::set_modes(session, *all, modes),
