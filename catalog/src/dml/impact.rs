@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result};
-use crate::table::TableChange;
+use crate::table::{PartitionSpec, TableChange};
 
 /// Rows, files and bytes of one statement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,10 +50,19 @@ pub fn schema() -> SchemaRef {
 impl Impact {
     /// What a change does to its table.
     pub fn of(change: &TableChange) -> Result<Self> {
-        let added = change.added.iter().map(|f| (f.spec.spec_id, f.partition.clone()));
-        let mut partitions: HashSet<_> = added.collect();
+        let mut partitions = HashSet::new();
+        let mut count = |spec: &PartitionSpec, values: &[ScalarValue]| -> Result<()> {
+            // The same value may be a string in one place and a view of one in another.
+            let values = values.iter().zip(&spec.fields);
+            let values = values.map(|(value, field)| Ok(value.cast_to(&field.result_type)?));
+            partitions.insert((spec.spec_id, values.collect::<Result<Vec<_>>>()?));
+            Ok(())
+        };
+        for file in &change.added {
+            count(&file.spec, &file.partition)?;
+        }
         for file in change.touched() {
-            partitions.insert((file.spec().spec_id, file.partition()?));
+            count(file.spec(), &file.partition()?)?;
         }
         let mut bytes_removed = 0;
         for file in &change.removed {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use datafusion::catalog::Session;
 use datafusion::error::Result;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::LexOrdering;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use super::write_exec::{self, Kind, Returned, Write};
 use crate::registry::Table;
@@ -39,6 +42,16 @@ pub fn plan_with(
     let returned = returned(options.returning);
     let write = Write { table: table.clone(), kind: Kind::Append, returned, dry_run: options.dry_run };
     write_exec::plan(write, input)
+}
+
+/// The rows in one sorted stream, sorted by as many tasks as the input has partitions.
+pub fn sorted(input: Arc<dyn ExecutionPlan>, order: &LexOrdering) -> Arc<dyn ExecutionPlan> {
+    let parallel = input.output_partitioning().partition_count() > 1;
+    let sort = Arc::new(SortExec::new(order.clone(), input).with_preserve_partitioning(parallel));
+    match parallel {
+        true => Arc::new(SortPreservingMergeExec::new(order.clone(), sort)),
+        false => sort,
+    }
 }
 
 /// What a statement with so many RETURNING columns returns.

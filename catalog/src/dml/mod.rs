@@ -11,7 +11,6 @@
 
 pub mod impact;
 pub mod insert;
-pub mod isolation;
 pub mod overwrite;
 mod returning;
 pub mod rows;

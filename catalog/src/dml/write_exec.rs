@@ -16,8 +16,6 @@ use datafusion::physical_plan::execution_plan::{
     ChildrenPropertiesMode, EvaluationType, ReplaceChildrenOptions, SchedulingType,
 };
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
-use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, InputDistributionRequirements,
@@ -26,6 +24,7 @@ use datafusion::physical_plan::{
 use futures::TryStreamExt;
 
 use super::impact::{self, Impact};
+use super::insert::sorted;
 use super::overwrite::Replacement;
 use super::returning::Returning;
 use crate::commit;
@@ -95,17 +94,10 @@ pub(super) fn plan(write: Write, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dy
     if found != columns + returning {
         return Err(Error::Internal(format!("{found} columns to insert into {columns}")).into());
     }
-    let Some(order) = write_order(&write.table.snapshot, &input.schema())? else {
+    let Some(order) = write_order(&write.table.snapshot, &input.schema(), 0)? else {
         return Ok(Arc::new(WriteExec::new(write, input, None)));
     };
-    let parallel = input.output_partitioning().partition_count() > 1;
-    let sort = SortExec::new(order.clone(), input).with_preserve_partitioning(parallel);
-    let sorted: Arc<dyn ExecutionPlan> = if parallel {
-        Arc::new(SortPreservingMergeExec::new(order.clone(), Arc::new(sort)))
-    } else {
-        Arc::new(sort)
-    };
-    Ok(Arc::new(WriteExec::new(write, sorted, Some(order))))
+    Ok(Arc::new(WriteExec::new(write, sorted(input, &order), Some(order))))
 }
 
 #[derive(Debug)]

@@ -148,6 +148,7 @@ mod tests {
             sort_order: Arc::default(),
             properties: BTreeMap::new(),
             comment: None,
+            row_lineage: false,
             timestamp_ms: None,
             files: Arc::new(NoFiles),
             state: Arc::new(()),

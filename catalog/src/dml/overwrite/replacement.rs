@@ -19,7 +19,6 @@ use futures::StreamExt;
 
 use super::live_files::{canonical, lists, partition_of, with_deletes};
 use super::{Replaced, evolved};
-use crate::dml::isolation;
 use crate::error::{Error, Result};
 use crate::registry::Table;
 use crate::table::{
@@ -98,7 +97,7 @@ impl Replacement {
     pub async fn apply(&self, table: &Table, change: &mut TableChange) -> Result<()> {
         let snapshot = &table.snapshot;
         let written = written_partitions(change)?;
-        change.isolation = isolation::of(snapshot, self.operation)?;
+        change.isolation = table.catalog.format(snapshot.format).isolation(snapshot, self.operation)?;
         change.read = self.read_set(snapshot, &written);
         if !self.filters.is_empty() {
             change.parameters.insert("predicate".into(), self.predicate());

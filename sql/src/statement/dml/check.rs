@@ -4,7 +4,7 @@
 //! The conditions are arguments of a function around a column that is written, and nothing else of
 //! the plan: there no rule of the optimizer evaluates them for other rows or leaves them out.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, FieldRef};
 use auric_catalog::registry::Table;
 use auric_catalog::table::{CheckConstraint, TableFormat};
@@ -34,9 +34,15 @@ pub struct Checked {
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Violation {
-    Constraint { table: String, constraint: String },
+    Constraint {
+        table: String,
+        constraint: String,
+    },
     /// It is not one of those that the statement replaces.
-    Outside { table: String, predicate: String },
+    Outside {
+        table: String,
+        predicate: String,
+    },
     /// A second new row with the same key.
     SecondTime(&'static str),
 }
@@ -58,10 +64,8 @@ pub fn enforce(scope: &Scope, table: &Table, plan: LogicalPlan, checked: &Checke
     let mut conditions = Vec::with_capacity(constraints.len());
     for constraint in constraints {
         let condition = condition(scope, table, constraint, plan.schema(), checked)?;
-        let violation = Violation::Constraint {
-            table: table.ident.name.clone(),
-            constraint: constraint.name.clone(),
-        };
+        let violation =
+            Violation::Constraint { table: table.ident.name.clone(), constraint: constraint.name.clone() };
         conditions.push((condition, violation));
     }
     require(plan, checked, conditions)
@@ -89,9 +93,9 @@ pub fn require(
         arguments.push(match &checked.rows {
             None => condition.is_true(),
             // Other rows may not even have values to compute the condition from.
-            Some(rows) => when(rows.clone(), condition.is_true())
-                .otherwise(lit(true))
-                .map_err(|e| Error::from(&e))?,
+            Some(rows) => {
+                when(rows.clone(), condition.is_true()).otherwise(lit(true)).map_err(|e| Error::from(&e))?
+            }
         });
         violations.push(violation);
     }

@@ -35,26 +35,38 @@ pub async fn execute(
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
     session.check_writable("INSERT")?;
-    let in_block = session.block.is_some();
-    write::retried(session, async |session: &mut Session| {
-        let scope = session.scope().await?;
-        let (types, values) = parameters::bind(&prepared.given, values.clone())?;
-        let source = resolve(&scope, insert, &types, &prepared.parsed).await?;
-        let plan = parameters::substitute(&source.planned.plan, values)?;
-        let Source { table, targets, partition, .. } = &source;
-        let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
-        let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
-        let statement = InsertRows { scope, insert, source: &source, rows, parsed: &prepared.parsed };
-        match &insert.mode {
-            InsertMode::Append => statement.append(in_block).await,
-            _ if in_block => Err(not_supported(format!("{} in a transaction block", statement.name()))
-                .with_hint("Use autocommit: the statement is atomic by itself.")),
-            InsertMode::Overwrite => overwrite::execute(statement, session.overwrites_static()).await,
-            InsertMode::ReplaceWhere(predicate) => replace_where::execute(statement, predicate).await,
-            InsertMode::OnConflict(clause) => on_conflict::execute(statement, clause).await,
+    let mut attempts = write::Attempts::default();
+    loop {
+        let outcome = attempt(session, insert, prepared, values.clone()).await;
+        if !attempts.again(session, &outcome) {
+            return outcome;
         }
-    })
-    .await
+    }
+}
+
+async fn attempt(
+    session: &mut Session,
+    insert: &Insert,
+    prepared: &Arc<Prepared>,
+    values: Vec<ScalarValue>,
+) -> Result<Output> {
+    let in_block = session.block.is_some();
+    let scope = session.scope().await?;
+    let (types, values) = parameters::bind(&prepared.given, values)?;
+    let source = resolve(&scope, insert, &types, &prepared.parsed).await?;
+    let plan = parameters::substitute(&source.planned.plan, values)?;
+    let Source { table, targets, partition, .. } = &source;
+    let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
+    let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
+    let statement = InsertRows { scope, insert, source: &source, rows, parsed: &prepared.parsed };
+    match &insert.mode {
+        InsertMode::Append => statement.append(in_block).await,
+        _ if in_block => Err(not_supported(format!("{} in a transaction block", statement.name()))
+            .with_hint("Use autocommit: the statement is atomic by itself.")),
+        InsertMode::Overwrite => overwrite::execute(statement, session.overwrites_static()).await,
+        InsertMode::ReplaceWhere(predicate) => replace_where::execute(statement, predicate).await,
+        InsertMode::OnConflict(clause) => on_conflict::execute(statement, clause).await,
+    }
 }
 
 /// An INSERT whose new rows are known.

@@ -27,11 +27,6 @@ pub fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)
 }
 
-/// The identifier as it is written.
-pub fn shown(name: &Ident) -> String {
-    name.to_string()
-}
-
 /// The name by which a statement refers to the table's rows.
 pub fn alias(table: &Table, insert: &Insert) -> Ident {
     insert.alias.clone().unwrap_or_else(|| quoted(&table.ident.name))

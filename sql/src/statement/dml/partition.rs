@@ -59,8 +59,9 @@ impl Partition {
                         "relation \"{}\" is not partitioned by the values of column \"{name}\"",
                         table.ident.name
                     );
-                    return Err(at(Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
-                        .with_hint("Only columns that the table is partitioned by as they are can be given a value.")));
+                    return Err(at(Error::new(SqlState::INVALID_PARAMETER_VALUE, message).with_hint(
+                        "Only columns that the table is partitioned by as they are can be given a value.",
+                    )));
                 }
                 Some(value) => {
                     let value = scope.constant_expr(value).map_err(at)?;

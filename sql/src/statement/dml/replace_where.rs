@@ -5,9 +5,7 @@
 
 use arrow::datatypes::DataType;
 use auric_catalog::dml::overwrite::{self, OverwriteOptions, Replaced};
-use auric_catalog::dml::rows::{
-    ACTION, ChangeOptions, FILE, POSITION, RowAction, RowTarget, SecondChange,
-};
+use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, POSITION, RowAction, RowTarget, SecondChange};
 use auric_catalog::registry::Table;
 use auric_catalog::table::{Operation, Transform};
 use datafusion::common::{Column, DFSchema, TableReference};
@@ -38,7 +36,8 @@ pub async fn execute(statement: InsertRows<'_>, predicate: &ast::Expr) -> Result
             dry_run: false,
             reads_target: whole_files::reads(&returned.plan, table),
         };
-        let plan = overwrite::plan(table, scope.state.as_ref(), input, Replaced::Where(vec![filter]), options)?;
+        let plan =
+            overwrite::plan(table, scope.state.as_ref(), input, Replaced::Where(vec![filter]), options)?;
         return write::run(scope, plan, returned.shown()).await;
     }
     if !statement.insert.returning.is_empty() {
@@ -54,6 +53,7 @@ pub async fn execute(statement: InsertRows<'_>, predicate: &ast::Expr) -> Result
         operation: Operation::Overwrite,
         second_change: SecondChange::Ignore,
         parameters: [("predicate".to_string(), predicate.to_string())].into(),
+        reads_all: whole_files::reads(&plan, table),
         returning: 0,
         dry_run: false,
     };
@@ -93,8 +93,7 @@ async fn deleted(
     let addresses = [FILE, POSITION].map(|name| item(column(alias, name), name)).to_vec();
     let query = new_rows::select(addresses, &format!("{TARGET} AS {alias}"), Some(predicate.clone()))?;
     let named = vec![(TableReference::bare(TARGET), provider_as_source(target.provider()))];
-    let planned =
-        statement.scope.plan_query_over(&query, &[], statement.parsed, None, named).await?;
+    let planned = statement.scope.plan_query_over(&query, &[], statement.parsed, None, named).await?;
     if !planned.parameters.is_empty() {
         return Err(not_supported("a parameter in REPLACE WHERE"));
     }
@@ -124,17 +123,13 @@ async fn inserted(
     let Some((satisfied, own)) = columns.split_last() else {
         return Ok(planned.plan);
     };
-    let violation =
-        Violation::Outside { table: table.ident.name.clone(), predicate: predicate.to_string() };
-    let checked = check::require(
-        planned.plan.clone(),
-        &Checked::default(),
-        vec![(satisfied.clone(), violation)],
-    )?;
-    let mut projected =
-        vec![null(&DataType::Int32)?.alias(FILE), null(&DataType::Int64)?.alias(POSITION)];
+    let violation = Violation::Outside { table: table.ident.name.clone(), predicate: predicate.to_string() };
+    let checked =
+        check::require(planned.plan.clone(), &Checked::default(), vec![(satisfied.clone(), violation)])?;
+    let mut projected = vec![null(&DataType::Int32)?.alias(FILE), null(&DataType::Int64)?.alias(POSITION)];
     projected.push(action(RowAction::Insert));
-    projected.extend(own.iter().zip(arrow.fields()).map(|(column, field)| column.clone().alias(field.name())));
+    projected
+        .extend(own.iter().zip(arrow.fields()).map(|(column, field)| column.clone().alias(field.name())));
     project(checked, projected)
 }
 

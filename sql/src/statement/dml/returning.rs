@@ -61,7 +61,8 @@ pub async fn plan(
     let alias = alias(table, insert);
     let own: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
     let wanted = without_wildcards(&insert.returning, table, &alias)?;
-    let items = own.iter().enumerate().map(|(i, name)| item(column(&alias, name), format!("__auric_new_{i}")));
+    let items =
+        own.iter().enumerate().map(|(i, name)| item(column(&alias, name), format!("__auric_new_{i}")));
     let items = items.chain(wanted).collect();
     debug_assert!(own.len() >= first_column);
     let query = new_rows::select(items, &format!("{NEW_ROWS} AS {alias}"), None)?;

@@ -1,6 +1,7 @@
 //! `TRUNCATE`: each table in a commit of its own.
 
 use auric_catalog::dml::overwrite;
+use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::super::{CommandTag, Output, not_supported};
 use super::write;
@@ -21,13 +22,21 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
         scope.table(name, parsed).await?;
     }
     for name in &truncate.tables {
-        write::retried(session, async |session: &mut Session| {
-            let scope = session.scope().await?;
-            let table = scope.table(name, parsed).await?;
-            let plan = overwrite::truncate(&table, scope.state.as_ref(), false)?;
-            write::run(&scope, plan, None).await
-        })
-        .await?;
+        let mut attempts = write::Attempts::default();
+        loop {
+            let outcome = one(session, name, parsed).await;
+            if !attempts.again(session, &outcome) {
+                outcome?;
+                break;
+            }
+        }
     }
     Ok(Output::Complete(CommandTag::Plain("TRUNCATE TABLE")))
+}
+
+async fn one(session: &mut Session, name: &ObjectName, parsed: &Parsed) -> Result<Output> {
+    let scope = session.scope().await?;
+    let table = scope.table(name, parsed).await?;
+    let plan = overwrite::truncate(&table, scope.state.as_ref(), false)?;
+    write::run(&scope, plan, None).await
 }

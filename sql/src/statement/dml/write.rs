@@ -50,21 +50,23 @@ pub async fn commit(scope: &Scope, table: &Table, input: Arc<dyn ExecutionPlan>)
 /// Times that a statement outside of a transaction block is run again when another commit was in its way.
 const RETRIES: usize = 20;
 
-/// Runs a statement, again from its beginning when it lost against a concurrent commit: nobody has
-/// seen anything of it. Inside a transaction block the client has seen what it reads.
-pub async fn retried(
-    session: &mut Session,
-    mut statement: impl AsyncFnMut(&mut Session) -> Result<Output>,
-) -> Result<Output> {
-    for _ in 0..RETRIES {
-        match statement(session).await {
-            Err(e) if e.code == SqlState::SERIALIZATION_FAILURE && session.block.is_none() => {
-                tracing::debug!(error = %e, "running the statement again");
+/// Counts how often a statement was run.
+#[derive(Debug, Default)]
+pub struct Attempts(usize);
+
+impl Attempts {
+    /// Whether to run a statement again, from its beginning: it lost against a concurrent commit, and
+    /// nobody has seen anything of it. Inside a transaction block the client has seen what it reads.
+    pub fn again<T>(&mut self, session: &Session, outcome: &Result<T>) -> bool {
+        self.0 += 1;
+        match outcome {
+            Err(e) if e.code == SqlState::SERIALIZATION_FAILURE => {
+                tracing::debug!(error = %e, attempts = self.0, "lost against another commit");
+                self.0 <= RETRIES && session.block.is_none()
             }
-            outcome => return outcome,
+            _ => false,
         }
     }
-    statement(session).await
 }
 
 /// Runs a plan that writes, and waits until it has committed. `returning`: the columns of its rows;
