@@ -115,7 +115,8 @@ pub trait Format: Debug + Send + Sync {
         Ok(RowLevelMode::CopyOnWrite)
     }
 
-    /// Isolation that the table's properties ask for.
+    /// How a statement of this kind is isolated from others, by the table's own properties. Fails with
+    /// `Invalid` for a value that has no meaning.
     fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
         Ok(Isolation::Serializable)
     }
