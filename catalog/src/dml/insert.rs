@@ -9,6 +9,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
+use super::publish::Publish;
 use super::write_exec::{self, Kind, Returned, Write};
 use crate::registry::Table;
 
@@ -18,16 +19,33 @@ pub struct InsertOptions {
     pub returning: usize,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
+    pub publish: Publish,
 }
 
 /// Plan that writes `input` (columns in the order of the table's schema) into `table`, commits, and
 /// returns one row: `count`, the number of rows written. A staged table is created by the commit.
 pub fn plan(
     table: &Table,
-    _state: &dyn Session,
+    state: &dyn Session,
     input: Arc<dyn ExecutionPlan>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let write = Write { table: table.clone(), kind: Kind::Append, returned: Returned::Count, dry_run: false };
+    plan_published(table, state, input, Publish::Now)
+}
+
+/// [`plan`], with a choice of when to commit.
+pub fn plan_published(
+    table: &Table,
+    _state: &dyn Session,
+    input: Arc<dyn ExecutionPlan>,
+    publish: Publish,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let write = Write {
+        table: table.clone(),
+        kind: Kind::Append,
+        returned: Returned::Count,
+        dry_run: false,
+        publish,
+    };
     write_exec::plan(write, input)
 }
 
@@ -37,10 +55,15 @@ pub fn plan(
 pub fn plan_with(
     table: &Table,
     input: Arc<dyn ExecutionPlan>,
-    options: &InsertOptions,
+    options: InsertOptions,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let returned = returned(options.returning);
-    let write = Write { table: table.clone(), kind: Kind::Append, returned, dry_run: options.dry_run };
+    let write = Write {
+        table: table.clone(),
+        kind: Kind::Append,
+        returned: returned(options.returning, options.dry_run),
+        dry_run: options.dry_run,
+        publish: options.publish,
+    };
     write_exec::plan(write, input)
 }
 
@@ -55,9 +78,9 @@ pub fn sorted(input: Arc<dyn ExecutionPlan>, order: &LexOrdering) -> Arc<dyn Exe
 }
 
 /// What a statement with so many RETURNING columns returns.
-pub(super) fn returned(returning: usize) -> Returned {
+pub(super) fn returned(returning: usize, dry_run: bool) -> Returned {
     match returning {
-        0 => Returned::Impact,
-        columns => Returned::Rows(columns),
+        columns if columns > 0 && !dry_run => Returned::Rows(columns),
+        columns => Returned::Impact { ignored: columns },
     }
 }

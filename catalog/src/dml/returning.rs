@@ -63,6 +63,17 @@ impl Returning {
         Box::pin(RecordBatchStreamAdapter::new(schema, rows))
     }
 
+    /// The table's columns of `input`; the others are dropped.
+    pub fn without(&self, input: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let table: Vec<usize> = (0..self.columns).collect();
+        let schema = match input.schema().project(&table) {
+            Ok(schema) => Arc::new(schema),
+            Err(_) => input.schema(),
+        };
+        let rows = input.map(move |batch| Ok(batch?.project(&table)?));
+        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+    }
+
     /// What was kept, input after input.
     pub fn into_stream(self) -> SendableRecordBatchStream {
         let (mut batches, reservation) = {

@@ -26,8 +26,8 @@ use futures::TryStreamExt;
 use super::impact::{self, Impact};
 use super::insert::sorted;
 use super::overwrite::Replacement;
+use super::publish::Publish;
 use super::returning::Returning;
-use crate::commit;
 use crate::error::Error;
 use crate::registry::Table;
 use crate::table::{Operation, TableChange};
@@ -46,8 +46,8 @@ pub(super) enum Kind {
 pub(super) enum Returned {
     /// One row: `count`, the number of rows written.
     Count,
-    /// One row of [`impact::schema`].
-    Impact,
+    /// One row of [`impact::schema`]. So many trailing columns of the input are ignored.
+    Impact { ignored: usize },
     /// This many trailing columns of every row of the input.
     Rows(usize),
 }
@@ -60,6 +60,7 @@ pub(super) struct Write {
     pub returned: Returned,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
+    pub publish: Publish,
 }
 
 impl Write {
@@ -71,7 +72,7 @@ impl Write {
     fn output_schema(&self, input: &Schema) -> SchemaRef {
         match self.returned {
             Returned::Count => Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)])),
-            Returned::Impact => impact::schema(),
+            Returned::Impact { .. } => impact::schema(),
             Returned::Rows(_) => {
                 let fields = input.fields().iter().skip(self.columns()).cloned().collect::<Vec<_>>();
                 Arc::new(Schema::new(fields))
@@ -87,8 +88,8 @@ impl Write {
 /// do not overlap. Other rows are written by one task for each partition of the input.
 pub(super) fn plan(write: Write, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let returning = match write.returned {
-        Returned::Count | Returned::Impact => 0,
-        Returned::Rows(columns) => columns,
+        Returned::Count => 0,
+        Returned::Impact { ignored: columns } | Returned::Rows(columns) => columns,
     };
     let (columns, found) = (write.columns(), input.schema().fields().len());
     if found != columns + returning {
@@ -272,9 +273,11 @@ impl Run {
             if let Kind::Replace(replacement) = &self.write.kind {
                 input = replacement.check_rows(input);
             }
-            if let Returned::Rows(_) = self.write.returned {
-                input = returning.split(input);
-            }
+            input = match self.write.returned {
+                Returned::Count | Returned::Impact { ignored: 0 } => input,
+                Returned::Impact { .. } => returning.without(input),
+                Returned::Rows(_) => returning.split(input),
+            };
             streams.push(input);
         }
         let written =
@@ -288,7 +291,7 @@ impl Run {
         let impact = Impact::of(&change)?;
         let nothing = change.is_empty() && self.operation != Operation::Create;
         if !nothing && !self.write.dry_run {
-            commit::commit_written(table, change, written.guard).await?;
+            self.write.publish.publish(table, change, written.guard).await?;
         }
         match self.write.returned {
             Returned::Count => {
@@ -296,7 +299,7 @@ impl Run {
                 let batch = RecordBatch::try_new(self.schema.clone(), vec![count])?;
                 Ok(once(batch))
             }
-            Returned::Impact => Ok(once(impact.to_batch()?)),
+            Returned::Impact { .. } => Ok(once(impact.to_batch()?)),
             Returned::Rows(_) => Ok(returning.into_stream()),
         }
     }

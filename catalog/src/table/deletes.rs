@@ -53,7 +53,7 @@ impl FileDeletes {
 }
 
 /// The delete files of a snapshot, indexed by what they may apply to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct DeleteIndex {
     /// By data file path, with the sequence number of the vector.
     pub deletion_vectors: HashMap<String, (i64, DeletionVectorRef)>,

@@ -6,6 +6,10 @@ use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefini
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
 pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
+pub use super::delete::Delete;
+pub use super::merge::{Merge, MergeAction, MergeClause, MergeKind};
+pub use super::row_target::{Assignment, Target};
+pub use super::update::Update;
 
 /// One statement.
 #[derive(Debug, Clone)]
@@ -29,6 +33,9 @@ pub enum Statement {
     },
     Insert(Box<Insert>),
     Truncate(Truncate),
+    Update(Box<Update>),
+    Delete(Box<Delete>),
+    Merge(Box<Merge>),
     Copy(Box<Copy>),
     Set(Set),
     SetTransaction {
@@ -78,6 +85,8 @@ pub struct Explain {
     pub statement: Statement,
     pub analyze: bool,
     pub verbose: bool,
+    /// What the statement would change; it is undone.
+    pub impact: bool,
 }
 
 /// A column as written.

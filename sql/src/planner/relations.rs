@@ -117,6 +117,14 @@ impl Relations {
         self.functions.get(&function_key(factor)).cloned()
     }
 
+    /// Whether this table is among them.
+    pub fn reads(&self, table: &Table) -> bool {
+        let is_table = |dependency: &Dependency| {
+            dependency.catalog == table.catalog.name() && dependency.ident == table.ident
+        };
+        self.dependencies.iter().any(is_table)
+    }
+
     /// Versions read; `None` if equal versions do not make an equal plan.
     pub fn dependencies(&self) -> Option<Vec<Dependency>> {
         (!self.volatile).then(|| self.dependencies.clone())

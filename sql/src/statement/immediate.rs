@@ -31,6 +31,9 @@ impl Session {
             | Statement::DropTable { .. }
             | Statement::Insert(_)
             | Statement::Truncate(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_)
             | Statement::Copy(_)
             | Statement::Commit
             | Statement::Prepare { .. }

@@ -149,6 +149,7 @@ mod tests {
             properties: BTreeMap::new(),
             comment: None,
             row_lineage: false,
+            constraints: vec![],
             timestamp_ms: None,
             files: Arc::new(NoFiles),
             state: Arc::new(()),

@@ -16,6 +16,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 
 pub(super) use self::replacement::Replacement;
 use super::insert::returned;
+use super::publish::Publish;
 use super::write_exec::{self, Kind, Returned, Write};
 use crate::error::Result;
 use crate::registry::Table;
@@ -40,6 +41,7 @@ pub struct OverwriteOptions {
     pub dry_run: bool,
     /// The input was computed from rows of the table itself: any concurrent change conflicts.
     pub reads_target: bool,
+    pub publish: Publish,
 }
 
 /// Plan that writes `input` (the table's columns in order, then those of RETURNING) and replaces.
@@ -60,20 +62,27 @@ pub fn plan(
     let write = Write {
         table: table.clone(),
         kind: Kind::Replace(Arc::new(replacement)),
-        returned: returned(options.returning),
+        returned: returned(options.returning, options.dry_run),
         dry_run: options.dry_run,
+        publish: options.publish,
     };
     Ok(write_exec::plan(write, input)?)
 }
 
 /// Plan that removes all files. Rows added meanwhile conflict: after TRUNCATE there are none.
-pub fn truncate(table: &Table, state: &dyn Session, dry_run: bool) -> Result<Arc<dyn ExecutionPlan>> {
+pub fn truncate(
+    table: &Table,
+    state: &dyn Session,
+    dry_run: bool,
+    publish: Publish,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let replacement = Replacement::new(table, state, Replaced::Where(vec![]), Operation::Truncate)?;
     let write = Write {
         table: table.clone(),
         kind: Kind::Replace(Arc::new(replacement)),
-        returned: Returned::Impact,
+        returned: Returned::Impact { ignored: 0 },
         dry_run,
+        publish,
     };
     let nothing = Arc::new(EmptyExec::new(table.snapshot.schema.arrow.clone()));
     Ok(write_exec::plan(write, nothing)?)

@@ -19,6 +19,7 @@ use super::snapshot_producer::{FileChanges, SnapshotProducer};
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry, SwapOutcome};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::storage::Storage;
 use crate::table::deletes::StoredDeletes;
@@ -58,6 +59,10 @@ impl Commit<'_> {
                 return Err(e);
             }
         };
+        if let Err(e) = failpoint::pass("iceberg::before-swap") {
+            self.remove(&written).await;
+            return Err(e);
+        }
         let published = match previous {
             None => self.create(&prepared).await,
             Some(previous) => self.swap(previous, &prepared).await,
@@ -77,6 +82,7 @@ impl Commit<'_> {
         change: &TableChange,
         written: &mut Vec<String>,
     ) -> Result<Prepared> {
+        failpoint::pass("iceberg::before-manifests")?;
         let gzip = metadata_gzip(base.properties())?;
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
         // CREATE TABLE without rows has no snapshot; an append without rows may carry a summary.
@@ -96,6 +102,7 @@ impl Commit<'_> {
         let location = metadata_file::next_location(&folder, previous, id, gzip);
         let bytes = metadata_file::serialize(&built.metadata, gzip)?;
         let metadata_bytes = bytes.len();
+        failpoint::pass("iceberg::before-metadata")?;
         written.push(location.clone());
         if !self.storage.create(&location, bytes).await? {
             return Err(Error::Internal(format!("{location} exists already")));

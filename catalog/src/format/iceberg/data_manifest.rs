@@ -88,7 +88,7 @@ pub fn convert(file: &ManifestFile, manifest: &Manifest, bound: &BoundSpec) -> R
         spec: bound.spec.clone(),
         partitions,
     };
-    Ok(DataManifest { list: Arc::new(FileList { files, stats }) })
+    Ok(DataManifest { list: Arc::new(FileList { files, stats, state: None }) })
 }
 
 fn check_readable(file: &ManifestFile, data: &IcebergDataFile) -> Result<()> {

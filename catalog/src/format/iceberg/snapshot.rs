@@ -99,6 +99,8 @@ pub fn table_snapshot(
         row_lineage: metadata.format_version() >= iceberg::spec::FormatVersion::V3,
         properties,
         timestamp_ms: published.map(|_| view.timestamp_ms),
+        constraints: Vec::new(),
+        timestamp_ms: published.map(|_| metadata.last_updated_ms()),
         files: Arc::new(IcebergFiles::new(
             published.map(|(storage, _)| storage.clone()),
             caches.clone(),

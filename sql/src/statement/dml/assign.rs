@@ -117,7 +117,7 @@ fn is_assignable(from: &DataType, to: &DataType) -> bool {
 }
 
 /// The value of a column that the statement leaves out.
-fn default_of(scope: &Scope, table: &Table, field: &Field) -> Result<Expr> {
+pub fn default_of(scope: &Scope, table: &Table, field: &Field) -> Result<Expr> {
     let schema = &table.snapshot.schema;
     let written = schema.id_of(field.name()).and_then(|id| schema.write_defaults.get(&id));
     if let Some(value) = written {

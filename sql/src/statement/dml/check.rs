@@ -60,7 +60,7 @@ impl From<&Violation> for auric_catalog::Error {
 /// `plan`, failing with 23514 at the first new row that violates a constraint of the table. Fails
 /// with 0A000 for a constraint that cannot be evaluated here.
 pub fn enforce(scope: &Scope, table: &Table, plan: LogicalPlan, checked: &Checked) -> Result<LogicalPlan> {
-    let constraints = constraints(table);
+    let constraints = &table.snapshot.constraints;
     let mut conditions = Vec::with_capacity(constraints.len());
     for constraint in constraints {
         let condition = condition(scope, table, constraint, plan.schema(), checked)?;
@@ -69,10 +69,6 @@ pub fn enforce(scope: &Scope, table: &Table, plan: LogicalPlan, checked: &Checke
         conditions.push((condition, violation));
     }
     require(plan, checked, conditions)
-}
-
-fn constraints(_table: &Table) -> &[CheckConstraint] {
-    &[]
 }
 
 /// `plan`, failing with its violation at the first new row for which a condition over the plan's

@@ -8,6 +8,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::super::{CommandTag, Output, Prepared, not_supported, parameters, rows};
 pub use super::source::explicit_columns;
+use super::execute::Attempts;
 use super::source::{Source, resolve};
 use super::{assign, check, on_conflict, overwrite, replace_where, returning, write};
 use crate::error::Result;
@@ -35,10 +36,10 @@ pub async fn execute(
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
     session.check_writable("INSERT")?;
-    let mut attempts = write::Attempts::default();
+    let mut attempts = Attempts::new(session.block.is_some());
     loop {
         let outcome = attempt(session, insert, prepared, values.clone()).await;
-        if !attempts.again(session, &outcome) {
+        if let Some(outcome) = attempts.last(outcome) {
             return outcome;
         }
     }
@@ -106,8 +107,8 @@ impl InsertRows<'_> {
         if in_block {
             return write::keep_returning(scope, table, input, &returned).await;
         }
-        let options = insert::InsertOptions { returning: returned.columns.len(), dry_run: false };
-        let plan = insert::plan_with(table, input, &options).map_err(|e| crate::error::Error::from(&e))?;
+        let options = insert::InsertOptions { returning: returned.columns.len(), ..Default::default() };
+        let plan = insert::plan_with(table, input, options).map_err(|e| crate::error::Error::from(&e))?;
         write::run(scope, plan, Some(returned.columns)).await
     }
 }

@@ -31,8 +31,8 @@ pub async fn execute(statement: InsertRows<'_>, mode: OverwriteMode) -> Result<O
     let input = rows::physical(scope, &returned.plan).await?;
     let options = OverwriteOptions {
         returning: returned.columns.len(),
-        dry_run: false,
         reads_target: reads(&returned.plan, table),
+        ..Default::default()
     };
     let plan = overwrite::plan(table, scope.state.as_ref(), input, replaced, options)?;
     write::run(scope, plan, returned.shown()).await

@@ -1,9 +1,11 @@
 //! `TRUNCATE`: each table in a commit of its own.
 
 use auric_catalog::dml::overwrite;
+use auric_catalog::dml::publish::Publish;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::super::{CommandTag, Output, not_supported};
+use super::execute::Attempts;
 use super::write;
 use crate::error::Result;
 use crate::parser::Parsed;
@@ -22,10 +24,9 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
         scope.table(name, parsed).await?;
     }
     for name in &truncate.tables {
-        let mut attempts = write::Attempts::default();
+        let mut attempts = Attempts::new(false);
         loop {
-            let outcome = one(session, name, parsed).await;
-            if !attempts.again(session, &outcome) {
+            if let Some(outcome) = attempts.last(one(session, name, parsed).await) {
                 outcome?;
                 break;
             }
@@ -37,6 +38,6 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
 async fn one(session: &mut Session, name: &ObjectName, parsed: &Parsed) -> Result<Output> {
     let scope = session.scope().await?;
     let table = scope.table(name, parsed).await?;
-    let plan = overwrite::truncate(&table, scope.state.as_ref(), false)?;
+    let plan = overwrite::truncate(&table, scope.state.as_ref(), false, Publish::Now)?;
     write::run(&scope, plan, None).await
 }

@@ -16,7 +16,6 @@ use super::super::{CommandTag, Output, OutputColumn, RowOutput, rows};
 use super::returning::Returned;
 use crate::error::{Error, Result, SqlState};
 use crate::planner::Scope;
-use crate::session::Session;
 
 /// Adds the rows of `input` (the table's columns in order) to a table. Returns their number.
 pub async fn append(
@@ -45,28 +44,6 @@ pub async fn commit(scope: &Scope, table: &Table, input: Arc<dyn ExecutionPlan>)
         }
     }
     count.ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "the write reported no row count"))
-}
-
-/// Times that a statement outside of a transaction block is run again when another commit was in its way.
-const RETRIES: usize = 20;
-
-/// Counts how often a statement was run.
-#[derive(Debug, Default)]
-pub struct Attempts(usize);
-
-impl Attempts {
-    /// Whether to run a statement again, from its beginning: it lost against a concurrent commit, and
-    /// nobody has seen anything of it. Inside a transaction block the client has seen what it reads.
-    pub fn again<T>(&mut self, session: &Session, outcome: &Result<T>) -> bool {
-        self.0 += 1;
-        match outcome {
-            Err(e) if e.code == SqlState::SERIALIZATION_FAILURE => {
-                tracing::debug!(error = %e, attempts = self.0, "lost against another commit");
-                self.0 <= RETRIES && session.block.is_none()
-            }
-            _ => false,
-        }
-    }
 }
 
 /// Runs a plan that writes, and waits until it has committed. `returning`: the columns of its rows;
