@@ -14,8 +14,8 @@
 pub mod impact;
 pub mod insert;
 pub mod overwrite;
-mod returning;
 pub mod publish;
+mod returning;
 pub mod rows;
 mod write_exec;
 

@@ -5,8 +5,8 @@ use auric_catalog::table::TableFormat;
 use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefinition};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
-pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
 pub use super::delete::Delete;
+pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
 pub use super::merge::{Merge, MergeAction, MergeClause, MergeKind};
 pub use super::row_target::{Assignment, Target};
 pub use super::update::Update;

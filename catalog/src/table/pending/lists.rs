@@ -52,7 +52,7 @@ fn list_of(schema: &TableSchema, added: &[&NewDataFile]) -> Result<FileList> {
         spec,
         partitions,
     };
-    Ok(FileList { files, stats })
+    Ok(FileList { files, stats, state: None })
 }
 
 fn data_file(file: &NewDataFile) -> DataFile {
@@ -148,7 +148,7 @@ pub fn changed(
         }
         files.push(file);
     }
-    Ok(Some(FileList { stats: kept(&list.stats, &keep)?, files }))
+    Ok(Some(FileList { stats: kept(&list.stats, &keep)?, files, state: None }))
 }
 
 fn kept(stats: &StatisticsTable, keep: &BooleanArray) -> Result<StatisticsTable> {

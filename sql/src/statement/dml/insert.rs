@@ -7,8 +7,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 
 use super::super::{CommandTag, Output, Prepared, not_supported, parameters, rows};
-pub use super::source::explicit_columns;
 use super::execute::Attempts;
+pub use super::source::explicit_columns;
 use super::source::{Source, resolve};
 use super::{assign, check, on_conflict, overwrite, replace_where, returning, write};
 use crate::error::Result;
@@ -26,7 +26,13 @@ pub async fn prepare(
     let scope = session.scope().await?;
     let source = resolve(&scope, insert, given, parsed).await?;
     let columns = returning::columns(&scope, &source.table, insert, parsed).await?;
-    Ok(Prepared::planned(parsed, source.planned, columns))
+    let mut planned = source.planned.clone();
+    if let InsertMode::OnConflict(clause) = &insert.mode {
+        let types = planned.parameters.iter().cloned().map(Some).collect();
+        let statement = InsertRows::new(scope, insert, &source, parsed, (types, Vec::new()))?;
+        planned.parameters = on_conflict::parameters(&statement, clause).await?;
+    }
+    Ok(Prepared::planned(parsed, planned, columns))
 }
 
 pub async fn execute(
@@ -53,13 +59,9 @@ async fn attempt(
 ) -> Result<Output> {
     let in_block = session.block.is_some();
     let scope = session.scope().await?;
-    let (types, values) = parameters::bind(&prepared.given, values)?;
-    let source = resolve(&scope, insert, &types, &prepared.parsed).await?;
-    let plan = parameters::substitute(&source.planned.plan, values)?;
-    let Source { table, targets, partition, .. } = &source;
-    let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
-    let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
-    let statement = InsertRows { scope, insert, source: &source, rows, parsed: &prepared.parsed };
+    let bound = parameters::bind(&prepared.given, values)?;
+    let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
+    let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
     match &insert.mode {
         InsertMode::Append => statement.append(in_block).await,
         _ if in_block => Err(not_supported(format!("{} in a transaction block", statement.name()))
@@ -78,9 +80,26 @@ pub struct InsertRows<'a> {
     /// The table's columns, in order.
     pub rows: LogicalPlan,
     pub parsed: &'a Parsed,
+    /// Types of `$1`, `$2`, … and their values (none while the statement is prepared).
+    pub types: Vec<Option<Parameter>>,
+    pub values: Vec<ScalarValue>,
 }
 
-impl InsertRows<'_> {
+impl<'a> InsertRows<'a> {
+    fn new(
+        scope: Scope,
+        insert: &'a Insert,
+        source: &'a Source,
+        parsed: &'a Parsed,
+        (types, values): (Vec<Option<Parameter>>, Vec<ScalarValue>),
+    ) -> Result<Self> {
+        let plan = parameters::substitute(&source.planned.plan, values.clone())?;
+        let Source { table, targets, partition, .. } = source;
+        let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
+        let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
+        Ok(Self { scope, insert, source, rows, parsed, types, values })
+    }
+
     fn name(&self) -> &'static str {
         match &self.insert.mode {
             InsertMode::Append => "INSERT",
@@ -92,10 +111,10 @@ impl InsertRows<'_> {
 
     /// The plan of the new rows with the columns of RETURNING, and those columns.
     pub async fn with_returning(&self) -> Result<returning::Returned> {
-        returning::plan(&self.scope, &self.source.table, self.insert, self.rows.clone(), 0, self.parsed).await
+        returning::plan(&self.scope, &self.source.table, self.insert, self.rows.clone(), self.parsed).await
     }
 
-    async fn append(self, in_block: bool) -> Result<Output> {
+    pub async fn append(self, in_block: bool) -> Result<Output> {
         let (scope, table) = (&self.scope, &self.source.table);
         if self.insert.returning.is_empty() {
             let input = rows::physical(scope, &self.rows).await?;

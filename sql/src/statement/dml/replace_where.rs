@@ -33,8 +33,8 @@ pub async fn execute(statement: InsertRows<'_>, predicate: &ast::Expr) -> Result
         let input = rows::physical(scope, &returned.plan).await?;
         let options = OverwriteOptions {
             returning: returned.columns.len(),
-                reads_target: whole_files::reads(&returned.plan, table),
-        ..Default::default()
+            reads_target: whole_files::reads(&returned.plan, table),
+            ..Default::default()
         };
         let plan =
             overwrite::plan(table, scope.state.as_ref(), input, Replaced::Where(vec![filter]), options)?;
