@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use auric_catalog::dml::insert;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
-use super::super::{CommandTag, Output, Prepared, not_supported, parameters, rows};
-use super::execute::Attempts;
+use super::super::{CommandTag, Output, OutputColumn, Prepared, not_supported, parameters, rows};
+use super::execute::{Attempts, Explained};
+use super::partition::OverwriteMode;
 pub use super::source::explicit_columns;
 use super::source::{Source, resolve};
 use super::{assign, check, on_conflict, overwrite, replace_where, returning, write};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::parser::Parsed;
 use crate::parser::statement::{Insert, InsertMode};
 use crate::planner::{Parameter, Scope};
@@ -57,19 +59,50 @@ async fn attempt(
     prepared: &Arc<Prepared>,
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
-    let in_block = session.block.is_some();
     let scope = session.scope().await?;
     let bound = parameters::bind(&prepared.given, values)?;
     let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
     let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
-    match &insert.mode {
-        InsertMode::Append => statement.append(in_block).await,
-        _ if in_block => Err(not_supported(format!("{} in a transaction block", statement.name()))
-            .with_hint("Use autocommit: the statement is atomic by itself.")),
-        InsertMode::Overwrite => overwrite::execute(statement, session.overwrites_static()).await,
-        InsertMode::ReplaceWhere(predicate) => replace_where::execute(statement, predicate).await,
-        InsertMode::OnConflict(clause) => on_conflict::execute(statement, clause).await,
+    if session.block.is_some() {
+        return match &insert.mode {
+            InsertMode::Append => statement.keep().await,
+            _ => Err(not_supported(format!("{} in a transaction block", statement.name()))
+                .with_hint("Use autocommit: the statement is atomic by itself.")),
+        };
     }
+    let planned = statement.plan(session.overwrite_mode(), Commit::Yes).await?;
+    write::run(&statement.scope, planned.plan, planned.returned).await
+}
+
+/// The physical plan of an INSERT, for EXPLAIN.
+pub async fn explain(
+    session: &Session,
+    scope: Scope,
+    insert: &Insert,
+    prepared: &Prepared,
+    values: Vec<ScalarValue>,
+    mode: Explained,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let bound = parameters::bind(&prepared.given, values)?;
+    let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
+    let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
+    let commit = if mode == Explained::Impact { Commit::DryRun } else { Commit::Yes };
+    Ok(statement.plan(session.overwrite_mode(), commit).await?.plan)
+}
+
+/// Whether what a plan writes is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    Yes,
+    /// It is written, told and deleted.
+    DryRun,
+}
+
+/// The plan of an INSERT that commits by itself.
+pub struct InsertPlan {
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// Columns of its rows; `None`: it tells its impact.
+    pub returned: Option<Arc<Vec<OutputColumn>>>,
 }
 
 /// An INSERT whose new rows are known.
@@ -114,20 +147,36 @@ impl<'a> InsertRows<'a> {
         returning::plan(&self.scope, &self.source.table, self.insert, self.rows.clone(), self.parsed).await
     }
 
-    pub async fn append(self, in_block: bool) -> Result<Output> {
-        let (scope, table) = (&self.scope, &self.source.table);
-        if self.insert.returning.is_empty() {
-            let input = rows::physical(scope, &self.rows).await?;
-            let count = write::append(scope, table, input, in_block).await?;
-            return Ok(Output::Complete(CommandTag::Insert(count)));
+    async fn plan(&self, mode: OverwriteMode, commit: Commit) -> Result<InsertPlan> {
+        match &self.insert.mode {
+            InsertMode::Append => self.append(commit).await,
+            InsertMode::Overwrite => overwrite::plan(self, mode, commit).await,
+            InsertMode::ReplaceWhere(predicate) => replace_where::plan(self, predicate, commit).await,
+            InsertMode::OnConflict(clause) => on_conflict::plan(self, clause, commit).await,
         }
+    }
+
+    pub async fn append(&self, commit: Commit) -> Result<InsertPlan> {
+        let returned = self.with_returning().await?;
+        let input = rows::physical(&self.scope, &returned.plan).await?;
+        let options = insert::InsertOptions {
+            returning: returned.columns.len(),
+            dry_run: commit == Commit::DryRun,
+            ..Default::default()
+        };
+        let plan = insert::plan_with(&self.source.table, input, options).map_err(|e| Error::from(&e))?;
+        Ok(InsertPlan { plan, returned: returned.shown() })
+    }
+
+    /// Adds the rows to the transaction.
+    async fn keep(&self) -> Result<Output> {
+        let (scope, table) = (&self.scope, &self.source.table);
         let returned = self.with_returning().await?;
         let input = rows::physical(scope, &returned.plan).await?;
-        if in_block {
-            return write::keep_returning(scope, table, input, &returned).await;
+        if returned.columns.is_empty() {
+            let count = write::append(scope, table, input, true).await?;
+            return Ok(Output::Complete(CommandTag::Insert(count)));
         }
-        let options = insert::InsertOptions { returning: returned.columns.len(), ..Default::default() };
-        let plan = insert::plan_with(table, input, options).map_err(|e| crate::error::Error::from(&e))?;
-        write::run(scope, plan, Some(returned.columns)).await
+        write::keep_returning(scope, table, input, &returned).await
     }
 }
