@@ -200,6 +200,16 @@ impl Relations {
         }
     }
 
+    /// Whether this table is among them, at its current version.
+    pub fn reads(&self, table: &Table) -> bool {
+        let is_table = |dependency: &Dependency| {
+            dependency.catalog == table.catalog.name()
+                && dependency.ident == table.ident
+                && matches!(dependency.read, Read::Current(_))
+        };
+        self.dependencies.iter().any(is_table)
+    }
+
     /// Versions read; `None` if equal versions do not make an equal plan.
     pub fn dependencies(&self) -> Option<Vec<Dependency>> {
         (!self.volatile).then(|| self.dependencies.clone())
