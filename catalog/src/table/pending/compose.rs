@@ -42,6 +42,7 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         _ => Isolation::Serializable,
     };
     let rows = sum(first.rows, next.rows);
+    let change_files = first.change_files.iter().cloned().chain(next.change_files).collect();
     let parameters = if same { common(&first.parameters, &next.parameters) } else { BTreeMap::new() };
     let mut summary = first.summary.clone();
     summary.extend(next.summary.into_iter().filter(|(key, _)| key != COMMIT_ID));
@@ -54,7 +55,18 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         _ if added.is_empty() => Operation::Delete,
         _ => Operation::Merge,
     };
-    Ok(TableChange { operation, added, removed, deletes, read, isolation, rows, parameters, summary })
+    Ok(TableChange {
+        operation,
+        added,
+        removed,
+        deletes,
+        change_files,
+        read,
+        isolation,
+        rows,
+        parameters,
+        summary,
+    })
 }
 
 /// Adds a mark. A vector holds everything that was deleted before, position files only what is new.
