@@ -7,7 +7,7 @@
 //!    so that few new rows end up in the rewritten files). Nothing else of the table is read or written.
 //! 3. All of it becomes one [`TableChange`], and is committed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -140,7 +140,7 @@ impl Apply {
         let removed = fates.emptied.iter().map(|touched| touched.file.clone()).chain(rewritten).collect();
         let (mut change, guard) = self.change(written, removed, marked, counts)?;
         change.change_files = change_files;
-        let impact = impact(&change)?;
+        let impact = Impact::of(&change)?;
         record(metrics, &impact);
         MetricBuilder::new(metrics).counter("files_read", 0).add(self.target.book().files_scanned());
         if !self.options.dry_run && !change.is_empty() {
@@ -352,34 +352,6 @@ fn read_ahead(
         Ok::<_, DataFusionError>(ahead.build())
     };
     Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(started).try_flatten()))
-}
-
-/// What a change does, in numbers.
-pub fn impact(change: &TableChange) -> Result<Impact> {
-    let mut partitions: HashSet<String> = HashSet::new();
-    for file in &change.added {
-        partitions.insert(format!("{} {:?}", file.spec.spec_id, file.partition));
-    }
-    let mut bytes_removed = 0;
-    for file in change.touched() {
-        partitions.insert(format!("{} {:?}", file.spec().spec_id, file.partition()?));
-    }
-    for file in &change.removed {
-        bytes_removed += file.file()?.size_bytes;
-    }
-    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    Ok(Impact {
-        rows_inserted: change.rows.inserted,
-        rows_updated: change.rows.updated,
-        rows_deleted: change.rows.deleted,
-        rows_copied: change.rows.copied,
-        files_added: count(change.added.len()),
-        files_removed: count(change.removed.len()),
-        files_marked: count(change.deletes.len()),
-        partitions: count(partitions.len()),
-        bytes_added: change.added.iter().map(|file| file.size_bytes).sum(),
-        bytes_removed,
-    })
 }
 
 fn record(metrics: &ExecutionPlanMetricsSet, impact: &Impact) {
