@@ -187,7 +187,8 @@ impl Apply {
         Ok(changes.take())
     }
 
-    /// Adds the rows as they were. Whole files that go without a row in their place need no feed.
+    /// Adds the rows as they were. Whole files that go without a row in their place need no feed,
+    /// unless rows of them were deleted before: not every reader of a feed remembers that.
     async fn finish_feed(
         &self,
         mut feed: ChangeFeed,
@@ -195,7 +196,9 @@ impl Apply {
         updated: &HashMap<i32, RoaringTreemap>,
         context: &Arc<TaskContext>,
     ) -> Result<Vec<NewDataFile>> {
-        if self.options.operation == Operation::Delete && fates.kept.is_empty() {
+        let was_whole = |touched: &Touched| touched.before.as_ref().is_none_or(|before| before.is_empty());
+        let whole_files = fates.kept.is_empty() && fates.emptied.iter().all(was_whole);
+        if self.options.operation == Operation::Delete && whole_files {
             return Ok(Vec::new());
         }
         let none = RoaringTreemap::new();

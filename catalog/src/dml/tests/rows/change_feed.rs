@@ -97,7 +97,13 @@ async fn every_changed_row_is_in_the_feed() {
 
             let table = lake.current().await;
             lake.change(&table, Operation::Delete, &format!("{DELETE} true")).await.unwrap();
-            assert_eq!(lake.feed().await, None, "whole files speak for themselves");
+            let left = [(2, "changed"), (3, "p0"), (5, "p2"), (6, "p0"), (7, "p1"), (8, "p2"), (9, "p0")];
+            let expected = match vectors {
+                // Some of the files have lost rows before.
+                "true" => Some(images(&left.map(|(id, name)| (id, name, "delete")))),
+                _ => None,
+            };
+            assert_eq!(lake.feed().await, expected, "{partitioned}");
             assert_eq!(lake.rows().await, []);
         }
     }
