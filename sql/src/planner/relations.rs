@@ -84,20 +84,15 @@ impl Relations {
         let Some(table) = find(scope, key).await? else {
             return Err(undefined(name, source));
         };
-        let overlay = scope.tables.overlay(&table)?;
         self.dependencies.push(Dependency {
             catalog: table.catalog.name().to_string(),
             ident: table.ident.clone(),
             name: key.clone(),
             version: table.snapshot.version.clone(),
         });
-        match overlay {
-            Some(provider) => {
-                self.volatile = true;
-                Ok(provider_as_source(provider))
-            }
-            None => Ok(provider_as_source(table.provider())),
-        }
+        // What the transaction has changed has no version to tell it by.
+        self.volatile |= table.snapshot.version == TableVersion::Unpublished;
+        Ok(provider_as_source(table.provider()))
     }
 
     pub fn table(&self, name: &TableReference) -> Lookup {
@@ -131,7 +126,7 @@ pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result
         let same = table.catalog.name() == dependency.catalog
             && table.ident == dependency.ident
             && table.snapshot.version == dependency.version;
-        if !same || scope.tables.overlay(&table)?.is_some() {
+        if !same {
             return Ok(false);
         }
     }

@@ -50,7 +50,7 @@ pub async fn execute(
     let plan = parameters::substitute(&planned.plan, values)?;
     let plan = assign::to_table(&scope, &table, plan, &targets)?;
     let input = rows::physical(&scope, &plan).await?;
-    let count = write::append(&scope, &table, input, session.block.is_some()).await?;
+    let count = write::append(&scope, &table, input).await?;
     Ok(Output::Complete(CommandTag::Insert(count)))
 }
 
