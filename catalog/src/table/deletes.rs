@@ -75,6 +75,12 @@ impl DeleteIndex {
             && self.equality_global.is_empty()
     }
 
+    /// Whether deletes are scoped to partitions of this spec.
+    pub fn is_scoped_by(&self, spec_id: i32) -> bool {
+        let positions = self.positions_by_partition.keys();
+        positions.chain(self.equality_by_partition.keys()).any(|(id, _)| *id == spec_id)
+    }
+
     /// Deletes that apply to `file` of `partition`: positions and vectors from its own sequence
     /// number on, equality deletes only from later ones. `file.deletion_vector` is included.
     pub fn for_file(&self, file: &DataFile, partition: &PartitionKey) -> FileDeletes {

@@ -1,6 +1,7 @@
 //! The neutral model: what a scan, a write or a merge needs to know of a table, whatever its format.
 
 pub mod change;
+pub mod constraint;
 pub mod data_file;
 pub mod definition;
 pub mod deletes;
@@ -14,6 +15,7 @@ pub mod statistics;
 pub mod transform;
 
 pub use change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
+pub use constraint::CheckConstraint;
 pub use data_file::{DataFile, FileList, NewDataFile};
 pub use definition::{ColumnDefinition, TableDefinition, TableFormat};
 pub use live_file::LiveFile;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::constraint::CheckConstraint;
 use super::data_file::FileList;
 use super::definition::TableFormat;
 use super::deletes::DeleteIndex;
@@ -48,7 +49,11 @@ pub struct TableSnapshot {
     pub default_spec: Arc<PartitionSpec>,
     pub sort_order: Arc<SortOrder>,
     pub properties: BTreeMap<String, String>,
+    /// What rows must satisfy besides NOT NULL. A commit takes it that added rows do.
+    pub constraints: Vec<CheckConstraint>,
     pub comment: Option<String>,
+    /// Rows have identities that outlive updates (Iceberg spec, "Row Lineage").
+    pub row_lineage: bool,
     /// When this version was committed, milliseconds since the epoch.
     pub timestamp_ms: Option<i64>,
     /// The files, read on demand.
