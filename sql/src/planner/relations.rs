@@ -45,11 +45,17 @@ pub struct Relations {
 
 impl Relations {
     /// Looks up all names. A name that is not found is an error only if the planner asks for it:
-    /// it may be that of a common table expression.
-    pub async fn resolve(scope: &Scope, query: &Query, source: &Parsed) -> Result<Self> {
+    /// it may be that of a common table expression. `named`: relations that are there already.
+    pub async fn resolve(
+        scope: &Scope,
+        query: &Query,
+        source: &Parsed,
+        named: Vec<(TableReference, Arc<dyn TableSource>)>,
+    ) -> Result<Self> {
         let mut collected = Collector::default();
         let _ = query.visit(&mut collected);
-        let mut relations = Self::default();
+        let mut relations = Self { volatile: !named.is_empty(), ..Self::default() };
+        relations.tables.extend(named.into_iter().map(|(name, source)| (name, Ok(source))));
         for name in collected.names {
             let reference = reference(&name)?;
             if relations.tables.contains_key(&reference) {
@@ -104,6 +110,14 @@ impl Relations {
 
     pub fn function(&self, factor: &TableFactor) -> Option<Arc<dyn TableProvider>> {
         self.functions.get(&function_key(factor)).cloned()
+    }
+
+    /// Whether this table is among them.
+    pub fn reads(&self, table: &Table) -> bool {
+        let is_table = |dependency: &Dependency| {
+            dependency.catalog == table.catalog.name() && dependency.ident == table.ident
+        };
+        self.dependencies.iter().any(is_table)
     }
 
     /// Versions read; `None` if equal versions do not make an equal plan.

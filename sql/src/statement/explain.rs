@@ -100,7 +100,6 @@ async fn explain_change(
     let Some(statement) = RowStatement::of(&explain.statement) else {
         return Err(not_supported("EXPLAIN of this statement"));
     };
-    let in_block = session.block.is_some();
     let mode = match (explain.impact, explain.analyze) {
         (true, true) => {
             let message = "EXPLAIN options IMPACT and ANALYZE cannot be used together";
@@ -112,9 +111,6 @@ async fn explain_change(
     };
     if mode == Explained::Analyze {
         session.check_writable("EXPLAIN ANALYZE")?;
-    }
-    if mode != Explained::Plan && in_block {
-        return Err(not_supported("running EXPLAIN of a change in a transaction block"));
     }
     let scope = session.scope().await?;
     let physical = row_statement::explain(&scope, statement, prepared, values, mode).await?;

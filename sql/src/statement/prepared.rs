@@ -88,7 +88,11 @@ pub fn deallocate(session: &mut Session, name: Option<&str>) -> Result<Output> {
 impl crate::planner::Scope {
     /// Value of an expression without columns.
     pub fn constant(&self, expr: &ast::Expr) -> Result<ScalarValue> {
-        let expr = self.constant_expr(expr)?;
+        self.constant_value(self.constant_expr(expr)?)
+    }
+
+    /// Value of a planned expression without columns.
+    pub fn constant_value(&self, expr: datafusion::logical_expr::Expr) -> Result<ScalarValue> {
         let physical =
             self.state.create_physical_expr(expr, &DFSchema::empty()).map_err(|e| Error::from(&e))?;
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(1));

@@ -7,7 +7,7 @@
 //!    so that few new rows end up in the rewritten files). Nothing else of the table is read or written.
 //! 3. All of it becomes one [`TableChange`], and is committed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -25,7 +25,6 @@ use roaring::RoaringTreemap;
 
 use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
 use super::{ChangeOptions, RowTarget};
-use crate::commit;
 use crate::dml::impact::Impact;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -111,23 +110,22 @@ impl Apply {
         let collected = self.read_input(inputs, sorted, &context, &mut writer).await?;
         let Collected { deleted, mut counts, returned, reservation } = collected;
         let fates = self.fates(deleted)?;
-        let rewritten = match self.mode {
-            RowLevelMode::CopyOnWrite => self.rewrite(&fates.kept, &context, &mut writer).await?,
-            RowLevelMode::MergeOnRead => Vec::new(),
-        };
+        // A file that the transaction has written itself is not marked but replaced.
+        let files = &table.snapshot.files;
+        let (rewritten, marked): (Vec<Touched>, Vec<Touched>) = fates.kept.into_iter().partition(|touched| {
+            self.mode == RowLevelMode::CopyOnWrite || files.is_uncommitted(touched.file.path())
+        });
+        let rewritten = self.rewrite(&rewritten, &context, &mut writer).await?;
         let written = writer.finish().await?;
         counts.copied = written.rows.saturating_sub(counts.inserted + counts.updated);
-        let marked = match self.mode {
-            RowLevelMode::CopyOnWrite => Vec::new(),
-            RowLevelMode::MergeOnRead => self.mark(fates.kept, &written).await?,
-        };
+        let marked = self.mark(marked, &written).await?;
         let removed = fates.emptied.iter().map(|touched| touched.file.clone()).chain(rewritten).collect();
         let (change, guard) = self.change(written, removed, marked, counts)?;
-        let impact = impact(&change)?;
+        let impact = Impact::of(&change)?;
         record(metrics, &impact);
         MetricBuilder::new(metrics).counter("files_read", 0).add(self.target.book().files_scanned());
         if !self.options.dry_run && !change.is_empty() {
-            commit::commit_written(table, change, guard).await?;
+            self.target.publish.publish(table, change, guard).await?;
         }
         drop(reservation);
         if self.options.returning > 0 && !self.options.dry_run {
@@ -301,34 +299,6 @@ fn read_ahead(
         Ok::<_, DataFusionError>(ahead.build())
     };
     Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(started).try_flatten()))
-}
-
-/// What a change does, in numbers.
-pub fn impact(change: &TableChange) -> Result<Impact> {
-    let mut partitions: HashSet<String> = HashSet::new();
-    for file in &change.added {
-        partitions.insert(format!("{} {:?}", file.spec.spec_id, file.partition));
-    }
-    let mut bytes_removed = 0;
-    for file in change.touched() {
-        partitions.insert(format!("{} {:?}", file.spec().spec_id, file.partition()?));
-    }
-    for file in &change.removed {
-        bytes_removed += file.file()?.size_bytes;
-    }
-    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    Ok(Impact {
-        rows_inserted: change.rows.inserted,
-        rows_updated: change.rows.updated,
-        rows_deleted: change.rows.deleted,
-        rows_copied: change.rows.copied,
-        files_added: count(change.added.len()),
-        files_removed: count(change.removed.len()),
-        files_marked: count(change.deletes.len()),
-        partitions: count(partitions.len()),
-        bytes_added: change.added.iter().map(|file| file.size_bytes).sum(),
-        bytes_removed,
-    })
 }
 
 fn record(metrics: &ExecutionPlanMetricsSet, impact: &Impact) {

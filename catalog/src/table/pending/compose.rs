@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::reads;
 use crate::error::{Error, Result};
-use crate::table::change::{COMMIT_ID, Isolation, Operation, RowCounts, TableChange};
+use crate::table::change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
 use crate::table::deletes::{NewRowDeletes, StoredDeletes};
 use crate::table::live_file::LiveFile;
 
@@ -36,8 +36,11 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         first.added.iter().filter(|file| !gone.contains(file.path.as_str())).cloned().collect();
     let same = first.operation == next.operation;
     let read = reads::union(first.read.clone(), next.read.clone());
-    let isolation = match (first.isolation, next.isolation) {
-        (Isolation::Snapshot, Isolation::Snapshot) => Isolation::Snapshot,
+    let isolation = match (isolation(first), isolation(&next)) {
+        (None, None) => first.isolation,
+        (Some(Isolation::Snapshot), None | Some(Isolation::Snapshot)) | (None, Some(Isolation::Snapshot)) => {
+            Isolation::Snapshot
+        }
         _ => Isolation::Serializable,
     };
     let rows = sum(first.rows, next.rows);
@@ -75,6 +78,12 @@ fn mark(deletes: &mut Vec<NewRowDeletes>, new: NewRowDeletes) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The isolation that a change needs. `None`: it only adds rows, and nothing can conflict with it.
+fn isolation(change: &TableChange) -> Option<Isolation> {
+    let conflicts = change.read != ReadSet::Nothing || change.touched().next().is_some();
+    conflicts.then_some(change.isolation)
 }
 
 fn sum(a: RowCounts, b: RowCounts) -> RowCounts {

@@ -127,7 +127,7 @@ fn list(spec: &Arc<PartitionSpec>, paths: &[String], in_entries: &[&str]) -> Arc
         spec: spec.clone(),
         partitions: partitions.collect(),
     };
-    Arc::new(FileList { files: paths.iter().map(file).collect(), stats })
+    Arc::new(FileList { files: paths.iter().map(file).collect(), stats, state: None })
 }
 
 /// A version with nine files in three lists; two of them have deletes.
@@ -180,7 +180,9 @@ fn base(deletes: Deletes) -> Arc<TableSnapshot> {
         default_spec: plain,
         sort_order: Arc::default(),
         properties: BTreeMap::new(),
+        constraints: vec![],
         comment: None,
+        row_lineage: false,
         timestamp_ms: None,
         files: Arc::new(Fixed { lists, deletes: Arc::new(index) }),
         state: Arc::new(42_i32),
@@ -550,6 +552,7 @@ fn isolation_counts_and_records_are_those_of_all() {
     let with = |isolation, inserted, mode: &str, who: &str| {
         let mut change = change(Operation::Update);
         change.isolation = isolation;
+        change.read = ReadSet::Filters(vec![]);
         change.rows.inserted = inserted;
         change.rows.copied = 1;
         change.parameters = BTreeMap::from([("mode".into(), mode.into()), ("same".into(), "x".into())]);
@@ -564,6 +567,9 @@ fn isolation_counts_and_records_are_those_of_all() {
     assert_eq!((change.isolation, change.rows.inserted, change.rows.copied), (Isolation::Snapshot, 7, 2));
     assert_eq!(change.parameters, BTreeMap::from([("same".into(), "x".into())]));
     assert_eq!((&change.summary[COMMIT_ID], change.summary["who"].as_str()), (&id, "b"));
+    // An INSERT conflicts with nothing.
+    pending.compose(TableChange::new(Operation::Append, vec![]), guard()).unwrap();
+    assert_eq!(pending.change().isolation, Isolation::Snapshot);
     pending.compose(with(Isolation::Serializable, 0, "n", "b"), guard()).unwrap();
     assert_eq!(pending.change().isolation, Isolation::Serializable);
 }

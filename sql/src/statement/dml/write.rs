@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
+use auric_catalog::dml::impact::Impact;
 use auric_catalog::dml::insert;
 use auric_catalog::registry::Table;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
-use super::super::rows;
+use super::super::{CommandTag, Output, OutputColumn, RowOutput, rows};
 use crate::error::{Error, Result, SqlState};
 use crate::planner::Scope;
 
@@ -28,4 +30,30 @@ pub async fn append(scope: &Scope, table: &Table, input: Arc<dyn ExecutionPlan>)
         }
     }
     count.ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "the write reported no row count"))
+}
+
+/// Runs a plan that writes, and waits until it has committed (or handed its change over). `returning`: the columns of its rows;
+/// otherwise it tells its impact.
+pub async fn run(
+    scope: &Scope,
+    plan: Arc<dyn ExecutionPlan>,
+    returning: Option<Arc<Vec<OutputColumn>>>,
+) -> Result<Output> {
+    let mut stream = rows::stream(scope, plan)?;
+    let first = stream.next().await.transpose().map_err(|e| Error::from(&e))?;
+    let Some(columns) = returning else {
+        let impact = first.as_ref().and_then(Impact::from_batch);
+        let impact = impact
+            .ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "the write did not report what it did"))?;
+        return Ok(Output::Complete(CommandTag::Insert(impact.rows_inserted)));
+    };
+    let schema = stream.schema();
+    let all = futures::stream::iter(first.map(Ok)).chain(stream);
+    let stream = Box::pin(RecordBatchStreamAdapter::new(schema, all));
+    Ok(Output::Rows(RowOutput { columns, stream, tag: inserted() }))
+}
+
+/// `INSERT 0 n` with the number of rows returned.
+fn inserted() -> CommandTag {
+    CommandTag::Rows { verb: "INSERT 0", counted: true }
 }
