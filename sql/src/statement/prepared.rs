@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
+use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
@@ -91,8 +92,13 @@ impl crate::planner::Scope {
         self.constant_value(self.constant_expr(expr)?)
     }
 
+    /// Value of an expression without columns that was rewritten as part of its statement.
+    pub fn rewritten_constant(&self, expr: &ast::Expr) -> Result<ScalarValue> {
+        self.constant_value(self.rewritten_constant_expr(expr.clone())?)
+    }
+
     /// Value of a planned expression without columns.
-    pub fn constant_value(&self, expr: datafusion::logical_expr::Expr) -> Result<ScalarValue> {
+    pub fn constant_value(&self, expr: Expr) -> Result<ScalarValue> {
         let physical =
             self.state.create_physical_expr(expr, &DFSchema::empty()).map_err(|e| Error::from(&e))?;
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(1));
