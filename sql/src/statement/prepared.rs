@@ -89,16 +89,16 @@ pub fn deallocate(session: &mut Session, name: Option<&str>) -> Result<Output> {
 impl crate::planner::Scope {
     /// Value of an expression without columns.
     pub fn constant(&self, expr: &ast::Expr) -> Result<ScalarValue> {
-        self.constant_value(self.constant_expr(expr)?)
+        self.evaluate(self.constant_expr(expr)?)
     }
 
     /// Value of an expression without columns that was rewritten as part of its statement.
     pub fn rewritten_constant(&self, expr: &ast::Expr) -> Result<ScalarValue> {
-        self.constant_value(self.rewritten_constant_expr(expr.clone())?)
+        self.evaluate(self.rewritten_constant_expr(expr.clone())?)
     }
 
     /// Value of a planned expression without columns.
-    pub fn constant_value(&self, expr: Expr) -> Result<ScalarValue> {
+    pub fn evaluate(&self, expr: Expr) -> Result<ScalarValue> {
         let physical =
             self.state.create_physical_expr(expr, &DFSchema::empty()).map_err(|e| Error::from(&e))?;
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(1));

@@ -20,9 +20,12 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder}
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::lit;
+use futures::future::try_join;
 use futures::{StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
+use tokio::sync::mpsc;
 
+use super::change_feed::{self, BeforeImages, ChangeFeed};
 use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
 use super::{ChangeOptions, RowTarget};
 use crate::dml::impact::Impact;
@@ -31,7 +34,7 @@ use crate::failpoint;
 use crate::format::RowLevelMode;
 use crate::scan::surviving_rows;
 use crate::table::deletes::{NewRowDeletes, RowDeletes};
-use crate::table::{LiveFile, ReadSet, RowCounts, TableChange};
+use crate::table::{LiveFile, NewDataFile, Operation, ReadSet, RowCounts, TableChange};
 use crate::write::{InputOrder, TableWriter, Written, WrittenFiles};
 
 /// Batches that are decoded ahead of the writer, for each file that is rewritten.
@@ -50,6 +53,7 @@ pub struct Apply {
 
 /// A file with deleted rows.
 struct Touched {
+    number: i32,
     file: Arc<LiveFile>,
     deleted: RoaringTreemap,
     before: Option<Arc<RoaringTreemap>>,
@@ -107,20 +111,34 @@ impl Apply {
         let lineage = table.snapshot.row_lineage;
         let name = table.ident.to_string();
         let mut writer = TableWriter::new(&name, table.catalog.storage(), &table.snapshot, lineage)?;
-        let collected = self.read_input(inputs, sorted, &context, &mut writer).await?;
-        let Collected { deleted, mut counts, returned, reservation } = collected;
+        let mut feed = ChangeFeed::of(table, self.options.operation, writer.guard())?;
+        let collected = match &mut feed {
+            None => self.read_input(inputs, sorted, &context, &mut writer, None).await?,
+            Some(feed) => {
+                let (sender, images) = mpsc::channel(READ_AHEAD);
+                let reading = self.read_input(inputs, sorted, &context, &mut writer, Some(sender));
+                try_join(reading, feed.write_after(images, &context)).await?.0
+            }
+        };
+        let Collected { deleted, updated, mut counts, returned, reservation } = collected;
         let fates = self.fates(deleted)?;
         // A file that the transaction has written itself is not marked but replaced.
         let files = &table.snapshot.files;
-        let (rewritten, marked): (Vec<Touched>, Vec<Touched>) = fates.kept.into_iter().partition(|touched| {
+        let rewrites = |touched: &Touched| {
             self.mode == RowLevelMode::CopyOnWrite || files.is_uncommitted(touched.file.path())
-        });
+        };
+        let change_files = match feed {
+            None => Vec::new(),
+            Some(feed) => self.finish_feed(feed, &fates, &updated, &context).await?,
+        };
+        let (rewritten, marked): (Vec<Touched>, Vec<Touched>) = fates.kept.into_iter().partition(rewrites);
         let rewritten = self.rewrite(&rewritten, &context, &mut writer).await?;
         let written = writer.finish().await?;
         counts.copied = written.rows.saturating_sub(counts.inserted + counts.updated);
         let marked = self.mark(marked, &written).await?;
         let removed = fates.emptied.iter().map(|touched| touched.file.clone()).chain(rewritten).collect();
-        let (change, guard) = self.change(written, removed, marked, counts)?;
+        let (mut change, guard) = self.change(written, removed, marked, counts)?;
+        change.change_files = change_files;
         let impact = Impact::of(&change)?;
         record(metrics, &impact);
         MetricBuilder::new(metrics).counter("files_read", 0).add(self.target.book().files_scanned());
@@ -140,15 +158,25 @@ impl Apply {
         sorted: bool,
         context: &Arc<TaskContext>,
         writer: &mut TableWriter,
+        images: Option<mpsc::Sender<RecordBatch>>,
     ) -> Result<Collected> {
         let snapshot = &self.target.table().snapshot;
         let reservation = MemoryConsumer::new("returning").register(context.memory_pool());
-        let changes = Arc::new(Changes::new(self.columns, self.options.second_change, reservation));
+        let changes =
+            Arc::new(Changes::new(self.columns, self.options.second_change, images.is_some(), reservation));
         let schema = new_rows_schema(&snapshot.schema.arrow, snapshot.row_lineage);
         let new_rows = |input: SendableRecordBatchStream| {
-            let changes = changes.clone();
-            let rows =
-                input.and_then(move |batch| std::future::ready(changes.record(&batch).map_err(Into::into)));
+            let (changes, images) = (changes.clone(), images.clone());
+            let rows = input.and_then(move |batch| {
+                let (new, images) = (changes.record(&batch), images.clone());
+                async move {
+                    let new = new?;
+                    if let Some(images) = images {
+                        change_feed::send_after(&images, &new).await?;
+                    }
+                    Ok(new.rows)
+                }
+            });
             let rows = rows.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
             vec![Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows)) as SendableRecordBatchStream]
         };
@@ -158,6 +186,30 @@ impl Apply {
         Ok(changes.take())
     }
 
+    /// Adds the rows as they were. Whole files that go without a row in their place need no feed.
+    async fn finish_feed(
+        &self,
+        mut feed: ChangeFeed,
+        fates: &Fates,
+        updated: &HashMap<i32, RoaringTreemap>,
+        context: &Arc<TaskContext>,
+    ) -> Result<Vec<NewDataFile>> {
+        if self.options.operation == Operation::Delete && fates.kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        let none = RoaringTreemap::new();
+        for touched in fates.emptied.iter().chain(&fates.kept) {
+            let before = BeforeImages {
+                file: &touched.file,
+                gone: &touched.deleted,
+                updated: updated.get(&touched.number).unwrap_or(&none),
+                deleted_before: touched.before.as_deref(),
+            };
+            feed.write_before(self.target.table(), &self.session, before, context).await?;
+        }
+        feed.finish().await
+    }
+
     fn fates(&self, deleted: HashMap<i32, RoaringTreemap>) -> Result<Fates> {
         let book = self.target.book();
         let mut fates = Fates::default();
@@ -165,7 +217,7 @@ impl Apply {
         for (number, deleted) in deleted.into_iter().collect::<BTreeMap<_, _>>() {
             let file = book.file(number);
             let file = file.ok_or_else(|| Error::Internal(format!("the target has no file {number}")))?;
-            let touched = Touched { file, deleted, before: book.deleted_before(number) };
+            let touched = Touched { number, file, deleted, before: book.deleted_before(number) };
             match touched.rows_left()? {
                 Some(0) => fates.emptied.push(touched),
                 _ => fates.kept.push(touched),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::lists::of_base;
 use super::reads;
 use crate::error::{Error, Result};
 use crate::table::change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
@@ -12,6 +13,7 @@ use crate::table::live_file::LiveFile;
 /// The change that `first`, made against a version, and `next`, made against what `first` leaves, make
 /// together against that version.
 pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
+    refuse_half_a_feed(first, &next)?;
     let ours: HashSet<&str> = first.added.iter().map(|file| file.path.as_str()).collect();
     let gone: HashSet<&str> = next.removed.iter().map(|file| file.path()).collect();
     let marked: HashMap<&str, &Arc<LiveFile>> =
@@ -20,7 +22,7 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
     let mut removed = first.removed.clone();
     for file in next.removed.iter().filter(|file| !ours.contains(file.path())) {
         // With the deletes that the version had, not those of the mark that goes with the file.
-        removed.push(marked.get(file.path()).map_or_else(|| file.clone(), |file| (*file).clone()));
+        removed.push(marked.get(file.path()).map_or_else(|| of_base(file), |file| (*file).clone()));
     }
     let mut deletes: Vec<NewRowDeletes> =
         first.deletes.iter().filter(|d| !gone.contains(d.file.path())).cloned().collect();
@@ -29,7 +31,7 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         if ours.contains(path) {
             return Err(Error::Internal(format!("{path} is not committed and cannot be marked")));
         }
-        let file = marked.get(path).map_or_else(|| new.file.clone(), |file| (*file).clone());
+        let file = marked.get(path).map_or_else(|| of_base(&new.file), |file| (*file).clone());
         mark(&mut deletes, NewRowDeletes { file, ..new.clone() })?;
     }
     let mut added: Vec<_> =
@@ -44,6 +46,7 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         _ => Isolation::Serializable,
     };
     let rows = sum(first.rows, next.rows);
+    let change_files = first.change_files.iter().cloned().chain(next.change_files).collect();
     let parameters = if same { common(&first.parameters, &next.parameters) } else { BTreeMap::new() };
     let mut summary = first.summary.clone();
     summary.extend(next.summary.into_iter().filter(|(key, _)| key != COMMIT_ID));
@@ -56,7 +59,29 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         _ if added.is_empty() => Operation::Delete,
         _ => Operation::Merge,
     };
-    Ok(TableChange { operation, added, removed, deletes, read, isolation, rows, parameters, summary })
+    Ok(TableChange {
+        operation,
+        added,
+        removed,
+        deletes,
+        change_files,
+        read,
+        isolation,
+        rows,
+        parameters,
+        summary,
+    })
+}
+
+/// Readers of a change data feed take a commit's change files for all of its changes, or, if it has
+/// none, its data files: what a commit with some of both did to the other rows could not be told.
+fn refuse_half_a_feed(first: &TableChange, next: &TableChange) -> Result<()> {
+    let whole = |change: &TableChange| !change.change_files.is_empty() || change.is_empty();
+    if first.change_files.is_empty() == next.change_files.is_empty() || (whole(first) && whole(next)) {
+        return Ok(());
+    }
+    let what = "inserting whole files and changing rows of a table with a change data feed";
+    Err(Error::unsupported("one transaction", what))
 }
 
 /// Adds a mark. A vector holds everything that was deleted before, position files only what is new.

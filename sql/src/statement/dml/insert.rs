@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use auric_catalog::dml::insert;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
-use super::super::{CommandTag, Output, Prepared, parameters, rows};
-use super::execute::Attempts;
+use super::super::{Output, OutputColumn, Prepared, parameters, rows};
+use super::execute::{Attempts, Explained};
+use super::partition::OverwriteMode;
 pub use super::source::explicit_columns;
 use super::source::{Source, resolve};
 use super::{assign, check, on_conflict, overwrite, replace_where, returning, write};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::parser::Parsed;
 use crate::parser::statement::{Insert, InsertMode};
 use crate::planner::{Parameter, Scope};
@@ -26,7 +28,13 @@ pub async fn prepare(
     let scope = session.scope().await?;
     let source = resolve(&scope, insert, given, parsed).await?;
     let columns = returning::columns(&scope, &source.table, insert, parsed).await?;
-    Ok(Prepared::planned(parsed, source.planned, columns))
+    let mut planned = source.planned.clone();
+    if let InsertMode::OnConflict(clause) = &insert.mode {
+        let types = planned.parameters.iter().cloned().map(Some).collect();
+        let statement = InsertRows::new(scope, insert, &source, parsed, (types, Vec::new()))?;
+        planned.parameters = on_conflict::parameters(&statement, clause).await?;
+    }
+    Ok(Prepared::planned(parsed, planned, columns))
 }
 
 pub async fn execute(
@@ -52,19 +60,42 @@ async fn attempt(
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
     let scope = session.scope().await?;
-    let (types, values) = parameters::bind(&prepared.given, values)?;
-    let source = resolve(&scope, insert, &types, &prepared.parsed).await?;
-    let plan = parameters::substitute(&source.planned.plan, values)?;
-    let Source { table, targets, partition, .. } = &source;
-    let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
-    let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
-    let statement = InsertRows { scope, insert, source: &source, rows, parsed: &prepared.parsed };
-    match &insert.mode {
-        InsertMode::Append => statement.append().await,
-        InsertMode::Overwrite => overwrite::execute(statement, session.overwrites_static()).await,
-        InsertMode::ReplaceWhere(predicate) => replace_where::execute(statement, predicate).await,
-        InsertMode::OnConflict(clause) => on_conflict::execute(statement, clause).await,
-    }
+    let bound = parameters::bind(&prepared.given, values)?;
+    let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
+    let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
+    let planned = statement.plan(session.overwrite_mode(), Commit::Yes).await?;
+    write::run(&statement.scope, planned.plan, planned.returned).await
+}
+
+/// The physical plan of an INSERT, for EXPLAIN.
+pub async fn explain(
+    session: &Session,
+    scope: Scope,
+    insert: &Insert,
+    prepared: &Prepared,
+    values: Vec<ScalarValue>,
+    mode: Explained,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let bound = parameters::bind(&prepared.given, values)?;
+    let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
+    let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
+    let commit = if mode == Explained::Impact { Commit::DryRun } else { Commit::Yes };
+    Ok(statement.plan(session.overwrite_mode(), commit).await?.plan)
+}
+
+/// Whether what a plan writes is committed (or becomes part of the transaction).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    Yes,
+    /// It is written, told and deleted.
+    DryRun,
+}
+
+/// The plan of an INSERT.
+pub struct InsertPlan {
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// Columns of its rows; `None`: it tells its impact.
+    pub returned: Option<Arc<Vec<OutputColumn>>>,
 }
 
 /// An INSERT whose new rows are known.
@@ -75,29 +106,49 @@ pub struct InsertRows<'a> {
     /// The table's columns, in order.
     pub rows: LogicalPlan,
     pub parsed: &'a Parsed,
+    /// Types of `$1`, `$2`, … and their values (none while the statement is prepared).
+    pub types: Vec<Option<Parameter>>,
+    pub values: Vec<ScalarValue>,
 }
 
-impl InsertRows<'_> {
-    /// The plan of the new rows with the columns of RETURNING, and those columns.
-    pub async fn with_returning(&self) -> Result<returning::Returned> {
-        returning::plan(&self.scope, &self.source.table, self.insert, self.rows.clone(), 0, self.parsed).await
+impl<'a> InsertRows<'a> {
+    fn new(
+        scope: Scope,
+        insert: &'a Insert,
+        source: &'a Source,
+        parsed: &'a Parsed,
+        (types, values): (Vec<Option<Parameter>>, Vec<ScalarValue>),
+    ) -> Result<Self> {
+        let plan = parameters::substitute(&source.planned.plan, values.clone())?;
+        let Source { table, targets, partition, .. } = source;
+        let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
+        let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
+        Ok(Self { scope, insert, source, rows, parsed, types, values })
     }
 
-    async fn append(self) -> Result<Output> {
-        let (scope, table) = (&self.scope, &self.source.table);
-        if self.insert.returning.is_empty() {
-            let input = rows::physical(scope, &self.rows).await?;
-            let count = write::append(scope, table, input).await?;
-            return Ok(Output::Complete(CommandTag::Insert(count)));
+    /// The plan of the new rows with the columns of RETURNING, and those columns.
+    pub async fn with_returning(&self) -> Result<returning::Returned> {
+        returning::plan(&self.scope, &self.source.table, self.insert, self.rows.clone(), self.parsed).await
+    }
+
+    async fn plan(&self, mode: OverwriteMode, commit: Commit) -> Result<InsertPlan> {
+        match &self.insert.mode {
+            InsertMode::Append => self.append(commit).await,
+            InsertMode::Overwrite => overwrite::plan(self, mode, commit).await,
+            InsertMode::ReplaceWhere(predicate) => replace_where::plan(self, predicate, commit).await,
+            InsertMode::OnConflict(clause) => on_conflict::plan(self, clause, commit).await,
         }
+    }
+
+    pub async fn append(&self, commit: Commit) -> Result<InsertPlan> {
         let returned = self.with_returning().await?;
-        let input = rows::physical(scope, &returned.plan).await?;
+        let input = rows::physical(&self.scope, &returned.plan).await?;
         let options = insert::InsertOptions {
             returning: returned.columns.len(),
-            publish: scope.tables.publish(table)?,
-            ..Default::default()
+            dry_run: commit == Commit::DryRun,
+            publish: self.scope.tables.publish(&self.source.table)?,
         };
-        let plan = insert::plan_with(table, input, options).map_err(|e| crate::error::Error::from(&e))?;
-        write::run(scope, plan, Some(returned.columns)).await
+        let plan = insert::plan_with(&self.source.table, input, options).map_err(|e| Error::from(&e))?;
+        Ok(InsertPlan { plan, returned: returned.shown() })
     }
 }

@@ -7,7 +7,6 @@ mod collected_source;
 mod delete;
 pub mod execute;
 pub mod insert;
-pub mod insert;
 mod merge;
 mod new_rows;
 mod on_conflict;

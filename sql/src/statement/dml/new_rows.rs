@@ -56,6 +56,15 @@ pub fn select(items: Vec<SelectItem>, from: &str, selection: Option<Expr>) -> Re
     Ok(query)
 }
 
+/// An expression of our own making.
+pub fn expression(text: &str) -> Result<Expr> {
+    let dialect = AuricDialect::default();
+    Parser::new(&dialect)
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_expr())
+        .map_err(|e| Error::new(SqlState::INTERNAL_ERROR, e.to_string()))
+}
+
 /// A plan as a relation of this name.
 pub fn relation(name: &'static str, plan: LogicalPlan) -> (TableReference, Arc<dyn TableSource>) {
     (TableReference::bare(name), provider_as_source(Arc::new(ViewTable::new(plan, None))))

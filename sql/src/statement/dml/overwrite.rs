@@ -1,22 +1,21 @@
 //! `INSERT OVERWRITE`.
 
-use auric_catalog::dml::overwrite::{self, OverwriteOptions};
+use auric_catalog::dml::overwrite::{self, OverwriteOptions, Replaced};
 use auric_catalog::registry::Table;
 use auric_catalog::scan::LakeTable;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 
-use super::super::{Output, rows};
-use super::insert::InsertRows;
+use super::super::rows;
+use super::insert::{Commit, InsertPlan, InsertRows};
 use super::partition::OverwriteMode;
-use super::write;
 use crate::error::Result;
 use crate::session::Session;
 
 impl Session {
     /// The setting `partition_overwrite_mode`.
-    pub(super) fn overwrites_static(&self) -> OverwriteMode {
+    pub(super) fn overwrite_mode(&self) -> OverwriteMode {
         match self.settings.read().get("partition_overwrite_mode") {
             Some("static") => OverwriteMode::Static,
             _ => OverwriteMode::Dynamic,
@@ -24,19 +23,27 @@ impl Session {
     }
 }
 
-pub async fn execute(statement: InsertRows<'_>, mode: OverwriteMode) -> Result<Output> {
-    let replaced = statement.source.partition.replaced(mode);
+pub async fn plan(statement: &InsertRows<'_>, mode: OverwriteMode, commit: Commit) -> Result<InsertPlan> {
+    replace_files(statement, statement.source.partition.replaced(mode), commit).await
+}
+
+/// Replaces whole files by the statement's rows.
+pub async fn replace_files(
+    statement: &InsertRows<'_>,
+    replaced: Replaced,
+    commit: Commit,
+) -> Result<InsertPlan> {
     let (scope, table) = (&statement.scope, &statement.source.table);
     let returned = statement.with_returning().await?;
     let input = rows::physical(scope, &returned.plan).await?;
     let options = OverwriteOptions {
         returning: returned.columns.len(),
+        dry_run: commit == Commit::DryRun,
         reads_target: reads(&returned.plan, table),
         publish: scope.tables.publish(table)?,
-        ..Default::default()
     };
     let plan = overwrite::plan(table, scope.state.as_ref(), input, replaced, options)?;
-    write::run(scope, plan, returned.shown()).await
+    Ok(InsertPlan { plan, returned: returned.shown() })
 }
 
 /// Whether a plan reads a table.

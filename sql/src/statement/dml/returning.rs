@@ -41,18 +41,16 @@ pub async fn columns(
     let rows = LogicalPlanBuilder::scan(NEW_ROWS, provider_as_source(none), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| Error::from(&e))?;
-    let returned = plan(scope, table, insert, rows, 0, parsed).await?;
+    let returned = plan(scope, table, insert, rows, parsed).await?;
     Ok(returned.shown().map(|columns| columns.as_ref().clone()))
 }
 
-/// `rows` with the columns of RETURNING after their own, which are the table's from `first_column`
-/// on.
+/// `rows` with the columns of RETURNING after their own, among which are the table's by their names.
 pub async fn plan(
     scope: &Scope,
     table: &Table,
     insert: &Insert,
     rows: LogicalPlan,
-    first_column: usize,
     parsed: &Parsed,
 ) -> Result<Returned> {
     if insert.returning.is_empty() {
@@ -64,7 +62,6 @@ pub async fn plan(
     let items =
         own.iter().enumerate().map(|(i, name)| item(column(&alias, name), format!("__auric_new_{i}")));
     let items = items.chain(wanted).collect();
-    debug_assert!(own.len() >= first_column);
     let query = new_rows::select(items, &format!("{NEW_ROWS} AS {alias}"), None)?;
     let named = vec![new_rows::relation(NEW_ROWS, rows)];
     let planned = scope.plan_query_over(&query, &[], parsed, None, named).await?;

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 use datafusion::scalar::ScalarValue;
 
 use super::assign;
+use super::check::{self, Checked};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::merge_action;
 use crate::parser::statement::MergeKind;
@@ -205,7 +206,20 @@ impl RowChange {
         let chosen = self.with_clause(joined)?;
         let complete = self.with_rows(chosen)?;
         let changed = self.with_values(scope, complete)?;
-        self.with_returning(changed)
+        self.checked(scope, self.with_returning(changed)?)
+    }
+
+    /// New rows satisfy the table's constraints.
+    fn checked(&self, scope: &Scope, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let action = Expr::Column(Column::new_unqualified(ACTION));
+        let checked = Checked {
+            first_column: self.target.address_columns().len() + 1,
+            rows: Some(action.not_eq(lit(RowAction::Delete as i8))),
+        };
+        match self.operation {
+            Operation::Delete => Ok(plan),
+            _ => check::enforce(scope, self.target.table(), plan, &checked),
+        }
     }
 
     fn join(&self, source: Option<LogicalPlan>, pruning: Vec<Expr>) -> Result<LogicalPlan> {
@@ -330,7 +344,7 @@ impl RowChange {
     }
 
     /// What each clause gives, picked by the clause that applies.
-    fn pick(&self, value: impl Fn(&Clause) -> Result<Option<Expr>>) -> Result<Expr> {
+    fn pick(&self, data_type: &DataType, value: impl Fn(&Clause) -> Result<Option<Expr>>) -> Result<Expr> {
         if let Some(clause) = self.only_clause()
             && let Some(value) = value(clause)?
         {
@@ -346,6 +360,7 @@ impl RowChange {
             }
         }
         match branches.as_slice() {
+            [] => null(data_type),
             // Rows without a clause are not there any more.
             [(_, only)] if matches!(only, Expr::Column(_) | Expr::Literal(..)) => Ok(only.clone()),
             _ => Ok(case(branches)),
@@ -362,9 +377,10 @@ impl RowChange {
             columns.push(value.alias(field.name()));
         }
         let action = |clause: &Clause| Ok(clause.action.row_action().map(|action| lit(action as i8)));
-        columns.push(self.pick(action)?.alias(ACTION));
+        columns.push(self.pick(&DataType::Int8, action)?.alias(ACTION));
         for (i, field) in self.target.table().snapshot.schema.arrow.fields().iter().enumerate() {
-            let value = self.pick(|clause| self.value(scope, clause, i, field, &schema))?;
+            let value =
+                self.pick(field.data_type(), |clause| self.value(scope, clause, i, field, &schema))?;
             columns.push(value.alias_qualified(Some(self.relation.clone()), field.name()));
         }
         let returned = columns_of(self.returning.iter().map(|column| &column.expr));
@@ -400,6 +416,12 @@ impl RowChange {
     }
 
     fn with_returning(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let misplaced = |column: &ReturnedColumn| {
+            self.operation != Operation::Merge && merge_action::is_called(&column.expr)
+        };
+        if self.returning.iter().any(misplaced) {
+            return Err(merge_action::misplaced());
+        }
         let action = Expr::Column(Column::new_unqualified(ACTION));
         let addresses = self.target.address_columns();
         let addresses = addresses.iter().map(|field| Expr::Column(Column::new_unqualified(field.name())));
