@@ -285,7 +285,7 @@ impl Run {
         self.count(&written);
         let rows = written.rows;
         let mut change = TableChange::new(self.operation, written.files);
-        if let (Kind::Replace(replacement), true) = (&self.write.kind, table.entry.is_some()) {
+        if let Kind::Replace(replacement) = &self.write.kind {
             replacement.apply(table, &mut change).await?;
         }
         let impact = Impact::of(&change)?;

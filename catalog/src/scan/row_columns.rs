@@ -26,6 +26,7 @@ use super::scan_output::{FileConstant, POSITION, RowPosition, ScanOutput};
 use crate::dml::rows;
 use crate::error::{Error, Result};
 use crate::table::FieldId;
+use crate::table::data_file::ROW_IDS_TO_COME;
 use crate::table::schema::FIELD_ID;
 
 /// Lineage column: the row's `_row_id`.
@@ -145,7 +146,8 @@ fn position(schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     Ok(Arc::new(PositionExpr { column: by_name(POSITION, schema)? }))
 }
 
-/// Null without a first row id: then the file's rows have no lineage, whatever it stores.
+/// Null without a first row id: then the file's rows have no lineage, whatever it stores. Of a file
+/// that is not committed, rows have the lineage that is stored, and the others none yet.
 fn inherited_unless_stored(
     first_row_id: Arc<dyn PhysicalExpr>,
     id: FieldId,
@@ -154,9 +156,12 @@ fn inherited_unless_stored(
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let stored = by_name(&stored_name(id), schema)?;
     let null: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::Int64(None)));
+    let to_come = Arc::new(Literal::new(ScalarValue::Int64(Some(ROW_IDS_TO_COME))));
+    let is_to_come = BinaryExpr::new(first_row_id.clone(), Operator::Eq, to_come);
     let branches = vec![
-        (Arc::new(IsNullExpr::new(first_row_id)) as Arc<dyn PhysicalExpr>, null),
+        (Arc::new(IsNullExpr::new(first_row_id)) as Arc<dyn PhysicalExpr>, null.clone()),
         (Arc::new(IsNotNullExpr::new(stored.clone())) as Arc<dyn PhysicalExpr>, stored),
+        (Arc::new(is_to_come) as Arc<dyn PhysicalExpr>, null),
     ];
     Ok(Arc::new(CaseExpr::try_new(None, branches, Some(inherited))?))
 }

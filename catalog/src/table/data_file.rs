@@ -11,6 +11,9 @@ use super::partition::PartitionSpec;
 use super::schema::FieldId;
 use super::statistics::StatisticsTable;
 
+/// [`DataFile::first_row_id`] of a file that is not committed, in a table with row lineage.
+pub const ROW_IDS_TO_COME: i64 = -1;
+
 /// One live data file. Statistics and partition values are in the [`FileList`] it belongs to.
 #[derive(Debug, Clone)]
 pub struct DataFile {

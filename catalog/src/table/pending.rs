@@ -38,7 +38,11 @@ pub struct PendingChange {
 
 impl PendingChange {
     /// The change of a first statement, made against `base`.
-    pub fn new(base: Arc<TableSnapshot>, change: TableChange, guard: WrittenFiles) -> Self {
+    pub fn new(base: Arc<TableSnapshot>, mut change: TableChange, guard: WrittenFiles) -> Self {
+        if base.version == TableVersion::Unpublished {
+            // Whatever is done to it, the table has yet to be made.
+            change.operation = Operation::Create;
+        }
         Self { base, change, guards: vec![guard], obsolete: BTreeSet::new() }
     }
 
@@ -86,31 +90,32 @@ impl PendingChange {
             default_spec: base.default_spec.clone(),
             sort_order: base.sort_order.clone(),
             properties: base.properties.clone(),
+            constraints: base.constraints.clone(),
             comment: base.comment.clone(),
             row_lineage: base.row_lineage,
-            constraints: base.constraints.clone(),
             timestamp_ms: base.timestamp_ms,
             files: Arc::new(PendingFiles::new(base, &self.change)),
             state: base.state.clone(),
         })
     }
 
-    /// Commits the change to `table`, in one commit, and deletes what it made superfluous. A staged
-    /// table is created even if nothing is left to be added to it. Goes on to the end even if the
-    /// caller stops waiting.
+    /// Commits the change to `table`, in one commit. A staged table is created even if nothing is left
+    /// to be added to it. Goes on to the end even if the caller stops waiting. Returns the files that
+    /// became superfluous, which are deleted when that is dropped.
     ///
     /// Fails as [`commit::commit`] does, and then deletes what that deletes.
-    pub async fn commit(self, table: &Table) -> Result<()> {
+    pub async fn commit(self, table: &Table) -> Result<WrittenFiles> {
         let Self { base, change, guards, obsolete } = self;
         let storage = table.catalog.storage();
         let superfluous = WrittenFiles::new(storage.clone());
         obsolete.into_iter().for_each(|path| superfluous.add(path));
         if change.is_empty() && change.operation != Operation::Create {
-            return Ok(());
+            return Ok(superfluous);
         }
         guards.iter().for_each(WrittenFiles::keep);
         let table = Table { snapshot: base, ..table.clone() };
-        commit::commit_written(&table, change, WrittenFiles::new(storage.clone())).await.map(|_| ())
+        commit::commit_written(&table, change, WrittenFiles::new(storage.clone())).await?;
+        Ok(superfluous)
     }
 }
 

@@ -143,20 +143,15 @@ impl Relations {
             }
             return Err(undefined(name, source));
         };
-        let overlay = scope.tables.overlay(&table)?;
         self.dependencies.push(Dependency {
             catalog: table.catalog.name().to_string(),
             ident: table.ident.clone(),
             name: key.clone(),
             read: Read::Current(table.snapshot.version.clone()),
         });
-        match overlay {
-            Some(provider) => {
-                self.volatile = true;
-                Ok(provider_as_source(provider))
-            }
-            None => Ok(provider_as_source(table.provider())),
-        }
+        // What the transaction has changed has no version to tell it by.
+        self.volatile |= table.snapshot.version == TableVersion::Unpublished;
+        Ok(provider_as_source(table.provider()))
     }
 
     async fn lookup_version(
@@ -235,9 +230,7 @@ pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result
         };
         let same = table.catalog.name() == dependency.catalog && table.ident == dependency.ident;
         let unchanged = match &dependency.read {
-            Read::Current(version) => {
-                table.snapshot.version == *version && scope.tables.overlay(&table)?.is_none()
-            }
+            Read::Current(version) => table.snapshot.version == *version,
             Read::Pinned(table_id) => table.snapshot.table_id == *table_id,
         };
         if !same || !unchanged {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::session::Session;
+use crate::session::transaction::TransactionTables;
 use crate::statement::OutputColumn;
 
 /// An open cursor.
@@ -21,11 +22,19 @@ pub struct Cursor {
     /// Never locked, only reached by `&mut`: it makes a session with cursors shareable (`Sync`).
     stream: Mutex<SendableRecordBatchStream>,
     left_over: Option<RecordBatch>,
+    /// A held cursor reads on when its transaction is over, and the files that it reads must stay.
+    _tables: Arc<TransactionTables>,
 }
 
 impl Cursor {
-    pub fn new(columns: Arc<Vec<OutputColumn>>, hold: bool, stream: SendableRecordBatchStream) -> Self {
-        Self { columns, hold, schema: stream.schema(), stream: Mutex::new(stream), left_over: None }
+    pub fn new(
+        columns: Arc<Vec<OutputColumn>>,
+        hold: bool,
+        stream: SendableRecordBatchStream,
+        tables: Arc<TransactionTables>,
+    ) -> Self {
+        let (schema, stream) = (stream.schema(), Mutex::new(stream));
+        Self { columns, hold, schema, stream, left_over: None, _tables: tables }
     }
 
     pub fn schema(&self) -> SchemaRef {

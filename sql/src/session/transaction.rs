@@ -1,31 +1,21 @@
 //! What a transaction sees and has not committed yet.
 //!
-//! Each table is read at the version that the transaction saw first. One table may be changed:
-//! its new rows wait in memory (within a limit) and are committed, in one commit, by COMMIT;
-//! statements of the transaction see them, ROLLBACK forgets them. A second changed table is refused
-//! at its statement, as nothing could make two commits atomic.
+//! Each table is read at the version that the transaction saw first. One table may be changed: each
+//! statement writes its files, and what it changes is added to one pending change, which COMMIT
+//! commits. Statements of the transaction see the table with that change made; ROLLBACK deletes the
+//! files. A second changed table is refused at its statement, as nothing could make two commits atomic.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use async_trait::async_trait;
 use auric_catalog::TableIdent;
+use auric_catalog::dml::publish::{Deferred, Publish};
 use auric_catalog::registry::{Catalog, Table};
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::union::UnionExec;
+use auric_catalog::table::{PendingChange, TableChange};
+use auric_catalog::write::WrittenFiles;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result, SqlState};
-
-/// Most bytes of rows that wait for COMMIT.
-const MAX_WAITING_BYTES: usize = 512 * 1024 * 1024;
 
 type Key = (String, TableIdent);
 
@@ -33,16 +23,26 @@ fn key(catalog: &Catalog, ident: &TableIdent) -> Key {
     (catalog.name().to_string(), ident.clone())
 }
 
+fn same(table: &Table, key: &Key) -> bool {
+    table.catalog.name() == key.0 && table.ident == key.1
+}
+
 /// The one table that the transaction changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Change {
+    /// As it was before the transaction; staged, if the transaction makes it.
     table: Table,
-    /// The table is made by this transaction.
     created: bool,
     dropped: bool,
-    batches: Vec<RecordBatch>,
-    bytes: usize,
-    reservation: MemoryReservation,
+    pending: Option<Arc<PendingChange>>,
+    /// As the next statement sees it.
+    current: Table,
+}
+
+impl Change {
+    fn of(table: &Table) -> Self {
+        Self { table: table.clone(), created: false, dropped: false, pending: None, current: table.clone() }
+    }
 }
 
 /// What COMMIT has to do.
@@ -51,35 +51,40 @@ pub struct Work {
     pub table: Table,
     pub created: bool,
     pub dropped: bool,
-    pub batches: Vec<RecordBatch>,
-    /// Keeps the rows' memory accounted for until they are written.
-    pub reservation: MemoryReservation,
+    pub pending: Option<Arc<PendingChange>>,
 }
 
 /// A point to come back to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Mark {
-    changed: bool,
-    dropped: bool,
-    batches: usize,
+    change: Option<Change>,
 }
 
 /// Tables as one transaction (or one statement outside of any) sees them.
 #[derive(Debug, Default)]
 pub struct TransactionTables {
+    in_block: bool,
     seen: Mutex<HashMap<Key, Option<Table>>>,
     change: Mutex<Option<Change>>,
+    /// What was rolled back to a savepoint: open cursors may read its files until the end.
+    undone: Mutex<Vec<Change>>,
+    /// Files that are of no use any more, for the same reason. Deleted when this is dropped.
+    superfluous: Mutex<Vec<WrittenFiles>>,
 }
 
 impl TransactionTables {
-    /// The table at the version of this transaction.
+    /// Of a transaction block; the default is that of a statement outside of any.
+    pub fn of_block() -> Self {
+        Self { in_block: true, ..Self::default() }
+    }
+
+    /// The table at the version of this transaction, with what it has changed.
     pub async fn get(&self, catalog: &Arc<Catalog>, ident: &TableIdent) -> Result<Option<Table>> {
         let key = key(catalog, ident);
         if let Some(change) = self.change.lock().as_ref()
             && same(&change.table, &key)
-            && (change.created || change.dropped)
         {
-            return Ok((!change.dropped).then(|| change.table.clone()));
+            return Ok((!change.dropped).then(|| change.current.clone()));
         }
         if let Some(seen) = self.seen.lock().get(&key) {
             return Ok(seen.clone());
@@ -95,27 +100,18 @@ impl TransactionTables {
         Ok(found)
     }
 
-    /// The table with the rows that wait for COMMIT, if there are any.
-    pub fn overlay(&self, table: &Table) -> Result<Option<Arc<dyn TableProvider>>> {
-        let change = self.change.lock();
-        let Some(change) =
-            change.as_ref().filter(|change| same(&change.table, &key(&table.catalog, &table.ident)))
-        else {
-            return Ok(None);
-        };
-        if change.batches.is_empty() && !change.created {
-            return Ok(None);
+    /// When the change that a statement makes to `table` is committed. Fails where the transaction
+    /// cannot change that table.
+    pub fn publish(self: &Arc<Self>, table: &Table) -> Result<Publish> {
+        if !self.in_block {
+            return Ok(Publish::Now);
         }
-        Ok(Some(Arc::new(Overlay {
-            schema: table.snapshot.schema.arrow.clone(),
-            stored: (!change.created).then(|| table.provider()),
-            batches: change.batches.clone(),
-        })))
+        self.check(table)?;
+        Ok(Publish::Later(Arc::new(Waiting { tables: self.clone(), table: table.clone() })))
     }
 
-    fn begin_change(&self, table: &Table, runtime: &RuntimeEnv) -> Result<()> {
-        let mut change = self.change.lock();
-        match change.as_ref() {
+    fn check(&self, table: &Table) -> Result<()> {
+        match self.change.lock().as_ref() {
             Some(change) if !same(&change.table, &key(&table.catalog, &table.ident)) => Err(Error::new(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "a transaction that changes more than one table is not supported",
@@ -127,143 +123,86 @@ impl TransactionTables {
                 "changing a table that the transaction has dropped is not supported",
             )
             .with_hint("COMMIT in between, or use autocommit.")),
-            Some(_) => Ok(()),
-            None => {
-                *change = Some(Change {
-                    table: table.clone(),
-                    created: false,
-                    dropped: false,
-                    batches: Vec::new(),
-                    bytes: 0,
-                    reservation: MemoryConsumer::new("transaction").register(&runtime.memory_pool),
-                });
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
-    /// Checks that rows may be added to `table`.
-    pub fn check_append(&self, table: &Table, runtime: &RuntimeEnv) -> Result<()> {
-        self.begin_change(table, runtime)
-    }
-
-    /// Keeps new rows of a table until COMMIT.
-    pub fn append(&self, table: &Table, batch: RecordBatch, runtime: &RuntimeEnv) -> Result<()> {
-        self.begin_change(table, runtime)?;
-        let mut change = self.change.lock();
-        if let Some(change) = change.as_mut() {
-            let bytes = batch.get_array_memory_size();
-            if change.bytes + bytes > MAX_WAITING_BYTES {
-                return Err(Error::new(
-                    SqlState::PROGRAM_LIMIT_EXCEEDED,
-                    "too many new rows in one transaction block",
-                )
-                .with_detail(format!("At most {} MB wait for COMMIT.", MAX_WAITING_BYTES >> 20))
-                .with_hint("Load outside of a transaction block: each statement is atomic by itself."));
-            }
-            change.reservation.try_grow(bytes).map_err(|e| Error::from(&e))?;
-            change.bytes += bytes;
-            change.batches.push(batch);
+    /// Adds what a statement has changed in `table`, as that statement saw it.
+    fn add(&self, table: &Table, change: TableChange, written: WrittenFiles) -> auric_catalog::Result<()> {
+        let internal = |reason: String| auric_catalog::Error::Internal(reason);
+        self.check(table).map_err(|e| internal(e.message))?;
+        let mut slot = self.change.lock();
+        let whole = slot.get_or_insert_with(|| Change::of(table));
+        if !Arc::ptr_eq(&whole.current.snapshot, &table.snapshot) {
+            return Err(internal(format!("{} was changed while a statement changed it", table.ident)));
         }
+        let pending = match whole.pending.take() {
+            None => Arc::new(PendingChange::new(table.snapshot.clone(), change, written)),
+            Some(mut pending) => {
+                let composed = Arc::make_mut(&mut pending).compose(change, written);
+                if let Err(e) = composed {
+                    whole.pending = Some(pending);
+                    return Err(e);
+                }
+                pending
+            }
+        };
+        whole.current.snapshot = pending.snapshot();
+        whole.pending = Some(pending);
         Ok(())
     }
 
     /// A table that COMMIT will create.
-    pub fn create(&self, table: &Table, runtime: &RuntimeEnv) -> Result<()> {
-        self.begin_change(table, runtime)?;
-        if let Some(change) = self.change.lock().as_mut() {
-            change.created = true;
-        }
+    pub fn create(&self, table: &Table) -> Result<()> {
+        self.check(table)?;
+        *self.change.lock() = Some(Change { created: true, ..Change::of(table) });
         Ok(())
     }
 
     /// A table that COMMIT will drop.
-    pub fn drop_table(&self, table: &Table, runtime: &RuntimeEnv) -> Result<()> {
-        self.begin_change(table, runtime)?;
-        let mut change = self.change.lock();
-        if change.as_ref().is_some_and(|change| change.created) {
-            // Made and dropped by the same transaction: nothing is left to do.
-            *change = None;
-        } else if let Some(change) = change.as_mut() {
-            change.batches.clear();
-            change.dropped = true;
+    pub fn drop_table(&self, table: &Table) -> Result<()> {
+        self.check(table)?;
+        let mut slot = self.change.lock();
+        let before = slot.take();
+        // Made and dropped by the same transaction: nothing is left to do.
+        if before.as_ref().is_none_or(|change| !change.created) {
+            let table = before.as_ref().map_or(table, |change| &change.table);
+            *slot = Some(Change { dropped: true, ..Change::of(table) });
         }
+        self.undone.lock().extend(before);
         Ok(())
     }
 
     /// Takes what COMMIT has to do.
     pub fn take_work(&self) -> Option<Work> {
-        let Change { table, created, dropped, batches, reservation, .. } = self.change.lock().take()?;
-        Some(Work { table, created, dropped, batches, reservation })
+        let Change { table, created, dropped, pending, .. } = self.change.lock().take()?;
+        Some(Work { table, created, dropped, pending })
+    }
+
+    /// Keeps files until nothing of the transaction is left that could read them.
+    pub fn keep(&self, files: WrittenFiles) {
+        self.superfluous.lock().push(files);
     }
 
     pub fn mark(&self) -> Mark {
-        let change = self.change.lock();
-        Mark {
-            changed: change.is_some(),
-            dropped: change.as_ref().is_some_and(|change| change.dropped),
-            batches: change.as_ref().map_or(0, |change| change.batches.len()),
-        }
+        Mark { change: self.change.lock().clone() }
     }
 
-    pub fn rollback_to(&self, mark: Mark) {
-        let mut change = self.change.lock();
-        if !mark.changed {
-            *change = None;
-        } else if let Some(change) = change.as_mut() {
-            change.batches.truncate(mark.batches);
-            change.dropped = mark.dropped;
-        }
+    pub fn rollback_to(&self, mark: &Mark) {
+        let undone = std::mem::replace(&mut *self.change.lock(), mark.change.clone());
+        self.undone.lock().extend(undone);
     }
 }
 
-fn same(table: &Table, key: &Key) -> bool {
-    table.catalog.name() == key.0 && table.ident == key.1
-}
-
-/// A table and the rows that wait to be added to it.
+/// A statement of a block whose change is awaited.
 #[derive(Debug)]
-struct Overlay {
-    schema: SchemaRef,
-    stored: Option<Arc<dyn TableProvider>>,
-    batches: Vec<RecordBatch>,
+struct Waiting {
+    tables: Arc<TransactionTables>,
+    table: Table,
 }
 
-#[async_trait]
-impl TableProvider for Overlay {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        let waiting: Arc<dyn ExecutionPlan> = MemorySourceConfig::try_new_exec(
-            std::slice::from_ref(&self.batches),
-            self.schema.clone(),
-            projection.cloned(),
-        )?;
-        match &self.stored {
-            None => Ok(waiting),
-            Some(stored) => {
-                let stored = stored.scan(state, projection, filters, None).await?;
-                UnionExec::try_new(vec![stored, waiting])
-            }
-        }
+impl Deferred for Waiting {
+    fn take(&self, change: TableChange, written: WrittenFiles) -> auric_catalog::Result<()> {
+        self.tables.add(&self.table, change, written)
     }
 }

@@ -32,7 +32,10 @@ pub async fn declare(session: &mut Session, declare: &Declare, parsed: &Parsed) 
     }
     let physical = rows::physical(&scope, &planned.plan).await?;
     let stream = rows::stream(&scope, physical)?;
-    session.cursors.insert(declare.name.clone(), Cursor::new(planned.columns, declare.hold, stream));
+    session.cursors.insert(
+        declare.name.clone(),
+        Cursor::new(planned.columns, declare.hold, stream, scope.tables.clone()),
+    );
     Ok(Output::Complete(CommandTag::Plain("DECLARE CURSOR")))
 }
 

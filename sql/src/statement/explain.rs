@@ -102,7 +102,6 @@ async fn explain_change(
     prepared: &Arc<Prepared>,
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
-    let in_block = session.block.is_some();
     let mode = match (explain.impact, explain.analyze) {
         (true, true) => {
             let message = "EXPLAIN options IMPACT and ANALYZE cannot be used together";
@@ -114,9 +113,6 @@ async fn explain_change(
     };
     if mode == Explained::Analyze {
         session.check_writable("EXPLAIN ANALYZE")?;
-    }
-    if mode != Explained::Plan && in_block {
-        return Err(not_supported("running EXPLAIN of a change in a transaction block"));
     }
     let scope = session.scope().await?;
     let physical = match (&explain.statement, RowStatement::of(&explain.statement)) {

@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
-use datafusion::datasource::memory::MemorySourceConfig;
-
-use super::{CommandTag, Output, dml};
+use super::{CommandTag, Output};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::TransactionModes;
-use crate::session::transaction::Work;
+use crate::session::transaction::{TransactionTables, Work};
 use crate::session::{Block, Session};
 
 fn done(tag: &'static str) -> Result<Output> {
@@ -25,7 +22,7 @@ pub fn begin(session: &mut Session, start: bool, modes: &TransactionModes) -> Re
     session.settings.write().begin();
     session.block = Some(Block {
         start: session.engine.clock.now(),
-        tables: Arc::default(),
+        tables: Arc::new(TransactionTables::of_block()),
         savepoints: Vec::new(),
         failed: false,
     });
@@ -106,8 +103,8 @@ pub async fn commit(session: &mut Session) -> Result<Output> {
         return done("ROLLBACK");
     }
     if let Some(work) = block.tables.take_work() {
-        let result = publish(session, work).await;
-        if let Err(e) = result {
+        let published = publish(&block.tables, work).await;
+        if let Err(e) = published {
             end(session, false);
             return Err(e);
         }
@@ -117,24 +114,14 @@ pub async fn commit(session: &mut Session) -> Result<Output> {
 }
 
 /// Commits what the transaction changed, in one commit of its table.
-async fn publish(session: &mut Session, work: Work) -> Result<()> {
-    let Work { table, created, dropped, batches, reservation } = work;
-    if dropped {
-        table.catalog.drop_table(&table.ident).await?;
-        return Ok(());
+async fn publish(tables: &TransactionTables, work: Work) -> Result<()> {
+    let Work { table, created, dropped, pending } = work;
+    match pending {
+        _ if dropped => table.catalog.drop_table(&table.ident).await?,
+        Some(pending) => tables.keep(Arc::unwrap_or_clone(pending).commit(&table).await?),
+        None if created => table.catalog.create_staged(&table).await?,
+        None => {}
     }
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    if rows == 0 {
-        if created {
-            table.catalog.create_staged(&table).await?;
-        }
-        return Ok(());
-    }
-    let scope = session.scope().await?;
-    let schema = table.snapshot.schema.arrow.clone();
-    let input = MemorySourceConfig::try_new_exec(&[batches], schema, None).map_err(|e| Error::from(&e))?;
-    dml::write::commit(&scope, &table, input).await?;
-    drop(reservation);
     Ok(())
 }
 
@@ -173,7 +160,7 @@ pub fn rollback_to(session: &mut Session, name: &str) -> Result<Output> {
     let index = block.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| no_savepoint(name))?;
     block.savepoints.truncate(index + 1);
     if let Some((_, mark)) = block.savepoints.last() {
-        block.tables.rollback_to(*mark);
+        block.tables.rollback_to(mark);
     }
     block.failed = false;
     session.settings.write().rollback_to(name);

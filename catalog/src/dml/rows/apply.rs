@@ -28,7 +28,6 @@ use tokio::sync::mpsc;
 use super::change_feed::{self, BeforeImages, ChangeFeed};
 use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
 use super::{ChangeOptions, RowTarget};
-use crate::commit;
 use crate::dml::impact::Impact;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -123,20 +122,20 @@ impl Apply {
         };
         let Collected { deleted, updated, mut counts, returned, reservation } = collected;
         let fates = self.fates(deleted)?;
+        // A file that the transaction has written itself is not marked but replaced.
+        let files = &table.snapshot.files;
+        let rewrites = |touched: &Touched| {
+            self.mode == RowLevelMode::CopyOnWrite || files.is_uncommitted(touched.file.path())
+        };
         let change_files = match feed {
             None => Vec::new(),
             Some(feed) => self.finish_feed(feed, &fates, &updated, &context).await?,
         };
-        let rewritten = match self.mode {
-            RowLevelMode::CopyOnWrite => self.rewrite(&fates.kept, &context, &mut writer).await?,
-            RowLevelMode::MergeOnRead => Vec::new(),
-        };
+        let (rewritten, marked): (Vec<Touched>, Vec<Touched>) = fates.kept.into_iter().partition(rewrites);
+        let rewritten = self.rewrite(&rewritten, &context, &mut writer).await?;
         let written = writer.finish().await?;
         counts.copied = written.rows.saturating_sub(counts.inserted + counts.updated);
-        let marked = match self.mode {
-            RowLevelMode::CopyOnWrite => Vec::new(),
-            RowLevelMode::MergeOnRead => self.mark(fates.kept, &written).await?,
-        };
+        let marked = self.mark(marked, &written).await?;
         let removed = fates.emptied.iter().map(|touched| touched.file.clone()).chain(rewritten).collect();
         let (mut change, guard) = self.change(written, removed, marked, counts)?;
         change.change_files = change_files;
@@ -144,7 +143,7 @@ impl Apply {
         record(metrics, &impact);
         MetricBuilder::new(metrics).counter("files_read", 0).add(self.target.book().files_scanned());
         if !self.options.dry_run && !change.is_empty() {
-            commit::commit_written(table, change, guard).await?;
+            self.target.publish.publish(table, change, guard).await?;
         }
         drop(reservation);
         if self.options.returning > 0 && !self.options.dry_run {

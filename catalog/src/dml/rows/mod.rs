@@ -22,6 +22,7 @@ use self::changes::InputColumns;
 use self::exec::RowChangeExec;
 use super::impact;
 use super::insert::sorted;
+use super::publish::Publish;
 use crate::error::{Error, Result};
 use crate::registry::Table;
 use crate::scan::{AddressBook, AddressedTable, ROW_ID};
@@ -85,11 +86,18 @@ impl RowAction {
 pub struct RowTarget {
     table: Table,
     book: Arc<AddressBook>,
+    publish: Publish,
 }
 
 impl RowTarget {
     pub fn new(table: Table) -> Self {
-        Self { table, book: Arc::default() }
+        Self { table, book: Arc::default(), publish: Publish::Now }
+    }
+
+    /// Says when the change is committed; at once, otherwise.
+    #[must_use]
+    pub fn published(self, publish: Publish) -> Self {
+        Self { publish, ..self }
     }
 
     pub fn table(&self) -> &Table {

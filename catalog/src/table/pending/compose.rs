@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::lists::of_base;
 use super::reads;
 use crate::error::{Error, Result};
-use crate::table::change::{COMMIT_ID, Isolation, Operation, RowCounts, TableChange};
+use crate::table::change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
 use crate::table::deletes::{NewRowDeletes, StoredDeletes};
 use crate::table::live_file::LiveFile;
 
 /// The change that `first`, made against a version, and `next`, made against what `first` leaves, make
 /// together against that version.
 pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
+    refuse_half_a_feed(first, &next)?;
     let ours: HashSet<&str> = first.added.iter().map(|file| file.path.as_str()).collect();
     let gone: HashSet<&str> = next.removed.iter().map(|file| file.path()).collect();
     let marked: HashMap<&str, &Arc<LiveFile>> =
@@ -37,8 +38,11 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         first.added.iter().filter(|file| !gone.contains(file.path.as_str())).cloned().collect();
     let same = first.operation == next.operation;
     let read = reads::union(first.read.clone(), next.read.clone());
-    let isolation = match (first.isolation, next.isolation) {
-        (Isolation::Snapshot, Isolation::Snapshot) => Isolation::Snapshot,
+    let isolation = match (isolation(first), isolation(&next)) {
+        (None, None) => first.isolation,
+        (Some(Isolation::Snapshot), None | Some(Isolation::Snapshot)) | (None, Some(Isolation::Snapshot)) => {
+            Isolation::Snapshot
+        }
         _ => Isolation::Serializable,
     };
     let rows = sum(first.rows, next.rows);
@@ -69,6 +73,17 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
     })
 }
 
+/// Readers of a change data feed take a commit's change files for all of its changes, or, if it has
+/// none, its data files: what a commit with some of both did to the other rows could not be told.
+fn refuse_half_a_feed(first: &TableChange, next: &TableChange) -> Result<()> {
+    let whole = |change: &TableChange| !change.change_files.is_empty() || change.is_empty();
+    if first.change_files.is_empty() == next.change_files.is_empty() || (whole(first) && whole(next)) {
+        return Ok(());
+    }
+    let what = "inserting whole files and changing rows of a table with a change data feed";
+    Err(Error::unsupported("one transaction", what))
+}
+
 /// Adds a mark. A vector holds everything that was deleted before, position files only what is new.
 fn mark(deletes: &mut Vec<NewRowDeletes>, new: NewRowDeletes) -> Result<()> {
     let path = new.file.path().to_string();
@@ -88,6 +103,12 @@ fn mark(deletes: &mut Vec<NewRowDeletes>, new: NewRowDeletes) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The isolation that a change needs. `None`: it only adds rows, and nothing can conflict with it.
+fn isolation(change: &TableChange) -> Option<Isolation> {
+    let conflicts = change.read != ReadSet::Nothing || change.touched().next().is_some();
+    conflicts.then_some(change.isolation)
 }
 
 fn sum(a: RowCounts, b: RowCounts) -> RowCounts {

@@ -14,7 +14,6 @@ use crate::table::data_file::FileList;
 use crate::table::definition::TableFormat;
 use crate::table::deletes::{DeleteIndex, NewRowDeletes, PositionDeleteFile, StoredDeletes};
 use crate::table::deletion_vector::DeletionVectorRef;
-use crate::table::schema::TableSchema;
 use crate::table::snapshot::{FileListIndex, SnapshotFiles, TableSnapshot};
 
 /// Sequence number of what is not committed: later than everything that is, so that deletes of the
@@ -48,13 +47,12 @@ impl PendingFiles {
             }
             _ => None,
         };
-        let schema: &TableSchema = &base.schema;
         Self {
             base: base.clone(),
             removed: change.removed.iter().map(|file| file.path().to_string()).collect(),
             vectors: change.deletes.iter().filter_map(vector).collect(),
             deletes: if in_entries { Vec::new() } else { change.deletes.clone() },
-            added: lists::of_new_files(schema, &change.added).map_err(|e| e.to_string()),
+            added: lists::of_new_files(base, &change.added).map_err(|e| e.to_string()),
             uncommitted: change.added.iter().map(|file| file.path.clone()).collect(),
             index: OnceCell::new(),
             delete_index: OnceCell::new(),

@@ -13,21 +13,22 @@ use datafusion::scalar::ScalarValue;
 use super::files::UNCOMMITTED;
 use crate::error::{Error, Result};
 use crate::table::LiveFile;
-use crate::table::data_file::{DataFile, FileList, NewDataFile, WrittenColumn};
+use crate::table::data_file::{DataFile, FileList, NewDataFile, ROW_IDS_TO_COME, WrittenColumn};
 use crate::table::deletion_vector::DeletionVectorRef;
-use crate::table::schema::{FieldId, TableSchema};
+use crate::table::schema::FieldId;
+use crate::table::snapshot::TableSnapshot;
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
 
 /// New files as lists, one per partition spec.
-pub fn of_new_files(schema: &TableSchema, added: &[NewDataFile]) -> Result<Vec<Arc<FileList>>> {
+pub fn of_new_files(table: &TableSnapshot, added: &[NewDataFile]) -> Result<Vec<Arc<FileList>>> {
     let mut by_spec: BTreeMap<i32, Vec<&NewDataFile>> = BTreeMap::new();
     for file in added {
         by_spec.entry(file.spec.spec_id).or_default().push(file);
     }
-    by_spec.into_values().map(|files| list_of(schema, &files).map(Arc::new)).collect()
+    by_spec.into_values().map(|files| list_of(table, &files).map(Arc::new)).collect()
 }
 
-fn list_of(schema: &TableSchema, added: &[&NewDataFile]) -> Result<FileList> {
+fn list_of(table: &TableSnapshot, added: &[&NewDataFile]) -> Result<FileList> {
     let Some(first) = added.first() else { return Err(Error::Internal("a list without files".into())) };
     let spec = first.spec.clone();
     let mut partitions = Vec::with_capacity(spec.fields.len());
@@ -41,12 +42,12 @@ fn list_of(schema: &TableSchema, added: &[&NewDataFile]) -> Result<FileList> {
         });
     }
     let mut columns = HashMap::new();
-    for (field, id) in schema.arrow.fields().iter().zip(&schema.field_ids) {
+    for (field, id) in table.schema.arrow.fields().iter().zip(&table.schema.field_ids) {
         if !field.data_type().is_nested() && added.iter().any(|file| file.columns.contains_key(id)) {
             columns.insert(*id, bounds_of(field.data_type(), *id, added)?);
         }
     }
-    let files: Vec<DataFile> = added.iter().map(|file| data_file(file)).collect();
+    let files: Vec<DataFile> = added.iter().map(|file| data_file(table, file)).collect();
     let stats = StatisticsTable {
         len: files.len(),
         row_counts: added.iter().map(|file| Some(file.record_count)).collect(),
@@ -57,14 +58,14 @@ fn list_of(schema: &TableSchema, added: &[&NewDataFile]) -> Result<FileList> {
     Ok(FileList { files, stats, state: None })
 }
 
-fn data_file(file: &NewDataFile) -> DataFile {
+fn data_file(table: &TableSnapshot, file: &NewDataFile) -> DataFile {
     DataFile {
         path: file.path.clone(),
         size_bytes: file.size_bytes,
         record_count: Some(file.record_count),
         sequence_number: UNCOMMITTED,
         // Given out by the commit.
-        first_row_id: None,
+        first_row_id: table.row_lineage.then_some(ROW_IDS_TO_COME),
         deletion_vector: None,
         sort_order_id: file.sort_order_id,
         split_offsets: file.split_offsets.clone(),

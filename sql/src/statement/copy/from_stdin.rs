@@ -60,14 +60,13 @@ pub async fn execute(
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let (sender, receiver) = channel(WAITING);
-    let in_block = session.block.is_some();
     let complete = Arc::new(AtomicBool::new(false));
     let source = Incoming {
         schema: schema.clone(),
         receiver: Arc::new(Mutex::new(Some(receiver))),
         complete: complete.clone(),
     };
-    let writer = tokio::spawn(write_rows(scope, table.clone(), source, in_block));
+    let writer = tokio::spawn(write_rows(scope, table.clone(), source));
     Ok(Output::CopyIn(Box::new(CopyFrom {
         table: table.ident.name.clone(),
         builders: schema.fields().iter().map(|_| StringBuilder::new()).collect(),
@@ -84,14 +83,14 @@ pub async fn execute(
 }
 
 /// The write that runs beside the parsing.
-async fn write_rows(scope: Scope, table: Table, source: Incoming, in_block: bool) -> Result<u64> {
+async fn write_rows(scope: Scope, table: Table, source: Incoming) -> Result<u64> {
     let targets: Vec<String> = source.schema.fields().iter().map(|field| field.name().clone()).collect();
     let plan = LogicalPlanBuilder::scan("copy", provider_as_source(Arc::new(source)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| Error::from(&e))?;
     let plan = assign::to_table(&scope, &table, plan, &targets)?;
     let input = rows::physical(&scope, &plan).await?;
-    write::append(&scope, &table, input, in_block).await
+    write::append(&scope, &table, input).await
 }
 
 /// A COPY in progress.

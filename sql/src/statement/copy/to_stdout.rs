@@ -53,8 +53,7 @@ pub async fn execute(
                 names =
                     table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect();
             }
-            let provider = scope.tables.overlay(&table)?.unwrap_or_else(|| table.provider());
-            (scan(provider, &names)?, names)
+            (scan(table.provider(), &names)?, names)
         }
     };
     start(&scope, &plan, names, options.clone()).await

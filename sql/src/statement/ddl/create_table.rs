@@ -53,7 +53,7 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
     let in_block = session.block.is_some();
     let Some(planned) = planned.filter(|_| !create.with_no_data) else {
         if in_block {
-            scope.tables.create(&table, &scope.engine.runtime)?;
+            scope.tables.create(&table)?;
         } else {
             catalog.create_staged(&table).await?;
         }
@@ -73,9 +73,9 @@ async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bo
     let plan = dml::assign::to_table(scope, table, planned.plan.clone(), &columns)?;
     let input = rows::physical(scope, &plan).await?;
     if in_block {
-        scope.tables.create(table, &scope.engine.runtime)?;
+        scope.tables.create(table)?;
     }
-    let count = dml::write::append(scope, table, input, in_block).await?;
+    let count = dml::write::append(scope, table, input).await?;
     if count == 0 && !in_block && table.catalog.table(&table.ident).await?.is_none() {
         table.catalog.create_staged(table).await?;
     }

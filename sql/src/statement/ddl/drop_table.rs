@@ -46,7 +46,7 @@ pub async fn execute(
     }
     for (catalog, ident, table) in tables {
         match (session.block.is_some(), table) {
-            (true, Some(table)) => scope.tables.drop_table(&table, &scope.engine.runtime)?,
+            (true, Some(table)) => scope.tables.drop_table(&table)?,
             _ => catalog.drop_table(&ident).await?,
         }
     }

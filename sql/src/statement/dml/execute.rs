@@ -10,7 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, stream};
 
-use super::super::{not_supported, rows};
+use super::super::rows;
 use crate::error::{Error, Result, SqlState};
 use crate::planner::Scope;
 
@@ -31,7 +31,7 @@ pub enum Explained {
 /// Result of a change.
 pub enum Changed {
     Impact(Impact),
-    /// The rows of RETURNING; the change is committed.
+    /// The rows of RETURNING; the change is made.
     Rows(SendableRecordBatchStream),
 }
 
@@ -69,28 +69,24 @@ pub async fn change_plan(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let state = scope.state_for(plan).await?;
     let input = state.create_physical_plan(plan).await.map_err(|e| Error::from(&e))?;
+    let target = target.clone().published(scope.tables.publish(target.table())?);
     Ok(target.change(state.as_ref(), input, options)?)
 }
 
-/// Carries out a change. When this returns it is committed.
+/// Carries out a change. When this returns it is committed, or part of the transaction.
 pub async fn execute_change(
     scope: &Scope,
     target: &RowTarget,
     plan: &LogicalPlan,
     options: ChangeOptions,
-    in_block: bool,
 ) -> Result<Changed> {
-    if in_block {
-        return Err(not_supported(format!("{} in a transaction block", options.operation))
-            .with_hint("Run it outside of the block: each statement is atomic by itself."));
-    }
     let returning = options.returning > 0;
     let physical = change_plan(scope, target, plan, options).await?;
     let mut output = rows::stream(scope, physical)?;
     if !returning {
         return impact(output).await.map(Changed::Impact);
     }
-    // The first batch comes after the commit.
+    // The first batch comes after the change is committed or handed over.
     let first = output.next().await.transpose().map_err(|e| Error::from(&e))?;
     let schema = output.schema();
     let all = stream::iter(first.map(Ok)).chain(output);

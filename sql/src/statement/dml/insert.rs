@@ -7,7 +7,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
-use super::super::{CommandTag, Output, OutputColumn, Prepared, not_supported, parameters, rows};
+use super::super::{Output, OutputColumn, Prepared, parameters, rows};
 use super::execute::{Attempts, Explained};
 use super::partition::OverwriteMode;
 pub use super::source::explicit_columns;
@@ -63,13 +63,6 @@ async fn attempt(
     let bound = parameters::bind(&prepared.given, values)?;
     let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
     let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
-    if session.block.is_some() {
-        return match &insert.mode {
-            InsertMode::Append => statement.keep().await,
-            _ => Err(not_supported(format!("{} in a transaction block", statement.name()))
-                .with_hint("Use autocommit: the statement is atomic by itself.")),
-        };
-    }
     let planned = statement.plan(session.overwrite_mode(), Commit::Yes).await?;
     write::run(&statement.scope, planned.plan, planned.returned).await
 }
@@ -90,7 +83,7 @@ pub async fn explain(
     Ok(statement.plan(session.overwrite_mode(), commit).await?.plan)
 }
 
-/// Whether what a plan writes is committed.
+/// Whether what a plan writes is committed (or becomes part of the transaction).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
     Yes,
@@ -98,7 +91,7 @@ pub enum Commit {
     DryRun,
 }
 
-/// The plan of an INSERT that commits by itself.
+/// The plan of an INSERT.
 pub struct InsertPlan {
     pub plan: Arc<dyn ExecutionPlan>,
     /// Columns of its rows; `None`: it tells its impact.
@@ -133,15 +126,6 @@ impl<'a> InsertRows<'a> {
         Ok(Self { scope, insert, source, rows, parsed, types, values })
     }
 
-    fn name(&self) -> &'static str {
-        match &self.insert.mode {
-            InsertMode::Append => "INSERT",
-            InsertMode::Overwrite => "INSERT OVERWRITE",
-            InsertMode::ReplaceWhere(_) => "INSERT … REPLACE WHERE",
-            InsertMode::OnConflict(_) => "INSERT … ON CONFLICT",
-        }
-    }
-
     /// The plan of the new rows with the columns of RETURNING, and those columns.
     pub async fn with_returning(&self) -> Result<returning::Returned> {
         returning::plan(&self.scope, &self.source.table, self.insert, self.rows.clone(), self.parsed).await
@@ -162,21 +146,9 @@ impl<'a> InsertRows<'a> {
         let options = insert::InsertOptions {
             returning: returned.columns.len(),
             dry_run: commit == Commit::DryRun,
-            ..Default::default()
+            publish: self.scope.tables.publish(&self.source.table)?,
         };
         let plan = insert::plan_with(&self.source.table, input, options).map_err(|e| Error::from(&e))?;
         Ok(InsertPlan { plan, returned: returned.shown() })
-    }
-
-    /// Adds the rows to the transaction.
-    async fn keep(&self) -> Result<Output> {
-        let (scope, table) = (&self.scope, &self.source.table);
-        let returned = self.with_returning().await?;
-        let input = rows::physical(scope, &returned.plan).await?;
-        if returned.columns.is_empty() {
-            let count = write::append(scope, table, input, true).await?;
-            return Ok(Output::Complete(CommandTag::Insert(count)));
-        }
-        write::keep_returning(scope, table, input, &returned).await
     }
 }

@@ -40,7 +40,7 @@ pub async fn replace_files(
         returning: returned.columns.len(),
         dry_run: commit == Commit::DryRun,
         reads_target: reads(&returned.plan, table),
-        ..Default::default()
+        publish: scope.tables.publish(table)?,
     };
     let plan = overwrite::plan(table, scope.state.as_ref(), input, replaced, options)?;
     Ok(InsertPlan { plan, returned: returned.shown() })

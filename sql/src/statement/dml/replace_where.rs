@@ -34,7 +34,7 @@ pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Com
     if !statement.insert.returning.is_empty() {
         return Err(not_supported("RETURNING of REPLACE WHERE with a predicate that is not over partitions"));
     }
-    let target = RowTarget::new(table.clone());
+    let target = RowTarget::new(table.clone()).published(scope.tables.publish(table)?);
     let plan = union(
         deleted(statement, &target, &alias, predicate).await?,
         inserted(statement, &alias, predicate).await?,

@@ -134,11 +134,10 @@ pub async fn execute(
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
     session.check_writable(statement.verb())?;
-    let in_block = session.block.is_some();
-    let mut attempts = Attempts::new(in_block);
+    let mut attempts = Attempts::new(session.block.is_some());
     loop {
         let scope = session.scope().await?;
-        let result = run(&scope, statement, prepared, values.clone(), in_block).await;
+        let result = run(&scope, statement, prepared, values.clone()).await;
         if let Some(result) = attempts.last(result) {
             return result;
         }
@@ -150,14 +149,13 @@ async fn run(
     statement: RowStatement<'_>,
     prepared: &Prepared,
     values: Vec<ScalarValue>,
-    in_block: bool,
 ) -> Result<Output> {
     let (types, values) = parameters::bind(&prepared.given, values)?;
     let planned = statement.resolve(scope, &types, &prepared.parsed).await?;
     let change = &planned.change;
     let (plan, source) = with_source(scope, &planned, values).await?;
     let options = change.options(false);
-    let changed = execute::execute_change(scope, &change.target, &plan, options, in_block).await?;
+    let changed = execute::execute_change(scope, &change.target, &plan, options).await?;
     Ok(match (changed, planned.columns()) {
         (Changed::Rows(stream), Some(columns)) => Output::Rows(RowOutput {
             columns: Arc::new(columns),

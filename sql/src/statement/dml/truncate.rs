@@ -1,10 +1,9 @@
-//! `TRUNCATE`: each table in a commit of its own.
+//! `TRUNCATE`: each table in a commit of its own, or by the COMMIT of the transaction.
 
 use auric_catalog::dml::overwrite;
-use auric_catalog::dml::publish::Publish;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
-use super::super::{CommandTag, Output, not_supported};
+use super::super::{CommandTag, Output};
 use super::execute::Attempts;
 use super::write;
 use crate::error::Result;
@@ -14,17 +13,13 @@ use crate::session::Session;
 
 pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed) -> Result<Output> {
     session.check_writable("TRUNCATE TABLE")?;
-    if session.block.is_some() {
-        return Err(not_supported("TRUNCATE in a transaction block")
-            .with_hint("Use autocommit: the statement is atomic by itself."));
-    }
     // An unknown name is found out before anything is done.
     let scope = session.scope().await?;
     for name in &truncate.tables {
         scope.table(name, parsed).await?;
     }
     for name in &truncate.tables {
-        let mut attempts = Attempts::new(false);
+        let mut attempts = Attempts::new(session.block.is_some());
         loop {
             if let Some(outcome) = attempts.last(one(session, name, parsed).await) {
                 outcome?;
@@ -38,6 +33,6 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
 async fn one(session: &mut Session, name: &ObjectName, parsed: &Parsed) -> Result<Output> {
     let scope = session.scope().await?;
     let table = scope.table(name, parsed).await?;
-    let plan = overwrite::truncate(&table, scope.state.as_ref(), false, Publish::Now)?;
+    let plan = overwrite::truncate(&table, scope.state.as_ref(), false, scope.tables.publish(&table)?)?;
     write::run(&scope, plan, None).await
 }
