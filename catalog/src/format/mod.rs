@@ -15,7 +15,7 @@ use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::deletes::{NewRowDeletes, RowDeletes};
-use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::table::{Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
 use crate::write::WrittenFiles;
 
 /// How one attempt to commit ended.
@@ -113,6 +113,18 @@ pub trait Format: Debug + Send + Sync {
     /// How a statement of this kind changes rows of the table, by the table's own properties.
     fn row_level_mode(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<RowLevelMode> {
         Ok(RowLevelMode::CopyOnWrite)
+    }
+
+    /// Whether a commit of this kind would be refused whatever it holds: asked before a statement
+    /// writes anything. Fails with `Unsupported` or `Invalid`.
+    fn check_writable(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<()> {
+        Ok(())
+    }
+
+    /// How a statement of this kind is isolated from others, by the table's own properties. Fails with
+    /// `Invalid` for a value that has no meaning.
+    fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
+        Ok(Isolation::Serializable)
     }
 
     /// The table at an earlier version. Fails with `VersionNotFound`.
