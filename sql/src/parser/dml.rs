@@ -68,7 +68,7 @@ pub(super) fn insert(parser: &mut Parser) -> ParseResult<Statement> {
     if !parser.parse_keywords(&[Keyword::DEFAULT, Keyword::VALUES]) {
         insert.query = Some(match super::table_command(parser)? {
             Some(query) => query,
-            None => parser.parse_query()?,
+            None => super::whole_query(parser)?,
         });
     }
     if parser.parse_keyword(Keyword::ON) {
