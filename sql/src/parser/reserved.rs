@@ -13,7 +13,11 @@ use super::ParseResult;
 pub(crate) const KEYWORDS: &str = include_str!("../pg_catalog/data/keywords.tsv");
 
 static CATEGORIES: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
-    KEYWORDS.lines().filter_map(|line| line.split_once('\t')?.1.get(..1).zip(line.split('\t').next())).map(|(category, word)| (word, category)).collect()
+    KEYWORDS
+        .lines()
+        .filter_map(|line| line.split_once('\t')?.1.get(..1).zip(line.split('\t').next()))
+        .map(|(category, word)| (word, category))
+        .collect()
 });
 
 /// Category of a lower-case keyword as Postgres lists them: `U` unreserved, `C` no name of a function
