@@ -16,6 +16,7 @@ pub(crate) mod reserved;
 pub(crate) mod row_target;
 mod session;
 pub mod statement;
+pub(crate) mod table_version;
 mod update;
 
 use std::sync::Arc;
@@ -82,8 +83,9 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
             .get(lines.offset(text, first.span.start)..lines.offset(text, last.span.end))
             .unwrap_or(text)
             .to_string();
-        let mut parser =
-            Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens.to_vec());
+        let mut parser = Parser::new(&dialect)
+            .with_recursion_limit(MAX_DEPTH)
+            .with_tokens_with_locations(table_version::normalized(tokens));
         let statement = parse_one(&mut parser, text, &lines)
             .and_then(|statement| expect_end(&mut parser).map(|()| statement))
             .map_err(|e| error::from_parser(&e, text, &lines))?;

@@ -9,6 +9,7 @@ pub mod postgres_casts;
 mod relations;
 pub(crate) mod rewrite;
 mod system;
+mod time_travel;
 pub mod yielding;
 
 use std::collections::BTreeMap;
@@ -162,6 +163,11 @@ impl Scope {
     pub fn constant_expr(&self, expr: &ast::Expr) -> Result<Expr> {
         let mut expr = expr.clone();
         crate::analyzer::rewrite(&mut expr);
+        self.rewritten_constant_expr(expr)
+    }
+
+    /// The same of what the analyzer has rewritten already, as part of a statement.
+    pub fn rewritten_constant_expr(&self, expr: ast::Expr) -> Result<Expr> {
         let relations = Relations::default();
         let provider = context::StatementContext::new(&self.state, &relations);
         let options = ParserOptions::from(&self.state.config_options().sql_parser);

@@ -88,6 +88,11 @@ impl Scope {
 }
 
 impl Parts<'_> {
+    /// Whether any part names this table.
+    pub fn reads(&self, table: &Table) -> bool {
+        self.relations.reads(table)
+    }
+
     fn plan(&self, mut query: Query, row: Option<&LogicalPlan>) -> Result<LogicalPlan> {
         rewrite::make_names_unique(&mut query);
         crate::analyzer::rewrite(&mut query);

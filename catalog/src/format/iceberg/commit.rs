@@ -3,7 +3,7 @@
 //! Until that step nothing refers to what was written, so every failure before it is certain and
 //! cleans up after itself. An unknown outcome of the step leaves all files where they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use iceberg::spec::{FormatVersion, MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
@@ -245,7 +245,12 @@ fn file_changes<'a>(
         added.entry(bound.spec.spec_id).or_default().push(entries.data_file(file, bound)?);
     }
     let mut added_deletes: BTreeMap<i32, Vec<_>> = BTreeMap::new();
+    let mut marked = HashSet::new();
     for new in &change.deletes {
+        // Readers refuse a data file with two deletion vectors.
+        if !marked.insert(new.file.path()) {
+            return Err(Error::Internal(format!("{} is marked twice", new.file.path())));
+        }
         let fits = match (&new.stored, base.format_version()) {
             (StoredDeletes::Vector { .. }, version) => version >= FormatVersion::V3,
             (StoredDeletes::Positions { .. }, version) => version == FormatVersion::V2,

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, POSITION, RowAction, RowTarget, SecondChange};
+use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
 use auric_catalog::table::Operation;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
@@ -43,6 +43,8 @@ pub struct RowChange {
     pub operation: Operation,
     pub second_change: SecondChange,
     pub parameters: BTreeMap<String, String>,
+    /// The source or a subquery reads the target too.
+    pub reads_target: bool,
 }
 
 /// A WHEN clause. The first one that applies wins.
@@ -185,6 +187,7 @@ impl RowChange {
             operation: self.operation,
             second_change: self.second_change,
             parameters: self.parameters.clone(),
+            reads_all: self.reads_target,
             returning: if dry_run { 0 } else { self.returning.len() },
             dry_run,
         }
@@ -398,11 +401,10 @@ impl RowChange {
 
     fn with_returning(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let action = Expr::Column(Column::new_unqualified(ACTION));
-        let mut columns = vec![
-            Expr::Column(Column::new_unqualified(FILE)),
-            Expr::Column(Column::new_unqualified(POSITION)),
-            action.clone(),
-        ];
+        let addresses = self.target.address_columns();
+        let addresses = addresses.iter().map(|field| Expr::Column(Column::new_unqualified(field.name())));
+        let mut columns: Vec<Expr> = addresses.collect();
+        columns.push(action.clone());
         for field in self.target.table().snapshot.schema.arrow.fields() {
             columns.push(
                 Expr::Column(Column::new(Some(self.relation.clone()), field.name())).alias(field.name()),

@@ -93,11 +93,15 @@ pub async fn collect(
         }
     }
     let scan = LogicalPlanBuilder::scan("__auric_source", provider_as_source(Arc::new(collected)), None);
-    let renamed = columns.iter().enumerate().map(|(i, column)| {
-        let collected = Expr::Column(Column::new(Some("__auric_source"), format!("c{i}")));
-        collected.alias_qualified(column.relation.clone(), &column.name)
-    });
-    let relation = scan.and_then(|scan| scan.project(renamed.collect::<Vec<_>>()));
+    let collected = |i: usize| Expr::Column(Column::new(Some("__auric_source"), format!("c{i}")));
+    let renamed = columns.iter().enumerate();
+    let renamed =
+        renamed.map(|(i, column)| collected(i).alias_qualified(column.relation.clone(), &column.name));
+    let mut renamed: Vec<Expr> = renamed.collect();
+    if renamed.is_empty() {
+        renamed.push(collected(0));
+    }
+    let relation = scan.and_then(|scan| scan.project(renamed));
     let relation = relation.and_then(LogicalPlanBuilder::build).map_err(failed)?;
     Ok(Source { relation, pruning, _memory: memory })
 }
