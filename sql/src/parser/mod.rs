@@ -166,6 +166,7 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::CREATE => create(parser),
         Keyword::DROP => drop_object(parser),
         Keyword::INSERT => dml::insert(parser),
+        Keyword::TRUNCATE => dml::truncate(parser),
         Keyword::COPY => copy::copy(parser),
         Keyword::SET => session::set(parser),
         Keyword::SHOW => session::show(parser),
@@ -347,7 +348,6 @@ fn other(parser: &mut Parser) -> ParseResult<Statement> {
     let statement = parser.parse_statement()?;
     let name = match statement {
         ast::Statement::Query(query) => return Ok(Statement::Query(query)),
-        ast::Statement::Truncate(_) => "TRUNCATE".to_string(),
         ast::Statement::AlterTable(_) => "ALTER TABLE".to_string(),
         ast::Statement::CreateView(view) if view.materialized => "CREATE MATERIALIZED VIEW".to_string(),
         ast::Statement::CreateView(_) => "CREATE VIEW".to_string(),

@@ -71,7 +71,7 @@ impl Scope {
         rewrite::refuse_unsupported(&everything)?;
         let with = everything.with.clone();
         crate::analyzer::rewrite(&mut everything);
-        let relations = Relations::resolve(self, &everything, source).await?;
+        let relations = Relations::resolve(self, &everything, source, Vec::new()).await?;
         let state = relations.state(self).await?;
         infer_parameters(&everything, given, |types| {
             let parts = Parts {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use auric_catalog::TableIdent;
 use auric_catalog::format::VersionSpec;
+use auric_catalog::metadata_table::MetadataTable;
 use auric_catalog::registry::{Catalog, Table};
 use auric_catalog::table::TableVersion;
 use datafusion::catalog::TableProvider;
@@ -84,11 +85,17 @@ impl SpecialRelations {
 
 impl Relations {
     /// Looks up all names. A name that is not found is an error only if the planner asks for it:
-    /// it may be that of a common table expression.
-    pub async fn resolve(scope: &Scope, query: &Query, source: &Parsed) -> Result<Self> {
+    /// it may be that of a common table expression. `named`: relations that are there already.
+    pub async fn resolve(
+        scope: &Scope,
+        query: &Query,
+        source: &Parsed,
+        named: Vec<(TableReference, Arc<dyn TableSource>)>,
+    ) -> Result<Self> {
         let mut collected = Collector::default();
         let _ = query.visit(&mut collected);
-        let mut relations = Self::default();
+        let mut relations = Self { volatile: !named.is_empty(), ..Self::default() };
+        relations.tables.extend(named.into_iter().map(|(name, source)| (name, Ok(source))));
         for name in collected.names {
             let reference = reference(&name)?;
             if relations.tables.contains_key(&reference) {
@@ -130,6 +137,10 @@ impl Relations {
             return Ok(provider_as_source(provider));
         }
         let Some(table) = find(scope, key).await? else {
+            if let Some((relation, table)) = find_metadata(scope, key).await? {
+                self.volatile = true;
+                return Ok(provider_as_source(relation.provider(&table)));
+            }
             return Err(undefined(name, source));
         };
         let overlay = scope.tables.overlay(&table)?;
@@ -161,12 +172,20 @@ impl Relations {
             let message = format!("\"{key}\" is a system relation and has no versions");
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message));
         }
-        let Some(current) = find(scope, &key).await? else {
-            return Err(undefined(name, source));
+        let (current, about) = match find(scope, &key).await? {
+            Some(table) => (table, None),
+            None => match find_metadata(scope, &key).await? {
+                Some((relation, table)) => (table, Some(relation)),
+                None => return Err(undefined(name, source)),
+            },
         };
         let Some(table) = current.catalog.table_at(&current.ident, &spec).await? else {
             return Err(undefined(name, source));
         };
+        if let Some(relation) = about {
+            self.volatile = true;
+            return Ok(provider_as_source(relation.provider(&table)));
+        }
         match spec {
             VersionSpec::Id(_) => self.dependencies.push(Dependency {
                 catalog: table.catalog.name().to_string(),
@@ -305,6 +324,20 @@ async fn find(scope: &Scope, name: &TableReference) -> Result<Option<Table>> {
             Ok(None)
         }
     }
+}
+
+/// The table that a name like `t$files` is about.
+async fn find_metadata(scope: &Scope, name: &TableReference) -> Result<Option<(MetadataTable, Table)>> {
+    let Some((table, relation)) = name.table().rsplit_once('$') else { return Ok(None) };
+    let Some(relation) = MetadataTable::of_name(relation) else { return Ok(None) };
+    let table = match name {
+        TableReference::Bare { .. } => TableReference::bare(table),
+        TableReference::Partial { schema, .. } => TableReference::partial(schema.clone(), table),
+        TableReference::Full { catalog, schema, .. } => {
+            TableReference::full(catalog.clone(), schema.clone(), table)
+        }
+    };
+    Ok(find(scope, &table).await?.map(|table| (relation, table)))
 }
 
 async fn lookup(scope: &Scope, catalog: &Arc<Catalog>, schema: &str, table: &str) -> Result<Option<Table>> {

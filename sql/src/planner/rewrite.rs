@@ -270,10 +270,11 @@ impl VisitorMut for Fill<'_> {
 
 fn counted(subquery: &Query, negated: bool) -> Option<Expr> {
     let dialect = AuricDialect::default();
+    // Without an alias, which DataFusion could not lift a correlation over.
     let template = if negated {
-        "(SELECT count(*) FROM (SELECT 1) AS \"exists\") = 0"
+        "(SELECT count(*) FROM (SELECT 1)) = 0"
     } else {
-        "(SELECT count(*) FROM (SELECT 1) AS \"exists\") > 0"
+        "(SELECT count(*) FROM (SELECT 1)) > 0"
     };
     let mut expr = Parser::new(&dialect).try_with_sql(template).ok()?.parse_expr().ok()?;
     let Expr::BinaryOp { left, .. } = &mut expr else { return None };

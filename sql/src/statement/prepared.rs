@@ -97,7 +97,8 @@ impl crate::planner::Scope {
         self.evaluate(self.rewritten_constant_expr(expr.clone())?)
     }
 
-    fn evaluate(&self, expr: Expr) -> Result<ScalarValue> {
+    /// Value of a planned expression without columns.
+    pub fn evaluate(&self, expr: Expr) -> Result<ScalarValue> {
         let physical =
             self.state.create_physical_expr(expr, &DFSchema::empty()).map_err(|e| Error::from(&e))?;
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(1));

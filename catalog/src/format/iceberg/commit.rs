@@ -245,11 +245,11 @@ fn file_changes<'a>(
         added.entry(bound.spec.spec_id).or_default().push(entries.data_file(file, bound)?);
     }
     let mut added_deletes: BTreeMap<i32, Vec<_>> = BTreeMap::new();
-    let mut marked = HashSet::new();
+    let mut vectors = HashSet::new();
     for new in &change.deletes {
-        // Readers refuse a data file with two deletion vectors.
-        if !marked.insert(new.file.path()) {
-            return Err(Error::Internal(format!("{} is marked twice", new.file.path())));
+        // Readers refuse a data file with two deletion vectors. Position delete files add up.
+        if matches!(new.stored, StoredDeletes::Vector { .. }) && !vectors.insert(new.file.path()) {
+            return Err(Error::Internal(format!("{} gets two deletion vectors", new.file.path())));
         }
         let fits = match (&new.stored, base.format_version()) {
             (StoredDeletes::Vector { .. }, version) => version >= FormatVersion::V3,
@@ -273,6 +273,13 @@ fn file_changes<'a>(
         marked: &change.deletes,
         summary: change.summary.clone(),
     })
+}
+
+/// Fails with `Unsupported` if no file of the table's default spec can be committed.
+pub fn check_default_spec(metadata: &TableMetadata) -> Result<()> {
+    let specs = bind_specs(metadata)?;
+    let default = specs.iter().find(|bound| bound.spec.spec_id == metadata.default_partition_spec_id());
+    default.map_or(Ok(()), check_writable)
 }
 
 /// The operation as readers understand it: by what happens to files (Iceberg spec, "Snapshots"), not

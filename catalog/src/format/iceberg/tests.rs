@@ -3,6 +3,7 @@
 mod changes;
 mod corrupt;
 mod deletes;
+mod evolution;
 mod fixture;
 mod history;
 mod interop;

@@ -330,7 +330,7 @@ impl RowChange {
     }
 
     /// What each clause gives, picked by the clause that applies.
-    fn pick(&self, value: impl Fn(&Clause) -> Result<Option<Expr>>) -> Result<Expr> {
+    fn pick(&self, data_type: &DataType, value: impl Fn(&Clause) -> Result<Option<Expr>>) -> Result<Expr> {
         if let Some(clause) = self.only_clause()
             && let Some(value) = value(clause)?
         {
@@ -346,6 +346,7 @@ impl RowChange {
             }
         }
         match branches.as_slice() {
+            [] => null(data_type),
             // Rows without a clause are not there any more.
             [(_, only)] if matches!(only, Expr::Column(_) | Expr::Literal(..)) => Ok(only.clone()),
             _ => Ok(case(branches)),
@@ -362,9 +363,10 @@ impl RowChange {
             columns.push(value.alias(field.name()));
         }
         let action = |clause: &Clause| Ok(clause.action.row_action().map(|action| lit(action as i8)));
-        columns.push(self.pick(action)?.alias(ACTION));
+        columns.push(self.pick(&DataType::Int8, action)?.alias(ACTION));
         for (i, field) in self.target.table().snapshot.schema.arrow.fields().iter().enumerate() {
-            let value = self.pick(|clause| self.value(scope, clause, i, field, &schema))?;
+            let value =
+                self.pick(field.data_type(), |clause| self.value(scope, clause, i, field, &schema))?;
             columns.push(value.alias_qualified(Some(self.relation.clone()), field.name()));
         }
         let returned = columns_of(self.returning.iter().map(|column| &column.expr));
@@ -400,6 +402,12 @@ impl RowChange {
     }
 
     fn with_returning(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let misplaced = |column: &ReturnedColumn| {
+            self.operation != Operation::Merge && merge_action::is_called(&column.expr)
+        };
+        if self.returning.iter().any(misplaced) {
+            return Err(merge_action::misplaced());
+        }
         let action = Expr::Column(Column::new_unqualified(ACTION));
         let addresses = self.target.address_columns();
         let addresses = addresses.iter().map(|field| Expr::Column(Column::new_unqualified(field.name())));

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use iceberg::spec::{DataContentType, DataFile, ManifestContentType, ManifestStatus};
+use iceberg::spec::{DataContentType, DataFile, ManifestContentType, ManifestStatus, TableMetadataBuilder};
 
 use super::fixture::{Fixture, storage};
+use crate::backend::Backend;
 use crate::format::iceberg::cache::Caches;
 use crate::format::iceberg::manifests::{listing, read_manifest};
-use crate::format::iceberg::metadata;
+use crate::format::iceberg::{metadata, metadata_file};
 use crate::format::{CommitOutcome, Format};
 use crate::table::deletes::{FileDeletes, NewRowDeletes, RowDeletes};
-use crate::table::{LiveFile, NewDataFile, Operation, TableChange, TableSnapshot, deletion_vector};
+use crate::table::{
+    LiveFile, NewDataFile, Operation, TableChange, TableSnapshot, TableVersion, deletion_vector,
+};
 use crate::write::WrittenFiles;
 
 /// Live files by name.
@@ -79,6 +82,24 @@ pub async fn mark(fixture: &Fixture, base: &TableSnapshot, rows: &[(&str, &[u64]
     commit(fixture, base, &change).await
 }
 
+/// The table after another engine has changed its metadata.
+pub async fn altered(
+    fixture: &Fixture,
+    table: &TableSnapshot,
+    alter: impl FnOnce(TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder>,
+) -> Arc<TableSnapshot> {
+    let TableVersion::Iceberg { metadata_location, .. } = &table.version else { panic!() };
+    let builder = metadata(table).unwrap().as_ref().clone().into_builder(Some(metadata_location.clone()));
+    let built = alter(builder).and_then(TableMetadataBuilder::build).unwrap();
+    let folder = format!("{}/metadata", table.location);
+    let id = uuid::Uuid::new_v4();
+    let location = metadata_file::next_location(&folder, Some(metadata_location), id, false);
+    let bytes = metadata_file::serialize(&built.metadata, false).unwrap();
+    assert!(fixture.storage.create(&location, bytes).await.unwrap());
+    fixture.backend.swap_pointer(&fixture.ident, metadata_location, &location).await.unwrap();
+    fixture.reload().await
+}
+
 pub fn summary(table: &TableSnapshot) -> BTreeMap<String, String> {
     let snapshot = metadata(table).unwrap().current_snapshot().unwrap().clone();
     let mut entries: BTreeMap<_, _> = snapshot.summary().additional_properties.clone().into_iter().collect();
@@ -100,7 +121,8 @@ async fn check_totals(table: &TableSnapshot) {
         let size = data.content_size_in_bytes().map_or(data.file_size_in_bytes(), |size| size as u64);
         let counted = match data.content_type() {
             DataContentType::Data => ["data-files", "records"],
-            _ => ["delete-files", "position-deletes"],
+            DataContentType::PositionDeletes => ["delete-files", "position-deletes"],
+            DataContentType::EqualityDeletes => ["delete-files", "equality-deletes"],
         };
         for (name, by) in [("files-size", size), (counted[0], 1), (counted[1], data.record_count())] {
             *sums.get_mut(name).unwrap() += by;

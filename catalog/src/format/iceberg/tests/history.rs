@@ -2,11 +2,10 @@
 
 use iceberg::spec::{NestedField, PrimitiveType, Schema, SnapshotReference, SnapshotRetention, Type};
 
-use super::changes::{live, mark, remove};
+use super::changes::{altered, live, mark, remove};
 use super::fixture::{Fixture, definition, entry, file};
-use crate::backend::Backend;
 use crate::error::Error;
-use crate::format::iceberg::{IcebergFormat, metadata, metadata_file};
+use crate::format::iceberg::{IcebergFormat, metadata};
 use crate::format::{Format, VersionSpec};
 use crate::table::{TableSnapshot, TableVersion};
 
@@ -36,26 +35,24 @@ async fn versions_are_read_as_they_were() {
     let current = tables.last().unwrap();
 
     // Another engine adds a column, a tag on the second version, and a branch that goes on from the first.
-    let TableVersion::Iceberg { metadata_location, .. } = &current.version else { panic!() };
-    let builder = metadata(current).unwrap().as_ref().clone().into_builder(Some(metadata_location.clone()));
     let schema = metadata(current).unwrap().current_schema();
     let mut fields = schema.as_struct().fields().to_vec();
     fields.push(NestedField::optional(9, "later", Type::Primitive(PrimitiveType::Int)).into());
     let tag = SnapshotRetention::Tag { max_ref_age_ms: None };
     let branch = SnapshotRetention::branch(None, None, None);
-    let built = builder
-        .add_current_schema(Schema::builder().with_fields(fields).build().unwrap())
-        .and_then(|b| b.set_ref("tagged", SnapshotReference { snapshot_id: id(&tables[1]), retention: tag }))
-        .and_then(|b| b.set_ref("side", SnapshotReference { snapshot_id: id(&tables[0]), retention: branch }))
-        .and_then(|b| b.build())
-        .unwrap();
-    let location = format!("{}/metadata/00099-{}.metadata.json", current.location, uuid::Uuid::new_v4());
-    let bytes = metadata_file::serialize(&built.metadata, false).unwrap();
-    assert!(fixture.storage.create(&location, bytes).await.unwrap());
-    fixture.backend.swap_pointer(&fixture.ident, metadata_location, &location).await.unwrap();
+    let schema = Schema::builder().with_fields(fields).build().unwrap();
+    let table = altered(&fixture, current, |builder| {
+        let (tagged, side) = (id(&tables[1]), id(&tables[0]));
+        builder
+            .add_current_schema(schema)?
+            .set_ref("tagged", SnapshotReference { snapshot_id: tagged, retention: tag })?
+            .set_ref("side", SnapshotReference { snapshot_id: side, retention: branch })
+    })
+    .await;
+    let TableVersion::Iceberg { metadata_location: location, .. } = &table.version else { panic!() };
 
     let format = IcebergFormat::default();
-    let entry = entry(&fixture.ident, &location);
+    let entry = entry(&fixture.ident, location);
     let at = async |version| format.load_at(&fixture.storage, &entry, &version).await.unwrap();
     for (table, expected) in tables.iter().zip([vec!["a"], vec!["a", "b"], vec!["a", "b"], vec!["a"]]) {
         let then = at(VersionSpec::Id(id(table))).await;

@@ -10,16 +10,15 @@ use iceberg::spec::FormatVersion;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use roaring::RoaringTreemap;
 
-use super::changes::{commit, entries, live, mark, stored, summary};
+use super::changes::{altered, commit, entries, live, mark, stored, summary};
 use super::fixture::{Fixture, definition, file};
-use crate::backend::Backend;
 use crate::format::Format;
 use crate::format::iceberg::delete_manifest::FILE_PATH;
 use crate::format::iceberg::file_io::file_io;
-use crate::format::iceberg::{metadata, metadata_file};
+use crate::format::iceberg::metadata;
 use crate::table::deletes::{RowDeletes, StoredDeletes};
 use crate::table::deletion_vector::{self, DeletionVectorStorage};
-use crate::table::{Operation, TableChange, TableSnapshot, TableVersion};
+use crate::table::{Operation, TableChange};
 use crate::write::WrittenFiles;
 
 #[tokio::test]
@@ -113,20 +112,6 @@ async fn position_delete_files_have_the_columns_of_the_spec() {
     assert_eq!(entry.record_count(), 100_000);
 }
 
-/// The same table in another format version, as another engine would upgrade it.
-async fn upgraded(fixture: &Fixture, table: &TableSnapshot) -> Arc<TableSnapshot> {
-    let TableVersion::Iceberg { metadata_location, .. } = &table.version else { panic!() };
-    let builder = metadata(table).unwrap().as_ref().clone().into_builder(Some(metadata_location.clone()));
-    let built = builder.upgrade_format_version(FormatVersion::V3).unwrap().build().unwrap();
-    let folder = format!("{}/metadata", table.location);
-    let id = uuid::Uuid::new_v4();
-    let location = metadata_file::next_location(&folder, Some(metadata_location), id, false);
-    let bytes = metadata_file::serialize(&built.metadata, false).unwrap();
-    assert!(fixture.storage.create(&location, bytes).await.unwrap());
-    fixture.backend.swap_pointer(&fixture.ident, metadata_location, &location).await.unwrap();
-    fixture.reload().await
-}
-
 #[tokio::test]
 async fn a_vector_takes_the_place_of_position_delete_files_after_an_upgrade() {
     let fixture = Fixture::new();
@@ -135,7 +120,7 @@ async fn a_vector_takes_the_place_of_position_delete_files_after_an_upgrade() {
     let table = fixture.commit(&staged, added).await;
     let table = mark(&fixture, &table, &[("a", &[1]), ("b", &[2])]).await;
     let of_v2 = stored(&fixture, &table, &[("b", &[7])]).await;
-    let table = upgraded(&fixture, &table).await;
+    let table = altered(&fixture, &table, |b| b.upgrade_format_version(FormatVersion::V3)).await;
     assert_eq!(table.format_version, "v3");
 
     // What was stored for the older version is refused.
