@@ -180,11 +180,15 @@ impl Scope {
     pub fn row_expr(&self, expr: &ast::Expr, schema: &DFSchema) -> Result<Expr> {
         let mut expr = expr.clone();
         crate::analyzer::rewrite(&mut expr);
-        self.rewritten_constant_expr(expr)
+        self.rewritten_expr(expr, schema)
     }
 
     /// The same of what the analyzer has rewritten already, as part of a statement.
     pub fn rewritten_constant_expr(&self, expr: ast::Expr) -> Result<Expr> {
+        self.rewritten_expr(expr, &DFSchema::empty())
+    }
+
+    fn rewritten_expr(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
         let relations = Relations::default();
         let provider = context::StatementContext::new(&self.state, &relations);
         let options = ParserOptions::from(&self.state.config_options().sql_parser);

@@ -92,6 +92,10 @@ async fn explain_shows_plans_and_impact_and_commits_nothing() {
         "{impact}"
     );
     assert_eq!(ok(s, "select count(*), sum(n) from t").await, "count|sum\n3|6");
+    let impact = ok(s, "explain (impact) insert into t (id) values (8), (9)").await;
+    assert!(impact.starts_with("QUERY PLAN\nRows Inserted: 2\nRows Updated: 0\n"), "{impact}");
+    assert!(ok(s, "explain insert into t (id) values (8)").await.contains("Exec"));
+    assert_eq!(ok(s, "select count(*), sum(n) from t").await, "count|sum\n3|6");
     assert!(code(s, "explain (impact) select 1").await.starts_with("22023"));
     let analyzed = ok(s, &format!("explain analyze {merge}")).await;
     assert!(analyzed.contains("Execution Time"), "{analyzed}");

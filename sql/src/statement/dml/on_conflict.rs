@@ -15,14 +15,14 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, col, lit, when}
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, AssignmentTarget, Ident};
 
-use super::super::{Output, not_supported, parameters};
+use super::super::{not_supported, parameters};
 use super::check::{self, Checked, Violation};
 use super::execute::change_plan;
-use super::insert::InsertRows;
+use super::insert::{Commit, InsertPlan, InsertRows};
 use super::new_rows::{self, NEW_ROWS, TARGET, column, item, quoted};
 use super::replace_where::project;
 use super::source::undefined_column;
-use super::{assign, overwrite, returning, write};
+use super::{assign, overwrite, returning};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{ConflictAction, OnConflict};
@@ -37,13 +37,13 @@ const DUPLICATE: &str = "__auric_duplicate";
 const IS_NEW: &str = "__auric_is_new";
 const APPLIES: &str = "__auric_applies";
 
-pub async fn execute(statement: InsertRows<'_>, clause: &OnConflict) -> Result<Output> {
+pub async fn plan(statement: &InsertRows<'_>, clause: &OnConflict, commit: Commit) -> Result<InsertPlan> {
     let table = &statement.source.table;
     let Some(keys) = keys(table, clause, statement.parsed)? else {
-        return statement.append(false).await;
+        return statement.append(commit).await;
     };
     let target = RowTarget::new(table.clone());
-    let (plan, _) = changes(&statement, clause, &target, &keys).await?;
+    let (plan, _) = changes(statement, clause, &target, &keys).await?;
     let plan = parameters::substitute(&plan, statement.values.clone())?;
     let own = target.address_columns().len() + 1;
     let updated = Checked { first_column: own, rows: Some(col(ACTION).eq(action(RowAction::Update))) };
@@ -55,10 +55,10 @@ pub async fn execute(statement: InsertRows<'_>, clause: &OnConflict) -> Result<O
         parameters: Default::default(),
         reads_all: overwrite::reads(&statement.rows, table),
         returning: returned.columns.len(),
-        dry_run: false,
+        dry_run: commit == Commit::DryRun,
     };
     let plan = change_plan(&statement.scope, &target, &returned.plan, options).await?;
-    write::run(&statement.scope, plan, returned.shown()).await
+    Ok(InsertPlan { plan, returned: returned.shown() })
 }
 
 /// Parameters of the whole statement.

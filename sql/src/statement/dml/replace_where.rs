@@ -4,7 +4,7 @@
 //! Where the predicate is over partition columns alone, whole files go; else rows.
 
 use arrow::datatypes::DataType;
-use auric_catalog::dml::overwrite::{self, OverwriteOptions, Replaced};
+use auric_catalog::dml::overwrite::Replaced;
 use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, POSITION, RowAction, RowTarget, SecondChange};
 use auric_catalog::registry::Table;
 use auric_catalog::table::{Operation, Transform};
@@ -14,39 +14,30 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 
-use super::super::{Output, not_supported, rows};
+use super::super::{not_supported, rows};
 use super::check::{self, Checked, Violation};
-use super::insert::InsertRows;
+use super::insert::{Commit, InsertPlan, InsertRows};
 use super::new_rows::{self, NEW_ROWS, TARGET, column, item};
-use super::{overwrite as whole_files, write};
+use super::overwrite as whole_files;
 use crate::error::{Error, Result};
 use crate::planner::Scope;
 
 /// Name of the predicate as a column.
 const SATISFIED: &str = "__auric_satisfied";
 
-pub async fn execute(statement: InsertRows<'_>, predicate: &ast::Expr) -> Result<Output> {
+pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Commit) -> Result<InsertPlan> {
     let (scope, table) = (&statement.scope, &statement.source.table);
     let alias = new_rows::alias(table, statement.insert);
     if let Some(filter) = over_partitions(scope, table, &alias, predicate) {
-        let returned = statement.with_returning().await?;
-        let input = rows::physical(scope, &returned.plan).await?;
-        let options = OverwriteOptions {
-            returning: returned.columns.len(),
-            reads_target: whole_files::reads(&returned.plan, table),
-            ..Default::default()
-        };
-        let plan =
-            overwrite::plan(table, scope.state.as_ref(), input, Replaced::Where(vec![filter]), options)?;
-        return write::run(scope, plan, returned.shown()).await;
+        return whole_files::replace_files(statement, Replaced::Where(vec![filter]), commit).await;
     }
     if !statement.insert.returning.is_empty() {
         return Err(not_supported("RETURNING of REPLACE WHERE with a predicate that is not over partitions"));
     }
     let target = RowTarget::new(table.clone());
     let plan = union(
-        deleted(&statement, &target, &alias, predicate).await?,
-        inserted(&statement, &alias, predicate).await?,
+        deleted(statement, &target, &alias, predicate).await?,
+        inserted(statement, &alias, predicate).await?,
     )?;
     let input = rows::physical(scope, &plan).await?;
     let options = ChangeOptions {
@@ -55,10 +46,10 @@ pub async fn execute(statement: InsertRows<'_>, predicate: &ast::Expr) -> Result
         parameters: [("predicate".to_string(), predicate.to_string())].into(),
         reads_all: whole_files::reads(&plan, table),
         returning: 0,
-        dry_run: false,
+        dry_run: commit == Commit::DryRun,
     };
     let plan = target.change(scope.state.as_ref(), input, options)?;
-    write::run(scope, plan, None).await
+    Ok(InsertPlan { plan, returned: None })
 }
 
 /// The predicate, if every data file satisfies it as a whole or not at all.

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 use datafusion::scalar::ScalarValue;
 
 use super::assign;
+use super::check::{self, Checked};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::merge_action;
 use crate::parser::statement::MergeKind;
@@ -205,7 +206,20 @@ impl RowChange {
         let chosen = self.with_clause(joined)?;
         let complete = self.with_rows(chosen)?;
         let changed = self.with_values(scope, complete)?;
-        self.with_returning(changed)
+        self.checked(scope, self.with_returning(changed)?)
+    }
+
+    /// New rows satisfy the table's constraints.
+    fn checked(&self, scope: &Scope, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let action = Expr::Column(Column::new_unqualified(ACTION));
+        let checked = Checked {
+            first_column: self.target.address_columns().len() + 1,
+            rows: Some(action.not_eq(lit(RowAction::Delete as i8))),
+        };
+        match self.operation {
+            Operation::Delete => Ok(plan),
+            _ => check::enforce(scope, self.target.table(), plan, &checked),
+        }
     }
 
     fn join(&self, source: Option<LogicalPlan>, pruning: Vec<Expr>) -> Result<LogicalPlan> {
