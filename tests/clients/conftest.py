@@ -110,9 +110,8 @@ def schema(server, request):
     return name
 
 
-@pytest.fixture(scope="session")
-def duck():
-    """DuckDB with its Iceberg and Delta readers."""
+def open_duckdb() -> duckdb.DuckDBPyConnection:
+    """DuckDB with its Iceberg and Delta extensions."""
     import importlib.util
 
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
@@ -121,6 +120,12 @@ def duck():
         path = next(package.glob("extensions/*/*.duckdb_extension"))
         connection.execute(f"LOAD '{path}'")
     return connection
+
+
+@pytest.fixture(scope="session")
+def duck():
+    """One DuckDB for all tests that only read."""
+    return open_duckdb()
 
 
 def rows(table) -> list[tuple]:

@@ -1,5 +1,6 @@
 """What one client does must not hurt the others: cancel, timeouts, vanished clients, garbage, many connections."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,10 +15,39 @@ import pytest
 
 from conftest import running
 
-# A join whose result is far too large to finish: it ends only when it is stopped.
+# Statements that are far from their end when they are stopped; the table is made by `work`.
 HEAVY = ("select count(*) from generate_series(1, 3000000) as a(x), generate_series(1, 3000000) as b(y) "
          "where (a.x * 31 + b.y * 17) % 1000003 = 5")
 STREAM = "select x, x * 2 from generate_series(1, 2000000000) as g(x)"
+WORK = {
+    "scan": "select count(*) from serving_work.t where sha512(repeat(s, 2000)) = '\\x00'",
+    "join": HEAVY,
+    "hash join": "select count(*) from serving_work.t a join serving_work.t b on a.x % 10 = b.x % 10 where a.s < b.s",
+    "sort": "select t.s || n as s from serving_work.t, generate_series(1, 400) as g(n) order by 1",
+    "stream": STREAM,
+}
+# How soon a statement must end after it was told to, seconds, in the best of three attempts.
+LIMIT = 0.2
+
+
+@pytest.fixture(scope="module")
+def work(server):
+    server.sql("create schema serving_work")
+    server.sql("create table serving_work.t as select x, md5(cast(x as text)) as s from generate_series(1, 300000) as g(x)")
+
+
+def cpu_seconds(server) -> float:
+    with open(f"/proc/{server.process.pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def best_of_three(attempt):
+    """One attempt within the limit is enough: the machine may be busy with something else."""
+    times = []
+    while not times or (times[-1] > LIMIT and len(times) < 3):
+        times.append(attempt())
+    assert min(times) <= LIMIT, times
 
 
 def until(condition, timeout=20.0):
@@ -32,36 +62,51 @@ def active(server, text: str) -> int:
     return server.sql("select count(*) from pg_stat_activity where state = 'active' and query = %s", (text,))[0][0]
 
 
-@pytest.mark.parametrize("statement", [HEAVY, STREAM], ids=["join", "stream"])
-def test_cancel(server, statement):
-    with server.connect() as connection:
-        cancelled_at = []
-
-        def cancel():
-            until(lambda: active(server, statement) == 1)
-            cancelled_at.append(time.monotonic())
-            connection.cancel_safe()
-
-        thread = threading.Thread(target=cancel)
-        thread.start()
-        with pytest.raises(psycopg.errors.QueryCanceled):
-            for _ in connection.cursor().stream(statement):
-                pass
-        assert time.monotonic() - cancelled_at[0] < 1.0
-        thread.join()
-        assert connection.execute("select 1").fetchone() == (1,)
+def fetch_all(connection, statement):
+    for _ in connection.cursor().stream(statement):
+        pass
 
 
-@pytest.mark.parametrize("statement", [HEAVY, STREAM], ids=["join", "stream"])
-def test_statement_timeout(server, statement):
-    with server.connect() as connection:
-        connection.execute("set statement_timeout = '300ms'")
-        start = time.monotonic()
-        with pytest.raises(psycopg.errors.QueryCanceled, match="statement timeout"):
-            for _ in connection.cursor().stream(statement):
-                pass
-        assert time.monotonic() - start < 1.5
-        assert connection.execute("select 1").fetchone() == (1,)
+@pytest.mark.parametrize("statement", WORK.values(), ids=WORK)
+def test_cancel(server, work, statement):
+    def attempt() -> float:
+        with server.connect() as connection:
+            cancelled_at = []
+
+            def cancel():
+                until(lambda: active(server, statement) == 1)
+                # It computes: planning is over.
+                start = cpu_seconds(server)
+                until(lambda: cpu_seconds(server) > start + 0.3)
+                cancelled_at.append(time.monotonic())
+                connection.cancel_safe()
+
+            thread = threading.Thread(target=cancel)
+            thread.start()
+            with pytest.raises(psycopg.errors.QueryCanceled, match="user request"):
+                fetch_all(connection, statement)
+            ended_at = time.monotonic()
+            thread.join()
+            assert connection.execute("select 1").fetchone() == (1,)
+            return ended_at - cancelled_at[0]
+
+    best_of_three(attempt)
+
+
+@pytest.mark.parametrize("statement", WORK.values(), ids=WORK)
+def test_statement_timeout(server, work, statement):
+    def attempt() -> float:
+        with server.connect() as connection:
+            connection.execute("set statement_timeout = '300ms'")
+            start = time.monotonic()
+            with pytest.raises(psycopg.errors.QueryCanceled, match="statement timeout"):
+                fetch_all(connection, statement)
+            elapsed = time.monotonic() - start
+            assert elapsed >= 0.3
+            assert connection.execute("select 1").fetchone() == (1,)
+            return elapsed - 0.3
+
+    best_of_three(attempt)
 
 
 def test_pg_cancel_backend(server):
@@ -87,19 +132,26 @@ def test_killed_client_stops_its_query(server):
 
 
 def test_others_are_served_while_one_runs_a_heavy_join(server):
-    with server.connect() as heavy:
+    """50 connections, 1,000 statements: 99 of 100 within 20 ms. One repetition, as the machine may be busy with something else."""
+    def percentile() -> float:
+        times = []
+        for _ in range(20):
+            for connection in connections:
+                start = time.monotonic()
+                assert connection.execute("select 1").fetchone() == (1,)
+                times.append(time.monotonic() - start)
+        assert active(server, HEAVY) == 1
+        return sorted(times)[len(times) * 99 // 100]
+
+    with contextlib.ExitStack() as stack:
+        heavy = stack.enter_context(server.connect())
         thread = threading.Thread(target=lambda: pytest.raises(psycopg.errors.QueryCanceled, heavy.execute, HEAVY))
         thread.start()
         try:
             until(lambda: active(server, HEAVY) == 1)
-            connections = [server.connect() for _ in range(20)]
-            start = time.monotonic()
-            for _ in range(10):
-                for connection in connections:
-                    assert connection.execute("select 1").fetchone() == (1,)
-            assert (time.monotonic() - start) / 200 < 0.1
-            for connection in connections:
-                connection.close()
+            connections = [stack.enter_context(server.connect()) for _ in range(50)]
+            first = percentile()
+            assert first <= 0.02 or percentile() <= 0.02, first
         finally:
             heavy.cancel_safe()
             thread.join()

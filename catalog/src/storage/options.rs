@@ -34,7 +34,7 @@ pub struct S3Options {
     pub access_key_id: Option<String>,
     pub secret_access_key: Option<Secret>,
     pub session_token: Option<Secret>,
-    /// Allow an endpoint without TLS.
+    /// Allow an endpoint without TLS. Default: for an own endpoint that begins with `http://`.
     pub allow_http: Option<bool>,
     /// Bucket in the path rather than in the host name. Default: for an own endpoint.
     pub path_style: Option<bool>,

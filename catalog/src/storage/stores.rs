@@ -79,7 +79,9 @@ fn open_s3(url: &Url, bucket: &str, options: &S3Options) -> Result<Arc<dyn Objec
     if let Some(token) = &options.session_token {
         builder = builder.with_token(token.reveal());
     }
-    if let Some(allow) = options.allow_http {
+    // Who writes `http://` means it.
+    let plain = options.endpoint.as_ref().map(|endpoint| endpoint.starts_with("http://"));
+    if let Some(allow) = options.allow_http.or(plain) {
         builder = builder.with_allow_http(allow);
     }
     // object_store's own default is the path style, which Amazon only keeps for old buckets' sake.

@@ -16,6 +16,7 @@ mod empty_relations;
 mod expression;
 mod needs_catalog;
 mod present_output;
+mod qualified_wildcards;
 mod scalar_subquery;
 mod set_returning;
 mod tableoid;
@@ -33,6 +34,7 @@ pub use self::present_output::present_output;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
 pub fn rewrite(node: &mut impl VisitMut) {
+    let _ = node.visit(&mut qualified_wildcards::QualifiedWildcards);
     let _ = node.visit(&mut empty_relations::EmptyRelations);
     let _ = node.visit(&mut tableoid::TableOid);
     let _ = node.visit(&mut expression::Expressions);

@@ -18,6 +18,7 @@ use datafusion::scalar::ScalarValue;
 use crate::error::{Error, SqlState};
 use crate::pg_catalog::CatalogContext;
 use crate::pg_catalog::value::{Value, arrow_type, field, from_array, to_array};
+use crate::session::carried::Carried;
 use crate::session::info::SessionInfo;
 
 /// What a function may look at besides its arguments.

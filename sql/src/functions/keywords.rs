@@ -10,10 +10,11 @@ use datafusion::logical_expr::Expr;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
+use crate::parser::reserved::KEYWORDS;
 use crate::pg_catalog::value::{Value, field, to_array};
 
-/// Word, code of its category, whether it may be a bare label, and both in words.
-const DATA: &str = include_str!("../pg_catalog/data/keywords.tsv");
+/// As the lines of [`KEYWORDS`]: word, code of its category, whether it may be a bare label, and both
+/// in words.
 const COLUMNS: &[(&str, &str)] = &[
     ("word", "text"),
     ("catcode", "char"),
@@ -34,7 +35,7 @@ impl Keywords {
             .iter()
             .enumerate()
             .map(|(i, (_, pg_type))| {
-                let values: Vec<Value> = DATA
+                let values: Vec<Value> = KEYWORDS
                     .lines()
                     .map(|line| match (line.split('\t').nth(i), *pg_type) {
                         (Some(cell), "bool") => (cell == "t").into(),

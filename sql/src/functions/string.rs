@@ -4,6 +4,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Volatility;
 
 use super::function::{Call, Definition, error, text};
+use crate::parser::reserved;
 use crate::pg_catalog::value::Value;
 
 pub const FUNCTIONS: &[Definition] = &[
@@ -40,22 +41,12 @@ const fn immutable(mut definition: Definition) -> Definition {
     definition
 }
 
-/// Words that need quotes as identifiers (reserved in Postgres).
-static KEYWORDS: &str = include_str!("../pg_catalog/data/keywords.tsv");
-
-fn is_reserved(word: &str) -> bool {
-    KEYWORDS.lines().any(|line| {
-        let mut cells = line.split('\t');
-        cells.next() == Some(word) && cells.next() != Some("U")
-    })
-}
-
 /// An identifier as it must be written in SQL.
 pub fn quote_ident(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c == '_';
     let safe = name.chars().next().is_some_and(plain)
         && name.chars().all(|c| plain(c) || c.is_ascii_digit() || c == '$')
-        && !is_reserved(name);
+        && reserved::category(name).is_none_or(|category| category == "U");
     if safe { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 

@@ -34,7 +34,7 @@ fn invalid<T>(message: impl Into<String>) -> ParseResult<T> {
 pub(super) fn copy(parser: &mut Parser) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::COPY)?;
     let source = if parser.consume_token(&Token::LParen) {
-        let query = parser.parse_query()?;
+        let query = super::whole_query(parser)?;
         parser.expect_token(&Token::RParen)?;
         CopySource::Query(query)
     } else {

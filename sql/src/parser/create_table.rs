@@ -221,7 +221,7 @@ fn query_in_parentheses(parser: &mut Parser, table: &mut CreateTable) -> ParseRe
 fn query(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<()> {
     table.query = Some(match super::table_command(parser)? {
         Some(query) => query,
-        None => parser.parse_query()?,
+        None => super::whole_query(parser)?,
     });
     if parser.parse_keywords(&[Keyword::WITH, Keyword::NO, Keyword::DATA]) {
         table.with_no_data = true;

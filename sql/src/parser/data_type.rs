@@ -9,25 +9,29 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ParseResult;
+use crate::error::{Error, Result};
 use crate::types::sql_type;
 
 /// Deepest nesting of a type.
 const MAX_DEPTH: usize = 32;
 
-/// Parses a type of a column definition.
-pub(super) fn data_type(parser: &mut Parser) -> ParseResult<DataType> {
-    let mut types = TypeParser { parser, pending: 0 };
+/// Parses a type of a column definition. The inner error: the syntax is right, but there is no such
+/// type.
+pub(super) fn data_type(parser: &mut Parser) -> ParseResult<Result<DataType>> {
+    let mut types = TypeParser { parser, pending: 0, failure: None };
     let result = types.parse(0)?;
     if types.pending > 0 {
         return types.parser.expected_ref("end of type", types.parser.peek_token_ref());
     }
-    Ok(result)
+    Ok(types.failure.map_or(Ok(result), Err))
 }
 
 struct TypeParser<'p, 'a> {
     parser: &'p mut Parser<'a>,
     /// Closing `>` that were read as part of a `>>` and not used yet.
     pending: usize,
+    /// Why the type as a whole is none.
+    failure: Option<Error>,
 }
 
 impl TypeParser<'_, '_> {
@@ -53,7 +57,10 @@ impl TypeParser<'_, '_> {
         };
         let Some(mut result) = nested else {
             let ast = self.parser.parse_data_type()?;
-            return sql_type::from_sql(&ast).map_err(|e| ParserError::ParserError(e.message));
+            return Ok(sql_type::from_sql(&ast).unwrap_or_else(|e| {
+                self.failure.get_or_insert(e);
+                DataType::Null
+            }));
         };
         while self.pending == 0 && self.parser.consume_token(&Token::LBracket) {
             self.parser.expect_token(&Token::RBracket)?;

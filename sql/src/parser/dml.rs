@@ -118,7 +118,7 @@ pub(super) fn insert(parser: &mut Parser) -> ParseResult<Statement> {
     } else {
         Some(match super::table_command(parser)? {
             Some(query) => query,
-            None => parser.parse_query()?,
+            None => super::whole_query(parser)?,
         })
     };
     if matches!(mode, InsertMode::Append) && parser.parse_keyword(Keyword::ON) {

@@ -12,6 +12,7 @@ mod dialect;
 mod dml;
 mod error;
 mod merge;
+pub(crate) mod reserved;
 pub(crate) mod row_target;
 mod session;
 pub mod statement;
@@ -186,7 +187,7 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::DECLARE => {
             let (name, binary, hold) = session::declare_head(parser)?;
             let text = rest_of_text(parser, text, lines);
-            let query = parser.parse_query()?;
+            let query = whole_query(parser)?;
             Ok(Statement::Declare(Box::new(statement::Declare { name, hold, binary, query, text })))
         }
         Keyword::FETCH => session::fetch(parser),
@@ -207,6 +208,13 @@ fn query(parser: &mut Parser) -> ParseResult<Statement> {
     Ok(Statement::Query(statement))
 }
 
+/// A query, checked for what sqlparser lets pass.
+fn whole_query(parser: &mut Parser) -> ParseResult<Box<ast::Query>> {
+    let query = parser.parse_query()?;
+    reserved::check_relations(&query)?;
+    Ok(query)
+}
+
 /// What sqlparser calls a query, checked to begin like one.
 trait QueryStatement {
     fn parse_statement_query(&mut self) -> ParseResult<Box<ast::Query>>;
@@ -215,7 +223,7 @@ trait QueryStatement {
 impl QueryStatement for Parser<'_> {
     fn parse_statement_query(&mut self) -> ParseResult<Box<ast::Query>> {
         match &self.peek_token_ref().token {
-            Token::LParen | Token::Word(_) => self.parse_query(),
+            Token::LParen | Token::Word(_) => whole_query(self),
             _ => self.expected_ref("an SQL statement", self.peek_token_ref()),
         }
     }

@@ -111,7 +111,7 @@ pub(super) fn with(parser: &mut Parser) -> ParseResult<Statement> {
         Keyword::UPDATE => update::update(parser)?,
         Keyword::DELETE => delete::delete(parser)?,
         Keyword::MERGE => merge::merge(parser)?,
-        _ => Statement::Query(parser.parse_query()?),
+        _ => Statement::Query(super::whole_query(parser)?),
     };
     match &mut statement {
         Statement::Query(query) => prepend(&mut query.with, with),

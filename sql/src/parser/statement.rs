@@ -5,6 +5,8 @@ use auric_catalog::table::TableFormat;
 use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefinition};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
+use crate::error::Result;
+
 pub use super::delete::Delete;
 pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
 pub use super::merge::{Merge, MergeAction, MergeClause, MergeKind};
@@ -94,7 +96,8 @@ pub struct Explain {
 pub struct ColumnClause {
     pub name: String,
     /// `None` in the column list of `CREATE TABLE t (a, b) AS …`.
-    pub data_type: Option<DataType>,
+    /// The error is that of a type that does not exist.
+    pub data_type: Option<Result<DataType>>,
     pub not_null: bool,
     pub default: Option<ast::Expr>,
     pub comment: Option<String>,

@@ -35,16 +35,14 @@ mod pg_tablespace;
 mod pg_timezone_names;
 mod pg_views;
 
-use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
-use datafusion::error::{DataFusionError, Result};
 
 pub use self::image::CatalogImage;
 pub use self::pg_roles::{Role, roles};
 pub use self::relation::{Rows, Source, SystemRelation};
+use crate::session::carried::Carried;
 use crate::session::info::SessionInfo;
 
 /// What system relations and catalog functions see: the session and the catalog's contents.
@@ -55,11 +53,6 @@ pub struct CatalogContext {
 }
 
 impl CatalogContext {
-    /// The context of the statement that is being planned or run.
-    pub fn of(options: &ConfigOptions) -> Option<&Arc<CatalogContext>> {
-        options.extensions.get::<CatalogExtension>().map(|extension| &extension.0)
-    }
-
     /// Schemas that unqualified names are looked up in, `pg_catalog` (implicitly first) included.
     pub fn path(&self) -> Vec<String> {
         let explicit = &self.info.search_path;
@@ -81,34 +74,8 @@ impl CatalogContext {
     }
 }
 
-/// Carries the [`CatalogContext`] in `ConfigOptions::extensions`.
-#[derive(Debug, Clone)]
-pub struct CatalogExtension(pub Arc<CatalogContext>);
-
-impl ConfigExtension for CatalogExtension {
+impl Carried for CatalogContext {
     const PREFIX: &'static str = "auric_catalog";
-}
-
-impl ExtensionOptions for CatalogExtension {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("auric_catalog.{key} is not an option of the planner")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
 }
 
 /// Where the rows of a relation of `pg_catalog` come from.

@@ -14,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::CatalogContext;
 use super::shape::Shape;
 use super::value::{Value, to_array};
+use crate::session::carried::Carried;
 
 /// Rows of a system relation: values in the order of `columns`, which need not be all of the
 /// relation's columns nor in its order; columns that are left out are NULL.

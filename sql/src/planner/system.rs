@@ -11,7 +11,8 @@ use datafusion::logical_expr::LogicalPlan;
 use super::Scope;
 use crate::analyzer::plan_needs_catalog;
 use crate::error::Result;
-use crate::pg_catalog::{CatalogContext, CatalogExtension, shape};
+use crate::pg_catalog::{CatalogContext, shape};
+use crate::session::carried::Carried;
 use crate::{information_schema, pg_catalog};
 
 /// The system relation that a name means, if it means one.
@@ -51,7 +52,7 @@ impl Scope {
         }
         let context = self.catalog_context().await?;
         let mut state = self.state.as_ref().clone();
-        state.config_mut().options_mut().extensions.insert(CatalogExtension(context));
+        context.carry(state.config_mut().options_mut());
         // Functions are given the options that the execution properties hold, which were copied
         // before the catalog was added.
         let start = state.execution_props().query_execution_start_time;

@@ -1,16 +1,14 @@
 //! What functions and system relations may know of the session that runs them.
 //!
 //! Planning puts a [`SessionInfo`] into the extensions of the statement's `ConfigOptions`; scalar
-//! functions find it in `ScalarFunctionArgs::config_options` by [`SessionInfo::of`].
+//! functions find it in `ScalarFunctionArgs::config_options` by [`Carried::of`].
 
-use std::any::Any;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
-use datafusion::error::{DataFusionError, Result};
 use parking_lot::RwLock;
 
+use super::carried::Carried;
 use super::settings::Settings;
 use crate::engine::Engine;
 
@@ -39,43 +37,12 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// The session that a function call belongs to. `None`: planned outside of a session.
-    pub fn of(options: &ConfigOptions) -> Option<&Arc<SessionInfo>> {
-        options.extensions.get::<SessionExtension>().map(|extension| &extension.0)
-    }
-
     /// Value of a setting as `SHOW` prints it. `None`: there is no such setting.
     pub fn setting(&self, name: &str) -> Option<String> {
         self.settings.read().show(name)
     }
 }
 
-/// Carries the [`SessionInfo`] in `ConfigOptions::extensions`.
-#[derive(Debug, Clone)]
-pub struct SessionExtension(pub Arc<SessionInfo>);
-
-impl ConfigExtension for SessionExtension {
+impl Carried for SessionInfo {
     const PREFIX: &'static str = "auric";
-}
-
-impl ExtensionOptions for SessionExtension {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("auric.{key} is not an option of the planner")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
 }

@@ -1,5 +1,6 @@
 //! A session: everything that belongs to one connection. Never shared between connections.
 
+pub mod carried;
 pub mod cursor;
 pub mod info;
 pub mod search_path;
@@ -16,8 +17,9 @@ use datafusion::scalar::ScalarValue;
 use parking_lot::RwLock;
 use postgres_types::Type;
 
+use self::carried::Carried;
 use self::cursor::Cursor;
-use self::info::{SessionExtension, SessionInfo};
+use self::info::SessionInfo;
 use self::settings::{Scope as SettingScope, Settings};
 use self::transaction::{Mark, TransactionTables};
 use crate::engine::Engine;
@@ -270,7 +272,7 @@ impl Session {
         let mut state = self.engine.base.as_ref().clone();
         let options = state.config_mut().options_mut();
         options.execution.time_zone = time_zone;
-        options.extensions.insert(SessionExtension(info.clone()));
+        info.carry(options);
         state.mark_start_execution();
         state.execution_props_mut().query_execution_start_time = Some(transaction_start);
         let tables = self.block.as_ref().map_or_else(Arc::default, |block| block.tables.clone());

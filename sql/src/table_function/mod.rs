@@ -117,7 +117,7 @@ fn unreadable(e: &Error, path: &str) -> Error {
     match e.code {
         SqlState::IO_ERROR | SqlState::INTERNAL_ERROR => {
             let detail = e.detail.clone().unwrap_or_else(|| e.message.clone());
-            Error::new(SqlState::UNDEFINED_FILE, format!("could not open file \"{path}\" for reading"))
+            Error::new(SqlState::IO_ERROR, format!("could not open file \"{path}\" for reading"))
                 .with_detail(detail)
         }
         _ => e.clone().with_detail(format!("while reading \"{path}\"")),

@@ -187,6 +187,12 @@ impl Database {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.error(e))
     }
 
+    /// Whether a transaction has begun or waits to begin.
+    #[cfg(test)]
+    pub fn is_writing(&self) -> bool {
+        self.writer.num_idle() == 0
+    }
+
     /// A number that differs after every commit of anyone.
     pub async fn version(&self) -> Result<i64> {
         let mut observer = self.observer.lock().await;

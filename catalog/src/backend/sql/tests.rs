@@ -88,13 +88,20 @@ async fn a_lock_is_waited_for() {
     run(&mut other, "BEGIN IMMEDIATE").await.unwrap();
     // Readers do not wait, writers do.
     assert_eq!(backend.namespaces().await.unwrap().len(), 1);
-    let unlock = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        run(&mut other, "COMMIT").await.unwrap();
-    };
     let none = BTreeMap::new();
-    let (created, ()) = tokio::join!(backend.create_namespace("n", &none), unlock);
-    created.unwrap();
+    let mut created = std::pin::pin!(backend.create_namespace("n", &none));
+    while !backend.database.is_writing() {
+        assert!(futures::poll!(created.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    // It asks for the lock and goes on asking, for as long as these readers take.
+    for _ in 0..20 {
+        assert_eq!(backend.namespaces().await.unwrap().len(), 1);
+        assert!(futures::poll!(created.as_mut()).is_pending());
+    }
+    run(&mut other, "COMMIT").await.unwrap();
+    created.await.unwrap();
+    assert_eq!(backend.namespaces().await.unwrap().len(), 2);
 }
 
 #[tokio::test]

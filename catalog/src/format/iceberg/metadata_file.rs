@@ -34,12 +34,24 @@ pub fn parse(location: &str, bytes: &[u8]) -> Result<TableMetadata> {
     } else {
         bytes
     };
-    let value: serde_json::Value = serde_json::from_slice(json).map_err(|e| Error::corrupt(location, e))?;
+    let mut value: serde_json::Value =
+        serde_json::from_slice(json).map_err(|e| Error::corrupt(location, e))?;
     features::check(location, &value)?;
+    supply_sequence_number(&mut value);
     let defaults = features::defaults(&value);
     let metadata: TableMetadata = serde_json::from_value(value).map_err(|e| Error::corrupt(location, e))?;
     features::check_defaults(location, &metadata, &defaults)?;
     Ok(metadata)
+}
+
+/// Version 2 requires `last-sequence-number`. DuckDB's `COPY … (FORMAT iceberg)` leaves it out, and
+/// other readers do not ask for it; it follows from the snapshots.
+fn supply_sequence_number(metadata: &mut serde_json::Value) {
+    let numbers = metadata.get("snapshots").and_then(|snapshots| snapshots.as_array()).into_iter().flatten();
+    let last = numbers.filter_map(|snapshot| snapshot.get("sequence-number")?.as_i64()).max().unwrap_or(0);
+    if let Some(fields) = metadata.as_object_mut() {
+        fields.entry("last-sequence-number").or_insert(last.into());
+    }
 }
 
 /// Location for the metadata file that follows `previous` (`None`: the first one):
@@ -59,17 +71,23 @@ pub fn is_named(location: &str, id: Uuid) -> bool {
 }
 
 /// Version number in a metadata file's name: `00012-<uuid>.metadata.json`, `v12.metadata.json`, with
-/// `.gz` before or after `.metadata.json`.
+/// `.gz` before or after `.metadata.json`. A name that is a UUID alone has none, whatever it begins
+/// with.
 pub fn version_of(location: &str) -> Option<u64> {
-    let name = location.rsplit('/').next()?;
-    let stem = name
-        .strip_suffix(".metadata.json.gz")
-        .or_else(|| name.strip_suffix(".gz.metadata.json"))
-        .or_else(|| name.strip_suffix(".metadata.json"))?;
+    let stem = stem_of(location)?;
     match stem.strip_prefix('v') {
         Some(number) => number.parse().ok(),
+        None if Uuid::try_parse(stem).is_ok() => None,
         None => stem.split_once('-')?.0.parse().ok(),
     }
+}
+
+/// A metadata file's name without what all of them end with.
+fn stem_of(location: &str) -> Option<&str> {
+    let name = location.rsplit('/').next()?;
+    name.strip_suffix(".metadata.json.gz")
+        .or_else(|| name.strip_suffix(".gz.metadata.json"))
+        .or_else(|| name.strip_suffix(".metadata.json"))
 }
 
 /// The bytes of a metadata file.
@@ -84,37 +102,43 @@ pub fn serialize(metadata: &TableMetadata, gzip: bool) -> Result<Bytes> {
     Ok(encoder.finish().map_err(|e| internal(&e))?.into())
 }
 
-/// The current metadata file of the table whose root is `root`: the version that
-/// `metadata/version-hint.text` names, or a later one, else the highest version number; among equals
-/// the one written last. `None`: there is no table.
+/// The current metadata file of the table whose root is `root`: the highest version number, among
+/// equals the one written last. Where `metadata/version-hint.text` holds a name instead of a number
+/// (as DuckDB writes it), the file of that name, unless a numbered one is newer. `None`: there is no
+/// table.
 pub async fn find(storage: &Storage, root: &str) -> Result<Option<String>> {
     let folder = format!("{}/metadata", root.trim_end_matches('/'));
-    let newest = storage
-        .list(&folder)
-        .await?
-        .into_iter()
-        .filter_map(|object| {
-            let name = object.location.filename()?.to_string();
-            // Only the folder itself, not what is below it.
-            let parent_matches = object.location.parts().rev().nth(1)?.as_ref() == "metadata";
-            let version = version_of(&name).filter(|_| parent_matches)?;
-            Some((version, object.last_modified, name))
-        })
-        .max();
-    // The hint may lag behind: a Hadoop writer updates it after the commit. A higher number in the
-    // same folder is a later commit, so the hint decides only when listing shows nothing.
-    if let Some((_, _, name)) = newest {
-        return Ok(Some(format!("{folder}/{name}")));
+    let mut files = Vec::new();
+    for object in storage.list(&folder).await? {
+        // Only the folder itself, not what is below it.
+        let directly = object.location.parts().rev().nth(1).is_some_and(|part| part.as_ref() == "metadata");
+        let name = object.location.filename().unwrap_or_default().to_string();
+        if directly && stem_of(&name).is_some() {
+            files.push((version_of(&name), object.last_modified, name));
+        }
     }
+    let named = match files.iter().any(|(version, ..)| version.is_none()) {
+        true => hinted_name(storage, &folder).await?,
+        false => None,
+    };
+    // A number in the hint is not asked for: a Hadoop writer updates it after the commit, so that a
+    // higher number in the folder is a later commit.
+    let current = match named.and_then(|hint| files.iter().find(|(.., name)| stem_of(name) == Some(&hint))) {
+        Some(hinted) => {
+            files.iter().filter(|file| file.0.is_some()).chain([hinted]).max_by_key(|file| file.1)
+        }
+        None => files.iter().max(),
+    };
+    Ok(current.map(|(.., name)| format!("{folder}/{name}")))
+}
+
+/// What `version-hint.text` holds.
+async fn hinted_name(storage: &Storage, folder: &str) -> Result<Option<String>> {
     let hint = format!("{folder}/version-hint.text");
     if !storage.exists(&hint).await? {
         return Ok(None);
     }
-    let text = String::from_utf8_lossy(&storage.read(&hint).await?).trim().to_string();
-    let version: u64 =
-        text.parse().map_err(|_| Error::corrupt(&hint, format!("\"{text}\" is no version number")))?;
-    let location = format!("{folder}/v{version}.metadata.json");
-    Ok(storage.exists(&location).await?.then_some(location))
+    Ok(Some(String::from_utf8_lossy(&storage.read(&hint).await?).trim().to_string()))
 }
 
 #[cfg(test)]
@@ -130,6 +154,46 @@ mod tests {
         assert_eq!(version_of("/t/metadata/00001-a.gz.metadata.json"), Some(1));
         assert_eq!(version_of("/t/metadata/snap-1-a.avro"), None);
         assert_eq!(version_of("/t/metadata/odd.metadata.json"), None);
+        assert_eq!(version_of("/t/metadata/12345678-a905-44e6-bfe8-c26ae92a9905.metadata.json"), None);
+    }
+
+    /// Writes files in this order, a tick of the file system's clock apart, and finds the current one.
+    async fn found(files: &[(&str, &str)]) -> Option<String> {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("metadata");
+        std::fs::create_dir(&folder).unwrap();
+        for (seconds, (name, content)) in files.iter().enumerate() {
+            std::fs::write(folder.join(name), content).unwrap();
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000 + seconds as u64);
+            std::fs::File::options().write(true).open(folder.join(name)).unwrap().set_modified(at).unwrap();
+        }
+        let storage = Storage::with_options(crate::storage::StorageOptions::default());
+        let found = find(&storage, root.path().to_str().unwrap()).await.unwrap()?;
+        Some(found.rsplit('/').next().unwrap().to_string())
+    }
+
+    #[tokio::test]
+    async fn the_current_file_is_found_by_number_or_by_hint() {
+        const A: &str = "12345678-a905-44e6-bfe8-c26ae92a9905";
+        const B: &str = "935d3697-a905-44e6-bfe8-c26ae92a9905";
+        let (a, b) = (&*format!("{A}.metadata.json"), &*format!("{B}.metadata.json"));
+        let hint = "version-hint.text";
+        assert_eq!(found(&[]).await, None);
+        assert_eq!(found(&[("snap-1.avro", ""), (hint, "3")]).await, None);
+        // A hint lags behind, a later number was written earlier.
+        assert_eq!(
+            found(&[("v2.metadata.json", ""), ("v1.metadata.json", ""), (hint, "1")]).await.as_deref(),
+            Some("v2.metadata.json")
+        );
+        assert_eq!(found(&[(b, ""), (a, ""), (hint, B)]).await.as_deref(), Some(b));
+        assert_eq!(found(&[(a, ""), (b, ""), (hint, &format!("{A}\n"))]).await.as_deref(), Some(a));
+        // Continued by a writer that numbers.
+        let next = &*format!("00000-{A}.metadata.json");
+        assert_eq!(found(&[(b, ""), (hint, B), (next, "")]).await.as_deref(), Some(next));
+        assert_eq!(found(&[(next, ""), (b, ""), (hint, B)]).await.as_deref(), Some(b));
+        // No hint, or one of a file that is gone: the last one.
+        assert_eq!(found(&[(b, ""), (a, "")]).await.as_deref(), Some(a));
+        assert_eq!(found(&[(b, ""), (a, ""), (hint, "gone")]).await.as_deref(), Some(a));
     }
 
     #[test]

@@ -19,8 +19,9 @@ use datafusion::sql::sqlparser::parser::Parser;
 use parking_lot::RwLock;
 
 use super::image::{CatalogImage, Column, Database, Namespace, Relation, RelationKind};
-use super::{CatalogContext, CatalogExtension, relation_names};
-use crate::session::info::{SessionExtension, SessionInfo};
+use super::{CatalogContext, relation_names};
+use crate::session::carried::Carried;
+use crate::session::info::SessionInfo;
 use crate::session::settings::Settings;
 
 fn column(name: &str, type_oid: u32, type_modifier: i32, nullable: bool) -> Column {
@@ -115,9 +116,8 @@ pub(super) fn session() -> SessionContext {
         .with_default_catalog_and_schema("lake", "pg_catalog")
         .with_create_default_catalog_and_schema(false)
         .with_target_partitions(2);
-    let extensions = &mut config.options_mut().extensions;
-    extensions.insert(SessionExtension(catalog_context.info.clone()));
-    extensions.insert(CatalogExtension(catalog_context.clone()));
+    catalog_context.info.carry(config.options_mut());
+    catalog_context.carry(config.options_mut());
     let mut rules = crate::analyzer::rules();
     rules.extend(Analyzer::new().rules);
     let mut planners = crate::analyzer::expr_planners();

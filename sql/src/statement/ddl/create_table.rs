@@ -177,7 +177,7 @@ fn declared_columns(create: &CreateTable) -> Result<Vec<ColumnDefinition>> {
             };
             Ok(ColumnDefinition {
                 name: column.name.clone(),
-                data_type: stored_type(&column.name, data_type)?,
+                data_type: stored_type(&column.name, data_type.as_ref().map_err(Error::clone)?)?,
                 nullable: !column.not_null && !create.key_columns.contains(&column.name),
                 comment: column.comment.clone(),
             })
@@ -197,7 +197,10 @@ fn query_columns(create: &CreateTable, planned: &PlannedQuery) -> Result<Vec<Col
         .map(|(i, (field, output))| {
             let clause = create.columns.get(i);
             let name = clause.map_or(&output.name, |clause| &clause.name);
-            let data_type = clause.and_then(|clause| clause.data_type.as_ref()).unwrap_or(field.data_type());
+            let data_type = match clause.and_then(|clause| clause.data_type.as_ref()) {
+                Some(declared) => declared.as_ref().map_err(Error::clone)?,
+                None => field.data_type(),
+            };
             Ok(ColumnDefinition {
                 name: name.clone(),
                 data_type: stored_type(name, data_type)?,

@@ -1,0 +1,184 @@
+"""Warehouses on S3: moto, on the loopback interface, stands for it; pyiceberg and deltalake read and write beside Auric."""
+
+import datetime
+import decimal
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import psycopg
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from moto.server import ThreadedMotoServer
+from pyiceberg.catalog.sql import SqlCatalog
+
+from conftest import rows, running
+
+KEY, SECRET, TOKEN, OTHER_SECRET = "AKIAWAREHOUSE", "hush-secret-of-the-lake", "hush-token-of-the-lake", "hush-secret-of-the-other"
+SECRETS = (SECRET, TOKEN, OTHER_SECRET)
+FORMATS = ["iceberg", "delta"]
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """Address of an S3 server with the buckets `lake` and `other`."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET)
+    for bucket in ("lake", "other"):
+        client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket="other", Key="raw/a b/1.csv", Body=b"id,name\n1,one\n2,\n")
+    client.put_object(Bucket="other", Key="raw/a b/2.csv", Body=b"id,name\n3,three\n")
+    yield endpoint
+    moto.stop()
+
+
+def configuration(directory, endpoint: str, other_endpoint: str):
+    """A configuration file: the bucket `other` has settings of its own."""
+    (directory / "secret").write_text(OTHER_SECRET + "\n")
+    file = directory / "auric.toml"
+    file.write_text(f"""
+[log]
+level = "trace"
+[catalogs.lake]
+warehouse = "s3://lake/ware house"
+[storage.s3]
+endpoint = "{endpoint}"
+region = "us-east-1"
+access_key_id = "{KEY}"
+secret_access_key = "{SECRET}"
+session_token = "{TOKEN}"
+ignore_environment = true
+[storage.s3.buckets.other]
+endpoint = "{other_endpoint}"
+region = "us-east-1"
+access_key_id = "AKIAOTHER"
+secret_access_key = "file:{directory}/secret"
+ignore_environment = true
+""")
+    return file
+
+
+@pytest.fixture(scope="module")
+def lake(s3, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("s3")
+    with running(directory / "data", "--config", str(configuration(directory, s3, s3))) as server:
+        yield server
+        assert not [line for line in server.log if any(secret in line for secret in SECRETS)]
+
+
+@pytest.fixture
+def schema(lake, request):
+    name = re.sub(r"\W+", "_", request.node.name).strip("_").lower()
+    lake.sql(f"create schema {name}")
+    return name
+
+
+def pyiceberg(lake, s3) -> SqlCatalog:
+    return SqlCatalog("lake", **{
+        "uri": f"sqlite:///{lake.data_dir}/catalog.db", "warehouse": "s3://lake/ware house", "s3.endpoint": s3, "s3.region": "us-east-1",
+        "s3.access-key-id": KEY, "s3.secret-access-key": SECRET, "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+    })
+
+
+def delta_options(s3) -> dict[str, str]:
+    return {"AWS_ENDPOINT_URL": s3, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+
+
+def read(lake, s3, format: str, schema: str, table: str) -> list[tuple]:
+    """Rows of a table as the format's own library reads them."""
+    if format == "iceberg":
+        return rows(pyiceberg(lake, s3).load_table((schema, table)).scan().to_arrow())
+    return rows(DeltaTable(f"s3://lake/ware house/{schema}/{table}", storage_options=delta_options(s3)).to_pyarrow_table())
+
+
+@pytest.mark.parametrize("partitioned", ["", "partitioned by (k)"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_tables_are_written_and_read(lake, schema, s3, format, partitioned):
+    name = f"{schema}.t"
+    lake.sql(f"create table {name} (id bigint, n numeric(9,2), d date, k text) using {format} {partitioned}")
+    lake.sql(f"insert into {name} values (1, 1.5, '2024-02-29', 'a b/ü%41'), (2, null, null, null)")
+    lake.sql(f"insert into {name} select x, x, '2024-01-01', 'k' || x % 3 from generate_series(10, 2000) as g(x)")
+    expected = sorted([(1, decimal.Decimal("1.50"), datetime.date(2024, 2, 29), "a b/ü%41"), (2, None, None, None)] + [
+        (x, decimal.Decimal(x), datetime.date(2024, 1, 1), f"k{x % 3}") for x in range(10, 2001)], key=repr)
+    assert sorted(lake.sql(f"select id, n, d, k from {name}"), key=repr) == expected
+    assert lake.sql(f"select count(*) from {name} where k = 'k1' and id < 100") == [(30,)]
+    assert read(lake, s3, format, schema, "t") == expected
+    lake.sql(f"drop table {name}")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        lake.sql(f"select * from {name}")
+
+
+def test_other_writers_on_s3(lake, schema, s3):
+    table = pyiceberg(lake, s3).create_table((schema, "i"), schema=pa.schema([("id", pa.int64()), ("s", pa.string())]))
+    table.append(pa.table({"id": [1, 2], "s": ["a", None]}))
+    location = f"s3://other/{schema}/d"
+    write_deltalake(location, pa.table({"id": [2, 3], "s": ["b", "c"]}), storage_options=delta_options(s3))
+    lake.sql(f"create table {schema}.d location '{location}'")
+    write_deltalake(location, pa.table({"id": [4], "s": ["d"]}), storage_options=delta_options(s3), mode="append")
+    lake.sql(f"insert into {schema}.d values (5, 'auric')")
+    lake.sql(f"insert into {schema}.i values (5, 'auric')")
+    assert sorted(lake.sql(f"select * from {schema}.i")) == [(1, "a"), (2, None), (5, "auric")]
+    assert sorted(lake.sql(f"select * from {schema}.d")) == [(2, "b"), (3, "c"), (4, "d"), (5, "auric")]
+    assert DeltaTable(location, storage_options=delta_options(s3)).to_pyarrow_table().num_rows == 4
+
+
+def test_one_query_over_several_stores(lake, schema, s3, tmp_path):
+    """Two buckets with settings of their own, and the local disk."""
+    lake.sql(f"create table {schema}.a (id bigint, name text)")
+    lake.sql(f"create table {schema}.b (id bigint, name text) using delta location 's3://other/{schema}/b'")
+    lake.sql(f"create table {schema}.c (id bigint, name text) location '{tmp_path}/c'")
+    for table, ids in (("a", (1, 2, 3)), ("b", (2, 3, 4)), ("c", (3, 4, 5))):
+        lake.sql(f"insert into {schema}.{table} values " + ", ".join(f"({n}, '{table}{n}')" for n in ids))
+    assert list(tmp_path.glob("c/data/*.parquet"))
+    found = lake.sql(f"select a.name, b.name, c.name from {schema}.a join {schema}.b using (id) left join {schema}.c using (id) order by 1")
+    assert found == [("a2", "b2", None), ("a3", "b3", "c3")]
+    found = lake.sql(f"select count(*), sum(id) from (select * from {schema}.a union all select * from {schema}.b union all "
+                     f"select * from {schema}.c union all select id, name from read_csv('s3://other/raw/a b/*.csv', header => true))")
+    assert found == [(12, 33)]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_commits_of_two_servers_do_not_overwrite_each_other(lake, schema, s3, tmp_path, format):
+    """Delta's log files are created only if they do not exist; two servers race for them. Iceberg's pointer is in one catalog."""
+    name = f"{schema}.t"
+    lake.sql(f"create table {name} (id bigint) using {format}")
+    others = [lake]
+    with running(tmp_path / "data", "--config", str(configuration(tmp_path, s3, s3))) as second:
+        if format == "delta":
+            second.sql(f"create schema {schema}")
+            second.sql(f"create table {name} location 's3://lake/ware house/{schema}/t'")
+            others.append(second)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: others[n % len(others)].sql(f"insert into {name} values ({n})"), range(20)))
+        for server in others:
+            assert server.sql(f"select count(*), count(distinct id) from {name}") == [(20, 20)]
+    assert [row[0] for row in sorted(read(lake, s3, format, schema, "t"))] == list(range(20))
+    if format == "delta":
+        assert DeltaTable(f"s3://lake/ware house/{schema}/t", storage_options=delta_options(s3)).version() == 20
+
+
+def test_a_failing_store_is_an_error_of_its_table(lake, schema, s3, tmp_path):
+    """Nothing listens where the bucket `other` should be: no secrets in the error, and the rest goes on."""
+    with running(tmp_path / "data", "--config", str(configuration(tmp_path, s3, "http://127.0.0.1:1"))) as server:
+        server.sql("create table t (id bigint) using delta location 's3://lake/failing/t'")
+        server.sql("insert into t values (1)")
+        with server.connect() as connection:
+            for statement in ("create table o location 's3://other/x'", "select * from read_csv('s3://other/raw/1.csv')",
+                              "create table o (id int) using delta location 's3://other/x'"):
+                with pytest.raises(psycopg.Error) as error:
+                    connection.execute(statement)
+                shown = f"{error.value} {error.value.diag.message_detail} {error.value.diag.message_hint}"
+                assert error.value.sqlstate == "58030" and "s3://other/" in shown
+                assert not [secret for secret in SECRETS if secret in shown]
+            assert connection.execute("select * from t").fetchall() == [(1,)]
+            with pytest.raises(psycopg.errors.Error, match="s3://nowhere/x"):
+                connection.execute("create table n location 's3://nowhere/x'")
+            settings = connection.execute("show all").fetchall()
+        assert not [row for row in settings if any(secret in str(row) for secret in SECRETS)]
+    log = "".join(server.log)
+    assert "DEBUG" in log or "debug" in log, "the log is not as detailed as the test needs it"
+    assert not [secret for secret in SECRETS if secret in log]
