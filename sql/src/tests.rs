@@ -1,6 +1,7 @@
 //! Statements from text to rows, over a catalog in a temporary directory.
 
 mod row_changes;
+mod time_travel;
 
 use std::sync::Arc;
 
