@@ -10,6 +10,7 @@ pub mod backend;
 pub mod commit;
 pub mod dml;
 pub mod error;
+pub mod failpoint;
 pub mod format;
 pub mod name;
 pub mod registry;

@@ -110,6 +110,7 @@ pub struct Opened {
 
 /// Opens catalogs and ports.
 pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartError> {
+    auric_catalog::failpoint::from_environment().map_err(|e| failed("cannot set failure points", e))?;
     let listener = bind(&config.server.listen).await?;
     let http = bind(&config.server.http).await?;
     let runtime = runtime_env(config)?;

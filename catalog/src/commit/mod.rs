@@ -17,6 +17,7 @@ use self::conflict::Rebase;
 use self::retry::RetryLimits;
 use self::target::{CommitTarget, TableTarget};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::registry::Table;
 use crate::table::{Operation, TableChange, TableVersion};
@@ -60,9 +61,14 @@ pub async fn commit_written(
 
 async fn run(target: &dyn CommitTarget, change: &TableChange) -> Result<TableVersion> {
     let outcome = attempts(target, change).await;
+    if outcome.is_ok() {
+        // Too late to fail: tests only stop here.
+        let _ = failpoint::pass("commit::after-attempt");
+    }
     match &outcome {
         Ok(_) | Err(Error::CommitUnknown { .. }) => {}
         Err(_) => {
+            failpoint::pass("commit::before-cleanup")?;
             target.delete(&change.written_paths()).await;
         }
     }
@@ -79,9 +85,10 @@ async fn attempts(target: &dyn CommitTarget, change: &TableChange) -> Result<Tab
         _ => target.current().await?,
     };
     loop {
-        if let Rebase::Conflict(reason) = conflict::rebase(read, &base, change) {
+        if let Rebase::Conflict(reason) = conflict::rebase(read, &base, change).await? {
             return Err(Error::Conflict { table: target.name(), winner: reason });
         }
+        failpoint::pass("commit::before-attempt")?;
         let winner = match target.attempt(&base, change).await? {
             CommitOutcome::Committed(version) => return Ok(version),
             CommitOutcome::Unknown(source) => return look_up(target, change, source).await,

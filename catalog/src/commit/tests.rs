@@ -52,6 +52,7 @@ fn snapshot(version: u64, columns: Vec<Field>) -> Arc<TableSnapshot> {
         sort_order: Arc::default(),
         properties: BTreeMap::from([("commit.retry.min-wait-ms".into(), "1".into())]),
         comment: None,
+        row_lineage: false,
         timestamp_ms: None,
         files: Arc::new(NoFiles),
         state: Arc::new(()),
@@ -180,18 +181,18 @@ fn fake_first() -> Arc<TableSnapshot> {
     snapshot(1, vec![column("a", DataType::Int32)])
 }
 
-#[test]
-fn what_fits_and_what_does_not() {
+#[tokio::test]
+async fn what_fits_and_what_does_not() {
     let read = fake_first();
-    let rebase = |columns| conflict::rebase(&read, &snapshot(2, columns), &append());
-    assert_eq!(rebase(vec![column("a", DataType::Int32)]), Rebase::Fits);
+    let rebase = async |columns| conflict::rebase(&read, &snapshot(2, columns), &append()).await.unwrap();
+    assert_eq!(rebase(vec![column("a", DataType::Int32)]).await, Rebase::Fits);
     for columns in [
         vec![],
         vec![column("renamed", DataType::Int32)],
         vec![Field::new("a", DataType::Int32, false)],
         vec![column("a", DataType::Int32), Field::new("b", DataType::Int32, false)],
     ] {
-        assert!(matches!(rebase(columns.clone()), Rebase::Conflict(_)), "{columns:?}");
+        assert!(matches!(rebase(columns.clone()).await, Rebase::Conflict(_)), "{columns:?}");
     }
 }
 

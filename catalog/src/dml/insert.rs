@@ -44,17 +44,20 @@ pub fn plan(
         let found = input.schema().fields().len();
         return Err(Error::Internal(format!("{found} columns to insert into {columns}")).into());
     }
-    let Some(order) = write_order(&table.snapshot, &input.schema())? else {
+    let Some(order) = write_order(&table.snapshot, &input.schema(), 0)? else {
         return Ok(Arc::new(InsertExec::new(table.clone(), input, None)));
     };
+    Ok(Arc::new(InsertExec::new(table.clone(), sorted(input, &order), Some(order))))
+}
+
+/// The rows in one sorted stream, sorted by as many tasks as the input has partitions.
+pub fn sorted(input: Arc<dyn ExecutionPlan>, order: &LexOrdering) -> Arc<dyn ExecutionPlan> {
     let parallel = input.output_partitioning().partition_count() > 1;
-    let sort = SortExec::new(order.clone(), input).with_preserve_partitioning(parallel);
-    let sorted: Arc<dyn ExecutionPlan> = if parallel {
-        Arc::new(SortPreservingMergeExec::new(order.clone(), Arc::new(sort)))
-    } else {
-        Arc::new(sort)
-    };
-    Ok(Arc::new(InsertExec::new(table.clone(), sorted, Some(order))))
+    let sort = Arc::new(SortExec::new(order.clone(), input).with_preserve_partitioning(parallel));
+    match parallel {
+        true => Arc::new(SortPreservingMergeExec::new(order.clone(), sort)),
+        false => sort,
+    }
 }
 
 /// Writes its input into a table and commits, once, when its only partition is executed.

@@ -15,7 +15,7 @@ use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::deletes::{NewRowDeletes, RowDeletes};
-use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::table::{Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
 use crate::write::WrittenFiles;
 
 /// How one attempt to commit ended.
@@ -113,6 +113,17 @@ pub trait Format: Debug + Send + Sync {
     /// How a statement of this kind changes rows of the table, by the table's own properties.
     fn row_level_mode(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<RowLevelMode> {
         Ok(RowLevelMode::CopyOnWrite)
+    }
+
+    /// Isolation that the table's properties ask for.
+    fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
+        Ok(Isolation::Serializable)
+    }
+
+    /// Fails with `Unsupported` if rows of this version cannot be changed (a feature that we do not
+    /// write), so that a statement fails before it writes files.
+    fn check_writable(&self, _snapshot: &TableSnapshot) -> Result<()> {
+        Ok(())
     }
 
     /// The table at an earlier version. Fails with `VersionNotFound`.

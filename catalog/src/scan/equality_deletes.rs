@@ -27,6 +27,7 @@ use super::footer;
 use super::parquet_scan::{ParquetScan, ScanContext, balanced_groups, partitioned_file};
 use super::plan::{Scan, ScanMode, union};
 use super::planned_file::{PlannedFile, ScanColumn};
+use super::scan_output::ScanOutput;
 use super::type_promotion::is_readable_as;
 use crate::error::{Error, Result};
 use crate::storage::Located;
@@ -71,7 +72,7 @@ impl EqualityDeletes {
         let mut seen: HashSet<(&str, i32)> = HashSet::new();
         let mut scopes = Vec::with_capacity(files.len());
         for file in files {
-            let scoped = file.equality.iter().any(|d| !global.contains(d.path.as_str()));
+            let scoped = file.deletes.equality.iter().any(|d| !global.contains(d.path.as_str()));
             let scope = match partition_key(&file.selected) {
                 Ok(key) if scoped => {
                     let next = i32::try_from(numbers.len()).unwrap_or(i32::MAX);
@@ -80,7 +81,7 @@ impl EqualityDeletes {
                 _ => NO_SCOPE,
             };
             scopes.push(scope);
-            for delete in &file.equality {
+            for delete in &file.deletes.equality {
                 let global = global.contains(delete.path.as_str());
                 let scope = if global { NO_SCOPE } else { scope };
                 if seen.insert((&delete.path, scope)) {
@@ -99,26 +100,25 @@ impl EqualityDeletes {
     }
 }
 
-/// Reads `files` without the rows that `deletes` hit; gives `columns`.
+/// Reads `files` without the rows that `deletes` hit.
 pub(super) async fn plan(
     scan: &Scan<'_>,
     mut files: Vec<PlannedFile>,
     deletes: EqualityDeletes,
-    columns: &[ScanColumn],
+    output: &ScanOutput,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let hidden = dropped_columns(scan, &deletes).await?;
-    let mut needed = columns.to_vec();
+    let mut needed = output.clone();
     for id in deletes.key_ids() {
-        if !needed.iter().any(|c| c.id == id) {
-            needed.push(key_column(scan, &hidden, id)?);
+        if !needed.columns.iter().any(|c| c.id == id) {
+            needed.columns.push(key_column(scan, &hidden, id)?);
         }
     }
     for (file, scope) in files.iter_mut().zip(&deletes.scopes) {
         let sequence = file.selected.file()?.sequence_number;
         file.constants = vec![ScalarValue::Int64(Some(sequence)), ScalarValue::Int32(Some(*scope))];
     }
-    let hidden_fields: Vec<FieldRef> = hidden.values().map(|c| c.field.clone()).collect();
-    let context = scan.context(&hidden_fields);
+    let context = scan.context(&needed);
     let mut plan = union(scan.scans(files, &needed, &marks(), &context, ScanMode::Joined)?)?;
     for (set, delete_files) in &deletes.sets {
         let keys =
@@ -126,10 +126,13 @@ pub(super) async fn plan(
         let deleted = deleted_keys(scan, delete_files, &keys, &context)?;
         plan = anti_join(deleted, plan, &keys, set.global)?;
     }
-    let wanted = columns.iter().enumerate().map(|(i, c)| {
-        (Arc::new(Column::new(c.field.name(), i)) as Arc<dyn PhysicalExpr>, c.field.name().clone())
+    let given = plan.schema();
+    let wanted = output.schema();
+    let wanted = wanted.fields().iter().map(|f| {
+        let column = Column::new_with_schema(f.name(), &given)?;
+        Ok((Arc::new(column) as Arc<dyn PhysicalExpr>, f.name().clone()))
     });
-    Ok(Arc::new(ProjectionExec::try_new(wanted.collect::<Vec<_>>(), plan)?))
+    Ok(Arc::new(ProjectionExec::try_new(wanted.collect::<Result<Vec<_>>>()?, plan)?))
 }
 
 /// The columns that say which deletes apply to which rows.
@@ -217,6 +220,7 @@ fn deleted_keys(
             store_url: at.store_url,
             columns: columns.clone(),
             is_constant: is_constant.clone(),
+            position: None,
             groups: balanced_groups(files, target),
             statistics,
             ordering: None,

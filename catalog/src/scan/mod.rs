@@ -13,13 +13,19 @@
 //!    takes out bounds that cannot be trusted ([`nan_bounds`]), and [`column_adapter`] gives the columns
 //!    their present types ([`type_promotion`]).
 //!
+//! Row-level changes scan through [`addressed_table`], whose rows carry their address
+//! ([`row_columns`], [`address_book`]), and copy what is left of a file by [`surviving_rows`].
+//!
 //! Invariants: nothing here knows a format; what is not known never prunes; a row is never returned
 //! under a column that it was not written to.
 
+mod address_book;
+mod addressed_table;
 mod column_adapter;
 mod column_resolution;
 mod equality_deletes;
 mod file_order;
+mod file_predicate;
 mod file_selection;
 mod filter_barrier;
 mod footer;
@@ -31,9 +37,12 @@ mod planned_file;
 mod position_deletes;
 mod pruning;
 mod reader;
+mod row_columns;
 mod row_deletes;
 mod row_selection;
+mod scan_output;
 mod statistics;
+mod surviving_rows;
 mod type_promotion;
 
 #[cfg(test)]
@@ -50,6 +59,11 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 
+pub(crate) use self::address_book::AddressBook;
+pub(crate) use self::addressed_table::AddressedTable;
+pub(crate) use self::file_predicate::FilePredicate;
+pub(crate) use self::row_columns::ROW_ID;
+pub(crate) use self::surviving_rows::surviving_rows;
 use crate::registry::Table;
 
 /// One version of one table as a DataFusion relation.

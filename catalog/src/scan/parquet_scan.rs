@@ -41,6 +41,8 @@ pub(super) struct ParquetScan {
     /// Output columns, in order, and which of them the files' `partition_values` give.
     pub columns: Vec<FieldRef>,
     pub is_constant: Vec<bool>,
+    /// Given after the columns: the row's position, or nothing.
+    pub position: Option<FieldRef>,
     pub groups: Vec<FileGroup>,
     /// Over the columns read from the files, then the constant ones.
     pub statistics: Statistics,
@@ -57,8 +59,10 @@ impl ParquetScan {
         state: &dyn Session,
         counts: Option<PruningCounts>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = table_schema(&self.columns, &self.is_constant);
-        let projection = output_positions(&self.is_constant);
+        let numbers_row_groups = self.position.is_some();
+        let mut projection = output_positions(&self.is_constant);
+        projection.extend(self.position.iter().map(|_| self.is_constant.len()));
+        let schema = table_schema(&self.columns, &self.is_constant, self.position);
         let mut options = state.table_options().parquet.clone();
         options.global = state.config_options().execution.parquet.clone();
         options.global.coerce_int96.get_or_insert_with(|| INT96_UNIT.to_string());
@@ -69,6 +73,7 @@ impl ParquetScan {
         let reader_factory = Arc::new(DataFileReaderFactory {
             inner: Arc::new(CachedParquetFileReaderFactory::new(store.clone(), cache)),
             resolver: context.resolver.clone(),
+            numbers_row_groups,
             store,
             store_url: self.store_url.clone(),
         });
@@ -98,14 +103,15 @@ impl ParquetScan {
     }
 }
 
-/// Columns read from the files, then constant ones.
-pub(super) fn table_schema(columns: &[FieldRef], is_constant: &[bool]) -> TableSchema {
+/// Columns read from the files, then constant ones, then the row's position.
+fn table_schema(columns: &[FieldRef], is_constant: &[bool], position: Option<FieldRef>) -> TableSchema {
     let part = |constant: bool| {
         let of_kind = columns.iter().zip(is_constant).filter(move |(_, c)| **c == constant);
         of_kind.map(|(f, _)| f.clone()).collect::<Vec<_>>()
     };
     let file_schema: SchemaRef = Arc::new(Schema::new(part(false)));
-    TableSchema::builder(file_schema).with_table_partition_cols(part(true)).build()
+    let builder = TableSchema::builder(file_schema).with_table_partition_cols(part(true));
+    builder.with_virtual_columns(position.into_iter().collect::<Vec<_>>()).build()
 }
 
 /// For each output column its position in [`table_schema`].

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::Array;
-use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Fields};
 use datafusion::catalog::Session;
 use datafusion::common::ToDFSchema;
 use datafusion::datasource::listing::PartitionedFile;
@@ -30,6 +30,7 @@ use super::parquet_scan::{ParquetScan, ScanContext, partitioned_file};
 use super::planned_file::{PlannedFile, ScanColumn, constant_columns};
 use super::pruning::Pruner;
 use super::row_selection::remaining_rows;
+use super::scan_output::{FileConstant, ScanOutput};
 use super::statistics::scan_statistics;
 use super::{footer, row_deletes};
 use crate::error::{Error, Result};
@@ -52,8 +53,17 @@ pub(crate) struct ScanRequest<'a> {
 
 /// The plan of a scan.
 pub(crate) async fn plan(request: ScanRequest<'_>, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+    let output = ScanOutput::of_columns(projected_columns(request)?);
+    plan_output(request, state, &output).await
+}
+
+/// The plan of a scan that gives `output` instead of the request's projection.
+pub(super) async fn plan_output(
+    request: ScanRequest<'_>,
+    state: &dyn Session,
+    output: &ScanOutput,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = &request.snapshot.schema;
-    let columns = projected_columns(request)?;
     let filter = physical_filter(request, state)?;
     let pruner = filter.as_ref().and_then(|f| Pruner::new(schema, f));
     let selection = select_files(request.snapshot.files.as_ref(), pruner.as_ref()).await?;
@@ -66,7 +76,7 @@ pub(crate) async fn plan(request: ScanRequest<'_>, state: &dyn Session) -> Resul
         "pruned",
     );
     let scan = Scan { request, state, filter };
-    scan.plan(selection, columns).await
+    scan.plan(selection, output).await
 }
 
 fn projected_columns(request: ScanRequest<'_>) -> Result<Vec<ScanColumn>> {
@@ -77,7 +87,7 @@ fn projected_columns(request: ScanRequest<'_>) -> Result<Vec<ScanColumn>> {
     };
     match request.projection {
         Some(projection) => projection.iter().map(|i| column(*i)).collect(),
-        None => (0..schema.arrow.fields().len()).map(column).collect(),
+        None => Ok(ScanColumn::all(schema).collect()),
     }
 }
 
@@ -98,10 +108,10 @@ pub(super) struct Scan<'a> {
 type GroupKey = (String, Vec<bool>);
 
 impl Scan<'_> {
-    async fn plan(self, selection: Selection, columns: Vec<ScanColumn>) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn plan(self, selection: Selection, output: &ScanOutput) -> Result<Arc<dyn ExecutionPlan>> {
         let counts = PruningCounts::of(&selection);
         if selection.files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(schema_of(&columns))));
+            return Ok(Arc::new(EmptyExec::new(output.schema())));
         }
         let index = self.request.snapshot.files.deletes().await?;
         let mut files = Vec::with_capacity(selection.files.len());
@@ -115,24 +125,36 @@ impl Scan<'_> {
             });
         }
         let files = self.with_row_deletes(files).await?;
-        let (by_equality, plain): (Vec<_>, Vec<_>) = files.into_iter().partition(|f| !f.equality.is_empty());
+        self.plan_files(files, output, ScanMode::Filtered(counts)).await
+    }
+
+    /// The plan that reads `files` without their deleted rows; `mode` counts where nothing is joined.
+    pub async fn plan_files(
+        &self,
+        files: Vec<PlannedFile>,
+        output: &ScanOutput,
+        mode: ScanMode,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (by_equality, plain): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|f| !f.deletes.equality.is_empty());
 
         let mut plans = Vec::new();
         if !plain.is_empty() {
-            let context = self.context(&[]);
-            plans = self.scans(plain, &columns, &[], &context, ScanMode::Filtered(counts))?;
+            plans = self.scans(plain, output, &[], &self.context(output), mode)?;
         }
         if !by_equality.is_empty() {
+            let index = self.request.snapshot.files.deletes().await?;
             let deletes = EqualityDeletes::collect(&by_equality, &index);
-            plans.push(equality_deletes::plan(&self, by_equality, deletes, &columns).await?);
+            plans.push(equality_deletes::plan(self, by_equality, deletes, output).await?);
         }
         union(plans)
     }
 
-    /// What scans of data files share; `hidden`: columns that the table no longer has.
-    pub fn context(&self, hidden: &[FieldRef]) -> ScanContext {
+    /// What scans of data files share that give `output`.
+    pub fn context(&self, output: &ScanOutput) -> ScanContext {
         let schema = &self.request.snapshot.schema;
-        let fields: Fields = schema.arrow.fields().iter().chain(hidden).cloned().collect();
+        let hidden = output.hidden_fields(schema);
+        let fields: Fields = schema.arrow.fields().iter().cloned().chain(hidden).collect();
         ScanContext {
             resolver: Arc::new(ColumnResolver::new(fields, schema.resolution.clone())),
             defaults: Arc::new(schema.initial_defaults.clone()),
@@ -165,7 +187,7 @@ impl Scan<'_> {
                 size,
                 rows,
                 deleted,
-                equality: deletes.equality,
+                deletes,
                 is_constant: Vec::new(),
                 constants: Vec::new(),
             });
@@ -173,20 +195,23 @@ impl Scan<'_> {
         Ok(planned)
     }
 
-    /// Plans that together read `files`; each gives `columns`, then `extra`, whose values are the last
-    /// of the files' constants.
+    /// Plans that together read `files`; each gives the columns and constants of `output`, then `extra`,
+    /// whose values are the constants that the files have already, then the position, if asked for.
     pub fn scans(
         &self,
         files: Vec<PlannedFile>,
-        columns: &[ScanColumn],
+        output: &ScanOutput,
         extra: &[FieldRef],
         context: &ScanContext,
         mode: ScanMode,
     ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
         let mut groups: BTreeMap<GroupKey, Vec<PlannedFile>> = BTreeMap::new();
         for mut file in files {
-            let (mut is_constant, mut constants) = constant_columns(&file.selected, columns)?;
-            is_constant.extend(extra.iter().map(|_| true));
+            let (mut is_constant, mut constants) = constant_columns(&file.selected, &output.columns)?;
+            for constant in &output.constants {
+                constants.push(constant.value(&file)?);
+            }
+            is_constant.resize(is_constant.len() + output.constants.len() + extra.len(), true);
             constants.append(&mut file.constants);
             file.is_constant = is_constant.clone();
             file.constants = constants;
@@ -194,7 +219,7 @@ impl Scan<'_> {
         }
         let mut plans = Vec::with_capacity(groups.len());
         for ((_, is_constant), files) in groups {
-            plans.push(self.scan_group(files, columns, extra, is_constant, context, &mode)?);
+            plans.push(self.scan_group(files, output, extra, is_constant, context, &mode)?);
         }
         Ok(plans)
     }
@@ -202,7 +227,7 @@ impl Scan<'_> {
     fn scan_group(
         &self,
         files: Vec<PlannedFile>,
-        columns: &[ScanColumn],
+        output: &ScanOutput,
         extra: &[FieldRef],
         is_constant: Vec<bool>,
         context: &ScanContext,
@@ -211,8 +236,10 @@ impl Scan<'_> {
         let Some(first) = files.first() else { return Err(Error::Internal("a scan without files".into())) };
         let store_url = first.store_url.clone();
         let in_files: Vec<&ScanColumn> =
-            columns.iter().zip(&is_constant).filter(|(_, c)| !**c).map(|(c, _)| c).collect();
-        let statistics = scan_statistics(&files, &in_files, is_constant.iter().filter(|c| **c).count());
+            output.columns.iter().zip(&is_constant).filter(|(_, c)| !**c).map(|(c, _)| c).collect();
+        let position = output.position_field();
+        let constants = is_constant.iter().filter(|c| **c).count();
+        let statistics = scan_statistics(&files, &in_files, constants, position.iter().len());
         let mut partitioned = Vec::with_capacity(files.len());
         for (file, statistics) in files.iter().zip(statistics.files) {
             let mut entry: PartitionedFile = partitioned_file(&store_url, file.path.clone(), file.size);
@@ -227,8 +254,9 @@ impl Scan<'_> {
             }
             partitioned.push(entry);
         }
+        let constants = output.constants.iter().map(FileConstant::field).chain(extra.iter().cloned());
         let columns: Vec<FieldRef> =
-            columns.iter().map(|c| c.field.clone()).chain(extra.iter().cloned()).collect();
+            output.columns.iter().map(|c| c.field.clone()).chain(constants).collect();
         let target = self.state.config().target_partitions();
         let (groups, ordering) =
             file_groups(self.request.snapshot, &files, partitioned, &columns, &is_constant, target);
@@ -242,6 +270,7 @@ impl Scan<'_> {
             store_url,
             columns,
             is_constant,
+            position,
             groups,
             statistics: statistics.total,
             ordering,
@@ -316,10 +345,6 @@ fn deletes_of(index: &DeleteIndex, selected: &SelectedFile) -> Result<FileDelete
         return Ok(FileDeletes { deletion_vector: file.deletion_vector.clone(), ..Default::default() });
     }
     Ok(index.for_file(file, &equality_deletes::partition_key(selected)?))
-}
-
-pub(super) fn schema_of(columns: &[ScanColumn]) -> SchemaRef {
-    Arc::new(Schema::new(columns.iter().map(|c| c.field.clone()).collect::<Vec<_>>()))
 }
 
 pub(super) fn union(mut plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -11,9 +11,9 @@ use roaring::RoaringTreemap;
 
 use super::file_selection::SelectedFile;
 use super::row_selection::deleted_rows;
-use crate::table::deletes::EqualityDeleteFile;
+use crate::table::deletes::FileDeletes;
 use crate::table::statistics::PartitionBounds;
-use crate::table::{FieldId, PartitionSpec, Transform};
+use crate::table::{FieldId, PartitionSpec, TableSchema, Transform};
 use crate::{Error, Result};
 
 /// A column that a scan reads.
@@ -21,6 +21,14 @@ use crate::{Error, Result};
 pub(super) struct ScanColumn {
     pub id: FieldId,
     pub field: FieldRef,
+}
+
+impl ScanColumn {
+    /// The columns of a table, in order.
+    pub fn all(schema: &TableSchema) -> impl Iterator<Item = Self> {
+        let columns = schema.field_ids.iter().zip(schema.arrow.fields());
+        columns.map(|(id, field)| Self { id: *id, field: field.clone() })
+    }
 }
 
 /// One file to read.
@@ -33,10 +41,11 @@ pub(super) struct PlannedFile {
     /// Rows in the file before deletes; always known when `deleted` is set.
     pub rows: Option<u64>,
     pub deleted: Option<Arc<RoaringTreemap>>,
-    pub equality: Vec<Arc<EqualityDeleteFile>>,
+    pub deletes: FileDeletes,
     /// Which of the scan's columns are constant in this file.
     pub is_constant: Vec<bool>,
-    /// Values of the constant columns, then of the scan's own columns (see `equality_deletes`).
+    /// Values of the constant columns, then of those that the scan adds (see `scan_output` and
+    /// `equality_deletes`).
     pub constants: Vec<ScalarValue>,
 }
 

@@ -28,6 +28,8 @@ use crate::Error;
 pub(super) struct DataFileReaderFactory {
     pub inner: Arc<dyn ParquetFileReaderFactory>,
     pub resolver: Arc<ColumnResolver>,
+    /// Row positions are asked for, which the Parquet reader counts by the row groups' ordinals.
+    pub numbers_row_groups: bool,
     pub store: Arc<dyn ObjectStore>,
     pub store_url: ObjectStoreUrl,
 }
@@ -35,6 +37,7 @@ pub(super) struct DataFileReaderFactory {
 struct DataFileReader {
     inner: Box<dyn AsyncFileReader + Send>,
     resolver: Arc<ColumnResolver>,
+    numbers_row_groups: bool,
     store: Arc<dyn ObjectStore>,
     path: Path,
     location: String,
@@ -55,10 +58,30 @@ impl ParquetFileReaderFactory for DataFileReaderFactory {
             path,
             nan_free: file.extension::<NanFreeColumns>().cloned().unwrap_or_default(),
             resolver: self.resolver.clone(),
+            numbers_row_groups: self.numbers_row_groups,
             store: self.store.clone(),
             inner: self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?,
         }))
     }
+}
+
+/// The footer with each row group's place as its ordinal. Writers may leave ordinals out, and some
+/// (those that join files, say) write ones that are not the places.
+fn with_ordinals(footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>, ParquetError> {
+    let place = |i: usize| {
+        i16::try_from(i).map_err(|_| ParquetError::General("the file has more than 32768 row groups".into()))
+    };
+    let mut right = true;
+    for (i, group) in footer.row_groups().iter().enumerate() {
+        right &= group.ordinal() == Some(place(i)?);
+    }
+    if right {
+        return Ok(footer);
+    }
+    let groups = footer.row_groups().iter().enumerate();
+    let groups = groups.map(|(i, group)| group.clone().into_builder().set_ordinal(place(i)?).build());
+    let groups = groups.collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(ParquetMetaData::clone(&footer).into_builder().set_row_groups(groups).build()))
 }
 
 /// A failure to read the footer: the file is missing, out of reach, or no Parquet.
@@ -97,14 +120,16 @@ impl AsyncFileReader for DataFileReader {
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        let Self { inner, resolver, store, path, location, nan_free } = self;
+        let Self { inner, resolver, numbers_row_groups, store, path, location, nan_free } = self;
         async move {
             let footer = match inner.get_metadata(options).await {
                 Ok(footer) => footer,
                 Err(e) => return Err(explain(store.as_ref(), path, location, e).await),
             };
             let corrupt = |e| ParquetError::External(Box::new(Error::corrupt(location.as_str(), e)));
-            resolver.resolve(&footer).and_then(|f| without_unsafe_bounds(f, &nan_free.0)).map_err(corrupt)
+            let resolved = resolver.resolve(&footer).and_then(|f| without_unsafe_bounds(f, &nan_free.0));
+            let footer = resolved.map_err(corrupt)?;
+            if *numbers_row_groups { with_ordinals(footer).map_err(corrupt) } else { Ok(footer) }
         }
         .boxed()
     }

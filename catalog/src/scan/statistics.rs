@@ -17,7 +17,7 @@ use crate::table::FileList;
 const MAX_FILE_COLUMNS: usize = 200_000;
 
 /// Statistics of a scan's files (one each, or none at all) and of the whole scan, over its file
-/// columns and then its constant columns.
+/// columns, its constant columns, and then those that the reader makes up.
 pub(super) struct ScanStatistics {
     pub files: Vec<Option<Arc<Statistics>>>,
     pub total: Statistics,
@@ -35,17 +35,20 @@ pub(super) fn scan_statistics(
     files: &[PlannedFile],
     columns: &[&ScanColumn],
     constants: usize,
+    made_up: usize,
 ) -> ScanStatistics {
     let mut bounds: HashMap<*const FileList, Vec<Option<ListBounds>>> = HashMap::new();
-    let detailed = files.len().saturating_mul(columns.len() + constants) <= MAX_FILE_COLUMNS;
-    let mut totals = Totals::new(columns.len() + constants);
+    let detailed = files.len().saturating_mul(columns.len() + constants + made_up) <= MAX_FILE_COLUMNS;
+    let mut totals = Totals::new(columns.len() + constants + made_up);
     let mut per_file = Vec::with_capacity(files.len());
     for file in files {
         let list = &file.selected.list;
         let known = bounds.entry(Arc::as_ptr(list)).or_insert_with(|| {
             columns.iter().map(|c| if detailed { list_bounds(list, c) } else { None }).collect()
         });
-        let statistics = file_statistics(file, known);
+        let mut statistics = file_statistics(file, known);
+        let unknown = std::iter::repeat_with(ColumnStatistics::new_unknown).take(made_up);
+        statistics.column_statistics.extend(unknown);
         totals.add(&statistics);
         per_file.push(detailed.then(|| Arc::new(statistics)));
     }
@@ -60,9 +63,10 @@ fn list_bounds(list: &FileList, column: &ScanColumn) -> Option<ListBounds> {
 
 fn file_statistics(file: &PlannedFile, bounds: &[Option<ListBounds>]) -> Statistics {
     let row = file.selected.row;
-    let untouched = file.deleted.is_none() && file.equality.is_empty();
-    let num_rows =
-        file.remaining_rows().map_or(Precision::Absent, |n| known(n as usize, file.equality.is_empty()));
+    let untouched = file.deleted.is_none() && file.deletes.equality.is_empty();
+    let num_rows = file
+        .remaining_rows()
+        .map_or(Precision::Absent, |n| known(n as usize, file.deletes.equality.is_empty()));
     let of_file = bounds.iter().map(|bounds| match bounds {
         Some(b) => {
             let value = |values: &ArrayRef| match ScalarValue::try_from_array(values, row) {

@@ -48,6 +48,8 @@ pub struct TableSnapshot {
     pub sort_order: Arc<SortOrder>,
     pub properties: BTreeMap<String, String>,
     pub comment: Option<String>,
+    /// Rows have identities that outlive updates (Iceberg spec, "Row Lineage").
+    pub row_lineage: bool,
     /// When this version was committed, milliseconds since the epoch.
     pub timestamp_ms: Option<i64>,
     /// The files, read on demand.

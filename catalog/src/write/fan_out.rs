@@ -13,6 +13,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
 
 use super::WriteContext;
 use super::conform::conform;
@@ -54,8 +55,8 @@ pub struct FannedOut {
     pub files: Vec<NewDataFile>,
     pub remainders: HashMap<PartitionKey, Remainder>,
     pub rows: u64,
-    /// Accounts for the remainders until they are written.
-    reservation: Option<MemoryReservation>,
+    /// Account for the remainders until they are written.
+    reservations: Vec<MemoryReservation>,
 }
 
 /// Takes batches of one input stream.
@@ -94,7 +95,7 @@ impl FanOut {
         for piece in self.partitioner.split(batch)? {
             let rows = self.context.schema.project(&piece.rows)?;
             if !self.open.contains_key(&piece.key) {
-                if self.context.clustered {
+                if self.context.sorted {
                     // This partition begins, so the one before it is complete.
                     self.close_all().await?;
                 }
@@ -107,13 +108,17 @@ impl FanOut {
         self.stay_within_bounds().await
     }
 
-    /// Finishes the files; rows without one are left to [`merge`].
-    pub async fn finish(mut self) -> Result<FannedOut> {
+    /// Finishes the files, with what is `carried` over for their partitions; rows without a file are
+    /// left to [`merge`], or in order, written.
+    pub async fn finish(mut self, carried: Option<&Mutex<FannedOut>>) -> Result<FannedOut> {
         let mut remainders = HashMap::new();
         let keys: Vec<PartitionKey> = self.open.keys().cloned().collect();
         for key in keys {
-            let has_file = self.open.get(&key).is_some_and(|p| p.file.is_some());
-            if has_file {
+            let partition = self.open.get_mut(&key).filter(|p| p.file.is_some() || self.context.sorted);
+            if let Some(partition) = partition {
+                if let Some(mut more) = carried.and_then(|c| c.lock().remainders.remove(&key)) {
+                    partition.kept_back.append(&mut more.batches);
+                }
                 self.close(&key).await?;
             } else if let Some(partition) = self.open.remove(&key)
                 && partition.rows > 0
@@ -122,8 +127,8 @@ impl FanOut {
                 remainders.insert(key, remainder);
             }
         }
-        let (files, rows, reservation) = (self.files, self.rows, Some(self.reservation));
-        Ok(FannedOut { files, remainders, rows, reservation })
+        let (files, rows, reservations) = (self.files, self.rows, vec![self.reservation]);
+        Ok(FannedOut { files, remainders, rows, reservations })
     }
 
     async fn keep_back(&mut self, key: &PartitionKey, rows: RecordBatch) -> Result<()> {
@@ -181,7 +186,8 @@ impl FanOut {
         Ok(())
     }
 
-    async fn close_all(&mut self) -> Result<()> {
+    /// Completes all files.
+    pub async fn close_all(&mut self) -> Result<()> {
         let keys: Vec<PartitionKey> = self.open.keys().cloned().collect();
         for key in keys {
             self.close(&key).await?;
@@ -215,24 +221,31 @@ impl FanOut {
     }
 }
 
-/// Writes what tasks kept back: one file for each partition, up to the target size.
-pub async fn merge(context: &Arc<WriteContext>, fanned_out: Vec<FannedOut>) -> Result<Vec<NewDataFile>> {
-    let mut files = vec![];
-    let mut partitions: HashMap<PartitionKey, Remainder> = HashMap::new();
-    let mut reservations = vec![];
+/// What several tasks made, as one.
+pub fn join(fanned_out: Vec<FannedOut>) -> FannedOut {
+    let mut all = FannedOut::default();
     for mut one in fanned_out {
-        files.append(&mut one.files);
-        reservations.extend(one.reservation.take());
+        all.files.append(&mut one.files);
+        all.rows += one.rows;
+        all.reservations.append(&mut one.reservations);
         for (key, mut remainder) in one.remainders {
-            match partitions.get_mut(&key) {
+            match all.remainders.get_mut(&key) {
                 Some(known) => known.batches.append(&mut remainder.batches),
                 None => {
-                    partitions.insert(key, remainder);
+                    all.remainders.insert(key, remainder);
                 }
             }
         }
     }
-    let mut waiting = partitions.into_values();
+    all
+}
+
+/// Writes what tasks kept back: one file for each partition, up to the target size.
+pub async fn merge(context: &Arc<WriteContext>, kept_back: FannedOut) -> Result<Vec<NewDataFile>> {
+    let mut files = kept_back.files;
+    // Dropped once everything is written.
+    let _reservations = kept_back.reservations;
+    let mut waiting = kept_back.remainders.into_values();
     let mut tasks = JoinSet::new();
     loop {
         while tasks.len() < context.tasks.max(context.encoders)

@@ -20,6 +20,7 @@ use super::column_stats::{ColumnCounts, written_columns};
 use super::partition_path::partition_path;
 use super::upload::Upload;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::table::{NewDataFile, TableFormat};
 
 /// Batches with fewer rows are encoded where they are: handing them out costs more.
@@ -56,6 +57,7 @@ impl std::fmt::Debug for ParquetFile {
 impl ParquetFile {
     /// Begins a file of a partition under a new name. Nothing is sent yet.
     pub fn open(context: &Arc<WriteContext>, partition: Vec<ScalarValue>) -> Result<Self> {
+        failpoint::pass("write::before-file")?;
         let path = file_location(context, &partition);
         let upload = Upload::new(&context.storage, &path)?;
         context.files.add(path.clone());
@@ -121,6 +123,7 @@ impl ParquetFile {
         self.send().await?;
         let size_bytes = self.writer.bytes_written() as u64;
         self.upload.finish().await?;
+        failpoint::pass("write::after-file")?;
         let context = &self.context;
         Ok(NewDataFile {
             path: self.path,

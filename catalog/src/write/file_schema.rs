@@ -16,6 +16,12 @@ use crate::error::{Error, Result};
 use crate::table::schema::{EXTENSION_TYPE, FIELD_ID, PHYSICAL_NAME, UUID_EXTENSION};
 use crate::table::{FieldId, TableFormat, TableSnapshot};
 
+/// Name and reserved field id of the column that identifies a row for ever (Iceberg spec, "Reserved
+/// Field IDs").
+pub const ROW_ID: (&str, FieldId) = ("_row_id", 2_147_483_540);
+/// ... and of the column that tells which commit changed it last.
+pub const LAST_UPDATED_SEQUENCE_NUMBER: (&str, FieldId) = ("_last_updated_sequence_number", 2_147_483_539);
+
 /// How rows of a table are laid out in its files.
 #[derive(Debug)]
 pub struct FileSchema {
@@ -36,8 +42,24 @@ pub struct FileSchema {
 impl FileSchema {
     /// Fails with `Unsupported` for a type that Parquet cannot hold.
     pub fn of(snapshot: &TableSnapshot) -> Result<Self> {
-        let table = snapshot.schema.arrow.clone();
-        let ids = &snapshot.schema.field_ids;
+        Self::build(snapshot, snapshot.schema.arrow.clone(), &snapshot.schema.field_ids)
+    }
+
+    /// With two more columns, [`ROW_ID`] and [`LAST_UPDATED_SEQUENCE_NUMBER`]: rows that existed
+    /// before keep their identity (Iceberg spec, "Row Lineage"); null means that it follows from the
+    /// file.
+    pub fn with_lineage(snapshot: &TableSnapshot) -> Result<Self> {
+        let mut fields = snapshot.schema.arrow.fields().to_vec();
+        let mut ids = snapshot.schema.field_ids.clone();
+        for (name, id) in [ROW_ID, LAST_UPDATED_SEQUENCE_NUMBER] {
+            let metadata = HashMap::from([(FIELD_ID.to_string(), id.to_string())]);
+            fields.push(Arc::new(Field::new(name, DataType::Int64, true).with_metadata(metadata)));
+            ids.push(id);
+        }
+        Self::build(snapshot, Arc::new(Schema::new(fields)), &ids)
+    }
+
+    fn build(snapshot: &TableSnapshot, table: SchemaRef, ids: &[FieldId]) -> Result<Self> {
         let physical: Vec<FieldRef> = table
             .fields()
             .iter()

@@ -26,14 +26,15 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
+use parking_lot::Mutex;
 
-pub use self::file_schema::FileSchema;
+pub use self::file_schema::{FileSchema, LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
 pub use self::options::{BOUND_BYTES, WriteOptions};
 pub use self::order::{TransformFunction, write_order};
 pub use self::partition::{PartitionKey, PartitionRows, Partitioner};
 pub use self::written_files::{WrittenFiles, delete_files};
 
-use self::fan_out::{FanOut, FannedOut, merge};
+use self::fan_out::{FanOut, FannedOut, join, merge};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::{NewDataFile, TableSnapshot};
@@ -54,15 +55,16 @@ pub struct WriteContext {
     pub table: String,
     pub storage: Storage,
     pub snapshot: Arc<TableSnapshot>,
-    pub schema: FileSchema,
+    pub schema: Arc<FileSchema>,
     pub options: WriteOptions,
     pub files: WrittenFiles,
     /// Tasks that write side by side, each with files of its own.
     tasks: usize,
     /// Columns that one task encodes at a time.
     encoders: usize,
-    /// Once a partition's first row has come, no more rows of the ones before it will.
-    clustered: bool,
+    /// Each stream follows the table's sort order: once a partition's first row has come, no more rows
+    /// of the ones before it will.
+    sorted: bool,
     sort_order_id: Option<i32>,
 }
 
@@ -89,60 +91,135 @@ pub async fn write(
     order: InputOrder,
     task: &TaskContext,
 ) -> Result<Written> {
-    let schema = FileSchema::of(snapshot)?;
+    let schema = Arc::new(FileSchema::of(snapshot)?);
     let options = WriteOptions::of(snapshot, &schema)?;
-    write_with(table, storage, snapshot, inputs, order, task, schema, options).await
+    let mut writer = TableWriter::with(table, storage, snapshot, schema, options);
+    writer.round(inputs.into_iter().map(|input| vec![input]).collect(), order, task).await?;
+    writer.finish().await
 }
 
-#[expect(clippy::too_many_arguments, reason = "the tests' way in, with options of their own")]
-async fn write_with(
-    table: &str,
-    storage: &Storage,
-    snapshot: &Arc<TableSnapshot>,
-    inputs: Vec<SendableRecordBatchStream>,
-    order: InputOrder,
-    task: &TaskContext,
-    schema: FileSchema,
+/// Writes rows into new files of one table, in rounds: what a round leaves as too little for a file
+/// goes to files of the next. Dropping it deletes every file.
+#[derive(Debug)]
+pub struct TableWriter {
+    table: String,
+    storage: Storage,
+    snapshot: Arc<TableSnapshot>,
+    schema: Arc<FileSchema>,
     options: WriteOptions,
-) -> Result<Written> {
-    let tasks = inputs.len().max(1);
-    let sorted = order == InputOrder::TableOrder && !snapshot.sort_order.fields.is_empty();
-    let guard = WrittenFiles::new(storage.clone());
-    let context = Arc::new(WriteContext {
-        table: table.to_string(),
-        storage: storage.clone(),
-        snapshot: snapshot.clone(),
-        schema,
-        options,
-        files: guard.clone(),
-        tasks,
-        encoders: (task.session_config().target_partitions() / tasks).max(1),
-        clustered: sorted,
-        sort_order_id: sorted.then_some(snapshot.sort_order.order_id),
-    });
-    let mut running = JoinSet::new();
-    for (i, mut input) in inputs.into_iter().enumerate() {
-        let context = context.clone();
-        let consumer = MemoryConsumer::new(format!("write[{i}]")).with_can_spill(true);
-        let reservation = consumer.register(task.memory_pool());
-        running.spawn(async move {
-            let mut fan_out = FanOut::new(context, reservation)?;
-            while let Some(batch) = input.next().await {
-                fan_out.push(batch?).await?;
-            }
-            fan_out.finish().await
+    guard: WrittenFiles,
+    files: Vec<NewDataFile>,
+    rows: u64,
+    /// Rows without a file yet.
+    carried: FannedOut,
+    last: Option<Arc<WriteContext>>,
+}
+
+impl TableWriter {
+    /// A writer of the table's columns; with `lineage`, of the columns of
+    /// [`FileSchema::with_lineage`] too. Fails as [`write()`] does. To be called inside the runtime
+    /// that writes.
+    pub fn new(table: &str, storage: &Storage, snapshot: &Arc<TableSnapshot>, lineage: bool) -> Result<Self> {
+        let schema = match lineage {
+            true => FileSchema::with_lineage(snapshot)?,
+            false => FileSchema::of(snapshot)?,
+        };
+        let options = WriteOptions::of(snapshot, &schema)?;
+        Ok(Self::with(table, storage, snapshot, Arc::new(schema), options))
+    }
+
+    fn with(
+        table: &str,
+        storage: &Storage,
+        snapshot: &Arc<TableSnapshot>,
+        schema: Arc<FileSchema>,
+        options: WriteOptions,
+    ) -> Self {
+        Self {
+            table: table.to_string(),
+            storage: storage.clone(),
+            snapshot: snapshot.clone(),
+            schema,
+            options,
+            guard: WrittenFiles::new(storage.clone()),
+            files: Vec::new(),
+            rows: 0,
+            carried: FannedOut::default(),
+            last: None,
+        }
+    }
+
+    /// The files written, to be kept or deleted together with others of the same statement.
+    pub fn guard(&self) -> &WrittenFiles {
+        &self.guard
+    }
+
+    /// Writes rows: one task for each of `inputs`, which reads its streams one after the other. In
+    /// [`InputOrder::TableOrder`] each stream is sorted by itself.
+    pub async fn round(
+        &mut self,
+        inputs: Vec<Vec<SendableRecordBatchStream>>,
+        order: InputOrder,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let tasks = inputs.len().max(1);
+        let sorted = order == InputOrder::TableOrder && !self.snapshot.sort_order.fields.is_empty();
+        let context = Arc::new(WriteContext {
+            table: self.table.clone(),
+            storage: self.storage.clone(),
+            snapshot: self.snapshot.clone(),
+            schema: self.schema.clone(),
+            options: self.options.clone(),
+            files: self.guard.clone(),
+            tasks,
+            encoders: (task.session_config().target_partitions() / tasks).max(1),
+            sorted,
+            sort_order_id: sorted.then_some(self.snapshot.sort_order.order_id),
         });
+        let carried = Arc::new(Mutex::new(std::mem::take(&mut self.carried)));
+        let mut running = JoinSet::new();
+        for (i, streams) in inputs.into_iter().enumerate() {
+            let context = context.clone();
+            let carried = (!sorted).then(|| carried.clone());
+            let consumer = MemoryConsumer::new(format!("write[{i}]")).with_can_spill(true);
+            let reservation = consumer.register(task.memory_pool());
+            running.spawn(async move {
+                let mut fan_out = FanOut::new(context, reservation)?;
+                for mut stream in streams {
+                    while let Some(batch) = stream.next().await {
+                        fan_out.push(batch?).await?;
+                    }
+                    if sorted {
+                        // The next stream begins its order anew.
+                        fan_out.close_all().await?;
+                    }
+                }
+                fan_out.finish(carried.as_deref()).await
+            });
+        }
+        let mut done: Vec<FannedOut> = Vec::with_capacity(tasks + 1);
+        while let Some(joined) = running.join_next().await {
+            // Leaving early drops `running`, which stops the other tasks.
+            let joined: Result<FannedOut> =
+                joined.map_err(|e| Error::Internal(format!("writing {}: {e}", self.table)))?;
+            done.push(joined?);
+        }
+        self.rows += done.iter().map(|one| one.rows).sum::<u64>();
+        done.push(std::mem::take(&mut *carried.lock()));
+        self.carried = join(done);
+        self.files.append(&mut self.carried.files);
+        self.last = Some(context);
+        Ok(())
     }
-    let mut done: Vec<FannedOut> = Vec::with_capacity(tasks);
-    while let Some(joined) = running.join_next().await {
-        // Leaving early drops `running`, which stops the other tasks.
-        let joined: Result<FannedOut> =
-            joined.map_err(|e| Error::Internal(format!("writing {table}: {e}")))?;
-        done.push(joined?);
+
+    /// Writes what is left.
+    pub async fn finish(mut self) -> Result<Written> {
+        if let Some(context) = self.last.take() {
+            let mut rest = merge(&context, std::mem::take(&mut self.carried)).await?;
+            self.files.append(&mut rest);
+        }
+        Ok(Written { files: self.files, rows: self.rows, guard: self.guard })
     }
-    let rows = done.iter().map(|one| one.rows).sum();
-    let files = merge(&context, done).await?;
-    Ok(Written { files, rows, guard })
 }
 
 #[cfg(test)]

@@ -18,19 +18,20 @@ use crate::error::{Error, Result};
 use crate::table::{FieldId, TableSnapshot, Transform, transform};
 
 /// What rows are to be sorted by before they are written: the partition, then the table's sort
-/// order. `None` for a table without a sort order. `input` has the table's columns in order.
-pub fn write_order(snapshot: &TableSnapshot, input: &Schema) -> Result<Option<LexOrdering>> {
+/// order. `None` for a table without a sort order. `input` has the table's columns in order, from
+/// its column `first` on.
+pub fn write_order(snapshot: &TableSnapshot, input: &Schema, first: usize) -> Result<Option<LexOrdering>> {
     if snapshot.sort_order.fields.is_empty() {
         return Ok(None);
     }
     let mut keys = vec![];
     for field in snapshot.default_spec.fields.iter().filter(|f| f.transform != Transform::Void) {
         let options = SortOptions { descending: false, nulls_first: true };
-        keys.push(key(snapshot, input, field.source_id, &field.transform, options)?);
+        keys.push(key(snapshot, input, first, field.source_id, &field.transform, options)?);
     }
     for field in &snapshot.sort_order.fields {
         let options = SortOptions { descending: field.descending, nulls_first: field.nulls_first };
-        keys.push(key(snapshot, input, field.source_id, &field.transform, options)?);
+        keys.push(key(snapshot, input, first, field.source_id, &field.transform, options)?);
     }
     Ok(LexOrdering::new(keys))
 }
@@ -38,6 +39,7 @@ pub fn write_order(snapshot: &TableSnapshot, input: &Schema) -> Result<Option<Le
 fn key(
     snapshot: &TableSnapshot,
     input: &Schema,
+    first: usize,
     source: FieldId,
     transform: &Transform,
     options: SortOptions,
@@ -49,9 +51,10 @@ fn key(
     let [index] = path.as_slice() else {
         return Err(Error::unsupported(&snapshot.location, "a sort order over a nested field"));
     };
-    let field = input.fields().get(*index);
+    let index = first + index;
+    let field = input.fields().get(index);
     let field = field.ok_or_else(|| Error::Internal("fewer columns to write than the table has".into()))?;
-    let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), *index));
+    let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
     if *transform == Transform::Identity {
         return Ok(PhysicalSortExpr { expr: column, options });
     }

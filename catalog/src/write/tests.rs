@@ -99,6 +99,7 @@ impl Fixture {
             sort_order: Arc::default(),
             properties: BTreeMap::new(),
             comment: None,
+            row_lineage: false,
             timestamp_ms: None,
             files: Arc::new(NoFiles),
             state: Arc::new(()),
@@ -158,12 +159,11 @@ impl Fixture {
         let mut options = WriteOptions::of(&snapshot, &schema)?;
         change(&mut options);
         let this = Self { snapshot: clone_snapshot(&snapshot), ..self };
-        let inputs = inputs.into_iter().map(|batches| this.input(batches)).collect();
+        let inputs = inputs.into_iter().map(|batches| vec![this.input(batches)]).collect();
         let task = this.session.task_ctx();
-        let written =
-            write_with("s.t", &this.storage, &snapshot, inputs, InputOrder::Any, &task, schema, options);
-        let written = written.await?;
-        Ok((this, written))
+        let mut writer = TableWriter::with("s.t", &this.storage, &snapshot, Arc::new(schema), options);
+        writer.round(inputs, InputOrder::Any, &task).await?;
+        Ok((this, writer.finish().await?))
     }
 
     async fn write(self, inputs: Vec<Vec<RecordBatch>>) -> Result<(Self, Written)> {
@@ -184,6 +184,7 @@ fn clone_snapshot(s: &TableSnapshot) -> TableSnapshot {
         sort_order: s.sort_order.clone(),
         properties: s.properties.clone(),
         comment: None,
+        row_lineage: false,
         timestamp_ms: None,
         files: s.files.clone(),
         state: s.state.clone(),
@@ -504,7 +505,7 @@ async fn sorted_rows_in_table_order() {
     let snapshot = Arc::new(clone_snapshot(&fixture.snapshot));
     let rows = numbers(0..5_000);
     let source = MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap();
-    let order = write_order(&snapshot, &rows.schema()).unwrap().unwrap();
+    let order = write_order(&snapshot, &rows.schema(), 0).unwrap().unwrap();
     let task = fixture.session.task_ctx();
     let sorted = SortExec::new(order, source).execute(0, task.clone()).unwrap();
     let written =
@@ -557,8 +558,10 @@ async fn cancelled_writes_are_cleaned_up() {
         futures::stream::iter(vec![Ok(rows.clone()), Ok(rows.clone())]).chain(futures::stream::pending());
     let input: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), endless));
     let task = fixture.session.task_ctx();
-    let order = InputOrder::Any;
-    let writing = write_with("s.t", &fixture.storage, &snapshot, vec![input], order, &task, schema, options);
+    let writing = async {
+        let mut writer = TableWriter::with("s.t", &fixture.storage, &snapshot, Arc::new(schema), options);
+        writer.round(vec![vec![input]], InputOrder::Any, &task).await
+    };
     let wait = async {
         while parquet_files(&root).is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;

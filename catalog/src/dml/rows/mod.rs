@@ -4,16 +4,28 @@
 //! makes of it, joined with whatever it likes, one row for each change: address, action, new values.
 //! [`RowTarget::change`] turns those into deletes and new files.
 
+mod apply;
+mod changes;
+mod exec;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::execution::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
 
+use self::apply::Apply;
+use self::changes::InputColumns;
+use self::exec::RowChangeExec;
+use super::impact;
+use super::insert::sorted;
 use crate::error::{Error, Result};
 use crate::registry::Table;
+use crate::scan::{AddressBook, AddressedTable, ROW_ID};
 use crate::table::Operation;
+use crate::write::write_order;
 
 /// Address column: which of the target's files (a number that only its [`RowTarget`] understands).
 pub const FILE: &str = "__auric_file";
@@ -49,51 +61,116 @@ pub struct ChangeOptions {
     pub second_change: SecondChange,
     /// See [`TableChange::parameters`](crate::table::TableChange::parameters).
     pub parameters: BTreeMap<String, String>,
+    /// The statement reads the target also in other ways than through [`RowTarget::provider`]: any
+    /// change of it conflicts.
+    pub reads_all: bool,
     /// Trailing columns of the input that are returned for each changed row, instead of the impact.
     pub returning: usize,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
 }
 
+impl RowAction {
+    fn from_number(number: i8) -> Result<Self> {
+        [Self::Delete, Self::Update, Self::Insert]
+            .into_iter()
+            .find(|action| *action as i8 == number)
+            .ok_or_else(|| Error::Internal(format!("there is no row action {number}")))
+    }
+}
+
 /// The target of one row-level statement.
 #[derive(Debug, Clone)]
 pub struct RowTarget {
     table: Table,
+    book: Arc<AddressBook>,
 }
 
 impl RowTarget {
     pub fn new(table: Table) -> Self {
-        Self { table }
+        Self { table, book: Arc::default() }
     }
 
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// Columns that [`Self::provider`] adds after the table's own, and that the input of
-    /// [`Self::change`] begins with (nullable there).
-    pub fn address_columns(&self) -> Vec<FieldRef> {
-        vec![
-            Arc::new(Field::new(FILE, DataType::Int32, false)),
-            Arc::new(Field::new(POSITION, DataType::Int64, false)),
-        ]
+    fn book(&self) -> &AddressBook {
+        &self.book
     }
 
-    /// The target as a relation: the table's columns, then the address columns. Only what is scanned
-    /// through it can be changed. Filters on it become what the statement is taken to have read.
+    /// Columns that the input of [`Self::change`] begins with (nullable there), among those that
+    /// [`Self::provider`] adds after the table's own.
+    pub fn address_columns(&self) -> Vec<FieldRef> {
+        let mut columns: Vec<FieldRef> = vec![
+            Arc::new(Field::new(FILE, DataType::Int32, false)),
+            Arc::new(Field::new(POSITION, DataType::Int64, false)),
+        ];
+        if self.table.snapshot.row_lineage {
+            columns.push(Arc::new(Field::new(ROW_ID, DataType::Int64, true)));
+        }
+        columns
+    }
+
+    /// The target as a relation: the table's columns, then the address columns and maybe more. Only
+    /// what is scanned through it can be changed. Filters on it become what the statement is taken to
+    /// have read.
     pub fn provider(&self) -> Arc<dyn TableProvider> {
-        self.table.provider()
+        let addressed = AddressedTable::new(&self.table, self.book.clone());
+        match self.table.snapshot.row_lineage {
+            true => Arc::new(addressed.with_lineage()),
+            false => Arc::new(addressed),
+        }
     }
 
     /// Plan that carries out the changes of `input`: address columns, [`ACTION`] (`Int8`), the
     /// table's columns in order, then those of RETURNING. Returns one row of
     /// [`impact::schema`](super::impact::schema), or the RETURNING columns of every changed row.
+    ///
+    /// Fails with `Unsupported` if the table cannot be written; with `Invalid` for table properties
+    /// that make no sense.
     pub fn change(
         &self,
-        _state: &dyn Session,
-        _input: Arc<dyn ExecutionPlan>,
+        state: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
         options: ChangeOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Err(Error::unsupported(&self.table.ident, options.operation))
+        let snapshot = &self.table.snapshot;
+        let session = state.as_any().downcast_ref::<SessionState>();
+        let session = session.ok_or_else(|| Error::Internal("not a session of DataFusion".into()))?.clone();
+        let addresses = self.address_columns().len();
+        let table_columns = snapshot.schema.arrow.fields().len();
+        let columns = InputColumns {
+            row_id: snapshot.row_lineage.then_some(2),
+            action: addresses,
+            values: addresses + 1,
+            table_columns,
+            returning: options.returning,
+        };
+        let expected = columns.values + table_columns + options.returning;
+        if input.schema().fields().len() != expected {
+            let found = input.schema().fields().len();
+            return Err(Error::Internal(format!("{found} columns for a row-level change of {expected}")));
+        }
+        let format = self.table.catalog.format(snapshot.format);
+        let mode = format.row_level_mode(snapshot, options.operation)?;
+        let schema = match options.returning {
+            returning if returning > 0 && !options.dry_run => {
+                let positions: Vec<usize> = (expected - returning..expected).collect();
+                Arc::new(input.schema().project(&positions).map_err(|e| Error::Internal(e.to_string()))?)
+            }
+            _ => impact::schema(),
+        };
+        let order = match options.operation {
+            // No new rows.
+            Operation::Delete => None,
+            _ => write_order(snapshot, &input.schema(), columns.values)?,
+        };
+        let input = match &order {
+            Some(order) => sorted(input, order),
+            None => input,
+        };
+        let apply = Apply { target: self.clone(), options, columns, mode, session };
+        Ok(Arc::new(RowChangeExec::new(Arc::new(apply), input, order, schema)))
     }
 }

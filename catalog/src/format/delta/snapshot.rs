@@ -240,6 +240,7 @@ pub(super) fn assemble(
         sort_order: Arc::new(SortOrder::default()),
         properties: metadata.configuration.clone(),
         comment: metadata.description.clone(),
+        row_lineage: false,
         timestamp_ms,
         files,
         state: Arc::new(state),

@@ -73,6 +73,7 @@ pub fn table_snapshot(
         default_spec,
         sort_order: Arc::new(neutral_sort_order(metadata.default_sort_order())),
         comment: properties.get(properties::COMMENT).cloned(),
+        row_lineage: metadata.format_version() >= iceberg::spec::FormatVersion::V3,
         properties,
         timestamp_ms: published.map(|_| metadata.last_updated_ms()),
         files: Arc::new(IcebergFiles::new(

@@ -65,6 +65,7 @@ pub struct TestFile {
     pub batch: RecordBatch,
     pub partition: Vec<ScalarValue>,
     pub sequence_number: i64,
+    pub first_row_id: Option<i64>,
     pub deletion_vector: Option<DeletionVectorRef>,
     pub sort_order_id: Option<i32>,
     pub rows_per_group: usize,
@@ -81,6 +82,7 @@ impl TestFile {
             batch,
             partition: vec![],
             sequence_number: 1,
+            first_row_id: None,
             deletion_vector: None,
             sort_order_id: None,
             rows_per_group: 1_000_000,
@@ -162,8 +164,9 @@ impl Lake {
     /// Writes a Parquet file; returns its size.
     pub fn write(&self, name: &str, batch: &RecordBatch, rows_per_group: usize) -> u64 {
         let path = self.dir.path().join(format!("{name}.parquet"));
-        let properties =
-            WriterProperties::builder().set_max_row_group_row_count(Some(rows_per_group)).build();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(rows_per_group));
+        // Pages small enough for a row group to have several.
+        let properties = properties.set_data_page_row_count_limit(20).set_write_batch_size(10).build();
         let file = std::fs::File::create(&path).unwrap();
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
         writer.write(batch).unwrap();
@@ -181,7 +184,7 @@ impl Lake {
             size_bytes: self.write(&f.name, &f.batch, f.rows_per_group),
             record_count: Some(f.batch.num_rows() as u64),
             sequence_number: f.sequence_number,
-            first_row_id: None,
+            first_row_id: f.first_row_id,
             deletion_vector: f.deletion_vector.clone(),
             sort_order_id: f.sort_order_id,
             split_offsets: vec![],
@@ -233,6 +236,7 @@ impl Lake {
             sort_order: Arc::new(self.sort_order.clone()),
             properties: BTreeMap::new(),
             comment: None,
+            row_lineage: false,
             timestamp_ms: None,
             files: Arc::new(files),
             state: Arc::new(()),

@@ -2,6 +2,7 @@
 
 mod lake;
 
+mod addresses;
 mod constants;
 mod deletes;
 mod evolution;

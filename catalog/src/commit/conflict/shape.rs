@@ -1,40 +1,13 @@
-//! When a change made against one version of a table may be committed on top of another.
-//!
-//! Every kind of change has its own rule. Rows that are only added conflict with nothing but a
-//! change of the table's shape. Changes that read or remove files will compare those with what the
-//! commits in between have added and removed, at the table's isolation level.
+//! Whether files written for one version of a table are valid files of another: its shape may have
+//! changed.
 
 use arrow::datatypes::{DataType, Field};
 
 use crate::table::schema::{ColumnResolution, PHYSICAL_NAME};
-use crate::table::{Operation, TableChange, TableSnapshot, Transform};
-
-/// Whether a change fits on a version.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Rebase {
-    Fits,
-    /// What stands in the way.
-    Conflict(String),
-}
-
-/// Checks `change`, made against `read`, for a commit on top of `current`.
-pub fn rebase(read: &TableSnapshot, current: &TableSnapshot, change: &TableChange) -> Rebase {
-    if read.version == current.version {
-        return Rebase::Fits;
-    }
-    let fits = match change.operation {
-        // The format refuses to create what exists.
-        Operation::Create => Ok(()),
-        _ => added_files_fit(read, current, change),
-    };
-    match fits {
-        Ok(()) => Rebase::Fits,
-        Err(reason) => Rebase::Conflict(reason),
-    }
-}
+use crate::table::{TableChange, TableSnapshot, Transform};
 
 /// Are files written for `read` valid files of `current`?
-fn added_files_fit(
+pub fn added_files_fit(
     read: &TableSnapshot,
     current: &TableSnapshot,
     change: &TableChange,

@@ -1,0 +1,105 @@
+//! When a change made against one version of a table may be committed on top of another.
+//!
+//! - Files that it adds must be valid files of the later version ([`shape`]).
+//! - Files that it removes or marks must still be there, with the same deletes.
+//! - Under serializable isolation nothing that it read may have changed: no file that may hold a row
+//!   of its [`ReadSet`] was added, removed or marked meanwhile.
+//!
+//! The rules are the same for both formats and work on file lists alone ([`difference`]); they are
+//! those of Iceberg's reference implementation (`validateNoConflictingDataFiles`,
+//! `validateNoConflictingDeletes`, `validateDataFilesExist`) and of Delta's conflict checker.
+
+mod difference;
+mod shape;
+
+use crate::error::Result;
+use crate::scan::FilePredicate;
+use crate::table::{Isolation, LiveFile, Operation, ReadSet, TableChange, TableSnapshot};
+
+use self::difference::Difference;
+
+/// Whether a change fits on a version.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Rebase {
+    Fits,
+    /// What stands in the way.
+    Conflict(String),
+}
+
+/// Checks `change`, made against `read`, for a commit on top of `current`. Fails if the file lists
+/// of either cannot be read.
+pub async fn rebase(read: &TableSnapshot, current: &TableSnapshot, change: &TableChange) -> Result<Rebase> {
+    // The format refuses to create what exists.
+    if read.version == current.version || change.operation == Operation::Create {
+        return Ok(Rebase::Fits);
+    }
+    if let Err(reason) = shape::added_files_fit(read, current, change) {
+        return Ok(Rebase::Conflict(reason));
+    }
+    let looks = change.isolation == Isolation::Serializable && change.read != ReadSet::Nothing;
+    if !looks && change.touched().next().is_none() {
+        return Ok(Rebase::Fits);
+    }
+    let difference = Difference::between(read, current).await?;
+    for file in change.touched() {
+        if difference.is_changed(file) {
+            let reason = format!("{} changed a file that {} changes", winner(current), change.operation);
+            return Ok(Rebase::Conflict(reason));
+        }
+    }
+    if looks && let Some(what) = read_set_changed(read, &change.read, &difference)? {
+        let reason = format!("{} {what} that {} read", winner(current), change.operation);
+        return Ok(Rebase::Conflict(reason));
+    }
+    Ok(Rebase::Fits)
+}
+
+/// What happened to files that may hold rows of the read set.
+fn read_set_changed(
+    read: &TableSnapshot,
+    set: &ReadSet,
+    difference: &Difference,
+) -> Result<Option<&'static str>> {
+    let kinds = [
+        (&difference.added, "added rows to what"),
+        (&difference.removed, "removed a file"),
+        (&difference.marked, "deleted rows of a file"),
+    ];
+    for (files, what) in kinds {
+        if may_hold(read, set, files)? {
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether one of `files` may hold a row of the read set.
+fn may_hold(read: &TableSnapshot, set: &ReadSet, files: &[LiveFile]) -> Result<bool> {
+    match set {
+        ReadSet::Nothing => Ok(false),
+        ReadSet::Filters(filters) => {
+            Ok(!files.is_empty() && FilePredicate::new(read, filters).may_match_any(files))
+        }
+        ReadSet::Partitions(partitions) => {
+            for file in files {
+                let key = (file.spec().spec_id, file.partition()?);
+                // A file of another spec may hold rows of any partition.
+                let same_spec = partitions.iter().any(|(id, _)| *id == key.0);
+                if !same_spec || partitions.contains(&key) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// The version that stands in the way, for people.
+fn winner(current: &TableSnapshot) -> String {
+    match &current.version {
+        crate::table::TableVersion::Unpublished => "another version".to_string(),
+        crate::table::TableVersion::Iceberg { snapshot_id: Some(id), .. } => format!("snapshot {id}"),
+        crate::table::TableVersion::Iceberg { snapshot_id: None, .. } => "a version without rows".to_string(),
+        crate::table::TableVersion::Delta { version } => format!("version {version}"),
+    }
+}

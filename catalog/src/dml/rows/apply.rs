@@ -1,0 +1,338 @@
+//! Carries a row-level change out: one pass over the input, then what the format's mode asks for.
+//!
+//! 1. The input is read to its end. Deleted positions are collected as bitmaps, new rows go to the
+//!    writer, which keeps back what is too little for a file.
+//! 2. Files without a row left are removed. The others are, by the table's mode, marked (merge-on-read:
+//!    their bitmaps are stored) or rewritten (copy-on-write: their surviving rows go to the same writer,
+//!    so that few new rows end up in the rewritten files). Nothing else of the table is read or written.
+//! 3. All of it becomes one [`TableChange`], and is committed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::utils::{conjunction, disjunction};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::prelude::lit;
+use futures::{StreamExt, TryStreamExt};
+use roaring::RoaringTreemap;
+
+use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
+use super::{ChangeOptions, RowTarget};
+use crate::commit;
+use crate::dml::impact::Impact;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::format::RowLevelMode;
+use crate::scan::surviving_rows;
+use crate::table::deletes::{NewRowDeletes, RowDeletes};
+use crate::table::{LiveFile, ReadSet, RowCounts, TableChange};
+use crate::write::{InputOrder, TableWriter, Written, WrittenFiles};
+
+/// Batches that are decoded ahead of the writer, for each file that is rewritten.
+const READ_AHEAD: usize = 2;
+
+/// One statement, planned.
+#[derive(Debug)]
+pub struct Apply {
+    pub target: RowTarget,
+    pub options: ChangeOptions,
+    pub columns: InputColumns,
+    pub mode: RowLevelMode,
+    /// Plans the reading of files that are rewritten.
+    pub session: SessionState,
+}
+
+/// A file with deleted rows.
+struct Touched {
+    file: Arc<LiveFile>,
+    deleted: RoaringTreemap,
+    before: Option<Arc<RoaringTreemap>>,
+}
+
+impl Touched {
+    /// Every position that is deleted now or was before.
+    fn all_deleted(&self) -> RoaringTreemap {
+        match &self.before {
+            Some(before) => &self.deleted | before.as_ref(),
+            None => self.deleted.clone(),
+        }
+    }
+
+    /// Rows that are left, as far as deletes by position tell. `None`: the file's size is not known.
+    fn rows_left(&self) -> Result<Option<u64>> {
+        let gone = self.deleted.len() + self.before.as_ref().map_or(0, |before| before.len());
+        Ok(self.file.file()?.record_count.map(|rows| rows.saturating_sub(gone)))
+    }
+}
+
+/// Files of the target that go, and that stay with fewer rows.
+#[derive(Default)]
+struct Fates {
+    emptied: Vec<Touched>,
+    kept: Vec<Touched>,
+}
+
+impl Apply {
+    /// Name and value of what EXPLAIN tells.
+    pub fn description(&self) -> Vec<(&'static str, String)> {
+        let table = self.target.table();
+        let mode = match self.mode {
+            RowLevelMode::CopyOnWrite => "copy-on-write",
+            RowLevelMode::MergeOnRead => "merge-on-read",
+        };
+        vec![
+            ("table", table.ident.to_string()),
+            ("format", table.snapshot.format.to_string()),
+            ("operation", self.options.operation.to_string()),
+            ("mode", mode.to_string()),
+        ]
+    }
+
+    /// Reads `inputs` (`sorted`: one, in the table's write order), writes, and commits. Returns the
+    /// impact, or the rows of RETURNING.
+    pub async fn run(
+        &self,
+        inputs: Vec<SendableRecordBatchStream>,
+        sorted: bool,
+        context: Arc<TaskContext>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Vec<RecordBatch>> {
+        let table = self.target.table();
+        let lineage = table.snapshot.row_lineage;
+        let name = table.ident.to_string();
+        let mut writer = TableWriter::new(&name, table.catalog.storage(), &table.snapshot, lineage)?;
+        let collected = self.read_input(inputs, sorted, &context, &mut writer).await?;
+        let Collected { deleted, mut counts, returned, reservation } = collected;
+        let fates = self.fates(deleted)?;
+        let rewritten = match self.mode {
+            RowLevelMode::CopyOnWrite => self.rewrite(&fates.kept, &context, &mut writer).await?,
+            RowLevelMode::MergeOnRead => Vec::new(),
+        };
+        let written = writer.finish().await?;
+        counts.copied = written.rows.saturating_sub(counts.inserted + counts.updated);
+        let marked = match self.mode {
+            RowLevelMode::CopyOnWrite => Vec::new(),
+            RowLevelMode::MergeOnRead => self.mark(fates.kept, &written).await?,
+        };
+        let removed = fates.emptied.iter().map(|touched| touched.file.clone()).chain(rewritten).collect();
+        let (change, guard) = self.change(written, removed, marked, counts)?;
+        let impact = impact(&change)?;
+        record(metrics, &impact);
+        MetricBuilder::new(metrics).counter("files_read", 0).add(self.target.book().files_scanned());
+        if !self.options.dry_run && !change.is_empty() {
+            commit::commit_written(table, change, guard).await?;
+        }
+        drop(reservation);
+        if self.options.returning > 0 && !self.options.dry_run {
+            return Ok(returned);
+        }
+        Ok(vec![impact.to_batch()?])
+    }
+
+    async fn read_input(
+        &self,
+        inputs: Vec<SendableRecordBatchStream>,
+        sorted: bool,
+        context: &Arc<TaskContext>,
+        writer: &mut TableWriter,
+    ) -> Result<Collected> {
+        let snapshot = &self.target.table().snapshot;
+        let reservation = MemoryConsumer::new("returning").register(context.memory_pool());
+        let changes = Arc::new(Changes::new(self.columns, self.options.second_change, reservation));
+        let schema = new_rows_schema(&snapshot.schema.arrow, snapshot.row_lineage);
+        let new_rows = |input: SendableRecordBatchStream| {
+            let changes = changes.clone();
+            let rows =
+                input.and_then(move |batch| std::future::ready(changes.record(&batch).map_err(Into::into)));
+            let rows = rows.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
+            vec![Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows)) as SendableRecordBatchStream]
+        };
+        let inputs = inputs.into_iter().map(new_rows).collect();
+        let order = if sorted { InputOrder::TableOrder } else { InputOrder::Any };
+        writer.round(inputs, order, context).await?;
+        Ok(changes.take())
+    }
+
+    fn fates(&self, deleted: HashMap<i32, RoaringTreemap>) -> Result<Fates> {
+        let book = self.target.book();
+        let mut fates = Fates::default();
+        // In order of their numbers, so that the same statement makes the same files.
+        for (number, deleted) in deleted.into_iter().collect::<BTreeMap<_, _>>() {
+            let file = book.file(number);
+            let file = file.ok_or_else(|| Error::Internal(format!("the target has no file {number}")))?;
+            let touched = Touched { file, deleted, before: book.deleted_before(number) };
+            match touched.rows_left()? {
+                Some(0) => fates.emptied.push(touched),
+                _ => fates.kept.push(touched),
+            }
+        }
+        Ok(fates)
+    }
+
+    /// Copies what is left of files to new ones; returns the files.
+    async fn rewrite(
+        &self,
+        files: &[Touched],
+        context: &Arc<TaskContext>,
+        writer: &mut TableWriter,
+    ) -> Result<Vec<Arc<LiveFile>>> {
+        let snapshot = &self.target.table().snapshot;
+        let order = &snapshot.sort_order;
+        let is_sorted = |touched: &&Touched| {
+            let id = touched.file.file().ok().and_then(|file| file.sort_order_id);
+            !order.fields.is_empty()
+                && id == Some(order.order_id)
+                && touched.file.spec().spec_id == snapshot.default_spec.spec_id
+        };
+        let (sorted, other): (Vec<&Touched>, Vec<&Touched>) = files.iter().partition(is_sorted);
+        for (files, order) in [(sorted, InputOrder::TableOrder), (other, InputOrder::Any)] {
+            if files.is_empty() {
+                continue;
+            }
+            let count = files.len();
+            let tasks = self.session.config().target_partitions().clamp(1, count);
+            let mut inputs: Vec<Vec<SendableRecordBatchStream>> = (0..tasks).map(|_| Vec::new()).collect();
+            for (i, touched) in files.into_iter().enumerate() {
+                // Runs of neighbouring files stay together: what was clustered stays so.
+                let streams = self.survivors(touched, context).await?;
+                if let Some(input) = inputs.get_mut(i * tasks / count) {
+                    input.extend(streams);
+                }
+            }
+            writer.round(inputs, order, context).await?;
+        }
+        Ok(files.iter().map(|touched| touched.file.clone()).collect())
+    }
+
+    /// The rows that are left of a file, in its order, decoded ahead of whoever takes them.
+    async fn survivors(
+        &self,
+        touched: &Touched,
+        context: &Arc<TaskContext>,
+    ) -> Result<Vec<SendableRecordBatchStream>> {
+        let table = self.target.table();
+        let files = vec![(touched.file.clone(), touched.all_deleted())];
+        let plan = surviving_rows(table, &self.session, files, table.snapshot.row_lineage).await?;
+        let partitions = plan.output_partitioning().partition_count();
+        Ok((0..partitions).map(|i| read_ahead(&plan, i, context)).collect())
+    }
+
+    /// Stores the deletes of files that stay.
+    async fn mark(&self, files: Vec<Touched>, written: &Written) -> Result<Vec<NewRowDeletes>> {
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let table = self.target.table();
+        let deletes = files
+            .into_iter()
+            .map(|t| RowDeletes { file: t.file, deleted: t.deleted, deleted_before: t.before })
+            .collect();
+        failpoint::pass("write::before-deletes")?;
+        let format = table.catalog.format(table.snapshot.format);
+        let storage = table.catalog.storage();
+        let marked = format.write_deletes(storage, &table.snapshot, deletes, &written.guard).await?;
+        failpoint::pass("write::after-deletes")?;
+        Ok(marked)
+    }
+
+    fn change(
+        &self,
+        written: Written,
+        removed: Vec<Arc<LiveFile>>,
+        deletes: Vec<NewRowDeletes>,
+        rows: RowCounts,
+    ) -> Result<(TableChange, WrittenFiles)> {
+        let table = self.target.table();
+        let mut change = TableChange::new(self.options.operation, written.files);
+        change.removed = removed;
+        change.deletes = deletes;
+        change.read = match self.options.reads_all {
+            true => ReadSet::Filters(Vec::new()),
+            false => read_set(self.target.book().filters()),
+        };
+        let format = table.catalog.format(table.snapshot.format);
+        change.isolation = format.isolation(&table.snapshot, self.options.operation)?;
+        change.rows = rows;
+        change.parameters = self.options.parameters.clone();
+        Ok((change, written.guard))
+    }
+}
+
+/// What scans with these filters have read together.
+fn read_set(mut scans: Vec<Vec<Expr>>) -> ReadSet {
+    match scans.len() {
+        0 => ReadSet::Nothing,
+        1 => ReadSet::Filters(scans.remove(0)),
+        _ => {
+            let of_scan = |filters| conjunction(filters).unwrap_or_else(|| lit(true));
+            ReadSet::Filters(disjunction(scans.into_iter().map(of_scan)).into_iter().collect())
+        }
+    }
+}
+
+/// A partition of a plan, run by a task of its own once its first batch is asked for.
+fn read_ahead(
+    plan: &Arc<dyn ExecutionPlan>,
+    partition: usize,
+    context: &Arc<TaskContext>,
+) -> SendableRecordBatchStream {
+    let (plan, context) = (plan.clone(), context.clone());
+    let schema = plan.schema();
+    let started = async move {
+        let mut ahead = RecordBatchReceiverStreamBuilder::new(plan.schema(), READ_AHEAD);
+        let mut input = plan.execute(partition, context)?;
+        let batches = ahead.tx();
+        ahead.spawn(async move {
+            while let Some(batch) = input.next().await {
+                let failed = batch.is_err();
+                if batches.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        Ok::<_, DataFusionError>(ahead.build())
+    };
+    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(started).try_flatten()))
+}
+
+/// What a change does, in numbers.
+pub fn impact(change: &TableChange) -> Result<Impact> {
+    let mut partitions: HashSet<String> = HashSet::new();
+    for file in &change.added {
+        partitions.insert(format!("{} {:?}", file.spec.spec_id, file.partition));
+    }
+    let mut bytes_removed = 0;
+    for file in change.touched() {
+        partitions.insert(format!("{} {:?}", file.spec().spec_id, file.partition()?));
+    }
+    for file in &change.removed {
+        bytes_removed += file.file()?.size_bytes;
+    }
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    Ok(Impact {
+        rows_inserted: change.rows.inserted,
+        rows_updated: change.rows.updated,
+        rows_deleted: change.rows.deleted,
+        rows_copied: change.rows.copied,
+        files_added: count(change.added.len()),
+        files_removed: count(change.removed.len()),
+        files_marked: count(change.deletes.len()),
+        partitions: count(partitions.len()),
+        bytes_added: change.added.iter().map(|file| file.size_bytes).sum(),
+        bytes_removed,
+    })
+}
+
+fn record(metrics: &ExecutionPlanMetricsSet, impact: &Impact) {
+    for (name, value) in impact.entries() {
+        MetricBuilder::new(metrics).counter(name, 0).add(usize::try_from(value).unwrap_or(usize::MAX));
+    }
+}

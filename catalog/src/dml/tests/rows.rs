@@ -1,0 +1,244 @@
+//! Row-level changes: what a query says becomes of which row.
+
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use datafusion::error::DataFusionError;
+
+use super::Lake;
+use crate::dml::impact::Impact;
+use crate::dml::rows::{ChangeOptions, RowTarget, SecondChange};
+use crate::registry::Table;
+use crate::table::{Operation, TableFormat, Transform};
+use crate::{Error, Result};
+
+/// Formats and the properties that choose how their rows are changed.
+const MODES: [(TableFormat, &[(&str, &str)]); 6] = [
+    (TableFormat::Iceberg, &[("format-version", "1")]),
+    (TableFormat::Iceberg, &[("format-version", "2")]),
+    (TableFormat::Iceberg, &[("format-version", "2"), MERGE_ON_READ[0], MERGE_ON_READ[1], MERGE_ON_READ[2]]),
+    (TableFormat::Iceberg, &[("format-version", "3"), MERGE_ON_READ[0], MERGE_ON_READ[1], MERGE_ON_READ[2]]),
+    (TableFormat::Delta, &[("delta.enableDeletionVectors", "false")]),
+    (TableFormat::Delta, &[("delta.enableDeletionVectors", "true")]),
+];
+
+const MERGE_ON_READ: [(&str, &str); 3] = [
+    ("write.delete.mode", "merge-on-read"),
+    ("write.update.mode", "merge-on-read"),
+    ("write.merge.mode", "merge-on-read"),
+];
+
+impl Lake {
+    /// Plans and runs a change: `query` selects addresses, action and new values from `target`.
+    async fn change(&self, table: &Table, operation: Operation, query: &str) -> Result<Impact> {
+        let second_change = SecondChange::Refuse("MERGE");
+        let options = ChangeOptions {
+            operation,
+            second_change,
+            parameters: Default::default(),
+            reads_all: false,
+            returning: 0,
+            dry_run: false,
+        };
+        self.change_with(table, query, options).await
+    }
+
+    async fn change_with(&self, table: &Table, query: &str, options: ChangeOptions) -> Result<Impact> {
+        let target = RowTarget::new(table.clone());
+        self.session.deregister_table("target")?;
+        self.session.register_table("target", target.provider())?;
+        let address = match table.snapshot.row_lineage {
+            true => "__auric_file, __auric_position, __auric_row_id",
+            false => "__auric_file, __auric_position",
+        };
+        let input = self.session.sql(&query.replace("ADDRESS", address)).await?;
+        let input = input.create_physical_plan().await?;
+        let plan = target.change(&self.session.state(), input, options)?;
+        let batches =
+            datafusion::physical_plan::collect(plan, self.session.task_ctx()).await.map_err(unwrap)?;
+        Ok(Impact::from_batch(&batches[0]).unwrap())
+    }
+
+    /// Ids and names of the current version, in order.
+    async fn rows(&self) -> Vec<(i64, String)> {
+        let table = self.current().await;
+        self.session.deregister_table("now").unwrap();
+        self.session.register_table("now", table.provider()).unwrap();
+        let query = "SELECT id, coalesce(arrow_cast(name, 'Utf8'), '-') FROM now ORDER BY id, 2";
+        let batches = self.session.sql(query).await.unwrap().collect().await.unwrap();
+        let mut rows = vec![];
+        for batch in batches {
+            let ids = batch.column(0).as_primitive::<Int64Type>();
+            let names = batch.column(1).as_string::<i32>();
+            rows.extend((0..batch.num_rows()).map(|i| (ids.value(i), names.value(i).to_string())));
+        }
+        rows
+    }
+}
+
+/// Our own error, where DataFusion wrapped one.
+fn unwrap(e: DataFusionError) -> Error {
+    match e {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::Internal(other.to_string()),
+        },
+        DataFusionError::Shared(e) => Error::Internal(e.to_string()),
+        e => Error::DataFusion(e),
+    }
+}
+
+async fn filled(format: TableFormat, properties: &[(&str, &str)], partitioned: bool, rows: i64) -> Lake {
+    let lake = Lake::new().await;
+    let partitioning = [("name", Transform::Identity)];
+    let partitioning = if partitioned { &partitioning[..] } else { &[] };
+    let staged = lake.stage_with(format, partitioning, &[], properties).await;
+    let values = format!(
+        "SELECT v, arrow_cast('p' || (v % 3), 'Utf8View'), TIMESTAMP '2026-01-01 00:00:00' \
+         FROM unnest(generate_series(1, {rows})) AS s(v)"
+    );
+    lake.insert(&staged, &values).await.unwrap();
+    lake
+}
+
+fn expected(rows: i64, change: impl Fn(i64, String) -> Option<(i64, String)>) -> Vec<(i64, String)> {
+    let mut rows: Vec<_> = (1..=rows).filter_map(|v| change(v, format!("p{}", v % 3))).collect();
+    rows.sort();
+    rows
+}
+
+const DELETE: &str = "SELECT ADDRESS, arrow_cast(1, 'Int8'), id, name, at FROM target WHERE ";
+
+#[tokio::test]
+async fn deleted_rows_are_gone_and_others_stay() {
+    for (format, properties) in MODES {
+        for partitioned in [false, true] {
+            let lake = filled(format, properties, partitioned, 1_000).await;
+            let table = lake.current().await;
+            let even = format!("{DELETE} id % 2 = 0");
+            let impact = lake.change(&table, Operation::Delete, &even).await.unwrap();
+            assert_eq!(impact.rows_deleted, 500, "{format} {properties:?}");
+            let odd = |v: i64, name| (v % 2 == 1).then_some((v, name));
+            assert_eq!(lake.rows().await, expected(1_000, odd), "{format} {properties:?}");
+            // Again, on files that have deletes already.
+            let table = lake.current().await;
+            let more = format!("{DELETE} id <= 100");
+            let impact = lake.change(&table, Operation::Delete, &more).await.unwrap();
+            assert_eq!(impact.rows_deleted, 50);
+            let left = |v: i64, name| (v % 2 == 1 && v > 100).then_some((v, name));
+            assert_eq!(lake.rows().await, expected(1_000, left), "{format} {properties:?}");
+            // All the rest: no file is left.
+            let table = lake.current().await;
+            lake.change(&table, Operation::Delete, &format!("{DELETE} true")).await.unwrap();
+            assert_eq!(lake.rows().await, []);
+            let index = lake.current().await.snapshot.files.index().await.unwrap();
+            let mut files = 0;
+            for number in index.groups.iter().flat_map(|(_, numbers)| numbers) {
+                files += lake.current().await.snapshot.files.file_list(*number).await.unwrap().files.len();
+            }
+            assert_eq!(files, 0, "{format} {properties:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn updated_rows_have_their_new_values_once() {
+    for (format, properties) in MODES {
+        let lake = filled(format, properties, true, 300).await;
+        let table = lake.current().await;
+        let update = "SELECT ADDRESS, arrow_cast(2, 'Int8'), id + 1000, arrow_cast('new', 'Utf8View'), at \
+                      FROM target WHERE id <= 10 AND name <> 'p0'";
+        let impact = lake.change(&table, Operation::Update, update).await.unwrap();
+        assert_eq!((impact.rows_updated, impact.rows_deleted), (7, 0), "{format} {properties:?}");
+        assert!(impact.rows_inserted == 0 && impact.partitions == 3);
+        let changed = |v: i64, name: String| match v <= 10 && v % 3 != 0 {
+            true => Some((v + 1000, "new".to_string())),
+            false => Some((v, name)),
+        };
+        assert_eq!(lake.rows().await, expected(300, changed), "{format} {properties:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_change_of_a_row_is_refused_or_ignored() {
+    for (format, properties) in MODES {
+        let lake = filled(format, properties, false, 20).await;
+        let before = lake.data_files();
+        let table = lake.current().await;
+        let twice = "SELECT ADDRESS, arrow_cast(2, 'Int8'), id, arrow_cast('n' || m, 'Utf8View'), at \
+                     FROM target JOIN (VALUES (1), (2)) AS twice(m) ON id = 7";
+        let refused = lake.change(&table, Operation::Merge, twice).await;
+        assert!(matches!(refused, Err(Error::CardinalityViolation { command: "MERGE" })), "{refused:?}");
+        assert_eq!(lake.rows().await, expected(20, |v, name| Some((v, name))));
+        let options = ChangeOptions {
+            operation: Operation::Update,
+            second_change: SecondChange::Ignore,
+            parameters: Default::default(),
+            reads_all: false,
+            returning: 0,
+            dry_run: false,
+        };
+        let dry = ChangeOptions { dry_run: true, ..options.clone() };
+        assert_eq!(lake.change_with(&table, twice, dry).await.unwrap().rows_updated, 1);
+        assert_eq!(lake.rows().await, expected(20, |v, name| Some((v, name))));
+        assert_eq!(lake.change_with(&table, twice, options).await.unwrap().rows_updated, 1);
+        let rows = lake.rows().await;
+        assert_eq!(rows.len(), 20);
+        assert!(["n1", "n2"].contains(&rows[6].1.as_str()), "{rows:?}");
+        assert!(lake.data_files() > before);
+    }
+}
+
+#[tokio::test]
+async fn changes_conflict_only_over_what_they_read_or_change() {
+    for (format, properties) in MODES {
+        let lake = filled(format, properties, true, 300).await;
+        let start = lake.current().await;
+        // Both planned on the same version, in different partitions.
+        let in_partition = |p: &str| format!("{DELETE} name = '{p}' AND id < 50");
+        lake.change(&start, Operation::Delete, &in_partition("p0")).await.unwrap();
+        lake.change(&start, Operation::Delete, &in_partition("p1")).await.unwrap();
+        let left = |v: i64, name: String| (v >= 50 || v % 3 == 2).then_some((v, name));
+        assert_eq!(lake.rows().await, expected(300, left), "{format} {properties:?}");
+        // The same partition.
+        let again =
+            lake.change(&start, Operation::Delete, &format!("{DELETE} name = 'p0' AND id > 250")).await;
+        assert!(matches!(again, Err(Error::Conflict { .. })), "{format} {properties:?} {again:?}");
+        // A phantom: a row that the change would have read was added.
+        let start = lake.current().await;
+        let row = "VALUES (60::bigint, arrow_cast('p0', 'Utf8View'), TIMESTAMP '2026-01-01 00:00:00')";
+        lake.insert(&start, row).await.unwrap();
+        let phantom = lake.change(&start, Operation::Delete, &in_partition("p2")).await;
+        assert!(phantom.is_ok(), "{format} {properties:?} {phantom:?}");
+        let phantom =
+            lake.change(&start, Operation::Delete, &format!("{DELETE} name = 'p0' AND id = 60")).await;
+        assert!(matches!(phantom, Err(Error::Conflict { .. })), "{format} {properties:?} {phantom:?}");
+        let files = lake.data_files();
+        assert!(files > 0);
+    }
+}
+
+#[tokio::test]
+async fn rows_keep_their_identity() {
+    for mode in ["copy-on-write", "merge-on-read"] {
+        let properties = [("format-version", "3"), ("write.update.mode", mode)];
+        let lake = filled(TableFormat::Iceberg, &properties, false, 100).await;
+        let ids = |lake: Arc<Lake>| async move {
+            let target = RowTarget::new(lake.current().await);
+            lake.session.deregister_table("ids").unwrap();
+            lake.session.register_table("ids", target.provider()).unwrap();
+            let query = "SELECT __auric_row_id FROM ids ORDER BY at DESC, id";
+            let batches = lake.session.sql(query).await.unwrap().collect().await.unwrap();
+            let ids = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().iter());
+            ids.collect::<Vec<_>>()
+        };
+        let lake = Arc::new(lake);
+        let before = ids(lake.clone()).await;
+        assert!(before.iter().all(Option::is_some), "{before:?}");
+        let update = "SELECT ADDRESS, arrow_cast(2, 'Int8'), id, arrow_cast('new', 'Utf8View'), at \
+                      FROM target WHERE id IN (5, 50)";
+        lake.change(&lake.current().await, Operation::Update, update).await.unwrap();
+        assert_eq!(ids(lake.clone()).await, before, "{mode}");
+    }
+}

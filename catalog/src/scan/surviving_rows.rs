@@ -1,0 +1,82 @@
+//! What is left of some files when rows of theirs go: what copy-on-write copies.
+
+use std::sync::Arc;
+
+use datafusion::catalog::Session;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use roaring::RoaringTreemap;
+
+use super::file_selection::SelectedFile;
+use super::footer;
+use super::plan::{Scan, ScanMode, ScanRequest};
+use super::planned_file::{PlannedFile, ScanColumn};
+use super::row_columns::{RowColumn, RowColumns};
+use crate::error::Result;
+use crate::registry::Table;
+use crate::storage::Storage;
+use crate::table::{LiveFile, TableSnapshot};
+
+/// The table's columns, then with `lineage` the lineage columns, of the rows of `files` that are not
+/// at the positions given with each file (those deleted before included), nor removed by equality
+/// deletes.
+///
+/// Each file is read by one partition and in its order, so that what is copied stays clustered.
+pub(crate) async fn surviving_rows(
+    table: &Table,
+    state: &dyn Session,
+    files: Vec<(Arc<LiveFile>, RoaringTreemap)>,
+    lineage: bool,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut columns: Vec<RowColumn> = ScanColumn::all(&table.snapshot.schema).map(RowColumn::Table).collect();
+    if lineage {
+        columns.extend([RowColumn::RowId, RowColumn::RowSequence]);
+    }
+    rows_of(&table.snapshot, table.catalog.storage(), state, files, RowColumns(columns)).await
+}
+
+pub(super) async fn rows_of(
+    snapshot: &TableSnapshot,
+    storage: &Storage,
+    state: &dyn Session,
+    files: Vec<(Arc<LiveFile>, RoaringTreemap)>,
+    columns: RowColumns,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let output = columns.scan_output();
+    let mut planned = Vec::with_capacity(files.len());
+    for (file, deleted) in files {
+        planned.push(planned_file(storage, state, &file, deleted).await?);
+    }
+    if planned.is_empty() {
+        return columns.project(Arc::new(EmptyExec::new(output.schema())));
+    }
+    let request = ScanRequest { snapshot, storage, projection: None, filters: &[], limit: None };
+    let scan = Scan { request, state, filter: None };
+    columns.project(scan.plan_files(planned, &output, ScanMode::Joined).await?)
+}
+
+async fn planned_file(
+    storage: &Storage,
+    state: &dyn Session,
+    live: &LiveFile,
+    deleted: RoaringTreemap,
+) -> Result<PlannedFile> {
+    let file = live.file()?;
+    let located = storage.locate(&file.path)?;
+    let rows = match file.record_count {
+        Some(rows) => Some(rows),
+        None if deleted.is_empty() => None,
+        None => Some(footer::row_count(state, &located, file.size_bytes).await?),
+    };
+    Ok(PlannedFile {
+        selected: SelectedFile { list: live.list.clone(), row: live.row },
+        store_url: located.store_url,
+        path: located.path,
+        size: file.size_bytes,
+        rows,
+        deleted: (!deleted.is_empty()).then(|| Arc::new(deleted)),
+        deletes: live.deletes.clone(),
+        is_constant: Vec::new(),
+        constants: Vec::new(),
+    })
+}
