@@ -198,15 +198,21 @@ def difference(server, duck, case: Case, tally: Tally | None = None) -> str | No
     return None
 
 
-def shrink(server, duck, case: Case, seconds: float) -> Case:
+def signature(found: str | None) -> str:
+    """What two differences share when they are of one kind."""
+    found = found or ""
+    return found[:17] if found.startswith("failed with") else re.sub(r"\d+", "", found)[:24]
+
+
+def shrink(server, duck, case: Case, found: str, seconds: float) -> Case:
     """The case without the statements that its difference does not need, as far as the time allows."""
-    deadline = time.monotonic() + seconds
+    deadline, wanted = time.monotonic() + seconds, signature(found)
     statements, size = list(case.statements), max(1, len(case.statements) // 2)
     while size:
         at = 0
         while at < len(statements) and time.monotonic() < deadline:
             fewer = statements[:at] + statements[at + size:]
-            if difference(server, duck, dataclasses.replace(case, statements=fewer)):
+            if signature(difference(server, duck, dataclasses.replace(case, statements=fewer))) == wanted:
                 statements = fewer
             else:
                 at += size
