@@ -14,7 +14,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dml_engines import AuricTable, DeltalakeTable, SailTable, copy_of, delta_files, iceberg_files, sail_session
+from dml_engines import AuricTable, DeltalakeTable, SailTable, copy_of, delta_files, iceberg_files, sail_if_installed
 from tpch import Auric
 
 SCHEMA = "bench_dml"
@@ -40,7 +40,7 @@ class Data:
         self.auric = Auric(options.bin / "auric", "demo", "--scale", options.scale, "--data-dir", str(self.data_dir))
         self.connection = psycopg.connect(self.auric.dsn, autocommit=True)
         self.connection.execute(f"create schema if not exists {SCHEMA}")
-        self.spark = sail_session()
+        self.sail = sail_if_installed()
         self.duck = duckdb.connect()
         base = list(iceberg_files(self.data_dir, "bronze", "lineitem"))
         self.duck.execute(f"create view base as from read_parquet({base})")
@@ -63,8 +63,8 @@ class Data:
         found = {f"auric {layout}": self.table(layout, **how) for layout in LAYOUTS}
         folder = self.data_dir / "warehouse" / SCHEMA / found["auric delta copy"].name.split(".")[1]
         found["deltalake"] = DeltalakeTable(copy_of(folder, self.scratch / "deltalake"))
-        if self.spark:
-            found["sail"] = SailTable(self.spark, copy_of(folder, self.scratch / "sail"))
+        if self.sail:
+            found["sail"] = SailTable(self.sail, copy_of(folder, self.scratch / "sail"))
         return found
 
     def source(self, count: int, clustered: bool, seed: int) -> pathlib.Path:
@@ -78,8 +78,8 @@ class Data:
             chosen = f"(from base order by hash(l_orderkey * 8 + l_linenumber + {seed}) limit {old})"
         changed = "* replace (l_quantity + 1 as l_quantity, 'merged by the bench' as l_comment)"
         new = f"select * replace (l_orderkey + 1000000000 * {seed} as l_orderkey) from {chosen} limit {count - old}"
-        arrow = self.duck.execute(f"select {changed} from {chosen} union all {new}").to_arrow_table()
-        types = self.duck.execute("select * from base limit 0").to_arrow_table().schema
+        arrow = self.duck.sql(f"select {changed} from {chosen} union all {new}").to_arrow_table()
+        types = self.duck.sql("select * from base limit 0").to_arrow_table().schema
         pq.write_table(arrow.cast(pa.schema(types)), path)
         return path
 
@@ -175,7 +175,7 @@ def bench_update_delete(data: Data):
 def bench_overwrite(data: Data):
     """One month of all months is replaced; the yardstick is plain DataFusion writing the same rows."""
     columns = ", ".join(row[0] for row in data.duck.execute("describe base").fetchall())
-    engines = data.engines(query=f"select {columns}, to_char(l_shipdate, '%Y-%m') as ship_month from bronze.lineitem",
+    engines = data.engines(query=f"select {columns}, substr(cast(l_shipdate as text), 1, 7) as ship_month from bronze.lineitem",
                            partitioning="partitioned by (ship_month)", name="")
     results = {name: Result() for name in [*engines, "plain datafusion"]}
     for run in range(data.options.runs):

@@ -89,8 +89,8 @@ class SailTable:
 
     memory = None
 
-    def __init__(self, spark, path: pathlib.Path):
-        self.spark, self.path = spark, path
+    def __init__(self, sail: "Sail", path: pathlib.Path):
+        self.sail, self.path = sail, path
 
     @property
     def name(self) -> str:
@@ -100,7 +100,7 @@ class SailTable:
         return delta_files(self.path)
 
     def run(self, statement: str):
-        self.spark.sql(statement).collect()
+        self.sail.spark.sql(statement).collect()
 
     def merge(self, source: pathlib.Path):
         self.run(f"merge into {self.name} t using (select * from parquet.`{source}`) s on {KEYS} "
@@ -113,20 +113,30 @@ class SailTable:
         self.run(f"delete from {self.name} where {where}")
 
     def overwrite(self, partition: str, source: pathlib.Path):
-        self.run(f"insert into {self.name} replace where ship_month = '{partition}' select *, '{partition}' as ship_month from parquet.`{source}`")
+        from pyspark.sql.functions import lit
+
+        rows = self.sail.spark.read.parquet(str(source)).withColumn("ship_month", lit(partition))
+        rows.write.format("delta").mode("overwrite").option("replaceWhere", f"ship_month = '{partition}'").save(str(self.path))
 
 
-def sail_session():
-    """A Spark session on a Sail server of this process; None where the packages are missing."""
-    try:
+class Sail:
+    """A Sail server in this process and a Spark session on it; both end with this object."""
+
+    def __init__(self):
         from pysail.spark import SparkConnectServer
         from pyspark.sql import SparkSession
+
+        self.server = SparkConnectServer("127.0.0.1", 0)
+        self.server.start(background=True)
+        _, port = self.server.listening_address
+        self.spark = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
+
+
+def sail_if_installed() -> Sail | None:
+    try:
+        return Sail()
     except ImportError:
         return None
-    server = SparkConnectServer("127.0.0.1", 0)
-    server.start(background=True)
-    _, port = server.listening_address
-    return SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
 
 
 def delta_files(path: pathlib.Path) -> dict[str, int]:
