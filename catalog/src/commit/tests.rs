@@ -53,6 +53,7 @@ fn snapshot(version: u64, columns: Vec<Field>) -> Arc<TableSnapshot> {
         properties: BTreeMap::from([("commit.retry.min-wait-ms".into(), "1".into())]),
         comment: None,
         row_lineage: false,
+        constraints: Vec::new(),
         timestamp_ms: None,
         files: Arc::new(NoFiles),
         state: Arc::new(()),

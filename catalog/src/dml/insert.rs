@@ -22,7 +22,7 @@ use datafusion::physical_plan::{
     Partitioning, PlanProperties, SendableRecordBatchStream,
 };
 
-use crate::commit;
+use super::publish::Publish;
 use crate::error::Error;
 use crate::registry::Table;
 use crate::table::{Operation, TableChange};
@@ -36,8 +36,18 @@ use crate::write::{self, InputOrder, write_order};
 /// do not overlap. Other rows are written by one task for each partition of the input.
 pub fn plan(
     table: &Table,
+    state: &dyn Session,
+    input: Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan_published(table, state, input, Publish::Now)
+}
+
+/// [`plan`], with a choice of when to commit.
+pub fn plan_published(
+    table: &Table,
     _state: &dyn Session,
     input: Arc<dyn ExecutionPlan>,
+    publish: Publish,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let columns = table.snapshot.schema.arrow.fields().len();
     if input.schema().fields().len() != columns {
@@ -45,9 +55,9 @@ pub fn plan(
         return Err(Error::Internal(format!("{found} columns to insert into {columns}")).into());
     }
     let Some(order) = write_order(&table.snapshot, &input.schema(), 0)? else {
-        return Ok(Arc::new(InsertExec::new(table.clone(), input, None)));
+        return Ok(Arc::new(InsertExec::new(table.clone(), input, None, publish)));
     };
-    Ok(Arc::new(InsertExec::new(table.clone(), sorted(input, &order), Some(order))))
+    Ok(Arc::new(InsertExec::new(table.clone(), sorted(input, &order), Some(order), publish)))
 }
 
 /// The rows in one sorted stream, sorted by as many tasks as the input has partitions.
@@ -67,12 +77,18 @@ pub struct InsertExec {
     input: Arc<dyn ExecutionPlan>,
     /// The table's write order, which the input then has.
     order: Option<LexOrdering>,
+    publish: Publish,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl InsertExec {
-    fn new(table: Table, input: Arc<dyn ExecutionPlan>, order: Option<LexOrdering>) -> Self {
+    fn new(
+        table: Table,
+        input: Arc<dyn ExecutionPlan>,
+        order: Option<LexOrdering>,
+        publish: Publish,
+    ) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(count_schema()),
             Partitioning::UnknownPartitioning(1),
@@ -85,6 +101,7 @@ impl InsertExec {
             table,
             input,
             order,
+            publish,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
@@ -161,7 +178,7 @@ impl ExecutionPlan for InsertExec {
         let (Some(input), None) = (children.next(), children.next()) else {
             return Err(Error::Internal("InsertExec has one input".into()).into());
         };
-        Ok(Arc::new(Self::new(self.table.clone(), input, self.order.clone())))
+        Ok(Arc::new(Self::new(self.table.clone(), input, self.order.clone(), self.publish.clone())))
     }
 
     fn with_new_children(
@@ -182,7 +199,8 @@ impl ExecutionPlan for InsertExec {
             Some(_) if inputs.len() == 1 => InputOrder::TableOrder,
             _ => InputOrder::Any,
         };
-        let insert = insert(self.table.clone(), inputs, order, context, self.metrics.clone());
+        let insert =
+            insert(self.table.clone(), inputs, order, context, self.metrics.clone(), self.publish.clone());
         let stream = futures::stream::once(async move { Ok(insert.await?) });
         Ok(Box::pin(RecordBatchStreamAdapter::new(count_schema(), stream)))
     }
@@ -198,6 +216,7 @@ async fn insert(
     order: InputOrder,
     context: Arc<TaskContext>,
     metrics: ExecutionPlanMetricsSet,
+    publish: Publish,
 ) -> crate::Result<RecordBatch> {
     let name = table.ident.to_string();
     let storage = table.catalog.storage();
@@ -208,7 +227,7 @@ async fn insert(
     MetricBuilder::new(&metrics).counter("bytes_written", 0).add(bytes);
     let operation = if table.entry.is_some() { Operation::Append } else { Operation::Create };
     if written.rows > 0 || operation == Operation::Create {
-        commit::commit_written(&table, TableChange::new(operation, written.files), written.guard).await?;
+        publish.publish(&table, TableChange::new(operation, written.files), written.guard).await?;
     }
     let count: ArrayRef = Arc::new(UInt64Array::from(vec![written.rows]));
     RecordBatch::try_new(count_schema(), vec![count]).map_err(|e| Error::Internal(e.to_string()))

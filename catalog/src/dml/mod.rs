@@ -6,12 +6,15 @@
 //! - [`rows`]: rows found by a query are deleted, updated or added (`DELETE`, `UPDATE`, `MERGE`,
 //!   `INSERT … REPLACE WHERE`, `INSERT … ON CONFLICT`).
 //!
+//! A change is committed at the end of its statement, or handed to the transaction ([`publish`]).
+//!
 //! The planner of statements makes the query; what is here knows nothing of SQL. All plans return
 //! one row of [`impact::schema`], or the rows of RETURNING.
 
 pub mod impact;
 pub mod insert;
 pub mod overwrite;
+pub mod publish;
 pub mod rows;
 
 #[cfg(test)]

@@ -115,15 +115,16 @@ pub trait Format: Debug + Send + Sync {
         Ok(RowLevelMode::CopyOnWrite)
     }
 
-    /// Isolation that the table's properties ask for.
-    fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
-        Ok(Isolation::Serializable)
+    /// Whether a commit of this kind would be refused whatever it holds: asked before a statement
+    /// writes anything. Fails with `Unsupported` or `Invalid`.
+    fn check_writable(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<()> {
+        Ok(())
     }
 
-    /// Fails with `Unsupported` if rows of this version cannot be changed (a feature that we do not
-    /// write), so that a statement fails before it writes files.
-    fn check_writable(&self, _snapshot: &TableSnapshot) -> Result<()> {
-        Ok(())
+    /// How a statement of this kind is isolated from others, by the table's own properties. Fails with
+    /// `Invalid` for a value that has no meaning.
+    fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
+        Ok(Isolation::Serializable)
     }
 
     /// The table at an earlier version. Fails with `VersionNotFound`.

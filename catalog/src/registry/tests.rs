@@ -61,6 +61,7 @@ fn snapshot(format: TableFormat, location: &str, version: TableVersion) -> Arc<T
         properties: BTreeMap::new(),
         comment: None,
         row_lineage: false,
+        constraints: Vec::new(),
         timestamp_ms: None,
         files: Arc::new(NoFiles),
         state: Arc::new(()),

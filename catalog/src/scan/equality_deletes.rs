@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{JoinSide, JoinType, NullEquality, Statistics};
 use datafusion::logical_expr::Operator;
@@ -41,11 +42,20 @@ const SCOPE: &str = "\u{1}scope";
 /// A data file in whose partition nothing is deleted.
 const NO_SCOPE: i32 = -1;
 
-/// Partition that a data file belongs to, as delete files are scoped by it.
-pub(super) fn partition_key(selected: &SelectedFile) -> Result<PartitionKey> {
-    let stats = &selected.list.stats;
-    let values = stats.partitions.iter().map(|p| Ok(ScalarValue::try_from_array(&p.lower, selected.row)?));
-    Ok((stats.spec.spec_id, values.collect::<Result<_>>()?))
+/// Partition that a data file belongs to, as delete files are scoped by it. `None`: a partition value of
+/// the file is not known, which is not the same as null.
+pub(super) fn partition_key(selected: &SelectedFile) -> Result<Option<PartitionKey>> {
+    let (stats, row) = (&selected.list.stats, selected.row);
+    let mut values = Vec::with_capacity(stats.partitions.len());
+    for bounds in &stats.partitions {
+        let known = row < bounds.lower.len()
+            && (bounds.lower.is_valid(row) || bounds.may_contain_null.get(row) == Some(&true));
+        if !known {
+            return Ok(None);
+        }
+        values.push(ScalarValue::try_from_array(&bounds.lower, row)?);
+    }
+    Ok(Some((stats.spec.spec_id, values)))
 }
 
 /// Deletes on the same key columns and of the same kind of scope.
@@ -74,7 +84,7 @@ impl EqualityDeletes {
         for file in files {
             let scoped = file.deletes.equality.iter().any(|d| !global.contains(d.path.as_str()));
             let scope = match partition_key(&file.selected) {
-                Ok(key) if scoped => {
+                Ok(Some(key)) if scoped => {
                     let next = i32::try_from(numbers.len()).unwrap_or(i32::MAX);
                     *numbers.entry(key).or_insert(next)
                 }

@@ -344,7 +344,14 @@ fn deletes_of(index: &DeleteIndex, selected: &SelectedFile) -> Result<FileDelete
     if index.is_empty() {
         return Ok(FileDeletes { deletion_vector: file.deletion_vector.clone(), ..Default::default() });
     }
-    Ok(index.for_file(file, &equality_deletes::partition_key(selected)?))
+    let spec_id = selected.list.spec().spec_id;
+    match equality_deletes::partition_key(selected)? {
+        Some(partition) => Ok(index.for_file(file, &partition)),
+        None if index.is_scoped_by(spec_id) => {
+            Err(Error::unsupported(&file.path, "deletes of a partition whose values are not known"))
+        }
+        None => Ok(index.for_file(file, &(spec_id, Vec::new()))),
+    }
 }
 
 pub(super) fn union(mut plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {

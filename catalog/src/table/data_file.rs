@@ -1,5 +1,6 @@
 //! Data files as a snapshot lists them and as a writer hands them over.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -38,6 +39,9 @@ pub struct FileList {
     /// Same order and length as `stats`.
     pub files: Vec<DataFile>,
     pub stats: StatisticsTable,
+    /// What the format needs besides to remove these files or to mark rows of them. Private to the
+    /// format.
+    pub state: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl FileList {

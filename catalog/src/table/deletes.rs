@@ -53,7 +53,7 @@ impl FileDeletes {
 }
 
 /// The delete files of a snapshot, indexed by what they may apply to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct DeleteIndex {
     /// By data file path, with the sequence number of the vector.
     pub deletion_vectors: HashMap<String, (i64, DeletionVectorRef)>,
@@ -73,6 +73,12 @@ impl DeleteIndex {
             && self.positions_by_partition.is_empty()
             && self.equality_by_partition.is_empty()
             && self.equality_global.is_empty()
+    }
+
+    /// Whether deletes are scoped to partitions of this spec.
+    pub fn is_scoped_by(&self, spec_id: i32) -> bool {
+        let positions = self.positions_by_partition.keys();
+        positions.chain(self.equality_by_partition.keys()).any(|(id, _)| *id == spec_id)
     }
 
     /// Deletes that apply to `file` of `partition`: positions and vectors from its own sequence

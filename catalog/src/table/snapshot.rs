@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::constraint::CheckConstraint;
 use super::data_file::FileList;
 use super::definition::TableFormat;
 use super::deletes::DeleteIndex;
@@ -17,7 +18,8 @@ use crate::error::Result;
 /// Identifies a version of a table: two reads of a table saw the same rows if their versions are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TableVersion {
-    /// Defined but not yet committed anywhere (CREATE TABLE in progress).
+    /// Not committed anywhere: CREATE TABLE in progress, or a table with the changes of a transaction
+    /// that is not over. Such versions are never the same.
     Unpublished,
     /// Location of the metadata file and the current snapshot's id (`None`: no snapshot yet).
     Iceberg {
@@ -47,6 +49,8 @@ pub struct TableSnapshot {
     pub default_spec: Arc<PartitionSpec>,
     pub sort_order: Arc<SortOrder>,
     pub properties: BTreeMap<String, String>,
+    /// What rows must satisfy besides NOT NULL. A commit takes it that added rows do.
+    pub constraints: Vec<CheckConstraint>,
     pub comment: Option<String>,
     /// Rows have identities that outlive updates (Iceberg spec, "Row Lineage").
     pub row_lineage: bool,
@@ -74,4 +78,9 @@ pub trait SnapshotFiles: Debug + Send + Sync {
     async fn file_list(&self, number: usize) -> Result<Arc<FileList>>;
     /// Delete files of the snapshot (empty for Delta).
     async fn deletes(&self) -> Result<Arc<DeleteIndex>>;
+    /// Whether a data file is one that the running transaction has written: rows are not deleted from
+    /// it, it is replaced.
+    fn is_uncommitted(&self, _path: &str) -> bool {
+        false
+    }
 }

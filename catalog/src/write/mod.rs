@@ -29,9 +29,10 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 pub use self::file_schema::{FileSchema, LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
-pub use self::options::{BOUND_BYTES, WriteOptions};
+pub use self::options::{BOUND_BYTES, WriteOptions, data_location};
 pub use self::order::{TransformFunction, write_order};
 pub use self::partition::{PartitionKey, PartitionRows, Partitioner};
+pub use self::upload::Upload;
 pub use self::written_files::{WrittenFiles, delete_files};
 
 use self::fan_out::{FanOut, FannedOut, join, merge};

@@ -47,14 +47,6 @@ impl WriteOptions {
             TableFormat::Delta => "delta.targetFileSize",
         };
         let (compression, codec) = compression(&read)?;
-        let location = snapshot.location.trim_end_matches('/');
-        let data_location = match snapshot.format {
-            TableFormat::Iceberg => match read.text(&["write.data.path", "write.folder-storage.path"]) {
-                Some((_, path)) => path.trim_end_matches('/').to_string(),
-                None => format!("{location}/data"),
-            },
-            TableFormat::Delta => location.to_string(),
-        };
         Ok(Self {
             target_file_bytes: read.bytes(target, 512 * MIB)?,
             row_group_bytes: read.size("write.parquet.row-group-size-bytes", 128 * MIB)?,
@@ -62,10 +54,23 @@ impl WriteOptions {
             max_open_files: 64,
             max_buffered_bytes: 512 << 20,
             open_file_bytes: 8 << 20,
-            data_location,
+            data_location: data_location(snapshot),
             codec,
             properties: Arc::new(writer_properties(&read, files, compression)?),
         })
+    }
+}
+
+/// Where a table's files go, without slash at the end.
+pub fn data_location(snapshot: &TableSnapshot) -> String {
+    let location = snapshot.location.trim_end_matches('/');
+    let read = Properties { snapshot };
+    match snapshot.format {
+        TableFormat::Iceberg => match read.text(&["write.data.path", "write.folder-storage.path"]) {
+            Some((_, path)) => path.trim_end_matches('/').to_string(),
+            None => format!("{location}/data"),
+        },
+        TableFormat::Delta => location.to_string(),
     }
 }
 

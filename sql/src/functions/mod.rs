@@ -11,6 +11,7 @@ pub mod comments;
 pub mod function;
 pub mod json;
 pub mod keywords;
+pub mod merge_action;
 pub mod object_identifier;
 pub mod session_information;
 pub mod single_value;
@@ -45,6 +46,7 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
+    registry.register_udf(Arc::new(merge_action::function()))?;
     registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(single_value::SingleValue::default())))?;
     Ok(())
 }

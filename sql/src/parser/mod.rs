@@ -7,11 +7,15 @@
 mod copy;
 mod create_table;
 mod data_type;
+mod delete;
 mod dialect;
 mod dml;
 mod error;
+mod merge;
+pub(crate) mod row_target;
 mod session;
 pub mod statement;
+mod update;
 
 use std::sync::Arc;
 
@@ -150,7 +154,11 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         return query(parser);
     };
     match word.keyword {
-        Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE => query(parser),
+        Keyword::SELECT | Keyword::VALUES | Keyword::TABLE => query(parser),
+        Keyword::WITH => row_target::with(parser),
+        Keyword::UPDATE => update::update(parser),
+        Keyword::DELETE => delete::delete(parser),
+        Keyword::MERGE => merge::merge(parser),
         Keyword::EXPLAIN => explain(parser, text, lines),
         Keyword::CREATE => create(parser),
         Keyword::DROP => drop_object(parser),
@@ -230,7 +238,7 @@ fn table_command(parser: &mut Parser) -> ParseResult<Option<Box<ast::Query>>> {
 
 fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::EXPLAIN)?;
-    let (mut analyze, mut verbose) = (false, false);
+    let (mut analyze, mut verbose, mut impact) = (false, false, false);
     let options = parser.peek_token_ref().token == Token::LParen
         && !matches!(&parser.peek_nth_token_ref(1).token,
             Token::Word(w) if matches!(w.keyword, Keyword::SELECT | Keyword::VALUES | Keyword::WITH))
@@ -247,6 +255,7 @@ fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statem
             match option.name.value.to_ascii_lowercase().as_str() {
                 "analyze" => analyze = on,
                 "verbose" => verbose = on,
+                "impact" => impact = on,
                 "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" | "generic_plan"
                 | "memory" | "serialize" => {}
                 "format" => {
@@ -267,7 +276,7 @@ fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statem
     let statement = parse_one(parser, text, lines)?;
     Ok(match statement {
         Statement::Unsupported(what) => Statement::Unsupported(what),
-        statement => Statement::Explain(Box::new(statement::Explain { statement, analyze, verbose })),
+        statement => Statement::Explain(Box::new(statement::Explain { statement, analyze, verbose, impact })),
     })
 }
 
@@ -328,9 +337,6 @@ fn other(parser: &mut Parser) -> ParseResult<Statement> {
     let statement = parser.parse_statement()?;
     let name = match statement {
         ast::Statement::Query(query) => return Ok(Statement::Query(query)),
-        ast::Statement::Update(_) => "UPDATE".to_string(),
-        ast::Statement::Delete(_) => "DELETE".to_string(),
-        ast::Statement::Merge(_) => "MERGE".to_string(),
         ast::Statement::Truncate(_) => "TRUNCATE".to_string(),
         ast::Statement::AlterTable(_) => "ALTER TABLE".to_string(),
         ast::Statement::CreateView(view) if view.materialized => "CREATE MATERIALIZED VIEW".to_string(),

@@ -5,6 +5,11 @@ use auric_catalog::table::TableFormat;
 use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefinition};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
+pub use super::delete::Delete;
+pub use super::merge::{Merge, MergeAction, MergeClause, MergeKind};
+pub use super::row_target::{Assignment, Target};
+pub use super::update::Update;
+
 /// One statement.
 #[derive(Debug, Clone)]
 pub enum Statement {
@@ -26,6 +31,9 @@ pub enum Statement {
         if_exists: bool,
     },
     Insert(Box<Insert>),
+    Update(Box<Update>),
+    Delete(Box<Delete>),
+    Merge(Box<Merge>),
     Copy(Box<Copy>),
     Set(Set),
     SetTransaction {
@@ -75,6 +83,8 @@ pub struct Explain {
     pub statement: Statement,
     pub analyze: bool,
     pub verbose: bool,
+    /// What the statement would change; it is undone.
+    pub impact: bool,
 }
 
 /// A column as written.

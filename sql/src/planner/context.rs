@@ -1,6 +1,7 @@
 //! What DataFusion's SQL planner asks for: relations that were resolved before, functions of the
 //! shared state.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -17,7 +18,7 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::sqlparser::ast::TableFactor;
@@ -36,6 +37,17 @@ impl<'a> StatementContext<'a> {
         let files =
             relations.functions.iter().map(|(key, provider)| (key.clone(), provider.clone())).collect();
         Self { state, relations, relation_planners: vec![Arc::new(FileFunctions { files })] }
+    }
+
+    /// With relations that are plans already, by names that only the planner uses.
+    pub fn with_planned(
+        state: &'a SessionState,
+        relations: &'a Relations,
+        planned: HashMap<String, LogicalPlan>,
+    ) -> Self {
+        let mut context = Self::new(state, relations);
+        context.relation_planners.insert(0, Arc::new(PlannedRelations { planned }));
+        context
     }
 }
 
@@ -126,10 +138,32 @@ impl ContextProvider for StatementContext<'_> {
     }
 }
 
+/// Relations that are plans already; their columns keep their qualifiers.
+#[derive(Debug)]
+struct PlannedRelations {
+    planned: HashMap<String, LogicalPlan>,
+}
+
+impl RelationPlanner for PlannedRelations {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        _context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        if let TableFactor::Table { name, args: None, .. } = &relation
+            && let [part] = name.0.as_slice()
+            && let Some(plan) = part.as_ident().and_then(|ident| self.planned.get(&ident.value))
+        {
+            return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan.clone(), None))));
+        }
+        Ok(RelationPlanning::Original(Box::new(relation)))
+    }
+}
+
 /// Calls of `read_csv` and its like, whose files were looked at before planning.
 #[derive(Debug)]
 struct FileFunctions {
-    files: std::collections::HashMap<String, Arc<dyn datafusion::catalog::TableProvider>>,
+    files: HashMap<String, Arc<dyn datafusion::catalog::TableProvider>>,
 }
 
 impl RelationPlanner for FileFunctions {

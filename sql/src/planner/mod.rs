@@ -4,6 +4,7 @@
 pub mod arithmetic;
 mod context;
 pub mod names;
+pub mod parts;
 pub mod postgres_casts;
 mod relations;
 pub(crate) mod rewrite;
@@ -119,11 +120,7 @@ impl Scope {
         rewrite::count_instead_of_exists(&mut query);
         let relations = Relations::resolve(self, &query, source).await?;
         let state = relations.state(self).await?;
-        let plan = |types: &[Option<Parameter>]| -> Result<LogicalPlan> {
-            let fields: Vec<Option<FieldRef>> = types
-                .iter()
-                .map(|p| p.as_ref().map(|p| Arc::new(Field::new("", p.data_type.clone(), true))))
-                .collect();
+        let plan = |fields: Vec<Option<FieldRef>>| -> Result<LogicalPlan> {
             let provider = context::StatementContext::new(&state, &relations);
             let options = ParserOptions::from(&state.config_options().sql_parser);
             let planner = SqlToRel::new_with_options(&provider, options);
@@ -136,32 +133,12 @@ impl Scope {
                 .sql_statement_to_plan_with_context(statement, &mut context)
                 .map_err(|e| located(&e, source))
         };
-        let mut given = given.to_vec();
-        let placeholders = rewrite::placeholders(&query)?;
-        given.resize(given.len().max(placeholders.highest), None);
-        for number in placeholders.limits {
-            if let Some(slot @ None) = number.checked_sub(1).and_then(|i| given.get_mut(i)) {
-                *slot = Some(Parameter::declared(&Type::INT8));
-            }
-        }
-        let mut logical = plan(&given)?;
-        if given.iter().any(Option::is_none) {
-            let found = logical.get_parameter_fields().map_err(|e| Error::from(&e))?;
-            let found: BTreeMap<String, Option<FieldRef>> = found.into_iter().collect();
-            for (i, slot) in given.iter_mut().enumerate().filter(|(_, slot)| slot.is_none()) {
-                let inferred = found.get(&format!("${}", i + 1)).and_then(Option::as_ref);
-                *slot = Some(match inferred.filter(|field| *field.data_type() != DataType::Null) {
-                    Some(field) => Parameter::inferred(field),
-                    None => Parameter::text(),
-                });
-            }
-            logical = plan(&given)?;
-        }
+        let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;
         let logical =
             crate::analyzer::present_output(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
         let names = names::output_names(&written, logical.schema());
         // A numeric parameter has as many digits as each of its values: so has what follows from it.
-        let any_numeric = given.iter().flatten().any(|parameter| parameter.pg_type == Type::NUMERIC);
+        let any_numeric = given.iter().any(|parameter| parameter.pg_type == Type::NUMERIC);
         let columns = logical
             .schema()
             .fields()
@@ -176,7 +153,7 @@ impl Scope {
         Ok(PlannedQuery {
             plan: logical,
             columns: Arc::new(columns),
-            parameters: given.into_iter().flatten().collect(),
+            parameters: given,
             dependencies: relations.dependencies(),
         })
     }
@@ -204,6 +181,38 @@ impl Scope {
     pub fn new_table(&self, name: &ast::ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
         relations::new_table(self, name)
     }
+}
+
+/// Plans a statement whose placeholders are those of `query`, for parameters of which some have a type
+/// already: the others get theirs from a first plan, text where nothing tells.
+fn infer_parameters<T>(
+    query: &ast::Query,
+    mut given: Vec<Option<Parameter>>,
+    plan: impl Fn(Vec<Option<FieldRef>>) -> Result<(LogicalPlan, T)>,
+) -> Result<(LogicalPlan, T, Vec<Parameter>)> {
+    let field = |p: &Parameter| Arc::new(Field::new("", p.data_type.clone(), true));
+    let fields = |types: &[Option<Parameter>]| types.iter().map(|p| p.as_ref().map(field)).collect();
+    let placeholders = rewrite::placeholders(query)?;
+    given.resize(given.len().max(placeholders.highest), None);
+    for number in placeholders.limits {
+        if let Some(slot @ None) = number.checked_sub(1).and_then(|i| given.get_mut(i)) {
+            *slot = Some(Parameter::declared(&Type::INT8));
+        }
+    }
+    let (mut logical, mut rest) = plan(fields(&given))?;
+    if given.iter().any(Option::is_none) {
+        let found = logical.get_parameter_fields().map_err(|e| Error::from(&e))?;
+        let found: BTreeMap<String, Option<FieldRef>> = found.into_iter().collect();
+        for (i, slot) in given.iter_mut().enumerate().filter(|(_, slot)| slot.is_none()) {
+            let inferred = found.get(&format!("${}", i + 1)).and_then(Option::as_ref);
+            *slot = Some(match inferred.filter(|field| *field.data_type() != DataType::Null) {
+                Some(field) => Parameter::inferred(field),
+                None => Parameter::text(),
+            });
+        }
+        (logical, rest) = plan(fields(&given))?;
+    }
+    Ok((logical, rest, given.into_iter().flatten().collect()))
 }
 
 /// An error of the planner with the position that it knows.

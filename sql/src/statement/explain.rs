@@ -7,8 +7,10 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 
+use super::dml::execute::{self, Explained};
+use super::dml::row_statement::{self, RowStatement};
 use super::{CommandTag, Output, Prepared, not_supported, parameters, query, rows};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::Explain;
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, Scope};
@@ -27,7 +29,13 @@ pub async fn prepare(
             let planned = scope.plan_query(query, given, parsed).await?;
             Ok(Prepared::planned(parsed, planned, columns))
         }
-        _ => Err(not_supported("EXPLAIN of a statement other than a query")),
+        statement => {
+            let Some(statement) = RowStatement::of(statement) else {
+                return Err(not_supported("EXPLAIN of this statement"));
+            };
+            let prepared = row_statement::prepare(session, statement, given, parsed).await?;
+            Ok(Prepared { columns, ..prepared })
+        }
     }
 }
 
@@ -38,8 +46,12 @@ pub async fn execute(
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
     let Statement::Query(query) = &explain.statement else {
-        return Err(not_supported("EXPLAIN of a statement other than a query"));
+        return explain_change(session, explain, prepared, values).await;
     };
+    if explain.impact {
+        let message = "EXPLAIN option IMPACT requires a statement that changes rows";
+        return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    }
     let scope = session.scope().await?;
     let (planned, values) = query::current_plan(&scope, query, prepared, values).await?;
     let plan = parameters::substitute(&planned.plan, values)?;
@@ -50,8 +62,18 @@ pub async fn execute(
         lines.push(String::new());
     }
     let physical = rows::physical(&scope, &plan).await?;
+    show(&scope, explain, physical, lines).await
+}
+
+/// The physical plan, after `lines`.
+async fn show(
+    scope: &Scope,
+    explain: &Explain,
+    physical: Arc<dyn ExecutionPlan>,
+    mut lines: Vec<String>,
+) -> Result<Output> {
     if explain.analyze {
-        let (produced, seconds) = run(&scope, physical.clone()).await?;
+        let (produced, seconds) = run(scope, physical.clone()).await?;
         lines.extend(lines_of(
             &DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(explain.verbose),
         ));
@@ -60,9 +82,47 @@ pub async fn execute(
     } else {
         lines.extend(lines_of(&DisplayableExecutionPlan::new(physical.as_ref()).indent(explain.verbose)));
     }
+    text(lines)
+}
+
+fn text(lines: Vec<String>) -> Result<Output> {
     let rows: Vec<Vec<Option<String>>> = lines.into_iter().map(|line| vec![Some(line)]).collect();
     let tag = CommandTag::Rows { verb: "EXPLAIN", counted: false };
     rows::text_rows(vec![rows::text_column("QUERY PLAN")], &rows, tag)
+}
+
+async fn explain_change(
+    session: &mut Session,
+    explain: &Explain,
+    prepared: &Arc<Prepared>,
+    values: Vec<ScalarValue>,
+) -> Result<Output> {
+    let Some(statement) = RowStatement::of(&explain.statement) else {
+        return Err(not_supported("EXPLAIN of this statement"));
+    };
+    let in_block = session.block.is_some();
+    let mode = match (explain.impact, explain.analyze) {
+        (true, true) => {
+            let message = "EXPLAIN options IMPACT and ANALYZE cannot be used together";
+            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+        }
+        (true, false) => Explained::Impact,
+        (false, true) => Explained::Analyze,
+        (false, false) => Explained::Plan,
+    };
+    if mode == Explained::Analyze {
+        session.check_writable("EXPLAIN ANALYZE")?;
+    }
+    if mode != Explained::Plan && in_block {
+        return Err(not_supported("running EXPLAIN of a change in a transaction block"));
+    }
+    let scope = session.scope().await?;
+    let physical = row_statement::explain(&scope, statement, prepared, values, mode).await?;
+    if mode == Explained::Impact {
+        let impact = execute::impact(rows::stream(&scope, physical)?).await?;
+        return text(execute::impact_lines(&impact));
+    }
+    show(&scope, explain, physical, Vec::new()).await
 }
 
 fn lines_of(plan: &impl std::fmt::Display) -> Vec<String> {

@@ -30,6 +30,9 @@ impl Session {
             | Statement::CreateTable(_)
             | Statement::DropTable { .. }
             | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_)
             | Statement::Copy(_)
             | Statement::Commit
             | Statement::Prepare { .. }

@@ -30,6 +30,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
+use dml::row_statement::RowStatement;
 
 /// A column of a result as RowDescription shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,6 +175,15 @@ pub(crate) async fn prepare(
         Statement::Query(query) => query::prepare(session, query, &given, parsed).await,
         Statement::Explain(explain) => explain::prepare(session, explain, &given, parsed).await,
         Statement::Insert(insert) => dml::insert::prepare(session, insert, &given, parsed).await,
+        Statement::Update(update) => {
+            dml::row_statement::prepare(session, RowStatement::Update(update), &given, parsed).await
+        }
+        Statement::Delete(delete) => {
+            dml::row_statement::prepare(session, RowStatement::Delete(delete), &given, parsed).await
+        }
+        Statement::Merge(merge) => {
+            dml::row_statement::prepare(session, RowStatement::Merge(merge), &given, parsed).await
+        }
         Statement::Show(show) => {
             show::columns(session, show).map(|columns| Prepared::plain(parsed, Some(columns)))
         }
@@ -226,6 +236,15 @@ pub(crate) async fn execute(
             ddl::drop_table::execute(session, names, *if_exists, parsed).await
         }
         Statement::Insert(insert) => dml::insert::execute(session, insert, prepared, values).await,
+        Statement::Update(update) => {
+            dml::row_statement::execute(session, RowStatement::Update(update), prepared, values).await
+        }
+        Statement::Delete(delete) => {
+            dml::row_statement::execute(session, RowStatement::Delete(delete), prepared, values).await
+        }
+        Statement::Merge(merge) => {
+            dml::row_statement::execute(session, RowStatement::Merge(merge), prepared, values).await
+        }
         Statement::Copy(copy) => copy::execute(session, copy, parsed).await,
         Statement::Set(set) => set::set(session, set),
         Statement::SetTransaction { session: all, modes } => transaction::set_modes(session, *all, modes),

@@ -14,6 +14,9 @@ use super::{RowAction, SecondChange};
 use crate::error::{Error, Result};
 use crate::table::RowCounts;
 
+/// Neighbouring rows that are worth a look at all of their positions at once.
+const LONG_RUN: usize = 16;
+
 /// Where things are in a batch of the input.
 #[derive(Debug, Clone, Copy)]
 pub struct InputColumns {
@@ -106,31 +109,46 @@ impl Changes {
         let (Some(files), Some(positions)) = (files, positions) else {
             return Err(Error::Internal("row addresses are not numbers".into()));
         };
-        let mut actions = Vec::with_capacity(numbers.len());
+        let actions = numbers.iter().map(|number| number.map(RowAction::from_number).transpose());
+        let mut actions = actions.collect::<Result<Vec<_>>>()?;
         let mut deleted = self.deleted.lock();
-        for row in 0..numbers.len() {
-            let action = match numbers.is_valid(row).then(|| numbers.value(row)) {
-                None => None,
-                Some(n) => Some(RowAction::from_number(n)?),
-            };
-            let changes_target = matches!(action, Some(RowAction::Delete | RowAction::Update));
-            if !changes_target {
-                actions.push(action);
+        let mut row = 0;
+        while row < actions.len() {
+            if !matches!(actions[row], Some(RowAction::Delete | RowAction::Update)) {
+                row += 1;
                 continue;
             }
             if files.is_null(row) || positions.is_null(row) {
                 return Err(Error::Internal("a change of a row without an address".into()));
             }
-            let position = u64::try_from(positions.value(row))
-                .map_err(|_| Error::Internal("a negative row position".into()))?;
-            let first = deleted.entry(files.value(row)).or_default().insert(position);
-            actions.push(match (first, self.second_change) {
-                (true, _) => action,
-                (false, SecondChange::Ignore) => None,
-                (false, SecondChange::Refuse(command)) => {
-                    return Err(Error::CardinalityViolation { command });
+            let (file, position) = (files.value(row), positions.value(row));
+            let start = u64::try_from(position).map_err(|_| Error::Internal("a negative position".into()))?;
+            // Rows come in the order of their files: neighbours are noted at once.
+            let follows = |i: usize| {
+                matches!(actions[i], Some(RowAction::Delete | RowAction::Update))
+                    && files.is_valid(i)
+                    && files.value(i) == file
+                    && positions.is_valid(i)
+                    && positions.value(i) == position.wrapping_add_unsigned((i - row) as u64)
+            };
+            let end = (row + 1..actions.len()).find(|i| !follows(*i)).unwrap_or(actions.len());
+            let of_file = deleted.entry(file).or_default();
+            let range = start..start + (end - row) as u64;
+            if end - row >= LONG_RUN && of_file.range_cardinality(range.clone()) == 0 {
+                of_file.insert_range(range);
+                row = end;
+                continue;
+            }
+            for (position, action) in range.zip(&mut actions[row..end]) {
+                match (of_file.insert(position), self.second_change) {
+                    (true, _) => {}
+                    (false, SecondChange::Ignore) => *action = None,
+                    (false, SecondChange::Refuse(command)) => {
+                        return Err(Error::CardinalityViolation { command });
+                    }
                 }
-            });
+            }
+            row = end;
         }
         Ok(actions)
     }

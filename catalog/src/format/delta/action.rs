@@ -15,6 +15,7 @@ pub(super) enum Action<'a> {
     Protocol(&'a Protocol),
     MetaData(&'a Metadata),
     Add(Add),
+    Remove(Remove),
     DomainMetadata(DomainMetadata),
 }
 
@@ -27,9 +28,10 @@ pub(super) struct CommitInfo<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_commit_timestamp: Option<i64>,
     pub operation: &'a str,
-    pub operation_parameters: BTreeMap<&'a str, String>,
+    pub operation_parameters: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_version: Option<u64>,
+    pub isolation_level: &'a str,
     pub is_blind_append: bool,
     pub operation_metrics: BTreeMap<&'a str, String>,
     pub engine_info: String,
@@ -42,12 +44,13 @@ pub(super) struct CommitInfo<'a> {
 
 impl CommitInfo<'_> {
     /// Names that `summary` must leave alone: JSON readers disagree on repeated keys.
-    pub const FIELDS: [&'static str; 9] = [
+    pub const FIELDS: [&'static str; 10] = [
         "timestamp",
         "inCommitTimestamp",
         "operation",
         "operationParameters",
         "readVersion",
+        "isolationLevel",
         "isBlindAppend",
         "operationMetrics",
         "engineInfo",
@@ -106,9 +109,55 @@ pub(super) struct Add {
     /// JSON text inside the JSON.
     pub stats: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, Option<String>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_vector: Option<DeletionVectorDescriptor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub base_row_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub default_row_commit_version: Option<u64>,
+    pub default_row_commit_version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clustering_provider: Option<String>,
+    /// Rows in the file, deleted ones counted: how many row ids it takes.
+    #[serde(skip)]
+    pub record_count: u64,
+}
+
+/// What a version no longer has. With a deletion vector it names the file only as it was with it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Remove {
+    /// As the `add` has it.
+    pub path: String,
+    /// Milliseconds since the epoch.
+    pub deletion_timestamp: i64,
+    pub data_change: bool,
+    /// Partition values, size and tags are given.
+    pub extended_file_metadata: bool,
+    pub partition_values: BTreeMap<String, Option<String>>,
+    pub size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, Option<String>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_vector: Option<DeletionVectorDescriptor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_row_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_row_commit_version: Option<i64>,
+}
+
+/// Where a deletion vector is (Delta protocol, "Deletion Vector Descriptor Schema").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeletionVectorDescriptor {
+    /// `u`: file named by a uuid below the root, `p`: file by its path, `i`: in the log itself.
+    pub storage_type: String,
+    pub path_or_inline_dv: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Without length prefix and checksum.
+    pub size_in_bytes: u64,
+    pub cardinality: u64,
 }
 
 #[derive(Debug, Serialize)]

@@ -1,179 +1,59 @@
-//! Writing to the log: staging a table, creating it, appending to it.
+//! Writing to the log: a change of a table that exists.
 //!
 //! A commit is the file of the next version, written only if it does not exist yet: whoever creates
 //! it has won. It is ours, not the kernel's transaction (docs/adr/0002-delta-log-crate.md).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::Utc;
 use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::{Engine, Snapshot};
 use tracing::{debug, warn};
-use uuid::Uuid;
 
-use super::action::{Action, Add, CommitInfo, DomainMetadata, FileFormat, Metadata, to_json_lines};
+use super::action::{Action, Add, DomainMetadata, to_json_lines};
+use super::commit_info::{self, CommitTime};
 use super::engine::{InTable, blocking};
-use super::files::NoFiles;
-use super::snapshot::{DeltaState, assemble, state};
-use super::{commit_location, is_delta_table, partition_value, properties, schema, stats_json};
+use super::snapshot::{DeltaState, state};
+use super::touched::{Changed, Touched};
+use super::{commit_location, history, partition_value, properties, schema, stats_json, writable};
 use crate::TableIdent;
-use crate::backend::{Backend, NewTableEntry};
 use crate::error::{Error, Result};
 use crate::format::CommitOutcome;
 use crate::storage::{Storage, to_url};
 use crate::table::data_file::NewDataFile;
-use crate::table::partition::Transform;
-use crate::table::{COMMIT_ID, TableChange, TableDefinition, TableFormat, TableSnapshot, TableVersion};
+use crate::table::{Operation, TableChange, TableSnapshot, TableVersion};
 
-const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
-/// Commits read back to find one: many more than can race with one.
-const COMMITS_LOOKED_AT: u64 = 50;
 const ROW_TRACKING_DOMAIN: &str = "delta.rowTracking";
+const DELETION_VECTORS: &str = "deletionVectors";
 
-/// The empty snapshot of a table to be.
-pub(super) fn stage(
-    ident: &TableIdent,
-    definition: &TableDefinition,
-    root: &str,
-) -> Result<Arc<TableSnapshot>> {
-    let table = ident.to_string();
-    if !definition.sorting.is_empty() {
-        return Err(Error::unsupported(format!("Delta table \"{table}\""), "SORTED BY"));
+/// Whether a commit of this kind would be refused whatever it holds.
+pub(super) fn check(table: &str, base: &TableSnapshot, operation: Operation) -> Result<()> {
+    let state = state(base)?;
+    if let Some(kernel) = &state.kernel {
+        writable::ensure_writable(table, &state.protocol, &state.metadata, &kernel.schema())?;
     }
-    if !definition.key_columns.is_empty() {
-        return Err(Error::unsupported(format!("Delta table \"{table}\""), "PRIMARY KEY"));
-    }
-    if definition.partitioning.iter().any(|field| field.transform != Transform::Identity) {
-        return Err(Error::unsupported(
-            format!("Delta table \"{table}\""),
-            "a partition transform (Delta tables can be partitioned by columns only)",
-        ));
-    }
-    let mut new = properties::for_new_table(&definition.properties)?;
-    let (schema, max_id) = schema::from_definition(&table, &definition.columns, new.column_mapping)?;
-    if max_id > 0 {
-        new.configuration.insert(properties::COLUMN_MAPPING_MAX_ID.into(), max_id.to_string());
-    }
-    let table_schema = Arc::new(schema::to_table_schema(&table, &schema, new.column_mapping)?);
-    if schema::has_timestamp_ntz(&schema) {
-        new.features.insert("timestampNtz".into());
-    }
-    if definition.columns.iter().any(|column| !column.nullable) {
-        // NOT NULL is an invariant to older writers.
-        new.features.insert("invariants".into());
-    }
-    let metadata = Metadata {
-        id: Uuid::new_v4().to_string(),
-        name: Some(ident.name.clone()),
-        description: definition.comment.clone(),
-        format: FileFormat::PARQUET,
-        schema_string: serde_json::to_string(&schema).map_err(|e| Error::Internal(e.to_string()))?,
-        partition_columns: partition_columns(&table, definition)?,
-        created_time: Some(Utc::now().timestamp_millis()),
-        configuration: new.configuration,
-    };
-    let spec = Arc::new(schema::partition_spec(&table, &table_schema, &metadata.partition_columns)?);
-    let state = DeltaState { protocol: properties::protocol_for(&new.features), metadata, kernel: None };
-    let files = Arc::new(NoFiles);
-    Ok(Arc::new(assemble(root, TableVersion::Unpublished, table_schema, spec, state, None, files)))
+    writable::ensure_operation(table, &state, operation)
 }
 
-fn partition_columns(table: &str, definition: &TableDefinition) -> Result<Vec<String>> {
-    let mut columns: Vec<String> = Vec::with_capacity(definition.partitioning.len());
-    for field in &definition.partitioning {
-        let column = definition.columns.iter().find(|c| c.name == field.column).ok_or_else(|| {
-            Error::ColumnNotFound { table: table.to_string(), column: field.column.clone() }
-        })?;
-        if column.data_type.is_nested() {
-            return Err(Error::unsupported(
-                format!("Delta table \"{table}\""),
-                format!("partitioning by column \"{}\" of type {}", column.name, column.data_type),
-            ));
-        }
-        if columns.contains(&column.name) {
-            return Err(Error::Invalid(format!("partition column \"{}\" is given twice", column.name)));
-        }
-        columns.push(column.name.clone());
-    }
-    if columns.len() == definition.columns.len() {
-        return Err(Error::Invalid(format!(
-            "Delta table \"{table}\" needs a column besides its partition columns"
-        )));
-    }
-    Ok(columns)
-}
-
-/// What to say when another table is at `root`: the one of this name, mostly.
-async fn taken(backend: &dyn Backend, ident: &TableIdent, root: &str) -> Result<Error> {
-    Ok(match backend.table(ident).await? {
-        Some(_) => Error::TableExists(ident.clone()),
-        None => Error::Invalid(format!("there is a Delta table at {root} already")),
-    })
-}
-
-/// Writes version 0 of a staged table and enters it into the catalog.
-pub(super) async fn create(
-    storage: &Storage,
-    backend: &dyn Backend,
-    ident: &TableIdent,
-    staged: &TableSnapshot,
-    change: &TableChange,
-) -> Result<CommitOutcome> {
-    let root = &staged.location;
-    if is_delta_table(storage, root).await? {
-        return Err(taken(backend, ident, root).await?);
-    }
-    let operation = if change.added.is_empty() { "CREATE TABLE" } else { "CREATE TABLE AS SELECT" };
-    let commit = NextCommit::new(staged, change, operation, &Predecessor::default())?;
-    match commit.write(storage).await? {
-        Written::Ours => {}
-        Written::Lost { .. } => return Err(taken(backend, ident, root).await?),
-        Written::Unknown(e) => return Ok(CommitOutcome::Unknown(e)),
-    }
-    let entry = NewTableEntry {
-        ident: ident.clone(),
-        format: TableFormat::Delta,
-        pointer: root.clone(),
-        external: !root.starts_with(&format!("{}/", super::root_location(backend.warehouse())?)),
-    };
-    match backend.create_table(&entry).await {
-        Ok(()) => Ok(CommitOutcome::Committed(TableVersion::Delta { version: 0 })),
-        Err(e) if certainly_not_entered(&e) => {
-            // Certainly not in the catalog, so nobody reads the version that we have just written.
-            let location = commit_location(root, 0);
-            if let Err(e) = storage.delete(&location).await {
-                warn!(location, error = %e, "could not remove the log of a table that was not created");
-            }
-            Err(e)
-        }
-        Err(e) => Ok(CommitOutcome::Unknown(Box::new(e))),
-    }
-}
-
-/// Whether a catalog that answers like this has refused the entry; else it may have taken it.
-fn certainly_not_entered(error: &Error) -> bool {
-    use Error::*;
-    matches!(
-        error,
-        TableExists(_) | NamespaceNotFound(_) | CatalogNotFound(_) | Unsupported { .. } | Invalid(_)
-    )
-}
-
-/// Writes the version after `base` with the files of `change`.
-pub(super) async fn append(
+/// Writes the version after `base`.
+pub(super) async fn commit(
     storage: &Storage,
     ident: &TableIdent,
     base: &TableSnapshot,
     change: &TableChange,
 ) -> Result<CommitOutcome> {
-    let state = state(base)?;
+    let (table, state) = (ident.to_string(), state(base)?);
     let kernel =
         state.kernel.clone().ok_or_else(|| Error::Internal(format!("{ident} is not yet created")))?;
-    properties::ensure_writable(&ident.to_string(), &state.protocol, &state.metadata, &kernel.schema())?;
+    writable::ensure_writable(&table, &state.protocol, &state.metadata, &kernel.schema())?;
+    writable::ensure_change(&table, &state, change)?;
+    let touched = match Touched::find(storage, base, change).await? {
+        Ok(touched) => touched,
+        Err(Changed(winner)) => return Ok(CommitOutcome::Conflict { winner }),
+    };
     let predecessor = Predecessor::read(storage, &base.location, &state, kernel.clone()).await?;
-    let commit = NextCommit::new(base, change, "WRITE", &predecessor)?;
+    let commit = NextCommit::new(base, change, touched, &predecessor)?;
     match commit.write(storage).await? {
         Written::Ours => {
             let version = commit.version;
@@ -189,7 +69,7 @@ pub(super) async fn append(
 
 /// What the log of the version before says of the commit to come.
 #[derive(Default)]
-struct Predecessor {
+pub(super) struct Predecessor {
     in_commit_timestamp: Option<i64>,
     row_id_high_water_mark: Option<i64>,
     /// Physical names of columns that must have statistics.
@@ -238,23 +118,23 @@ impl Predecessor {
 }
 
 /// A commit file, ready to be written.
-struct NextCommit {
+pub(super) struct NextCommit {
     version: u64,
     location: String,
     bytes: Bytes,
 }
 
-enum Written {
+pub(super) enum Written {
     Ours,
     Lost { winner: String },
     Unknown(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl NextCommit {
-    fn new(
+    pub fn new(
         base: &TableSnapshot,
         change: &TableChange,
-        operation: &str,
+        touched: Touched,
         predecessor: &Predecessor,
     ) -> Result<Self> {
         let state = state(base)?;
@@ -270,48 +150,41 @@ impl NextCommit {
         // They must grow from commit to commit, whatever the clock does.
         let in_commit_timestamp = properties::has_in_commit_timestamps(&state.protocol, configuration)
             .then(|| predecessor.in_commit_timestamp.map_or(now, |last| now.max(last.saturating_add(1))));
-        let info = CommitInfo {
-            timestamp: in_commit_timestamp.unwrap_or(now),
-            in_commit_timestamp,
-            operation,
-            operation_parameters: operation_parameters(&state, read_version.is_none())?,
-            read_version,
-            is_blind_append: true,
-            operation_metrics: metrics(&change.added),
-            engine_info: ENGINE_INFO.to_string(),
-            txn_id: Uuid::new_v4().to_string(),
-            summary: summary(change),
+        let time = CommitTime { now, in_commit_timestamp, read_version };
+        let mut actions = vec![Action::CommitInfo(commit_info::of_change(&state, change, time)?)];
+        let raised = match touched.marks_rows() {
+            true => properties::with_feature(&state.protocol, DELETION_VECTORS),
+            false => None,
         };
-        let mut actions = vec![Action::CommitInfo(info)];
         if read_version.is_none() {
             actions.push(Action::Protocol(&state.protocol));
             actions.push(Action::MetaData(&state.metadata));
         }
+        actions.extend(raised.as_ref().map(Action::Protocol));
+        let (removes, mut adds) = touched.actions(now);
         for file in &change.added {
-            actions.push(Action::Add(add(base, &state, file, now, &predecessor.clustering)?));
+            adds.push(add(base, &state, file, now, &predecessor.clustering)?);
         }
-        if properties::assigns_row_ids(&state.protocol, configuration) && !change.added.is_empty() {
-            let high_water_mark =
-                assign_row_ids(&mut actions, change, version, predecessor.row_id_high_water_mark);
-            actions.push(Action::DomainMetadata(DomainMetadata {
-                domain: ROW_TRACKING_DOMAIN,
-                configuration: format!("{{\"rowIdHighWaterMark\":{high_water_mark}}}"),
-                removed: false,
-            }));
-        }
+        let row_ids = match properties::assigns_row_ids(&state.protocol, configuration) {
+            true => assign_row_ids(&mut adds, version, predecessor.row_id_high_water_mark)?,
+            false => None,
+        };
+        actions.extend(removes.into_iter().map(Action::Remove));
+        actions.extend(adds.into_iter().map(Action::Add));
+        actions.extend(row_ids.map(Action::DomainMetadata));
         let location = commit_location(&base.location, version);
         Ok(Self { version, location, bytes: to_json_lines(&actions)?.into() })
     }
 
     /// Writes the file unless it exists. `Err`: certainly not written.
-    async fn write(&self, storage: &Storage) -> Result<Written> {
+    pub async fn write(&self, storage: &Storage) -> Result<Written> {
         storage.locate(&self.location)?;
         match storage.create(&self.location, self.bytes.clone()).await {
             Ok(true) => Ok(Written::Ours),
             // A store may have repeated a request that had already succeeded.
             Ok(false) => Ok(match storage.read(&self.location).await {
                 Ok(bytes) if bytes == self.bytes => Written::Ours,
-                Ok(bytes) => Written::Lost { winner: describe(self.version, &bytes) },
+                Ok(bytes) => Written::Lost { winner: history::describe(self.version, &bytes) },
                 Err(e) => Written::Unknown(Box::new(e)),
             }),
             Err(e) => Ok(Written::Unknown(Box::new(e))),
@@ -319,48 +192,23 @@ impl NextCommit {
     }
 }
 
-/// Gives each added file the next row ids (Delta protocol, "Row Tracking"); returns the last one given.
-fn assign_row_ids(actions: &mut [Action<'_>], change: &TableChange, version: u64, last: Option<i64>) -> i64 {
-    let mut next = last.unwrap_or(-1).saturating_add(1);
-    let adds = actions.iter_mut().filter_map(|action| match action {
-        Action::Add(add) => Some(add),
-        _ => None,
-    });
-    for (add, file) in adds.zip(&change.added) {
+/// Gives each file without row ids the next ones (Delta protocol, "Row Tracking"); files that stay keep
+/// theirs. Returns the new high water mark, if it rises.
+fn assign_row_ids(adds: &mut [Add], version: u64, last: Option<i64>) -> Result<Option<DomainMetadata>> {
+    let overflow = || Error::Internal("the table has used up its row ids".into());
+    let version = i64::try_from(version).map_err(|_| overflow())?;
+    let first = last.unwrap_or(-1).checked_add(1).ok_or_else(overflow)?;
+    let mut next = first;
+    for add in adds.iter_mut().filter(|add| add.base_row_id.is_none()) {
         add.base_row_id = Some(next);
         add.default_row_commit_version = Some(version);
-        next = next.saturating_add_unsigned(file.record_count);
+        next = next.checked_add_unsigned(add.record_count).ok_or_else(overflow)?;
     }
-    next - 1
-}
-
-/// What the change's author wants recorded, unless the name is one of our own.
-fn summary(change: &TableChange) -> BTreeMap<String, String> {
-    let own = |key: &String| !CommitInfo::FIELDS.contains(&key.as_str());
-    change.summary.iter().filter(|(key, _)| own(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
-}
-
-fn operation_parameters(state: &DeltaState, create: bool) -> Result<BTreeMap<&'static str, String>> {
-    let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Internal(e.to_string()));
-    let metadata = &state.metadata;
-    let mut parameters =
-        BTreeMap::from([("partitionBy", json(serde_json::to_string(&metadata.partition_columns))?)]);
-    if create {
-        parameters.insert("isManaged", "true".into());
-        parameters.insert("properties", json(serde_json::to_string(&metadata.configuration))?);
-        parameters.extend(metadata.description.clone().map(|d| ("description", d)));
-    } else {
-        parameters.insert("mode", "Append".into());
-    }
-    Ok(parameters)
-}
-
-fn metrics(added: &[NewDataFile]) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
-        ("numFiles", added.len().to_string()),
-        ("numOutputRows", added.iter().map(|f| f.record_count).sum::<u64>().to_string()),
-        ("numOutputBytes", added.iter().map(|f| f.size_bytes).sum::<u64>().to_string()),
-    ])
+    Ok((next > first).then(|| DomainMetadata {
+        domain: ROW_TRACKING_DOMAIN,
+        configuration: format!("{{\"rowIdHighWaterMark\":{}}}", next - 1),
+        removed: false,
+    }))
 }
 
 fn add(
@@ -396,48 +244,13 @@ fn add(
         modification_time: now,
         data_change: true,
         stats: stats_json::of_file(file, &base.schema, &partition_ids, &indexed, clustering),
+        tags: None,
+        deletion_vector: None,
         base_row_id: None,
         default_row_commit_version: None,
+        clustering_provider: None,
+        record_count: file.record_count,
     })
-}
-
-/// The version that the commit with this id made, among the last ones up to `current`.
-pub(super) async fn find(
-    storage: &Storage,
-    current: &TableSnapshot,
-    commit_id: &str,
-) -> Result<Option<TableVersion>> {
-    let TableVersion::Delta { version: last } = current.version else { return Ok(None) };
-    for version in (last.saturating_sub(COMMITS_LOOKED_AT)..=last).rev() {
-        let location = commit_location(&current.location, version);
-        if !storage.exists(&location).await? {
-            // Cleaned up behind a checkpoint: older than any commit that is asked for.
-            return Ok(None);
-        }
-        let info = commit_info(&storage.read(&location).await?);
-        if info.is_some_and(|info| info.get(COMMIT_ID).is_some_and(|id| id == commit_id)) {
-            return Ok(Some(TableVersion::Delta { version }));
-        }
-    }
-    Ok(None)
-}
-
-fn commit_info(bytes: &[u8]) -> Option<serde_json::Value> {
-    bytes.split(|b| *b == b'\n').find_map(|line| {
-        let mut action: serde_json::Value = serde_json::from_slice(line).ok()?;
-        action.get_mut("commitInfo").map(serde_json::Value::take)
-    })
-}
-
-/// The commit that won, for people.
-fn describe(version: u64, bytes: &[u8]) -> String {
-    let info = commit_info(bytes);
-    let text = |key: &str| info.as_ref().and_then(|i| i.get(key)).and_then(|v| v.as_str());
-    match (text("operation"), text("engineInfo")) {
-        (Some(operation), Some(engine)) => format!("version {version} ({operation} by {engine})"),
-        (Some(operation), None) => format!("version {version} ({operation})"),
-        _ => format!("version {version}"),
-    }
 }
 
 /// Best effort: the commit stands without it, and the next interval tries again.

@@ -54,7 +54,8 @@ fn broken_line(bytes: &[u8]) -> Option<String> {
     None
 }
 
-fn commit_version(name: &str) -> Option<u64> {
+/// Version of a commit file by its name.
+pub(super) fn commit_version(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".json")?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }

@@ -5,12 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, MapArray, RecordBatch, StringArray, StructArray,
-    UInt64Array,
-};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::concat;
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use delta_kernel::Engine;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
@@ -18,16 +15,15 @@ use delta_kernel::scan::StatsOptions;
 use delta_kernel::snapshot::SnapshotRef;
 use moka::future::Cache;
 use url::Url;
-use uuid::Uuid;
 
 use super::engine::{InTable, blocking};
+use super::logged::{AddRows, LoggedAdds};
 use super::schema::physical_name;
-use super::{partition_value, snapshot, stats};
+use super::{partition_value, stats, vectors};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, from_url, to_url};
 use crate::table::data_file::{DataFile, FileList};
 use crate::table::deletes::DeleteIndex;
-use crate::table::deletion_vector::{DeletionVectorRef, DeletionVectorStorage};
 use crate::table::partition::PartitionSpec;
 use crate::table::schema::TableSchema;
 use crate::table::snapshot::{FileListIndex, SnapshotFiles};
@@ -35,10 +31,6 @@ use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
 
 /// Memory for file lists.
 const CACHE_BYTES: u64 = 512 << 20;
-/// Bytes of the length prefix plus the checksum of a deletion vector, which its stored size leaves out.
-const VECTOR_FRAME_BYTES: u64 = 8;
-/// A deletion vector file starts with one byte of version: the first vector is behind it.
-const FIRST_VECTOR_OFFSET: u64 = 1;
 
 /// File lists by the number of the load that made their snapshot.
 #[derive(Clone)]
@@ -69,7 +61,8 @@ fn size_bytes(list: &FileList) -> usize {
             + b.upper.get_array_memory_size()
             + b.null_count.get_array_memory_size()
     };
-    files + list.stats.columns.values().map(bounds).sum::<usize>()
+    let logged = LoggedAdds::of(list).map_or(0, |adds| adds.memory_bytes());
+    files + logged + list.stats.columns.values().map(bounds).sum::<usize>()
 }
 
 /// Files of one snapshot.
@@ -211,6 +204,7 @@ struct FileListBuilder<'a> {
     row_counts: Vec<Option<u64>>,
     columns: Vec<stats::ColumnReader>,
     partitions: Vec<partition_value::PartitionReader>,
+    logged: LoggedAdds,
 }
 
 impl<'a> FileListBuilder<'a> {
@@ -236,12 +230,13 @@ impl<'a> FileListBuilder<'a> {
             files: Vec::new(),
             row_counts: Vec::new(),
             columns,
+            logged: LoggedAdds::default(),
         })
     }
 
     fn append(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = AddRows::new(self.root, batch)?;
-        let parsed = stats::ParsedStats::new(rows.stats, batch.num_rows());
+        let parsed = stats::ParsedStats::new(rows.parsed_stats, batch.num_rows());
         for row in 0..batch.num_rows() {
             let file = self.data_file(&rows, &parsed, row)?;
             self.row_counts.push(file.record_count);
@@ -253,7 +248,7 @@ impl<'a> FileListBuilder<'a> {
         for partition in &mut self.partitions {
             partition.append(self.root, rows.partition_values)?;
         }
-        Ok(())
+        self.logged.push(self.root, batch)
     }
 
     fn data_file(&self, rows: &AddRows<'_>, parsed: &stats::ParsedStats, row: usize) -> Result<DataFile> {
@@ -265,9 +260,13 @@ impl<'a> FileListBuilder<'a> {
         let size_bytes = u64::try_from(rows.size.value(row))
             .map_err(|_| Error::corrupt(&path, "the log gives it a negative size"))?;
         let deletion_vector = match rows.deletion_vector.is_valid(row) {
-            true => Some(self.deletion_vector(rows.deletion_vector, row).map_err(|reason| {
-                Error::corrupt(&path, format!("its deletion vector's descriptor is wrong: {reason}"))
-            })?),
+            true => {
+                let found = vectors::descriptor_at(rows.deletion_vector, row)
+                    .and_then(|descriptor| vectors::locate(&self.root_url, &descriptor));
+                Some(found.map_err(|reason| {
+                    Error::corrupt(&path, format!("its deletion vector's descriptor is wrong: {reason}"))
+                })?)
+            }
             false => None,
         };
         Ok(DataFile {
@@ -280,40 +279,6 @@ impl<'a> FileListBuilder<'a> {
             sort_order_id: None,
             split_offsets: Vec::new(),
         })
-    }
-
-    /// Delta protocol, "Deletion Vector Descriptor Schema".
-    fn deletion_vector(&self, vectors: &StructArray, row: usize) -> Result<DeletionVectorRef, String> {
-        let text = |name: &str| {
-            let column = vectors.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
-            column.filter(|c| c.is_valid(row)).map(|c| c.value(row)).ok_or(format!("no {name}"))
-        };
-        let integer = |name: &str| vectors.column_by_name(name).and_then(|c| integer_at(c, row));
-        let unsigned = |name: &str| {
-            integer(name).and_then(|n| u64::try_from(n).ok()).ok_or(format!("no {name}, or a negative one"))
-        };
-        let (place, size) = (text("pathOrInlineDv")?, unsigned("sizeInBytes")?);
-        let offset = match integer("offset") {
-            Some(offset) => u64::try_from(offset).map_err(|_| format!("offset {offset}"))?,
-            None => FIRST_VECTOR_OFFSET,
-        };
-        let file =
-            |path: String| DeletionVectorStorage::File { path, offset, length: size + VECTOR_FRAME_BYTES };
-        let storage = match text("storageType")? {
-            "u" => file(resolve(&self.root_url, &relative_vector_path(place)?)?),
-            "p" => file(resolve(&self.root_url, place)?),
-            "i" => {
-                let mut payload = decode_z85(place)?;
-                let size = usize::try_from(size).map_err(|e| e.to_string())?;
-                if payload.len() < size {
-                    return Err(format!("{} bytes inline instead of {size}", payload.len()));
-                }
-                payload.truncate(size);
-                DeletionVectorStorage::Inline(payload)
-            }
-            other => return Err(format!("unknown storage type \"{other}\"")),
-        };
-        Ok(DeletionVectorRef { storage, cardinality: unsigned("cardinality")? })
     }
 
     fn finish(self) -> Result<FileList> {
@@ -333,51 +298,12 @@ impl<'a> FileListBuilder<'a> {
             spec: self.spec,
             partitions,
         };
-        Ok(FileList { files: self.files, stats })
-    }
-}
-
-/// Columns of one batch of scan metadata (`delta_kernel::scan::scan_row_schema`).
-struct AddRows<'a> {
-    path: &'a StringArray,
-    size: &'a Int64Array,
-    deletion_vector: &'a StructArray,
-    partition_values: &'a MapArray,
-    base_row_id: &'a Int64Array,
-    stats: Option<&'a StructArray>,
-}
-
-impl<'a> AddRows<'a> {
-    fn new(root: &str, batch: &'a RecordBatch) -> Result<Self> {
-        let odd =
-            || Error::Internal(format!("unexpected scan metadata for {}", snapshot::log_location(root)));
-        let top = |name: &str| batch.column_by_name(name).ok_or_else(odd);
-        let constants = top("fileConstantValues")?.as_struct_opt().ok_or_else(odd)?;
-        let constant = |name: &str| constants.column_by_name(name).ok_or_else(odd);
-        Ok(Self {
-            path: top("path")?.as_string_opt().ok_or_else(odd)?,
-            size: top("size")?.as_primitive_opt::<Int64Type>().ok_or_else(odd)?,
-            deletion_vector: top("deletionVector")?.as_struct_opt().ok_or_else(odd)?,
-            partition_values: constant("partitionValues")?.as_map_opt().ok_or_else(odd)?,
-            base_row_id: constant("baseRowId")?.as_primitive_opt::<Int64Type>().ok_or_else(odd)?,
-            stats: batch.column_by_name("stats_parsed").and_then(|c| c.as_struct_opt()),
-        })
-    }
-}
-
-fn integer_at(column: &ArrayRef, row: usize) -> Option<i64> {
-    if column.is_null(row) {
-        return None;
-    }
-    match column.data_type() {
-        DataType::Int32 => Some(column.as_primitive::<Int32Type>().value(row).into()),
-        DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(row)),
-        _ => None,
+        Ok(FileList { files: self.files, stats, state: Some(Arc::new(self.logged)) })
     }
 }
 
 /// A path of the log (a URI reference, Delta protocol, "Add File and Remove File") as a location.
-fn resolve(root: &Url, path: &str) -> Result<String, String> {
+pub(super) fn resolve(root: &Url, path: &str) -> Result<String, String> {
     // Writers that do not encode leave characters that would end the path of a URL.
     let path = path.replace('#', "%23").replace('?', "%3F");
     let url = match Url::from_str(&path) {
@@ -387,39 +313,6 @@ fn resolve(root: &Url, path: &str) -> Result<String, String> {
         _ => root.join(&format!("./{path}")).map_err(|e| e.to_string())?,
     };
     from_url(&url).map_err(|e| e.to_string())
-}
-
-/// `<prefix><z85 of a uuid>` is `<prefix>/deletion_vector_<uuid>.bin`.
-fn relative_vector_path(encoded: &str) -> Result<String, String> {
-    const UUID_CHARS: usize = 20;
-    let split = encoded.len().checked_sub(UUID_CHARS).filter(|at| encoded.is_char_boundary(*at));
-    let (prefix, uuid) = encoded.split_at(split.ok_or_else(|| format!("path \"{encoded}\""))?);
-    let uuid = Uuid::from_slice(&decode_z85(uuid)?).map_err(|e| e.to_string())?;
-    Ok(match prefix {
-        "" => format!("deletion_vector_{uuid}.bin"),
-        prefix => format!("{prefix}/deletion_vector_{uuid}.bin"),
-    })
-}
-
-/// Z85 (ZeroMQ RFC 32): five characters hold four bytes.
-fn decode_z85(text: &str) -> Result<Vec<u8>, String> {
-    const ALPHABET: &[u8; 85] =
-        b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
-    let bad = || "not z85".to_string();
-    let mut bytes = Vec::with_capacity(text.len() / 5 * 4);
-    let chunks = text.as_bytes().chunks_exact(5);
-    if !chunks.remainder().is_empty() {
-        return Err(bad());
-    }
-    for chunk in chunks {
-        let mut word: u32 = 0;
-        for c in chunk {
-            let digit = ALPHABET.iter().position(|a| a == c).ok_or_else(bad)? as u32;
-            word = word.checked_mul(85).and_then(|w| w.checked_add(digit)).ok_or_else(bad)?;
-        }
-        bytes.extend(word.to_be_bytes());
-    }
-    Ok(bytes)
 }
 
 /// Joins the pieces of a column.

@@ -1,39 +1,52 @@
 //! Delta tables: the log is read by `delta_kernel` and written by us (docs/adr/0002-delta-log-crate.md).
 //!
 //! - [`snapshot`]: one version of a table, cached and advanced.
-//! - [`files`]: its live files with partition values and statistics, as columns.
+//! - [`files`]: its live files with partition values and statistics, as columns; [`logged`]: their
+//!   `add` actions; [`vectors`]: their deletion vectors.
+//! - [`history`]: earlier versions.
 //! - [`schema`]: Delta's schema and arrow's.
 //! - [`properties`]: table properties, protocol versions and table features.
 //! - [`stats`], [`partition_value`]: statistics and partition values of files.
-//! - [`commit`], [`action`], [`stats_json`]: what we write to the log.
+//! - [`writable`]: what may be written to a table.
+//! - [`stage`], [`commit`]: new tables and changes; [`touched`], [`commit_info`], [`action`],
+//!   [`stats_json`]: what of them we write to the log.
 //! - [`diagnosis`]: which file of a broken log is to blame.
 //! - [`engine`]: the kernel's I/O over our object stores.
 
 mod action;
 mod commit;
+mod commit_info;
 mod diagnosis;
 mod engine;
 mod files;
+mod history;
+mod logged;
 mod partition_value;
 mod properties;
 mod schema;
 mod snapshot;
+mod stage;
 mod stats;
 mod stats_json;
 #[cfg(test)]
 mod tests;
+mod touched;
+mod vectors;
+mod writable;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::{CommitOutcome, Format};
+use super::{CommitOutcome, Format, RowLevelMode, VersionInfo, VersionSpec};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, from_url, to_url};
-use crate::table::{Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::table::deletes::{NewRowDeletes, RowDeletes};
+use crate::table::{Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::write::WrittenFiles;
 
 /// Directory of the log below a table's root.
 const LOG_DIRECTORY: &str = "_delta_log";
@@ -62,7 +75,7 @@ impl Format for DeltaFormat {
         definition: &TableDefinition,
         location: &str,
     ) -> Result<Arc<TableSnapshot>> {
-        commit::stage(ident, definition, &root_location(location)?)
+        stage::stage(ident, definition, &root_location(location)?)
     }
 
     async fn commit(
@@ -74,9 +87,58 @@ impl Format for DeltaFormat {
         change: &TableChange,
     ) -> Result<CommitOutcome> {
         match change.operation {
-            Operation::Create => commit::create(storage, backend, ident, base, change).await,
-            _ => commit::append(storage, ident, base, change).await,
+            Operation::Create => stage::create(storage, backend, ident, base, change).await,
+            _ => commit::commit(storage, ident, base, change).await,
         }
+    }
+
+    async fn write_deletes(
+        &self,
+        storage: &Storage,
+        snapshot: &TableSnapshot,
+        deletes: Vec<RowDeletes>,
+        written: &WrittenFiles,
+    ) -> Result<Vec<NewRowDeletes>> {
+        vectors::write(storage, snapshot, deletes, written).await
+    }
+
+    fn row_level_mode(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<RowLevelMode> {
+        writable::row_level_mode(&snapshot.location, &*snapshot::state(snapshot)?, operation)
+    }
+
+    fn check_writable(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<()> {
+        commit::check(&snapshot.location, snapshot, operation)
+    }
+
+    fn isolation(&self, snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
+        Ok(writable::isolation(&*snapshot::state(snapshot)?))
+    }
+
+    async fn load_at(
+        &self,
+        storage: &Storage,
+        entry: &TableEntry,
+        version: &VersionSpec,
+    ) -> Result<Arc<TableSnapshot>> {
+        let current = self.load(storage, entry).await?;
+        let (number, text) = match version {
+            VersionSpec::Id(id) => (u64::try_from(*id).ok(), id.to_string()),
+            VersionSpec::Ref(name) => (None, format!("\"{name}\"")),
+            VersionSpec::Timestamp(ms) => {
+                let text = chrono::DateTime::from_timestamp_millis(*ms);
+                let text = text.map_or_else(|| ms.to_string(), |time| time.to_rfc3339());
+                (history::version_at(storage, &current, *ms).await?, format!("at or before {text}"))
+            }
+        };
+        let found = match number {
+            Some(number) => self.snapshots.load_at(storage, &current, number).await?,
+            None => None,
+        };
+        found.ok_or_else(|| Error::VersionNotFound { table: entry.ident.to_string(), version: text })
+    }
+
+    async fn history(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<VersionInfo>> {
+        history::history(storage, &root_location(&entry.pointer)?).await
     }
 
     async fn find_commit(
@@ -86,7 +148,7 @@ impl Format for DeltaFormat {
         commit_id: &str,
     ) -> Result<Option<TableVersion>> {
         let current = self.load(storage, entry).await?;
-        commit::find(storage, &current, commit_id).await
+        history::find(storage, &current, commit_id).await
     }
 }
 

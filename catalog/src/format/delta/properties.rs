@@ -1,29 +1,30 @@
 //! Table properties, protocol versions and table features (Delta protocol, "Table Features").
 //!
-//! Reading is the kernel's decision. Writing is ours: [`ensure_writable`] lists what our commits
-//! honour, and everything else is refused by name.
+//! Reading is the kernel's decision. Writing is ours ([`writable`](super::writable)).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use delta_kernel::schema::{DataType, StructField, StructType};
 use delta_kernel::table_features::ColumnMappingMode;
 use uuid::Uuid;
 
-use super::action::{Metadata, Protocol};
+use super::action::Protocol;
 use crate::error::{Error, Result};
 
+pub(super) const APPEND_ONLY: &str = "delta.appendOnly";
 pub(super) const CHECKPOINT_INTERVAL: &str = "delta.checkpointInterval";
 pub(super) const COLUMN_MAPPING_MODE: &str = "delta.columnMapping.mode";
 pub(super) const COLUMN_MAPPING_MAX_ID: &str = "delta.columnMapping.maxColumnId";
+pub(super) const ENABLE_CHANGE_DATA_FEED: &str = "delta.enableChangeDataFeed";
+pub(super) const ENABLE_DELETION_VECTORS: &str = "delta.enableDeletionVectors";
 pub(super) const ENABLE_IN_COMMIT_TIMESTAMPS: &str = "delta.enableInCommitTimestamps";
 pub(super) const ENABLE_ROW_TRACKING: &str = "delta.enableRowTracking";
+pub(super) const ISOLATION_LEVEL: &str = "delta.isolationLevel";
 const ROW_TRACKING_SUSPENDED: &str = "delta.rowTrackingSuspended";
 const INDEXED_COLUMN_COUNT: &str = "delta.dataSkippingNumIndexedCols";
 const INDEXED_COLUMN_NAMES: &str = "delta.dataSkippingStatsColumns";
 const MATERIALIZED_ROW_ID: &str = "delta.rowTracking.materializedRowIdColumnName";
 const MATERIALIZED_ROW_COMMIT_VERSION: &str = "delta.rowTracking.materializedRowCommitVersionColumnName";
 const FEATURE_PREFIX: &str = "delta.feature.";
-const CONSTRAINT_PREFIX: &str = "delta.constraints.";
 
 /// Commits between two checkpoints when the table does not say (as Spark's writer does it).
 const DEFAULT_CHECKPOINT_INTERVAL: u64 = 10;
@@ -44,7 +45,7 @@ enum Value {
 /// Properties that a CREATE TABLE may set, the shape of their values, and the feature that a true
 /// value turns on.
 const KNOWN: &[(&str, Value, Option<&str>)] = &[
-    ("delta.appendOnly", Value::Boolean, Some("appendOnly")),
+    (APPEND_ONLY, Value::Boolean, Some("appendOnly")),
     ("delta.autoOptimize.autoCompact", Value::Text, None),
     ("delta.autoOptimize.optimizeWrite", Value::Boolean, None),
     ("delta.checkpoint.writeStatsAsJson", Value::Boolean, None),
@@ -55,13 +56,13 @@ const KNOWN: &[(&str, Value, Option<&str>)] = &[
     (INDEXED_COLUMN_COUNT, Value::Count, None),
     (INDEXED_COLUMN_NAMES, Value::Text, None),
     ("delta.deletedFileRetentionDuration", Value::Text, None),
-    ("delta.enableChangeDataFeed", Value::Boolean, Some("changeDataFeed")),
-    ("delta.enableDeletionVectors", Value::Boolean, Some("deletionVectors")),
+    (ENABLE_CHANGE_DATA_FEED, Value::Boolean, Some("changeDataFeed")),
+    (ENABLE_DELETION_VECTORS, Value::Boolean, Some("deletionVectors")),
     ("delta.enableExpiredLogCleanup", Value::Boolean, None),
     (ENABLE_IN_COMMIT_TIMESTAMPS, Value::Boolean, Some("inCommitTimestamp")),
     (ENABLE_ROW_TRACKING, Value::Boolean, Some("rowTracking")),
     ("delta.enableTypeWidening", Value::Boolean, Some("typeWidening")),
-    ("delta.isolationLevel", Value::OneOf(&["Serializable", "WriteSerializable", "SnapshotIsolation"]), None),
+    (ISOLATION_LEVEL, Value::OneOf(&["Serializable", "WriteSerializable", "SnapshotIsolation"]), None),
     ("delta.logRetentionDuration", Value::Text, None),
     ("delta.parquet.compression.codec", Value::Text, None),
     ("delta.randomPrefixLength", Value::PositiveInteger, None),
@@ -79,34 +80,6 @@ const READER_FEATURES: &[&str] = &[
     "typeWidening",
     "v2Checkpoint",
     "vacuumProtocolCheck",
-];
-
-/// Writer features that our commits honour, or that ask nothing of a writer that does not use them
-/// (what they would ask for is looked for in [`ensure_nothing_to_enforce`]).
-const WRITABLE_FEATURES: &[&str] = &[
-    "allowColumnDefaults",
-    "appendOnly",
-    "changeDataFeed",
-    "checkConstraints",
-    "checkpointProtection",
-    "clustering",
-    "columnMapping",
-    "deletionVectors",
-    "domainMetadata",
-    "generatedColumns",
-    "identityColumns",
-    "inCommitTimestamp",
-    "invariants",
-    "rowTracking",
-    "timestampNtz",
-    "typeWidening",
-    "typeWidening-preview",
-    "v2Checkpoint",
-    "vacuumProtocolCheck",
-    "variantType",
-    "variantType-preview",
-    "variantShredding",
-    "variantShredding-preview",
 ];
 
 /// Features that a new table can be given.
@@ -229,62 +202,58 @@ pub(super) fn protocol_for(features: &BTreeSet<String>) -> Protocol {
     }
 }
 
-/// Whether we may append to a table; `Unsupported` names the feature that stands against it.
-pub(super) fn ensure_writable(
-    table: &str,
-    protocol: &Protocol,
-    metadata: &Metadata,
-    schema: &StructType,
-) -> Result<()> {
-    let refuse = |feature: String| Error::unsupported(format!("writing Delta table {table}"), feature);
-    if !(1..=7).contains(&protocol.min_writer_version) {
-        return Err(refuse(format!("writer version {}", protocol.min_writer_version)));
-    }
-    for feature in protocol.writer_features.iter().flatten() {
-        // A compatibility that is not switched on asks for nothing.
-        let dormant = feature.strip_prefix("icebergCompat").is_some_and(|version| {
-            !is_on(&metadata.configuration, &format!("delta.enableIcebergCompat{version}"))
-        });
-        if !dormant && !WRITABLE_FEATURES.contains(&feature.as_str()) {
-            return Err(refuse(format!("the table feature \"{feature}\"")));
-        }
-    }
-    ensure_nothing_to_enforce(metadata, schema).map_err(refuse)
-}
+/// Features that protocols below the one of features stand for (Delta protocol, "Table Features"):
+/// the writer version from which they are part of it.
+const LEGACY_FEATURES: &[(&str, i32)] = &[
+    ("appendOnly", 2),
+    ("invariants", 2),
+    ("checkConstraints", 3),
+    ("changeDataFeed", 4),
+    ("generatedColumns", 4),
+    ("columnMapping", 5),
+    ("identityColumns", 6),
+];
+/// Protocol versions whose features are listed by name.
+const FEATURES_READER: i32 = 3;
+const FEATURES_WRITER: i32 = 7;
 
-/// Checks and computed columns that a writer would have to honour, whatever the protocol's version
-/// says: `Err` names the first.
-fn ensure_nothing_to_enforce(metadata: &Metadata, schema: &StructType) -> Result<(), String> {
-    let constraint = metadata.configuration.keys().find_map(|key| key.strip_prefix(CONSTRAINT_PREFIX));
-    if let Some(name) = constraint {
-        return Err(format!("the CHECK constraint \"{name}\" (table feature \"checkConstraints\")"));
+/// `protocol` with a feature more, and nothing less. `None`: it has the feature.
+pub(super) fn with_feature(protocol: &Protocol, feature: &str) -> Option<Protocol> {
+    let for_readers = READER_FEATURES.contains(&feature);
+    let writes = has_writer_feature(protocol, feature);
+    let reads = protocol.reader_features.iter().flatten().any(|f| f == feature);
+    if writes && (reads || !for_readers) {
+        return None;
     }
-    schema.fields().try_for_each(ensure_plain)
-}
-
-fn ensure_plain(field: &StructField) -> Result<(), String> {
-    for (prefix, feature) in [
-        ("delta.invariants", "invariants"),
-        ("delta.generationExpression", "generatedColumns"),
-        ("delta.identity.", "identityColumns"),
-    ] {
-        if field.metadata().keys().any(|key| key.starts_with(prefix)) {
-            return Err(format!("the table feature \"{feature}\" (column \"{}\")", field.name()));
+    let mut writer: BTreeSet<String> = match &protocol.writer_features {
+        Some(features) => features.iter().cloned().collect(),
+        None => {
+            let legacy = LEGACY_FEATURES.iter().filter(|(_, since)| *since <= protocol.min_writer_version);
+            legacy.map(|(feature, _)| feature.to_string()).collect()
         }
+    };
+    writer.insert(feature.to_string());
+    let mut raised = Protocol {
+        min_reader_version: protocol.min_reader_version,
+        min_writer_version: FEATURES_WRITER,
+        reader_features: protocol.reader_features.clone(),
+        writer_features: None,
+    };
+    if for_readers {
+        let mut reader: BTreeSet<String> = match &protocol.reader_features {
+            Some(features) => features.iter().cloned().collect(),
+            // Version 2 is column mapping.
+            None if protocol.min_reader_version >= 2 => BTreeSet::from(["columnMapping".to_string()]),
+            None => BTreeSet::new(),
+        };
+        reader.insert(feature.to_string());
+        // What readers must know, writers must too.
+        writer.extend(reader.iter().cloned());
+        raised.min_reader_version = FEATURES_READER;
+        raised.reader_features = Some(reader.into_iter().collect());
     }
-    ensure_plain_type(field.data_type())
-}
-
-fn ensure_plain_type(data_type: &DataType) -> Result<(), String> {
-    match data_type {
-        DataType::Struct(fields) => fields.fields().try_for_each(ensure_plain),
-        DataType::Array(array) => ensure_plain_type(array.element_type()),
-        DataType::Map(map) => {
-            ensure_plain_type(map.key_type())?;
-            ensure_plain_type(map.value_type())
-        }
-        DataType::Primitive(_) | DataType::Variant(_) => Ok(()),
-    }
+    raised.writer_features = Some(writer.into_iter().collect());
+    Some(raised)
 }
 
 pub(super) fn column_mapping_mode(configuration: &BTreeMap<String, String>) -> ColumnMappingMode {
@@ -298,6 +267,12 @@ pub(super) fn column_mapping_mode(configuration: &BTreeMap<String, String>) -> C
 pub(super) fn checkpoint_interval(configuration: &BTreeMap<String, String>) -> u64 {
     let interval = configuration.get(CHECKPOINT_INTERVAL).and_then(|v| v.parse().ok());
     interval.filter(|n| *n > 0).unwrap_or(DEFAULT_CHECKPOINT_INTERVAL)
+}
+
+/// Whether rows of files may be marked deleted. It takes the protocol's feature as well, which the
+/// first commit that does so adds.
+pub(super) fn deletion_vectors_enabled(configuration: &BTreeMap<String, String>) -> bool {
+    is_on(configuration, ENABLE_DELETION_VECTORS)
 }
 
 /// Whether new files need row ids (Delta protocol, "Row Tracking"): as soon as the feature is in the
@@ -337,7 +312,7 @@ pub(super) fn indexed_columns(configuration: &BTreeMap<String, String>) -> Index
     }
 }
 
-fn is_on(configuration: &BTreeMap<String, String>, key: &str) -> bool {
+pub(super) fn is_on(configuration: &BTreeMap<String, String>, key: &str) -> bool {
     configuration.get(key).is_some_and(|v| is_true(v))
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use super::action::{FileFormat, Metadata, Protocol};
 use super::engine::{InTable, blocking};
 use super::files::{DeltaFiles, FileListCache};
-use super::{LOG_DIRECTORY, commit_location, schema};
+use super::{LOG_DIRECTORY, commit_location, history, schema, writable};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, to_url};
 use crate::table::partition::{PartitionSpec, SortOrder};
@@ -31,6 +31,9 @@ use crate::table::{TableFormat, TableSnapshot, TableVersion};
 
 /// Tables whose latest snapshot is kept.
 const MAX_CACHED_TABLES: u64 = 10_000;
+
+/// Earlier versions that are kept.
+const MAX_CACHED_EARLIER: u64 = 1_000;
 
 /// What a commit on top of a snapshot needs to know ([`TableSnapshot::state`]).
 pub(super) struct DeltaState {
@@ -59,6 +62,8 @@ pub(super) fn state(snapshot: &TableSnapshot) -> Result<Arc<DeltaState>> {
 #[derive(Debug)]
 pub(super) struct SnapshotCache {
     snapshots: Cache<String, Arc<Loaded>>,
+    /// Earlier versions that were asked for, by root and version.
+    earlier: Cache<(String, u64), Arc<Loaded>>,
     files: FileListCache,
     /// Held by root while a log is read, so that many sessions read a new version once.
     reading: Cache<String, Arc<Mutex<()>>>,
@@ -94,6 +99,7 @@ impl SnapshotCache {
     pub fn new() -> Self {
         Self {
             snapshots: Cache::new(MAX_CACHED_TABLES),
+            earlier: Cache::new(MAX_CACHED_EARLIER),
             files: FileListCache::new(),
             reading: Cache::new(MAX_CACHED_TABLES),
             next_load: AtomicU64::new(0),
@@ -113,12 +119,43 @@ impl SnapshotCache {
             Cached::Behind(kernel) => kernel,
             Cached::Nothing => None,
         };
-        let loaded = match self.read(storage, root, base).await {
+        let loaded = match self.read(storage, root, ReadFrom::Latest(base)).await {
             Ok(loaded) => Arc::new(loaded),
             Err(e) => return Err(super::diagnosis::explain(storage, root, e).await),
         };
         self.snapshots.insert(root.to_string(), loaded.clone()).await;
         Ok(loaded.snapshot.clone())
+    }
+
+    /// The table at `root` at an earlier version than `current`, or `current` itself. `None`: there is
+    /// no such version, or the log no longer has all that it takes to put it together.
+    pub async fn load_at(
+        &self,
+        storage: &Storage,
+        current: &Arc<TableSnapshot>,
+        version: u64,
+    ) -> Result<Option<Arc<TableSnapshot>>> {
+        let root = &current.location;
+        match current.version {
+            TableVersion::Delta { version: newest } if version == newest => return Ok(Some(current.clone())),
+            TableVersion::Delta { version: newest } if version < newest => {}
+            _ => return Ok(None),
+        }
+        let key = (root.clone(), version);
+        if let Some(cached) = self.earlier.get(&key).await
+            && identity(storage, root, version).await? == cached.commit
+        {
+            return Ok(Some(cached.snapshot.clone()));
+        }
+        match self.read(storage, root, ReadFrom::Version(version)).await {
+            Ok(loaded) => {
+                let loaded = Arc::new(loaded);
+                self.earlier.insert(key, loaded.clone()).await;
+                Ok(Some(loaded.snapshot.clone()))
+            }
+            Err(_) if history::has_expired(storage, current, version).await? => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     async fn look(&self, storage: &Storage, root: &str) -> Result<Cached> {
@@ -135,8 +172,8 @@ impl SnapshotCache {
         })
     }
 
-    async fn read(&self, storage: &Storage, root: &str, base: Option<SnapshotRef>) -> Result<Loaded> {
-        let (kernel, timestamp_ms) = read_kernel_snapshot(storage, root, base).await?;
+    async fn read(&self, storage: &Storage, root: &str, from: ReadFrom) -> Result<Loaded> {
+        let (kernel, timestamp_ms) = read_kernel_snapshot(storage, root, from).await?;
         let version = kernel.version();
         let commit = identity(storage, root, version).await?;
         let load = self.next_load.fetch_add(1, Ordering::Relaxed);
@@ -147,14 +184,21 @@ impl SnapshotCache {
     }
 }
 
+/// Which version is read, and what is known already.
+enum ReadFrom {
+    /// The latest, going on from a snapshot.
+    Latest(Option<SnapshotRef>),
+    Version(u64),
+}
+
 async fn read_kernel_snapshot(
     storage: &Storage,
     root: &str,
-    base: Option<SnapshotRef>,
+    from: ReadFrom,
 ) -> Result<(SnapshotRef, Option<i64>)> {
     let root = root.to_string();
     blocking(storage, &root.clone(), move |engine| {
-        let kernel = build(engine, &root, base)?;
+        let kernel = build(engine, &root, from)?;
         // Only for people: a log whose commit file is gone has no timestamp, but is sound.
         let timestamp_ms = kernel.get_timestamp(engine).ok();
         Ok((kernel, timestamp_ms))
@@ -162,10 +206,11 @@ async fn read_kernel_snapshot(
     .await
 }
 
-fn build(engine: &dyn Engine, root: &str, base: Option<SnapshotRef>) -> Result<SnapshotRef> {
-    let kernel = match base {
-        Some(base) => Snapshot::builder_from(base).build(engine),
-        None => Snapshot::builder_for(to_url(root)?).build(engine),
+fn build(engine: &dyn Engine, root: &str, from: ReadFrom) -> Result<SnapshotRef> {
+    let kernel = match from {
+        ReadFrom::Latest(Some(base)) => Snapshot::builder_from(base).build(engine),
+        ReadFrom::Latest(None) => Snapshot::builder_for(to_url(root)?).build(engine),
+        ReadFrom::Version(version) => Snapshot::builder_for(to_url(root)?).at_version(version).build(engine),
     };
     let kernel = kernel.in_table(root)?;
     let configuration = kernel.table_configuration();
@@ -225,6 +270,10 @@ pub(super) fn assemble(
     files: Arc<dyn SnapshotFiles>,
 ) -> TableSnapshot {
     let (protocol, metadata) = (&state.protocol, &state.metadata);
+    // A table to be cannot be given any.
+    let kernel = state.kernel.as_ref();
+    let constraints = kernel.map(|kernel| writable::constraints(metadata, &kernel.schema()));
+    let constraints = constraints.unwrap_or_default();
     TableSnapshot {
         format: TableFormat::Delta,
         format_version: format!(
@@ -239,6 +288,7 @@ pub(super) fn assemble(
         default_spec: spec,
         sort_order: Arc::new(SortOrder::default()),
         properties: metadata.configuration.clone(),
+        constraints,
         comment: metadata.description.clone(),
         row_lineage: false,
         timestamp_ms,

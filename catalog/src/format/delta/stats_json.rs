@@ -3,6 +3,8 @@
 //!
 //! The text is put together here, not by a JSON value: decimals keep all their digits.
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::{DataType, FieldRef};
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike};
 use datafusion::scalar::ScalarValue;
@@ -14,6 +16,9 @@ use crate::table::schema::{FieldId, TableSchema};
 
 /// Characters of a string bound.
 const STRING_PREFIX_CHARS: usize = 32;
+/// Members that are not by column.
+const ROWS: &str = "numRecords";
+const TIGHT: &str = "tightBounds";
 /// Where looking for a place to cut an upper bound stops.
 const MAX_STRING_PREFIX_CHARS: usize = 64;
 
@@ -54,6 +59,52 @@ pub(super) fn of_file(
         upper.join(","),
         nulls.join(",")
     )
+}
+
+/// `stats` of a file that rows are deleted from: its bounds and counts are those of the file with
+/// the deleted rows, and say so. `rows` are those of the file, which must be known from here on.
+/// `None`: `stats` is not a JSON object.
+///
+/// Everything but the two members stays letter by letter: numbers keep all their digits.
+pub(super) fn of_marked_file(stats: Option<&str>, rows: u64) -> Option<String> {
+    let mut members = vec![format!("\"{ROWS}\":{rows}")];
+    for (key, text) in members_of(stats.unwrap_or("{}"))? {
+        if key != ROWS && key != TIGHT {
+            members.push(text.to_string());
+        }
+    }
+    members.push(format!("\"{TIGHT}\":false"));
+    Some(format!("{{{}}}", members.join(",")))
+}
+
+/// Key and text (with the key) of each member of a JSON object; `None` if it is none.
+fn members_of(object: &str) -> Option<Vec<(String, &str)>> {
+    serde_json::from_str::<BTreeMap<String, serde::de::IgnoredAny>>(object).ok()?;
+    let inner = object.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let (mut members, mut start, mut depth, mut in_string, mut escaped) = (Vec::new(), 0, 0u32, false, false);
+    for (at, c) in inner.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            _ if in_string => {}
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.checked_sub(1)?,
+            ',' if depth == 0 => {
+                members.push(inner.get(start..at)?);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    members.push(inner.get(start..)?);
+    let members = members.into_iter().map(str::trim).filter(|member| !member.is_empty());
+    members.map(|member| Some((key_of(member)?, member))).collect()
+}
+
+/// The key that `"key": value` begins with.
+fn key_of(member: &str) -> Option<String> {
+    serde_json::Deserializer::from_str(member).into_iter::<String>().next()?.ok()
 }
 
 fn leaf_count(field: &FieldRef) -> usize {
@@ -171,6 +222,20 @@ mod tests {
         for value in [long, accents, format!("{}\u{7F}zz", "b".repeat(32))] {
             assert!(string(&value, End::Upper).unwrap() > value);
             assert!(string(&value, End::Lower).unwrap() <= value);
+        }
+    }
+
+    #[test]
+    fn marked_files_keep_their_statistics() {
+        let stats = r#" {"minValues":{"d":0.12345678901234567890,"s":"a,}\\\"{"},"tightBounds" : true , "numRecords":9,"x":[1,2],"nullCount":{}} "#;
+        assert_eq!(
+            of_marked_file(Some(stats), 9).unwrap(),
+            r#"{"numRecords":9,"minValues":{"d":0.12345678901234567890,"s":"a,}\\\"{"},"x":[1,2],"nullCount":{},"tightBounds":false}"#
+        );
+        assert_eq!(of_marked_file(None, 3).unwrap(), r#"{"numRecords":3,"tightBounds":false}"#);
+        assert_eq!(of_marked_file(Some("{}"), 3), of_marked_file(None, 3));
+        for bad in ["", "[]", "{\"a\":}", "{}{}", "null", "{\"a\":1,}"] {
+            assert_eq!(of_marked_file(Some(bad), 1), None, "{bad}");
         }
     }
 

@@ -668,12 +668,6 @@ async fn does_not_create_over_a_table_or_beside_the_catalog() {
 async fn refuses_to_write_what_it_cannot_honour() {
     let cases = [
         (
-            protocol(&[], &["checkConstraints"]),
-            json!({"delta.constraints.positive": "a > 0"}),
-            json!({}),
-            "positive",
-        ),
-        (
             protocol(&[], &["generatedColumns"]),
             json!({}),
             json!({"delta.generationExpression": "1"}),
@@ -685,7 +679,6 @@ async fn refuses_to_write_what_it_cannot_honour() {
             json!({"delta.identity.start": 1}),
             "identityColumns",
         ),
-        (protocol(&[], &[]), json!({}), json!({"delta.invariants": "{}"}), "invariants"),
         (
             protocol(&[], &["materializePartitionColumns"]),
             json!({}),

@@ -6,21 +6,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use iceberg::spec::{MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
 use uuid::Uuid;
 
 use super::cache::{CachedTable, Caches};
 use super::metadata_file;
-use super::metrics::EntryBuilder;
+use super::metrics::{EntryBuilder, delete_entry};
 use super::partition::{BoundSpec, bind_specs, check_writable};
 use super::properties::{deletes_old_metadata, metadata_folder, metadata_gzip};
-use super::snapshot::{IcebergState, state, table_snapshot};
+use super::snapshot::{IcebergState, View, state, table_snapshot};
 use super::snapshot_producer::{FileChanges, SnapshotProducer};
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry, SwapOutcome};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::storage::Storage;
+use crate::table::deletes::StoredDeletes;
 use crate::table::{COMMIT_ID, Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
 
 /// Where an attempt works.
@@ -45,7 +47,7 @@ impl Commit<'_> {
     pub async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {
         let base_state = state(base)?;
         let staged = base_state.metadata_location.is_none();
-        if !staged && change.added.is_empty() && change.summary.keys().all(|key| key == COMMIT_ID) {
+        if !staged && change.is_empty() && change.summary.keys().all(|key| key == COMMIT_ID) {
             return Ok(CommitOutcome::Committed(base.version.clone()));
         }
         let mut written = Vec::new();
@@ -57,6 +59,10 @@ impl Commit<'_> {
                 return Err(e);
             }
         };
+        if let Err(e) = failpoint::pass("iceberg::before-swap") {
+            self.remove(&written).await;
+            return Err(e);
+        }
         let published = match previous {
             None => self.create(&prepared).await,
             Some(previous) => self.swap(previous, &prepared).await,
@@ -76,12 +82,15 @@ impl Commit<'_> {
         change: &TableChange,
         written: &mut Vec<String>,
     ) -> Result<Prepared> {
+        failpoint::pass("iceberg::before-manifests")?;
         let gzip = metadata_gzip(base.properties())?;
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
         // CREATE TABLE without rows has no snapshot; an append without rows may carry a summary.
         if previous.is_some() || !change.added.is_empty() {
-            let changes = file_changes(base, change)?;
-            let mut producer = SnapshotProducer::new(self.storage, self.caches, base);
+            let specs = bind_specs(base)?.into_iter().map(|bound| (bound.spec.spec_id, bound)).collect();
+            let changes = file_changes(self.ident, base, &specs, change)?;
+            let table = self.ident.to_string();
+            let mut producer = SnapshotProducer::new(table, self.storage, self.caches, base, specs);
             let snapshot = producer.produce(changes).await;
             written.extend(producer.into_written());
             builder = builder.set_branch_snapshot(snapshot?, MAIN_BRANCH).map_err(rejected)?;
@@ -93,6 +102,7 @@ impl Commit<'_> {
         let location = metadata_file::next_location(&folder, previous, id, gzip);
         let bytes = metadata_file::serialize(&built.metadata, gzip)?;
         let metadata_bytes = bytes.len();
+        failpoint::pass("iceberg::before-metadata")?;
         written.push(location.clone());
         if !self.storage.create(&location, bytes).await? {
             return Err(Error::Internal(format!("{location} exists already")));
@@ -129,8 +139,9 @@ impl Commit<'_> {
     /// After the commit, best effort: nothing here can undo it.
     async fn settle(&self, prepared: Prepared) {
         let Prepared { metadata, location, metadata_bytes, expired } = prepared;
-        if let Ok(snapshot) = table_snapshot(Arc::new(metadata), Some((self.storage, &location)), self.caches)
-        {
+        let view = View::current(&metadata);
+        let published = Some((self.storage, location.as_str()));
+        if let Ok(snapshot) = table_snapshot(Arc::new(metadata), view, published, self.caches) {
             let cached = CachedTable { snapshot: Arc::new(snapshot), bytes: metadata_bytes };
             self.caches.tables.insert(location, cached).await;
         }
@@ -216,23 +227,63 @@ fn rejected(e: iceberg::Error) -> Error {
     Error::Internal(format!("new table metadata: {e}"))
 }
 
-fn file_changes(base: &TableMetadata, change: &TableChange) -> Result<FileChanges> {
-    let specs: BTreeMap<i32, BoundSpec> =
-        bind_specs(base)?.into_iter().map(|bound| (bound.spec.spec_id, bound)).collect();
+fn file_changes<'a>(
+    ident: &TableIdent,
+    base: &TableMetadata,
+    specs: &BTreeMap<i32, BoundSpec>,
+    change: &'a TableChange,
+) -> Result<FileChanges<'a>> {
+    let writable = |spec_id: i32| {
+        let bound = specs.get(&spec_id);
+        let bound = bound.ok_or_else(|| Error::Internal(format!("there is no partition spec {spec_id}")))?;
+        check_writable(bound).map(|()| bound)
+    };
     let entries = EntryBuilder::new(base);
     let mut added: BTreeMap<i32, Vec<_>> = BTreeMap::new();
     for file in &change.added {
-        let spec_id = file.spec.spec_id;
-        let bound = specs
-            .get(&spec_id)
-            .ok_or_else(|| Error::Internal(format!("there is no partition spec {spec_id}")))?;
-        check_writable(bound)?;
-        added.entry(spec_id).or_default().push(entries.data_file(file, bound)?);
+        let bound = writable(file.spec.spec_id)?;
+        added.entry(bound.spec.spec_id).or_default().push(entries.data_file(file, bound)?);
     }
-    let operation = match change.operation {
-        Operation::Create | Operation::Append => IcebergOperation::Append,
-        Operation::Delete | Operation::Truncate => IcebergOperation::Delete,
-        Operation::Overwrite | Operation::Update | Operation::Merge => IcebergOperation::Overwrite,
-    };
-    Ok(FileChanges { operation, added, summary: change.summary.clone() })
+    let mut added_deletes: BTreeMap<i32, Vec<_>> = BTreeMap::new();
+    for new in &change.deletes {
+        let fits = match (&new.stored, base.format_version()) {
+            (StoredDeletes::Vector { .. }, version) => version >= FormatVersion::V3,
+            (StoredDeletes::Positions { .. }, version) => version == FormatVersion::V2,
+        };
+        if !fits {
+            let winner = format!("the table has format version {} now", base.format_version());
+            return Err(Error::Conflict { table: ident.to_string(), winner });
+        }
+        let bound = writable(new.file.spec().spec_id)?;
+        added_deletes.entry(bound.spec.spec_id).or_default().push(delete_entry(new, bound)?);
+    }
+    for file in &change.removed {
+        writable(file.spec().spec_id)?;
+    }
+    Ok(FileChanges {
+        operation: operation(change),
+        added,
+        added_deletes,
+        removed: &change.removed,
+        marked: &change.deletes,
+        summary: change.summary.clone(),
+    })
+}
+
+/// The operation as readers understand it: by what happens to files (Iceberg spec, "Snapshots"), not
+/// by the statement.
+fn operation(change: &TableChange) -> IcebergOperation {
+    let adds = !change.added.is_empty();
+    let takes_away = !change.removed.is_empty() || !change.deletes.is_empty();
+    match (adds, takes_away, change.operation) {
+        (true, true, _) => IcebergOperation::Overwrite,
+        (true, false, _) => IcebergOperation::Append,
+        (false, true, _) | (false, false, Operation::Delete | Operation::Truncate) => {
+            IcebergOperation::Delete
+        }
+        (false, false, Operation::Create | Operation::Append) => IcebergOperation::Append,
+        (false, false, Operation::Overwrite | Operation::Update | Operation::Merge) => {
+            IcebergOperation::Overwrite
+        }
+    }
 }

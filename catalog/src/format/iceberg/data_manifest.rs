@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, UInt64Array, new_null_array};
+use arrow::array::{Array, ArrayRef, UInt64Array};
 use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use iceberg::spec::{
     DataContentType, DataFile as IcebergDataFile, DataFileFormat, Literal, Manifest, ManifestEntryRef,
     ManifestFile, PrimitiveLiteral, PrimitiveType, Type,
@@ -87,7 +88,7 @@ pub fn convert(file: &ManifestFile, manifest: &Manifest, bound: &BoundSpec) -> R
         spec: bound.spec.clone(),
         partitions,
     };
-    Ok(DataManifest { list: Arc::new(FileList { files, stats }) })
+    Ok(DataManifest { list: Arc::new(FileList { files, stats, state: None }) })
 }
 
 fn check_readable(file: &ManifestFile, data: &IcebergDataFile) -> Result<()> {
@@ -104,7 +105,8 @@ fn check_readable(file: &ManifestFile, data: &IcebergDataFile) -> Result<()> {
 }
 
 /// Partition values of `data`, one array per field of the table's spec, of the field's result type.
-/// The manifest has a spec of its own (same id, same field ids) with the types of when it was written.
+/// The manifest has a spec of its own (same id, same field ids) with the types of when it was written;
+/// its word is the only one on a field whose source column is in no schema any more.
 pub fn partition_values(
     file: &ManifestFile,
     manifest: &Manifest,
@@ -117,10 +119,6 @@ pub fn partition_values(
         header.partition_spec().partition_type(header.schema()).map_err(|e| corrupt(e.to_string()))?;
     let mut arrays = Vec::with_capacity(bound.spec.fields.len());
     for field in &bound.spec.fields {
-        if field.result_type.is_null() {
-            arrays.push(new_null_array(&field.result_type, data.len()));
-            continue;
-        }
         let written = written_type.fields().iter().enumerate().find(|(_, f)| f.id == field.field_id);
         let Some((position, written)) = written else {
             return Err(corrupt(format!("its partition values lack field {}", field.name)));
@@ -132,9 +130,25 @@ pub fn partition_values(
             Some(Some(Literal::Primitive(value))) => Some(value),
             _ => None,
         });
-        arrays.push(as_result_type(to_array(primitive, values)?, field).map_err(corrupt)?);
+        let values = to_array(primitive, values)?;
+        arrays.push(match field.result_type.is_null() {
+            true => widest(values).map_err(corrupt)?,
+            false => as_result_type(values, field).map_err(corrupt)?,
+        });
     }
     Ok(arrays)
+}
+
+/// The values in the type that every type of theirs can be promoted to (Iceberg spec, "Schema
+/// Evolution"), so that those of manifests from before and after a promotion can be compared.
+fn widest(values: ArrayRef) -> Result<ArrayRef, String> {
+    let widest = match values.data_type() {
+        DataType::Int32 => DataType::Int64,
+        DataType::Float32 => DataType::Float64,
+        DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
+        _ => return Ok(values),
+    };
+    cast(&values, &widest).map_err(|e| e.to_string())
 }
 
 /// The source column may have been promoted since the values were written.

@@ -16,8 +16,9 @@ use crate::table::FieldId;
 use crate::table::deletes::{DeleteIndex, EqualityDeleteFile, PartitionKey, PositionDeleteFile};
 use crate::table::deletion_vector::{DeletionVectorRef, DeletionVectorStorage};
 
-/// Reserved field id of `file_path` in position delete files.
-const FILE_PATH: FieldId = 2_147_483_546;
+/// Reserved field ids of `file_path` and `pos` in position delete files.
+pub const FILE_PATH: FieldId = 2_147_483_546;
+pub const POS: FieldId = 2_147_483_545;
 
 /// A parsed delete manifest.
 #[derive(Debug, Default)]
@@ -33,6 +34,12 @@ impl DeleteManifest {
     /// Memory that it takes, roughly.
     pub fn size_bytes(&self) -> usize {
         512 * (1 + self.deletion_vectors.len() + self.positions.len() + self.equality.len())
+    }
+
+    /// Whether a live entry is for one of these data files alone.
+    pub fn refers_to(&self, is_wanted: impl Fn(&str) -> bool) -> bool {
+        let by_name = self.positions.iter().filter_map(|(_, file)| file.referenced_data_file.as_deref());
+        self.deletion_vectors.iter().map(|(path, ..)| path.as_str()).chain(by_name).any(is_wanted)
     }
 }
 
@@ -91,7 +98,11 @@ fn deletion_vector(delete: &IcebergDataFile, sequence: i64) -> Result<(String, i
     Ok((data_file, sequence, DeletionVectorRef { storage, cardinality: delete.record_count() }))
 }
 
-fn position_deletes(delete: &IcebergDataFile, sequence: i64) -> PositionDeleteFile {
+/// The one data file that a position delete file or deletion vector is for, if it says so.
+pub fn referenced_data_file(delete: &IcebergDataFile) -> Option<String> {
+    if delete.content_type() != DataContentType::PositionDeletes {
+        return None;
+    }
     // Before `referenced_data_file` was added to the spec, equal bounds said the same.
     let by_bounds = || match (delete.lower_bounds().get(&FILE_PATH), delete.upper_bounds().get(&FILE_PATH)) {
         (Some(lower), Some(upper)) => match (lower.literal(), upper.literal()) {
@@ -102,12 +113,16 @@ fn position_deletes(delete: &IcebergDataFile, sequence: i64) -> PositionDeleteFi
         },
         _ => None,
     };
+    delete.referenced_data_file().or_else(by_bounds)
+}
+
+fn position_deletes(delete: &IcebergDataFile, sequence: i64) -> PositionDeleteFile {
     PositionDeleteFile {
         path: delete.file_path().to_string(),
         size_bytes: delete.file_size_in_bytes(),
         record_count: delete.record_count(),
         sequence_number: sequence,
-        referenced_data_file: delete.referenced_data_file().or_else(by_bounds),
+        referenced_data_file: referenced_data_file(delete),
     }
 }
 

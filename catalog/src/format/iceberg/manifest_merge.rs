@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::{
-    DataFile, DataFileBuilder, Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestWriter,
-    Type,
+    DataContentType, DataFile, DataFileBuilder, Manifest, ManifestContentType, ManifestEntry, ManifestFile,
+    ManifestWriter, Type,
 };
 
 use super::manifests::{read_manifest, sequence_number};
@@ -22,13 +22,17 @@ const TARGET_BYTES: &str = "commit.manifest.target-size-bytes";
 const DEFAULT_MIN_COUNT: usize = 100;
 const DEFAULT_TARGET_BYTES: u64 = 8 << 20;
 
-/// Which of `manifests` (by position) are rewritten together, by partition spec. Manifests without
-/// a fixed number of rows (`added_snapshot_id` is `own`: just written) stay as they are.
-pub fn plan(
-    manifests: &[ManifestFile],
-    properties: &HashMap<String, String>,
-    own: i64,
-) -> Vec<(i32, Vec<usize>)> {
+/// Manifests that are rewritten as one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Group {
+    pub content: ManifestContentType,
+    pub spec_id: i32,
+    pub positions: Vec<usize>,
+}
+
+/// Which of `manifests` are rewritten together. Manifests without a sequence number yet
+/// (`added_snapshot_id` is `own`: just written) stay as they are.
+pub fn plan(manifests: &[ManifestFile], properties: &HashMap<String, String>, own: i64) -> Vec<Group> {
     let number = |key: &str| properties.get(key).and_then(|v| v.parse::<u64>().ok());
     let min_count = number(MIN_COUNT).and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_MIN_COUNT);
     let target = number(TARGET_BYTES).unwrap_or(DEFAULT_TARGET_BYTES);
@@ -36,32 +40,33 @@ pub fn plan(
     {
         return Vec::new();
     }
-    let mut by_spec: BTreeMap<i32, Vec<(usize, u64)>> = BTreeMap::new();
+    let mut by_spec: BTreeMap<(bool, i32), Vec<(usize, u64)>> = BTreeMap::new();
     for (position, file) in manifests.iter().enumerate() {
         let bytes = u64::try_from(file.manifest_length).unwrap_or(u64::MAX);
-        let data = file.content == ManifestContentType::Data && file.key_metadata.is_none();
-        if data && file.added_snapshot_id != own && bytes < target {
-            by_spec.entry(file.partition_spec_id).or_default().push((position, bytes));
+        if file.key_metadata.is_none() && file.added_snapshot_id != own && bytes < target {
+            let deletes = file.content == ManifestContentType::Deletes;
+            by_spec.entry((deletes, file.partition_spec_id)).or_default().push((position, bytes));
         }
     }
     let mut groups = Vec::new();
-    for (spec_id, candidates) in by_spec {
+    for ((deletes, spec_id), candidates) in by_spec {
+        let content = if deletes { ManifestContentType::Deletes } else { ManifestContentType::Data };
         // The manifest that was just written counts, or the number would creep up to the limit again.
         if candidates.len() + 1 < min_count {
             continue;
         }
-        let (mut group, mut size) = (Vec::new(), 0u64);
+        let (mut positions, mut size) = (Vec::new(), 0u64);
         for (position, bytes) in candidates {
             if size.saturating_add(bytes) > target {
-                groups.push((spec_id, std::mem::take(&mut group)));
+                groups.push(Group { content, spec_id, positions: std::mem::take(&mut positions) });
                 size = 0;
             }
-            group.push(position);
+            positions.push(position);
             size = size.saturating_add(bytes);
         }
-        groups.push((spec_id, group));
+        groups.push(Group { content, spec_id, positions });
     }
-    groups.retain(|(_, group)| group.len() > 1);
+    groups.retain(|group| group.positions.len() > 1);
     groups
 }
 
@@ -101,7 +106,7 @@ fn check_partition_types(file: &ManifestFile, manifest: &Manifest, expected: &[T
 }
 
 /// Snapshot, data sequence number and file sequence number, inherited where left out.
-fn origin(file: &ManifestFile, entry: &ManifestEntry) -> Result<(i64, i64, i64)> {
+pub fn origin(file: &ManifestFile, entry: &ManifestEntry) -> Result<(i64, i64, i64)> {
     Ok((
         entry.snapshot_id().unwrap_or(file.added_snapshot_id),
         sequence_number(file, entry.status(), entry.sequence_number())?,
@@ -109,13 +114,19 @@ fn origin(file: &ManifestFile, entry: &ManifestEntry) -> Result<(i64, i64, i64)>
     ))
 }
 
-/// The entry with the row id that it inherits from this manifest and would not from another.
-fn with_row_id(file: &ManifestFile, data: &DataFile, next_row_id: &mut Option<i64>) -> Result<DataFile> {
-    let Some(next) = next_row_id.as_mut().filter(|_| data.first_row_id().is_none()) else {
-        return Ok(data.clone());
+/// The entry with the row id that it inherits from this manifest and would not from another. To be
+/// called for every live entry in order; `next_row_id` begins with the manifest's.
+pub fn with_row_id(file: &ManifestFile, data: &DataFile, next_row_id: &mut Option<i64>) -> Result<DataFile> {
+    let first_row_id = match (next_row_id, data.first_row_id()) {
+        (Some(next), None) if data.content_type() == DataContentType::Data => {
+            let first_row_id = *next;
+            *next = next.saturating_add(i64::try_from(data.record_count()).unwrap_or(i64::MAX));
+            Some(first_row_id)
+        }
+        // Iceberg spec, "First Row ID Inheritance": without one of the manifest, the file's is void.
+        (None, Some(_)) => None,
+        _ => return Ok(data.clone()),
     };
-    let first_row_id = *next;
-    *next = next.saturating_add(i64::try_from(data.record_count()).unwrap_or(i64::MAX));
     let mut builder = DataFileBuilder::default();
     builder
         .content(data.content_type())
@@ -134,7 +145,7 @@ fn with_row_id(file: &ManifestFile, data: &DataFile, next_row_id: &mut Option<i6
         .key_metadata(data.key_metadata().map(<[u8]>::to_vec))
         .split_offsets(data.split_offsets().map(<[i64]>::to_vec))
         .equality_ids(data.equality_ids())
-        .first_row_id(Some(first_row_id))
+        .first_row_id(first_row_id)
         .referenced_data_file(data.referenced_data_file())
         .content_offset(data.content_offset())
         .content_size_in_bytes(data.content_size_in_bytes());
@@ -178,7 +189,12 @@ mod tests {
         let mut manifests = vec![manifest(0, 40, 9)];
         manifests.extend([40, 40, 40, 500, 40].map(|bytes| manifest(0, bytes, 1)));
         manifests.push(manifest(1, 10, 1));
-        assert_eq!(plan(&manifests, &limits, 9), [(0, vec![1, 2]), (0, vec![3, 5])]);
+        let group = |positions: [usize; 2]| Group {
+            content: ManifestContentType::Data,
+            spec_id: 0,
+            positions: positions.to_vec(),
+        };
+        assert_eq!(plan(&manifests, &limits, 9), [group([1, 2]), group([3, 5])]);
         assert!(plan(&manifests[..3], &limits, 9).is_empty());
         assert!(plan(&manifests, &HashMap::new(), 9).is_empty());
         let off = limits.into_iter().chain([(ENABLED.to_string(), "false".to_string())]).collect();

@@ -30,7 +30,7 @@ use crate::table::snapshot::{FileListIndex, SnapshotFiles};
 use crate::table::statistics::{PartitionBounds, StatisticsTable};
 
 /// Manifests read at a time.
-const READ_CONCURRENCY: usize = 16;
+pub const READ_CONCURRENCY: usize = 16;
 
 /// A parsed manifest list.
 #[derive(Debug)]
@@ -184,6 +184,16 @@ impl IcebergFiles {
         Ok(FileListIndex { groups })
     }
 
+    /// The data manifests that have live files, in the order of the manifest list.
+    pub async fn data_manifests(&self) -> Result<&[ManifestFile]> {
+        Ok(&self.manifests().await?.data)
+    }
+
+    /// The delete manifests that have live files, in the order of the manifest list.
+    pub async fn delete_manifests(&self) -> Result<&[ManifestFile]> {
+        Ok(&self.manifests().await?.deletes)
+    }
+
     fn key(&self, file: &ManifestFile, bound: &BoundSpec) -> ManifestKey {
         let mut hasher = DefaultHasher::new();
         bound.spec.fields.iter().for_each(|f| f.result_type.hash(&mut hasher));
@@ -194,7 +204,26 @@ impl IcebergFiles {
         }
     }
 
-    async fn delete_manifest(&self, file: &ManifestFile) -> Result<Arc<DeleteManifest>> {
+    /// The live files of one data manifest.
+    pub async fn data_manifest(&self, file: &ManifestFile) -> Result<Arc<DataManifest>> {
+        let bound = self.spec_of(file)?;
+        let key = self.key(file, bound);
+        if let Some(found) = self.caches.data_manifests.get(&key).await {
+            return Ok(found);
+        }
+        let storage = self.storage()?;
+        get_or_read(&self.caches.data_manifests, key, async {
+            let manifest = read_manifest(storage, file).await?;
+            let (file, bound) = (file.clone(), bound.clone());
+            let path = file.manifest_path.clone();
+            let convert = move || data_manifest::convert(&file, &manifest, &bound);
+            Ok(Arc::new(parse_aside(&path, convert).await?))
+        })
+        .await
+    }
+
+    /// The live entries of one delete manifest.
+    pub async fn delete_manifest(&self, file: &ManifestFile) -> Result<Arc<DeleteManifest>> {
         let bound = self.spec_of(file)?;
         let key = self.key(file, bound);
         if let Some(found) = self.caches.delete_manifests.get(&key).await {
@@ -234,21 +263,7 @@ impl SnapshotFiles for IcebergFiles {
             .data
             .get(number)
             .ok_or_else(|| Error::Internal(format!("there is no file list {number}")))?;
-        let bound = self.spec_of(file)?;
-        let key = self.key(file, bound);
-        if let Some(found) = self.caches.data_manifests.get(&key).await {
-            return Ok(found.list.clone());
-        }
-        let storage = self.storage()?;
-        let manifest = get_or_read(&self.caches.data_manifests, key, async {
-            let manifest = read_manifest(storage, file).await?;
-            let (file, bound) = (file.clone(), bound.clone());
-            let path = file.manifest_path.clone();
-            let convert = move || data_manifest::convert(&file, &manifest, &bound);
-            Ok(Arc::new(parse_aside(&path, convert).await?))
-        })
-        .await?;
-        Ok(manifest.list.clone())
+        Ok(self.data_manifest(file).await?.list.clone())
     }
 
     async fn deletes(&self) -> Result<Arc<DeleteIndex>> {

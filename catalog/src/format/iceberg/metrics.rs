@@ -3,16 +3,20 @@
 
 use std::collections::HashMap;
 
+use datafusion::scalar::ScalarValue;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, Literal, PrimitiveType, Struct,
     TableMetadata, Type,
 };
 
+use super::delete_manifest::{FILE_PATH, POS};
 use super::literal::{datum, from_scalar, single_value_bytes};
 use super::partition::BoundSpec;
 use super::properties::{MetricsMode, metrics_modes};
 use crate::error::{Error, Result};
 use crate::table::data_file::WrittenColumn;
+use crate::table::deletes::{NewRowDeletes, StoredDeletes};
+use crate::table::deletion_vector::DeletionVectorStorage;
 use crate::table::{FieldId, NewDataFile};
 
 /// Makes manifest entries for the files of one commit.
@@ -42,7 +46,7 @@ impl EntryBuilder {
             .content(DataContentType::Data)
             .file_path(file.path.clone())
             .file_format(DataFileFormat::Parquet)
-            .partition(partition_tuple(file, bound)?)
+            .partition(partition_tuple(&file.path, &file.partition, bound)?)
             .partition_spec_id(bound.spec.spec_id)
             .record_count(file.record_count)
             .file_size_in_bytes(file.size_bytes)
@@ -104,11 +108,53 @@ struct Metrics {
     upper: HashMap<FieldId, Datum>,
 }
 
-fn partition_tuple(file: &NewDataFile, bound: &BoundSpec) -> Result<Struct> {
-    if file.partition.len() != bound.types.len() {
-        return Err(Error::Internal(format!("{} has a partition of another spec", file.path)));
+/// The manifest entry of new row deletes, whose data file is of the spec `bound`.
+pub fn delete_entry(new: &NewRowDeletes, bound: &BoundSpec) -> Result<DataFile> {
+    let path = new.file.path();
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(DataContentType::PositionDeletes)
+        .partition(partition_tuple(path, &new.file.partition()?, bound)?)
+        .partition_spec_id(bound.spec.spec_id)
+        .referenced_data_file(Some(path.to_string()));
+    match &new.stored {
+        StoredDeletes::Vector { vector, file_bytes } => {
+            let DeletionVectorStorage::File { path: file, offset, length } = &vector.storage else {
+                return Err(Error::Internal(format!("the deletion vector of {path} is in no file")));
+            };
+            let signed =
+                |n: &u64| i64::try_from(*n).map_err(|_| Error::Internal(format!("{file} has no byte {n}")));
+            builder
+                .file_path(file.clone())
+                .file_format(DataFileFormat::Puffin)
+                .record_count(vector.cardinality)
+                .file_size_in_bytes(*file_bytes)
+                .content_offset(Some(signed(offset)?))
+                .content_size_in_bytes(Some(signed(length)?));
+        }
+        StoredDeletes::Positions { path: file, size_bytes } => {
+            // Readers older than `referenced_data_file` know by equal bounds that it is for one file.
+            let bounds = HashMap::from([(FILE_PATH, Datum::string(path))]);
+            let counts = |n: u64| HashMap::from([(FILE_PATH, n), (POS, n)]);
+            builder
+                .file_path(file.clone())
+                .file_format(DataFileFormat::Parquet)
+                .record_count(new.newly_deleted)
+                .file_size_in_bytes(*size_bytes)
+                .value_counts(counts(new.newly_deleted))
+                .null_value_counts(counts(0))
+                .lower_bounds(bounds.clone())
+                .upper_bounds(bounds);
+        }
     }
-    let values = file.partition.iter().zip(&bound.types).map(|(value, primitive)| match primitive {
+    builder.build().map_err(|e| Error::Internal(format!("manifest entry of the deletes of {path}: {e}")))
+}
+
+fn partition_tuple(path: &str, partition: &[ScalarValue], bound: &BoundSpec) -> Result<Struct> {
+    if partition.len() != bound.types.len() {
+        return Err(Error::Internal(format!("{path} has a partition of another spec")));
+    }
+    let values = partition.iter().zip(&bound.types).map(|(value, primitive)| match primitive {
         Some(primitive) => Ok(from_scalar(primitive, value)?.map(Literal::Primitive)),
         None => Ok(None),
     });
@@ -116,7 +162,7 @@ fn partition_tuple(file: &NewDataFile, bound: &BoundSpec) -> Result<Struct> {
 }
 
 fn bound_of(
-    value: Option<&datafusion::scalar::ScalarValue>,
+    value: Option<&ScalarValue>,
     primitive: &PrimitiveType,
     truncate: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
 ) -> Result<Option<Datum>> {

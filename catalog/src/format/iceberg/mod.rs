@@ -11,7 +11,9 @@
 //! | `snapshot`, `schema`, `partition` | `TableMetadata` | the neutral snapshot |
 //! | `manifests`, `data_manifest`, `delete_manifest` | manifests | columns of statistics, an index of deletes |
 //! | `stage` | a table definition | the metadata of a new table |
-//! | `metrics`, `summary`, `snapshot_producer`, `manifest_merge`, `commit` | a change | a committed version |
+//! | `row_deletes`, `puffin` | deleted positions | deletion vectors or position delete files |
+//! | `metrics`, `summary`, `snapshot_producer`, `manifest_filter`, `superseded`, `manifest_merge`, `commit` | a change | a committed version |
+//! | `history` | a snapshot id, branch, tag or time | an earlier version |
 //!
 //! **Invariant:** whatever is read from a file is checked before it is believed; a file that breaks
 //! the specification gives an error that names it, never a panic and never a wrong row.
@@ -22,18 +24,23 @@ mod data_manifest;
 mod delete_manifest;
 mod features;
 mod file_io;
+mod history;
 mod literal;
+mod manifest_filter;
 mod manifest_merge;
 mod manifests;
 mod metadata_file;
 mod metrics;
 mod partition;
 mod properties;
+mod puffin;
+mod row_deletes;
 mod schema;
 mod snapshot;
 mod snapshot_producer;
 mod stage;
 mod summary;
+mod superseded;
 #[cfg(test)]
 mod tests;
 
@@ -42,12 +49,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::cache::{CachedTable, Caches, get_or_read, parse_aside};
-use super::{CommitOutcome, Format};
+use self::snapshot::View;
+use super::{CommitOutcome, Format, RowLevelMode, VersionInfo, VersionSpec};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::Result;
 use crate::storage::Storage;
-use crate::table::{TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::table::deletes::{NewRowDeletes, RowDeletes};
+use crate::table::{Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::write::WrittenFiles;
 
 pub use self::snapshot::metadata;
 
@@ -75,8 +85,9 @@ impl Format for IcebergFormat {
             let size = bytes.len();
             let owned = location.to_string();
             let metadata = parse_aside(location, move || metadata_file::parse(&owned, &bytes)).await?;
-            let snapshot =
-                snapshot::table_snapshot(Arc::new(metadata), Some((storage, location)), &self.caches)?;
+            let view = View::current(&metadata);
+            let published = Some((storage, location));
+            let snapshot = snapshot::table_snapshot(Arc::new(metadata), view, published, &self.caches)?;
             Ok(CachedTable { snapshot: Arc::new(snapshot), bytes: size })
         };
         Ok(get_or_read(&self.caches.tables, location.to_string(), read).await?.snapshot)
@@ -89,7 +100,8 @@ impl Format for IcebergFormat {
         location: &str,
     ) -> Result<Arc<TableSnapshot>> {
         let metadata = stage::new_metadata(ident, definition, location)?;
-        Ok(Arc::new(snapshot::table_snapshot(Arc::new(metadata), None, &self.caches)?))
+        let view = View::current(&metadata);
+        Ok(Arc::new(snapshot::table_snapshot(Arc::new(metadata), view, None, &self.caches)?))
     }
 
     async fn commit(
@@ -101,6 +113,41 @@ impl Format for IcebergFormat {
         change: &TableChange,
     ) -> Result<CommitOutcome> {
         commit::Commit { storage, caches: &self.caches, backend, ident }.attempt(base, change).await
+    }
+
+    async fn write_deletes(
+        &self,
+        storage: &Storage,
+        snapshot: &TableSnapshot,
+        deletes: Vec<RowDeletes>,
+        written: &WrittenFiles,
+    ) -> Result<Vec<NewRowDeletes>> {
+        row_deletes::write(storage, snapshot, deletes, written).await
+    }
+
+    fn row_level_mode(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<RowLevelMode> {
+        let version = metadata(snapshot)?.format_version();
+        properties::row_level_mode(version, &snapshot.properties, operation)
+    }
+
+    fn isolation(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<Isolation> {
+        properties::isolation(&snapshot.properties, operation)
+    }
+
+    async fn load_at(
+        &self,
+        storage: &Storage,
+        entry: &TableEntry,
+        version: &VersionSpec,
+    ) -> Result<Arc<TableSnapshot>> {
+        let metadata = metadata(self.load(storage, entry).await?.as_ref())?.clone();
+        let view = history::view(&entry.ident, &metadata, version)?;
+        let published = Some((storage, entry.pointer.as_str()));
+        Ok(Arc::new(snapshot::table_snapshot(metadata, view, published, &self.caches)?))
+    }
+
+    async fn history(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<VersionInfo>> {
+        Ok(history::versions(metadata(self.load(storage, entry).await?.as_ref())?))
     }
 
     async fn find_commit(

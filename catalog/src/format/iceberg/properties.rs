@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use iceberg::spec::{FormatVersion, Schema, SortOrder};
 
 use crate::error::{Error, Result};
-use crate::table::FieldId;
+use crate::format::RowLevelMode;
+use crate::table::{FieldId, Isolation, Operation};
 
 pub const FORMAT_VERSION: &str = "format-version";
 pub const COMMENT: &str = "comment";
@@ -91,6 +92,50 @@ pub fn deletes_old_metadata(properties: &HashMap<String, String>) -> bool {
     properties.get(METADATA_DELETE).is_some_and(|v| v.eq_ignore_ascii_case("true"))
 }
 
+/// The word between `write.` and `.mode` for statements that change rows of existing files.
+fn row_level_kind(operation: Operation) -> Option<&'static str> {
+    match operation {
+        Operation::Delete => Some("delete"),
+        Operation::Update => Some("update"),
+        Operation::Merge => Some("merge"),
+        Operation::Create | Operation::Append | Operation::Overwrite | Operation::Truncate => None,
+    }
+}
+
+/// How rows of existing files are changed (`write.{delete,update,merge}.mode`). Fails with `Invalid`.
+pub fn row_level_mode(
+    version: FormatVersion,
+    properties: &BTreeMap<String, String>,
+    operation: Operation,
+) -> Result<RowLevelMode> {
+    let Some(kind) = row_level_kind(operation) else { return Ok(RowLevelMode::CopyOnWrite) };
+    let key = format!("write.{kind}.mode");
+    let mode = match properties.get(&key).map(|v| v.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("copy-on-write") => RowLevelMode::CopyOnWrite,
+        Some("merge-on-read") => RowLevelMode::MergeOnRead,
+        Some(other) => {
+            let expected = "must be copy-on-write or merge-on-read";
+            return Err(Error::Invalid(format!("invalid value for {key}: \"{other}\" ({expected})")));
+        }
+    };
+    // Version 1 has no delete files.
+    Ok(if version == FormatVersion::V1 { RowLevelMode::CopyOnWrite } else { mode })
+}
+
+/// Isolation of a statement (`write.{delete,update,merge}.isolation-level`). Fails with `Invalid`.
+pub fn isolation(properties: &BTreeMap<String, String>, operation: Operation) -> Result<Isolation> {
+    let Some(kind) = row_level_kind(operation) else { return Ok(Isolation::Serializable) };
+    let key = format!("write.{kind}.isolation-level");
+    match properties.get(&key).map(|v| v.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("serializable") => Ok(Isolation::Serializable),
+        Some("snapshot") => Ok(Isolation::Snapshot),
+        Some(other) => {
+            let expected = "must be serializable or snapshot";
+            Err(Error::Invalid(format!("invalid value for {key}: \"{other}\" ({expected})")))
+        }
+    }
+}
+
 /// Which metrics of a column a manifest entry holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricsMode {
@@ -172,6 +217,25 @@ mod tests {
         assert!(for_new_table(&given(&[("uuid", "x")]), None).is_err());
         assert!(for_new_table(&given(&[(METADATA_COMPRESSION, "zip")]), None).is_err());
         assert!(for_new_table(&given(&[(METRICS_DEFAULT, "truncate(0)")]), None).is_err());
+    }
+
+    #[test]
+    fn modes_of_statements() {
+        let set = given(&[
+            ("write.delete.mode", "Merge-On-Read"),
+            ("write.update.mode", "mor"),
+            ("write.merge.isolation-level", "snapshot"),
+            ("write.update.isolation-level", "none"),
+        ]);
+        let mode = |version, operation| row_level_mode(version, &set, operation);
+        assert_eq!(mode(FormatVersion::V3, Operation::Delete).unwrap(), RowLevelMode::MergeOnRead);
+        assert_eq!(mode(FormatVersion::V1, Operation::Delete).unwrap(), RowLevelMode::CopyOnWrite);
+        assert_eq!(mode(FormatVersion::V3, Operation::Merge).unwrap(), RowLevelMode::CopyOnWrite);
+        assert_eq!(mode(FormatVersion::V2, Operation::Truncate).unwrap(), RowLevelMode::CopyOnWrite);
+        assert!(matches!(mode(FormatVersion::V2, Operation::Update), Err(Error::Invalid(_))));
+        assert_eq!(isolation(&set, Operation::Merge).unwrap(), Isolation::Snapshot);
+        assert_eq!(isolation(&set, Operation::Delete).unwrap(), Isolation::Serializable);
+        assert!(matches!(isolation(&set, Operation::Update), Err(Error::Invalid(_))));
     }
 
     #[test]

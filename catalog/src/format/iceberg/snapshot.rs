@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use iceberg::spec::TableMetadata;
+use iceberg::spec::{SchemaRef, SnapshotRef, TableMetadata};
 
 use super::cache::Caches;
 use super::manifests::IcebergFiles;
@@ -34,10 +34,38 @@ pub fn metadata(snapshot: &TableSnapshot) -> Result<&Arc<TableMetadata>> {
     Ok(&state(snapshot)?.metadata)
 }
 
-/// The neutral snapshot of `metadata` at its current snapshot. `published`: the storage that its
-/// files are read from and the metadata's location; `None` for a staged table.
+/// Which of a table's versions is seen, and with which columns.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub snapshot: Option<SnapshotRef>,
+    pub schema: SchemaRef,
+    /// When it was committed, milliseconds since the epoch.
+    pub timestamp_ms: i64,
+}
+
+impl View {
+    /// The table as it is now.
+    pub fn current(metadata: &TableMetadata) -> Self {
+        Self {
+            snapshot: metadata.current_snapshot().cloned(),
+            schema: metadata.current_schema().clone(),
+            timestamp_ms: metadata.last_updated_ms(),
+        }
+    }
+
+    /// The table as it was at `snapshot`, with the columns of then.
+    pub fn at(metadata: &TableMetadata, snapshot: SnapshotRef) -> Result<Self> {
+        let schema =
+            snapshot.schema(metadata).map_err(|e| Error::corrupt(metadata.location(), e.message()))?;
+        Ok(Self { schema, timestamp_ms: snapshot.timestamp_ms(), snapshot: Some(snapshot) })
+    }
+}
+
+/// The neutral snapshot of what `metadata` shows in `view`. `published`: the storage that its files are
+/// read from and the metadata's location; `None` for a staged table.
 pub fn table_snapshot(
     metadata: Arc<TableMetadata>,
+    view: View,
     published: Option<(&Storage, &str)>,
     caches: &Arc<Caches>,
 ) -> Result<TableSnapshot> {
@@ -48,11 +76,10 @@ pub fn table_snapshot(
         .get(&metadata.default_partition_spec_id())
         .map(|bound| bound.spec.clone())
         .ok_or_else(|| Error::corrupt(location_for_errors, "the default partition spec is missing"))?;
-    let current = metadata.current_snapshot().cloned();
     let version = match published {
         Some((_, location)) => TableVersion::Iceberg {
             metadata_location: location.to_string(),
-            snapshot_id: current.as_ref().map(|s| s.snapshot_id()),
+            snapshot_id: view.snapshot.as_ref().map(|s| s.snapshot_id()),
         },
         None => TableVersion::Unpublished,
     };
@@ -64,24 +91,22 @@ pub fn table_snapshot(
         location: root_url(metadata.location())?,
         table_id: metadata.uuid().to_string(),
         version,
-        schema: Arc::new(schema::table_schema(
-            metadata.current_schema(),
-            metadata.properties(),
-            location_for_errors,
-        )?),
+        schema: Arc::new(schema::table_schema(&view.schema, metadata.properties(), location_for_errors)?),
         partition_specs: specs.iter().map(|(id, bound)| (*id, bound.spec.clone())).collect(),
         default_spec,
         sort_order: Arc::new(neutral_sort_order(metadata.default_sort_order())),
         comment: properties.get(properties::COMMENT).cloned(),
         row_lineage: metadata.format_version() >= iceberg::spec::FormatVersion::V3,
         properties,
+        timestamp_ms: published.map(|_| view.timestamp_ms),
+        constraints: Vec::new(),
         timestamp_ms: published.map(|_| metadata.last_updated_ms()),
         files: Arc::new(IcebergFiles::new(
             published.map(|(storage, _)| storage.clone()),
             caches.clone(),
             specs,
             metadata.format_version(),
-            current,
+            view.snapshot,
         )),
         state: Arc::new(IcebergState {
             metadata,

@@ -2,43 +2,63 @@
 //! "Manifest Lists", "Snapshots").
 //!
 //! A snapshot is made from a [`FileChanges`]: the entries it adds, on top of the manifests of its
-//! parent. Appends add data files and keep the manifests, or merge them once they are many; what
-//! removes files rewrites the manifests that list them, and joins here.
+//! parent. The manifests of the parent are kept, or merged once they are many; those that list a file
+//! that goes are rewritten ([`manifest_filter`](super::manifest_filter)).
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use iceberg::ErrorKind;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataFile, FormatVersion, ManifestFile, ManifestListWriter, ManifestWriter, ManifestWriterBuilder,
-    Operation, Snapshot, TableMetadata,
+    DataFile, FormatVersion, ManifestContentType, ManifestEntry, ManifestFile, ManifestListWriter,
+    ManifestWriter, ManifestWriterBuilder, Operation, PartitionSpec, SchemaRef, Snapshot, TableMetadata,
 };
 use uuid::Uuid;
 
 use super::cache::Caches;
+use super::delete_manifest::referenced_data_file;
 use super::file_io::file_io;
+use super::manifest_filter::{Rewritten, find, rewrite, wanted};
 use super::manifest_merge;
-use super::manifests::listing;
+use super::manifests::IcebergFiles;
+use super::partition::BoundSpec;
 use super::properties::metadata_folder;
 use super::summary::SummaryCollector;
+use super::superseded::Superseded;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
+use crate::table::LiveFile;
+use crate::table::deletes::NewRowDeletes;
+
+/// Manifests rewritten at a time.
+const REWRITE_CONCURRENCY: usize = 8;
 
 /// What a snapshot does to the table's files.
 #[derive(Debug)]
-pub struct FileChanges {
+pub struct FileChanges<'a> {
     pub operation: Operation,
     /// Data files by partition spec id.
     pub added: BTreeMap<i32, Vec<DataFile>>,
+    /// Delete files by partition spec id: the entries of `marked`.
+    pub added_deletes: BTreeMap<i32, Vec<DataFile>>,
+    /// Data files that are no longer part of the table; deletes of nothing else go with them.
+    pub removed: &'a [Arc<LiveFile>],
+    /// Data files that stay with more rows deleted.
+    pub marked: &'a [NewRowDeletes],
     /// Extra summary entries.
     pub summary: BTreeMap<String, String>,
 }
 
 /// Produces one snapshot and remembers which files it wrote for it.
 pub struct SnapshotProducer<'a> {
+    /// The table's name, for messages.
+    table: String,
     storage: &'a Storage,
-    caches: &'a Caches,
     metadata: &'a TableMetadata,
+    /// The files of the parent snapshot.
+    base: IcebergFiles,
     io: FileIO,
     snapshot_id: i64,
     commit_id: Uuid,
@@ -47,11 +67,26 @@ pub struct SnapshotProducer<'a> {
 }
 
 impl<'a> SnapshotProducer<'a> {
-    pub fn new(storage: &'a Storage, caches: &'a Caches, metadata: &'a TableMetadata) -> Self {
+    pub fn new(
+        table: String,
+        storage: &'a Storage,
+        caches: &Arc<Caches>,
+        metadata: &'a TableMetadata,
+        specs: BTreeMap<i32, BoundSpec>,
+    ) -> Self {
+        let parent = metadata.current_snapshot().cloned();
+        let base = IcebergFiles::new(
+            Some(storage.clone()),
+            caches.clone(),
+            specs,
+            metadata.format_version(),
+            parent,
+        );
         Self {
+            table,
             storage,
-            caches,
             metadata,
+            base,
             io: file_io(storage),
             snapshot_id: fresh_snapshot_id(metadata),
             commit_id: Uuid::new_v4(),
@@ -65,23 +100,28 @@ impl<'a> SnapshotProducer<'a> {
     }
 
     /// Writes manifests and manifest list. Nothing refers to them yet.
-    pub async fn produce(&mut self, changes: FileChanges) -> Result<Snapshot> {
+    ///
+    /// Fails with `Conflict` if a file that is removed or marked is not part of the parent, or if the
+    /// deletes of a marked file are not those that the change was made on.
+    pub async fn produce(&mut self, changes: FileChanges<'_>) -> Result<Snapshot> {
         let mut summary = SummaryCollector::default();
         let mut manifests = Vec::new();
-        for (spec_id, files) in changes.added {
-            manifests.push(self.write_data_manifest(spec_id, files, &mut summary).await?);
+        for (spec_id, files) in &changes.added {
+            let file = self.write_manifest(ManifestContentType::Data, *spec_id, files, &mut summary).await?;
+            manifests.push(file);
         }
-        let parent = self.metadata.current_snapshot().cloned();
-        if let Some(parent) = &parent {
-            let version = self.metadata.format_version();
-            let kept = listing(self.storage, self.caches, parent.manifest_list(), version).await?;
-            // Manifests with nothing but deleted entries only said so to their own snapshot.
-            let live = kept.manifests.iter().filter(|m| m.has_added_files() || m.has_existing_files());
-            manifests.extend(live.cloned());
-            manifests = self.merged(manifests).await;
+        let data = self.kept_data_manifests(&changes, &mut summary).await?;
+        let is_live = |m: &ManifestFile| m.has_added_files() || m.has_existing_files();
+        let no_file_stays = !changes.removed.is_empty() && !data.iter().any(is_live);
+        manifests.extend(data);
+        for (spec_id, files) in &changes.added_deletes {
+            let content = ManifestContentType::Deletes;
+            manifests.push(self.write_manifest(content, *spec_id, files, &mut summary).await?);
         }
+        manifests.extend(self.kept_delete_manifests(&changes, no_file_stays, &mut summary).await?);
+        let manifests = self.merged(manifests).await;
         let (path, next_row_id) = self.write_manifest_list(manifests).await?;
-        let previous = parent.as_ref().map(|p| p.summary());
+        let previous = self.metadata.current_snapshot().map(|parent| parent.summary());
         let builder = Snapshot::builder()
             .with_snapshot_id(self.snapshot_id)
             .with_parent_snapshot_id(self.metadata.current_snapshot_id())
@@ -100,17 +140,128 @@ impl<'a> SnapshotProducer<'a> {
         })
     }
 
-    async fn write_data_manifest(
+    /// The parent's data manifests without the removed files. Manifests with nothing but deleted entries
+    /// only said so to their own snapshot, and are left out.
+    async fn kept_data_manifests(
         &mut self,
+        changes: &FileChanges<'_>,
+        summary: &mut SummaryCollector,
+    ) -> Result<Vec<ManifestFile>> {
+        let manifests = self.base.data_manifests().await?.to_vec();
+        if changes.removed.is_empty() && changes.marked.is_empty() {
+            return Ok(manifests);
+        }
+        let removed: HashSet<&str> = changes.removed.iter().map(|file| file.path()).collect();
+        let touched = changes.removed.iter().chain(changes.marked.iter().map(|m| &m.file));
+        let found = find(&self.base, &wanted(touched.map(AsRef::as_ref))?).await?;
+        let found = found.map_err(|path| self.conflict(format!("{path} is no longer part of it")))?;
+        let lists_removed = |m: &ManifestFile| {
+            let listed = found.manifests.get(&m.manifest_path);
+            listed.is_some_and(|paths| paths.iter().any(|path| removed.contains(path.as_str())))
+        };
+        let goes = |entry: &ManifestEntry, _| removed.contains(entry.file_path());
+        Ok(self.without(manifests, lists_removed, goes, summary).await?.0)
+    }
+
+    /// The parent's delete manifests without what applies to nothing any more: deletes of removed files,
+    /// deletes that a new deletion vector includes, and all if `no_file_stays`.
+    async fn kept_delete_manifests(
+        &mut self,
+        changes: &FileChanges<'_>,
+        no_file_stays: bool,
+        summary: &mut SummaryCollector,
+    ) -> Result<Vec<ManifestFile>> {
+        let manifests = self.base.delete_manifests().await?.to_vec();
+        let superseded = Superseded::by(changes.marked);
+        if manifests.is_empty() || (changes.removed.is_empty() && superseded.is_empty()) {
+            superseded.check(&[]).map_err(|reason| self.conflict(reason))?;
+            return Ok(manifests);
+        }
+        let removed: HashSet<&str> = changes.removed.iter().map(|file| file.path()).collect();
+        let is_obsolete = |path: &str| removed.contains(path) || superseded.contains(path);
+        let mut touched = HashSet::new();
+        for manifest in &manifests {
+            if no_file_stays || self.base.delete_manifest(manifest).await?.refers_to(is_obsolete) {
+                touched.insert(manifest.manifest_path.clone());
+            }
+        }
+        let goes = |entry: &ManifestEntry, _| {
+            no_file_stays || referenced_data_file(entry.data_file()).is_some_and(|path| is_obsolete(&path))
+        };
+        let touched = |m: &ManifestFile| touched.contains(&m.manifest_path);
+        let (manifests, dropped) = self.without(manifests, touched, goes, summary).await?;
+        superseded.check(&dropped).map_err(|reason| self.conflict(reason))?;
+        Ok(manifests)
+    }
+
+    /// `manifests` with the `touched` ones rewritten without what `goes`; and what went, with data
+    /// sequence numbers.
+    async fn without(
+        &mut self,
+        manifests: Vec<ManifestFile>,
+        touched: impl Fn(&ManifestFile) -> bool,
+        goes: impl Fn(&ManifestEntry, i64) -> bool + Sync,
+        summary: &mut SummaryCollector,
+    ) -> Result<(Vec<ManifestFile>, Vec<(i64, DataFile)>)> {
+        let mut planned = Vec::with_capacity(manifests.len());
+        for manifest in manifests {
+            let path = touched(&manifest).then(|| self.manifest_path());
+            planned.push((manifest, path));
+        }
+        let this = &*self;
+        let goes = &goes;
+        let rewrites: Vec<_> = planned
+            .into_iter()
+            .map(|(manifest, path)| async move { this.rewritten(manifest, path, goes).await }.boxed())
+            .collect();
+        let mut rewrites = futures::stream::iter(rewrites).buffered(REWRITE_CONCURRENCY);
+        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+        while let Some(rewritten) = rewrites.try_next().await? {
+            let spec_id = rewritten.file.partition_spec_id;
+            rewritten.removed.iter().for_each(|(_, file)| summary.remove(file, spec_id));
+            kept.push(rewritten.file);
+            dropped.extend(rewritten.removed);
+        }
+        Ok((kept, dropped))
+    }
+
+    /// `manifest` rewritten to `path`, or as it is.
+    async fn rewritten(
+        &self,
+        manifest: ManifestFile,
+        path: Option<String>,
+        goes: &(impl Fn(&ManifestEntry, i64) -> bool + Sync),
+    ) -> Result<Rewritten> {
+        if let Some(path) = path {
+            let open = |header: &iceberg::spec::ManifestMetadata| {
+                let spec = header.partition_spec().clone();
+                self.manifest_writer(manifest.content, header.schema().clone(), spec, &path)
+            };
+            if let Some(rewritten) = rewrite(self.storage, &manifest, goes, open).await? {
+                return Ok(rewritten);
+            }
+        }
+        Ok(Rewritten { file: manifest, removed: Vec::new() })
+    }
+
+    fn conflict(&self, reason: String) -> Error {
+        Error::Conflict { table: self.table.clone(), winner: reason }
+    }
+
+    /// A manifest of new files.
+    async fn write_manifest(
+        &mut self,
+        content: ManifestContentType,
         spec_id: i32,
-        files: Vec<DataFile>,
+        files: &[DataFile],
         summary: &mut SummaryCollector,
     ) -> Result<ManifestFile> {
         let path = self.manifest_path();
-        let mut writer = self.data_manifest_writer(spec_id, &path)?;
+        let mut writer = self.writer_for_spec(content, spec_id, &path)?;
         for file in files {
-            summary.add(&file, spec_id);
-            writer.add_file(file, iceberg::spec::UNASSIGNED_SEQUENCE_NUMBER).map_err(|e| failed(&path, e))?;
+            summary.add(file, spec_id);
+            let sequence = iceberg::spec::UNASSIGNED_SEQUENCE_NUMBER;
+            writer.add_file(file.clone(), sequence).map_err(|e| failed(&path, e))?;
         }
         writer.write_manifest_file().await.map_err(|e| failed(&path, e))
     }
@@ -119,10 +270,11 @@ impl<'a> SnapshotProducer<'a> {
     async fn merged(&mut self, mut manifests: Vec<ManifestFile>) -> Vec<ManifestFile> {
         let mut replaced = HashSet::new();
         let mut merged = Vec::new();
-        for (spec_id, group) in manifest_merge::plan(&manifests, self.metadata.properties(), self.snapshot_id)
-        {
-            let files: Vec<&ManifestFile> = group.iter().filter_map(|n| manifests.get(*n)).collect();
-            match self.write_merged(spec_id, &files).await {
+        let properties = self.metadata.properties();
+        for group in manifest_merge::plan(&manifests, properties, self.snapshot_id) {
+            let files: Vec<&ManifestFile> =
+                group.positions.iter().filter_map(|n| manifests.get(*n)).collect();
+            match self.write_merged(group.content, group.spec_id, &files).await {
                 Ok(file) => {
                     replaced.extend(files.iter().map(|f| f.manifest_path.clone()));
                     merged.push(file);
@@ -137,16 +289,17 @@ impl<'a> SnapshotProducer<'a> {
         manifests
     }
 
-    async fn write_merged(&mut self, spec_id: i32, files: &[&ManifestFile]) -> Result<ManifestFile> {
+    async fn write_merged(
+        &mut self,
+        content: ManifestContentType,
+        spec_id: i32,
+        files: &[&ManifestFile],
+    ) -> Result<ManifestFile> {
         let path = self.manifest_path();
-        let mut writer = self.data_manifest_writer(spec_id, &path)?;
-        let spec = self.metadata.partition_spec_by_id(spec_id);
-        let types = spec
-            .map(|spec| spec.partition_type(self.metadata.current_schema()))
-            .transpose()
-            .map_err(|e| failed(&path, e))?
-            .map(|t| t.fields().iter().map(|f| f.field_type.as_ref().clone()).collect::<Vec<_>>())
-            .unwrap_or_default();
+        let mut writer = self.writer_for_spec(content, spec_id, &path)?;
+        let (schema, spec) = self.schema_and_spec(spec_id)?;
+        let types = spec.partition_type(&schema).map_err(|e| failed(&path, e))?;
+        let types: Vec<_> = types.fields().iter().map(|f| f.field_type.as_ref().clone()).collect();
         manifest_merge::add_existing(self.storage, files, &types, &mut writer).await?;
         let mut merged = writer.write_manifest_file().await.map_err(|e| failed(&path, e))?;
         // Where every file has its row id by now, a range of new ids would be used by no row. Otherwise
@@ -160,19 +313,49 @@ impl<'a> SnapshotProducer<'a> {
         self.next_path(&format!("{}-m{}.avro", self.commit_id, self.written.len()))
     }
 
-    fn data_manifest_writer(&self, spec_id: i32, path: &str) -> Result<ManifestWriter> {
-        let spec = self
-            .metadata
-            .partition_spec_by_id(spec_id)
-            .ok_or_else(|| Error::Internal(format!("there is no partition spec {spec_id}")))?;
+    fn writer_for_spec(
+        &self,
+        content: ManifestContentType,
+        spec_id: i32,
+        path: &str,
+    ) -> Result<ManifestWriter> {
+        let (schema, spec) = self.schema_and_spec(spec_id)?;
+        self.manifest_writer(content, schema, spec, path)
+    }
+
+    /// A partition spec and a schema that it can be bound to: the current one, or the newest that still
+    /// has the columns.
+    fn schema_and_spec(&self, spec_id: i32) -> Result<(SchemaRef, PartitionSpec)> {
+        let spec = self.metadata.partition_spec_by_id(spec_id);
+        let spec = spec.ok_or_else(|| Error::Internal(format!("there is no partition spec {spec_id}")))?;
+        let current = self.metadata.current_schema();
+        let mut older: Vec<&SchemaRef> = self.metadata.schemas_iter().collect();
+        older.sort_by_key(|schema| std::cmp::Reverse(schema.schema_id()));
+        let schema = std::iter::once(current).chain(older).find(|s| spec.partition_type(s).is_ok());
+        match schema {
+            Some(schema) => Ok((schema.clone(), spec.as_ref().clone())),
+            None => Err(Error::unsupported(&self.table, "writing partitions by a column that was dropped")),
+        }
+    }
+
+    fn manifest_writer(
+        &self,
+        content: ManifestContentType,
+        schema: SchemaRef,
+        spec: PartitionSpec,
+        path: &str,
+    ) -> Result<ManifestWriter> {
         let output = self.io.new_output(path).map_err(|e| failed(path, e))?;
-        let schema = self.metadata.current_schema().clone();
-        let builder =
-            ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec.as_ref().clone());
-        Ok(match self.metadata.format_version() {
-            FormatVersion::V1 => builder.build_v1(),
-            FormatVersion::V2 => builder.build_v2_data(),
-            FormatVersion::V3 => builder.build_v3_data(),
+        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec);
+        Ok(match (self.metadata.format_version(), content) {
+            (FormatVersion::V1, ManifestContentType::Data) => builder.build_v1(),
+            (FormatVersion::V1, ManifestContentType::Deletes) => {
+                return Err(Error::unsupported(&self.table, "delete files in format version 1"));
+            }
+            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
+            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
+            (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
         })
     }
 

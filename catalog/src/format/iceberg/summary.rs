@@ -9,6 +9,7 @@ use iceberg::spec::{DataContentType, DataFile, DataFileFormat, Operation, Struct
 #[derive(Debug, Default)]
 pub struct SummaryCollector {
     added: Counts,
+    removed: Counts,
     partitions: HashSet<(i32, Struct)>,
 }
 
@@ -26,7 +27,9 @@ struct Counts {
 
 impl Counts {
     fn count(&mut self, file: &DataFile) {
-        self.bytes += file.file_size_in_bytes();
+        // Deletion vectors share a file, of which each one takes a part.
+        let part = file.content_size_in_bytes().and_then(|size| u64::try_from(size).ok());
+        self.bytes += part.unwrap_or(file.file_size_in_bytes());
         match file.content_type() {
             DataContentType::Data => {
                 self.data_files += 1;
@@ -49,7 +52,45 @@ impl Counts {
     fn delete_files(&self) -> u64 {
         self.position_delete_files + self.deletion_vectors + self.equality_delete_files
     }
+
+    /// In the order of [`ADDED`] and [`REMOVED`].
+    fn values(&self) -> [u64; 9] {
+        [
+            self.data_files,
+            self.records,
+            self.bytes,
+            self.delete_files(),
+            self.position_delete_files,
+            self.deletion_vectors,
+            self.position_deletes,
+            self.equality_delete_files,
+            self.equality_deletes,
+        ]
+    }
 }
+
+const ADDED: [&str; 9] = [
+    "added-data-files",
+    "added-records",
+    "added-files-size",
+    "added-delete-files",
+    "added-position-delete-files",
+    "added-dvs",
+    "added-position-deletes",
+    "added-equality-delete-files",
+    "added-equality-deletes",
+];
+const REMOVED: [&str; 9] = [
+    "deleted-data-files",
+    "deleted-records",
+    "removed-files-size",
+    "removed-delete-files",
+    "removed-position-delete-files",
+    "removed-dvs",
+    "removed-position-deletes",
+    "removed-equality-delete-files",
+    "removed-equality-deletes",
+];
 
 /// Total, what adds to it, what takes from it.
 const TOTALS: [(&str, &str, &str); 6] = [
@@ -67,6 +108,11 @@ impl SummaryCollector {
         self.partitions.insert((spec_id, file.partition().clone()));
     }
 
+    pub fn remove(&mut self, file: &DataFile, spec_id: i32) {
+        self.removed.count(file);
+        self.partitions.insert((spec_id, file.partition().clone()));
+    }
+
     /// The summary of a snapshot on top of one with `previous`. `extra`: further entries, which do
     /// not replace counted ones.
     pub fn build(
@@ -80,17 +126,11 @@ impl SummaryCollector {
         entries.insert("engine-name".into(), "auric".into());
         entries.insert("engine-version".into(), env!("CARGO_PKG_VERSION").into());
         entries.insert("changed-partition-count".into(), self.partitions.len().to_string());
-        for (key, value) in [
-            ("added-data-files", self.added.data_files),
-            ("added-records", self.added.records),
-            ("added-files-size", self.added.bytes),
-            ("added-delete-files", self.added.delete_files()),
-            ("added-position-delete-files", self.added.position_delete_files),
-            ("added-dvs", self.added.deletion_vectors),
-            ("added-position-deletes", self.added.position_deletes),
-            ("added-equality-delete-files", self.added.equality_delete_files),
-            ("added-equality-deletes", self.added.equality_deletes),
-        ] {
+        let added = ADDED.into_iter().zip(self.added.values());
+        let removed = REMOVED.into_iter().zip(self.removed.values());
+        for (key, value) in added.chain(removed) {
+            // What others pass in under these names is not what was counted.
+            entries.remove(key);
             if value > 0 {
                 entries.insert(key.into(), value.to_string());
             }
@@ -104,6 +144,7 @@ impl SummaryCollector {
 /// no total is better than a wrong one.
 fn add_totals(entries: &mut HashMap<String, String>, previous: Option<&Summary>) {
     for (total, added, removed) in TOTALS {
+        entries.remove(total);
         let before = match previous {
             None => Some(0),
             Some(summary) => summary.additional_properties.get(total).and_then(|v| v.parse::<i64>().ok()),

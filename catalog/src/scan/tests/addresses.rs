@@ -148,10 +148,7 @@ async fn files_that_pruning_leaves_have_numbers_and_filters_are_noted() {
     assert_eq!(book.files_scanned(), 1);
     assert_eq!(
         book.filters(),
-        [vec![
-            col("a.n").gt(lit(20_500_i64)),
-            col("a.s").not_eq(lit(ScalarValue::Utf8View(Some("x".into()))))
-        ]]
+        [vec![col("n").gt(lit(20_500_i64)), col("s").not_eq(lit(ScalarValue::Utf8View(Some("x".into()))))]]
     );
     let file = book.file(0).unwrap();
     assert!(file.path().ends_with("f2.parquet"));

@@ -226,3 +226,20 @@ async fn equality_deletes_on_a_dropped_column_still_count() {
     lake.deletes.equality_global = vec![equality(&lake, "e", &key, vec![1], 2)];
     assert_eq!(lake.rows("SELECT * FROM t").await, ["a"]);
 }
+
+#[tokio::test]
+async fn unknown_partition_values_are_not_null_ones() {
+    let mut lake = people_table();
+    let by = spec(vec![(2, Transform::Identity, DataType::Utf8)]);
+    let null = ScalarValue::Utf8(None);
+    let file = TestFile::new("f", people(vec![Some(1), Some(2)], vec!["x", "x"]));
+    lake.add_partitioned(by, vec![file.partition(vec![null.clone()])]);
+    let list = Arc::get_mut(&mut lake.lists[0]).unwrap();
+    list.stats.partitions[0].may_contain_null = vec![false];
+    assert_eq!(lake.rows("SELECT id FROM t").await, ["1", "2"]);
+    let key = batch(vec![(field(1, "id", DataType::Int64), Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
+    let scoped = equality(&lake, "e", &key, vec![1], 9);
+    lake.deletes.equality_by_partition.insert((0, vec![null]), vec![scoped]);
+    let error = lake.try_rows("SELECT id FROM t").await.unwrap_err().to_string();
+    assert!(error.contains("partition"), "{error}");
+}

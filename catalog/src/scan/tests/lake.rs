@@ -206,7 +206,7 @@ impl Lake {
             partitions: partitions.collect(),
             spec: Arc::new(spec),
         };
-        self.lists.push(Arc::new(FileList { files: listed, stats }));
+        self.lists.push(Arc::new(FileList { files: listed, stats, state: None }));
     }
 
     pub fn snapshot(&self) -> Arc<TableSnapshot> {
@@ -237,6 +237,7 @@ impl Lake {
             properties: BTreeMap::new(),
             comment: None,
             row_lineage: false,
+            constraints: Vec::new(),
             timestamp_ms: None,
             files: Arc::new(files),
             state: Arc::new(()),

@@ -150,5 +150,5 @@ fn widened(list: &FileList, first: i64) -> FileList {
         partition.upper = values;
         partition.may_contain_null = vec![false; n];
     }
-    FileList { files: pick.iter().map(|i| list.files[*i].clone()).collect(), stats }
+    FileList { files: pick.iter().map(|i| list.files[*i].clone()).collect(), stats, state: None }
 }

@@ -41,7 +41,7 @@ pub fn to_table(
         .map_err(|e| Error::from(&e))
 }
 
-fn convert(expr: Expr, from: &Field, to: &Field, schema: &DFSchema) -> Result<Expr> {
+pub fn convert(expr: Expr, from: &Field, to: &Field, schema: &DFSchema) -> Result<Expr> {
     let (source, target) = (from.data_type(), to.data_type());
     if source == target || *source == DataType::Null {
         return expr.cast_to(target, schema).map_err(|e| Error::from(&e));
@@ -100,7 +100,7 @@ fn is_assignable(from: &DataType, to: &DataType) -> bool {
 }
 
 /// The value of a column that the statement leaves out.
-fn default_of(scope: &Scope, table: &Table, field: &Field) -> Result<Expr> {
+pub fn default_of(scope: &Scope, table: &Table, field: &Field) -> Result<Expr> {
     let schema = &table.snapshot.schema;
     let written = schema.id_of(field.name()).and_then(|id| schema.write_defaults.get(&id));
     if let Some(value) = written {

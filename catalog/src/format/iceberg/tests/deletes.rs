@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal, Manifest,
@@ -11,12 +12,13 @@ use iceberg::spec::{
 
 use super::fixture::{Fixture, definition, storage};
 use crate::error::Error;
+use crate::format::iceberg::data_manifest;
 use crate::format::iceberg::delete_manifest::{DeleteManifest, convert, index};
 use crate::format::iceberg::file_io::file_io;
 use crate::format::iceberg::metadata;
 use crate::format::iceberg::partition::bind_specs;
-use crate::table::deletes::DeleteIndex;
-use crate::table::{TableSnapshot, Transform};
+use crate::table::deletes::{DeleteIndex, FileDeletes};
+use crate::table::{LiveFile, TableSnapshot, Transform};
 
 fn delete(content: DataContentType, format: DataFileFormat, path: &str, day: Option<i32>) -> DataFileBuilder {
     let mut builder = DataFileBuilder::default();
@@ -46,6 +48,20 @@ async fn written(table: &TableSnapshot, folder: &str, deletes: Vec<DataFile>) ->
     file.sequence_number = 5;
     let manifest = Manifest::parse_avro(&storage().read(&path).await.unwrap()).unwrap();
     (file, manifest)
+}
+
+async fn written_data(table: &TableSnapshot, folder: &str, files: Vec<DataFile>) -> (ManifestFile, Manifest) {
+    let metadata = metadata(table).unwrap();
+    let path = format!("{folder}/{}.avro", uuid::Uuid::new_v4());
+    let spec = metadata.default_partition_spec().as_ref().clone();
+    let output = file_io(&storage()).new_output(&path).unwrap();
+    let schema = metadata.current_schema().clone();
+    let mut writer = ManifestWriterBuilder::new(output, Some(1), schema, spec).build_v3_data();
+    for file in files {
+        writer.add_file(file, 1).unwrap();
+    }
+    let file = writer.write_manifest_file().await.unwrap();
+    (file, Manifest::parse_avro(&storage().read(&path).await.unwrap()).unwrap())
 }
 
 async fn convert_all(partitioned: bool, deletes: Vec<DataFile>) -> Result<DeleteManifest, Error> {
@@ -113,6 +129,42 @@ async fn deletes_apply_by_path_partition_and_sequence() {
     assert_eq!(counts(&index, "d", 4, 8), (false, 0, 1));
     assert_eq!(counts(&index, "d", 5, 8), (false, 0, 0));
     assert_eq!(counts(&index, "d", 4, 9), (false, 0, 0));
+}
+
+#[tokio::test]
+async fn partitions_by_a_column_that_is_gone_stay_apart() {
+    let fixture = Fixture::new();
+    let table = fixture.stage(&definition(&[("ts", Transform::Day)], &[("format-version", "3")]));
+    // What is left of the spec once no schema of the table has its source column.
+    let mut bound = bind_specs(metadata(&table).unwrap()).unwrap().remove(0);
+    let mut spec = bound.spec.as_ref().clone();
+    (spec.fields[0].result_type, bound.types[0]) = (DataType::Null, None);
+    spec.fields[0].transform = Transform::Unknown("day".into());
+    bound.spec = Arc::new(spec);
+
+    let equality = |path: &str, day| {
+        delete(DataContentType::EqualityDeletes, DataFileFormat::Parquet, path, day)
+            .equality_ids(Some(vec![1]))
+            .build()
+            .unwrap()
+    };
+    let deletes = vec![equality("of-7", Some(7)), equality("of-null", None)];
+    let (file, manifest) = written(&table, &fixture.location(), deletes).await;
+    let index = index(&[Arc::new(convert(&file, &manifest, &bound).unwrap())]).unwrap();
+
+    let day = |day: Option<i32>| {
+        delete(DataContentType::Data, DataFileFormat::Parquet, "data", day).build().unwrap()
+    };
+    let (mut file, manifest) =
+        written_data(&table, &fixture.location(), vec![day(Some(7)), day(Some(8)), day(None)]).await;
+    file.sequence_number = 1;
+    let list = data_manifest::convert(&file, &manifest, &bound).unwrap().list;
+    let deleted = (0..3).map(|row| {
+        let file = LiveFile { list: list.clone(), row, deletes: FileDeletes::default() };
+        let found = index.for_file(&list.files[row], &(0, file.partition().unwrap()));
+        found.equality.iter().map(|d| d.path.clone()).collect::<Vec<_>>()
+    });
+    assert_eq!(deleted.collect::<Vec<_>>(), [vec!["of-7".to_string()], vec![], vec!["of-null".to_string()]]);
 }
 
 #[tokio::test]

@@ -1,0 +1,225 @@
+//! What may be written to a table, and how: the writer features that our commits honour, what rows
+//! must satisfy, and what the table's properties say of row-level changes.
+//!
+//! Everything that is not listed here is refused by name.
+
+use delta_kernel::schema::{DataType, MetadataValue, StructField, StructType};
+
+use super::action::{Metadata, Protocol};
+use super::properties::{self, is_on};
+use super::snapshot::DeltaState;
+use crate::error::{Error, Result};
+use crate::format::RowLevelMode;
+use crate::table::{CheckConstraint, Isolation, Operation, TableChange};
+
+const CONSTRAINT_PREFIX: &str = "delta.constraints.";
+const INVARIANTS: &str = "delta.invariants";
+const GENERATION_EXPRESSION: &str = "delta.generationExpression";
+const IDENTITY_PREFIX: &str = "delta.identity.";
+
+/// Writer features that our commits honour, or that ask nothing of a writer that does not use them
+/// (what they would ask for is looked for in [`ensure_computes_nothing`]).
+const WRITABLE_FEATURES: &[&str] = &[
+    "allowColumnDefaults",
+    "appendOnly",
+    "changeDataFeed",
+    "checkConstraints",
+    "checkpointProtection",
+    "clustering",
+    "columnMapping",
+    "deletionVectors",
+    "domainMetadata",
+    "generatedColumns",
+    "identityColumns",
+    "inCommitTimestamp",
+    "invariants",
+    "rowTracking",
+    "timestampNtz",
+    "typeWidening",
+    "typeWidening-preview",
+    "v2Checkpoint",
+    "vacuumProtocolCheck",
+    "variantType",
+    "variantType-preview",
+    "variantShredding",
+    "variantShredding-preview",
+];
+
+/// Whether we may write to a table; `Unsupported` names the feature that stands against it.
+pub(super) fn ensure_writable(
+    table: &str,
+    protocol: &Protocol,
+    metadata: &Metadata,
+    schema: &StructType,
+) -> Result<()> {
+    let refuse = |feature: String| Error::unsupported(format!("writing Delta table {table}"), feature);
+    if !(1..=7).contains(&protocol.min_writer_version) {
+        return Err(refuse(format!("writer version {}", protocol.min_writer_version)));
+    }
+    for feature in protocol.writer_features.iter().flatten() {
+        // A compatibility that is not switched on asks for nothing.
+        let dormant = feature.strip_prefix("icebergCompat").is_some_and(|version| {
+            !is_on(&metadata.configuration, &format!("delta.enableIcebergCompat{version}"))
+        });
+        if !dormant && !WRITABLE_FEATURES.contains(&feature.as_str()) {
+            return Err(refuse(format!("the table feature \"{feature}\"")));
+        }
+    }
+    schema.fields().try_for_each(ensure_computes_nothing).map_err(refuse)
+}
+
+/// Computed columns, which a writer would have to compute whatever the protocol's version says:
+/// `Err` names the first.
+fn ensure_computes_nothing(field: &StructField) -> Result<(), String> {
+    let has = |prefix: &str| field.metadata().keys().any(|key| key.starts_with(prefix));
+    for (prefix, feature) in
+        [(GENERATION_EXPRESSION, "generatedColumns"), (IDENTITY_PREFIX, "identityColumns")]
+    {
+        if has(prefix) {
+            return Err(format!("the table feature \"{feature}\" (column \"{}\")", field.name()));
+        }
+    }
+    ensure_type_computes_nothing(field.data_type())
+}
+
+fn ensure_type_computes_nothing(data_type: &DataType) -> Result<(), String> {
+    match data_type {
+        DataType::Struct(fields) => fields.fields().try_for_each(ensure_computes_nothing),
+        DataType::Array(array) => ensure_elements_are_free(array.element_type()),
+        DataType::Map(map) => {
+            ensure_elements_are_free(map.key_type())?;
+            ensure_elements_are_free(map.value_type())
+        }
+        DataType::Primitive(_) | DataType::Variant(_) => Ok(()),
+    }
+}
+
+/// An invariant of a field inside a list or a map is no condition on a row.
+fn ensure_elements_are_free(data_type: &DataType) -> Result<(), String> {
+    let DataType::Struct(fields) = data_type else { return ensure_type_computes_nothing(data_type) };
+    for field in fields.fields() {
+        if field.metadata().contains_key(INVARIANTS) {
+            return Err(format!("an invariant inside a list or a map (field \"{}\")", field.name()));
+        }
+        ensure_computes_nothing(field)?;
+        ensure_elements_are_free(field.data_type())?;
+    }
+    Ok(())
+}
+
+/// CHECK constraints (`delta.constraints.<name>`) and column invariants, which have the name of
+/// their column (Delta protocol, "CHECK Constraints", "Column Invariants").
+pub(super) fn constraints(metadata: &Metadata, schema: &StructType) -> Vec<CheckConstraint> {
+    let checks = metadata.configuration.iter().filter_map(|(key, expression)| {
+        let name = key.strip_prefix(CONSTRAINT_PREFIX)?;
+        Some(CheckConstraint { name: name.to_string(), expression: expression.clone() })
+    });
+    let mut constraints: Vec<CheckConstraint> = checks.collect();
+    schema.fields().for_each(|field| invariants(field, field.name(), &mut constraints));
+    constraints
+}
+
+fn invariants(field: &StructField, path: &str, constraints: &mut Vec<CheckConstraint>) {
+    if let Some(MetadataValue::String(text)) = field.metadata().get(INVARIANTS) {
+        let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
+        let expression = json.as_ref().and_then(|json| json.pointer("/expression/expression")?.as_str());
+        // What is not of this shape is left to whoever evaluates it to refuse.
+        let expression = expression.unwrap_or(text).to_string();
+        constraints.push(CheckConstraint { name: path.to_string(), expression });
+    }
+    if let DataType::Struct(fields) = field.data_type() {
+        for field in fields.fields() {
+            invariants(field, &format!("{path}.{}", field.name()), constraints);
+        }
+    }
+}
+
+/// What the table's properties forbid to a kind of statement, whatever its change holds.
+pub(super) fn ensure_operation(table: &str, state: &DeltaState, operation: Operation) -> Result<()> {
+    let configuration = &state.metadata.configuration;
+    match operation {
+        Operation::Create | Operation::Append => return Ok(()),
+        Operation::Overwrite | Operation::Truncate => {}
+        Operation::Delete | Operation::Update | Operation::Merge => {
+            if is_on(configuration, properties::ENABLE_CHANGE_DATA_FEED) {
+                return Err(no_change_data(table, operation));
+            }
+        }
+    }
+    // A MERGE may only insert.
+    if operation != Operation::Merge && is_on(configuration, properties::APPEND_ONLY) {
+        return Err(append_only(table, operation));
+    }
+    if operation == Operation::Update && is_on(configuration, properties::ENABLE_ROW_TRACKING) {
+        return Err(moves_rows(table, operation));
+    }
+    Ok(())
+}
+
+/// What the table's properties forbid of this change.
+pub(super) fn ensure_change(table: &str, state: &DeltaState, change: &TableChange) -> Result<()> {
+    let configuration = &state.metadata.configuration;
+    if change.removed.is_empty() && change.deletes.is_empty() {
+        return Ok(());
+    }
+    if is_on(configuration, properties::APPEND_ONLY) {
+        return Err(append_only(table, change.operation));
+    }
+    let moves = change.rows.updated > 0 || change.rows.copied > 0;
+    // Whole files that come or go tell readers of the feed what changed; all else needs files of its own.
+    let whole_files = change.deletes.is_empty() && !moves;
+    if is_on(configuration, properties::ENABLE_CHANGE_DATA_FEED) && !whole_files {
+        return Err(no_change_data(table, change.operation));
+    }
+    if is_on(configuration, properties::ENABLE_ROW_TRACKING) && moves {
+        return Err(moves_rows(table, change.operation));
+    }
+    if !change.deletes.is_empty() && !properties::deletion_vectors_enabled(configuration) {
+        return Err(Error::unsupported(
+            table,
+            format!("deletion vectors without \"{}\" = true", properties::ENABLE_DELETION_VECTORS),
+        ));
+    }
+    Ok(())
+}
+
+fn append_only(table: &str, operation: Operation) -> Error {
+    Error::Invalid(format!(
+        "{operation} on \"{table}\": the table is append-only (\"delta.appendOnly\" = true)"
+    ))
+}
+
+fn no_change_data(table: &str, operation: Operation) -> Error {
+    Error::unsupported(format!("{operation} on \"{table}\""), "writing a change data feed")
+}
+
+fn moves_rows(table: &str, operation: Operation) -> Error {
+    Error::unsupported(
+        format!("{operation} on \"{table}\""),
+        "row tracking (rows written anew would lose their row ids)",
+    )
+}
+
+/// Deletion vectors where the table has them switched on (`delta.enableDeletionVectors`). The
+/// protocol's feature alone only allows them.
+pub(super) fn row_level_mode(table: &str, state: &DeltaState, operation: Operation) -> Result<RowLevelMode> {
+    ensure_operation(table, state, operation)?;
+    let configuration = &state.metadata.configuration;
+    if properties::deletion_vectors_enabled(configuration) {
+        return Ok(RowLevelMode::MergeOnRead);
+    }
+    if is_on(configuration, properties::ENABLE_ROW_TRACKING) {
+        return Err(moves_rows(table, operation));
+    }
+    Ok(RowLevelMode::CopyOnWrite)
+}
+
+/// `delta.isolationLevel`. Serializable where the table does not say, although Delta's default is
+/// weaker. `WriteSerializable` lets blind appends of others pass unseen but not other changes, for
+/// which our model has no level: the next stronger one keeps its promise.
+pub(super) fn isolation(state: &DeltaState) -> Isolation {
+    match state.metadata.configuration.get(properties::ISOLATION_LEVEL).map(String::as_str) {
+        Some("SnapshotIsolation") => Isolation::Snapshot,
+        _ => Isolation::Serializable,
+    }
+}

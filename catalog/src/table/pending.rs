@@ -1,0 +1,116 @@
+//! What a transaction has written into a table and not committed yet: one change, made up of those of
+//! its statements, and the table as the next statement sees it.
+//!
+//! Files are written as each statement runs; only the change waits, so that memory does not grow with
+//! the rows. Invariants: the change is one against the version that the transaction began with (all
+//! files that it removes or marks are files of that version), so that it is committed like any other;
+//! files that are not committed are never marked, only removed, and then were never there.
+//!
+//! Nothing of it outlives a transaction that does not commit: dropping the last clone deletes the files.
+
+mod compose;
+mod files;
+mod lists;
+mod reads;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use self::files::PendingFiles;
+use super::change::{Operation, TableChange};
+use super::snapshot::{TableSnapshot, TableVersion};
+use crate::commit;
+use crate::error::Result;
+use crate::registry::Table;
+use crate::write::WrittenFiles;
+
+/// The changes of a transaction's statements to one table, as one change. Clones share the files.
+#[derive(Debug, Clone)]
+pub struct PendingChange {
+    base: Arc<TableSnapshot>,
+    change: TableChange,
+    /// Files of all statements that the change is made of.
+    guards: Vec<WrittenFiles>,
+    /// Files that a statement wrote and a later one made superfluous. They stay until the end of the
+    /// transaction: an open cursor may still read them.
+    obsolete: BTreeSet<String>,
+}
+
+impl PendingChange {
+    /// The change of a first statement, made against `base`.
+    pub fn new(base: Arc<TableSnapshot>, change: TableChange, guard: WrittenFiles) -> Self {
+        Self { base, change, guards: vec![guard], obsolete: BTreeSet::new() }
+    }
+
+    /// The version that the transaction began with.
+    pub fn base(&self) -> &Arc<TableSnapshot> {
+        &self.base
+    }
+
+    /// The change as COMMIT will commit it.
+    pub fn change(&self) -> &TableChange {
+        &self.change
+    }
+
+    /// Files that were written and are of no use any more.
+    pub fn obsolete(&self) -> impl Iterator<Item = &str> {
+        self.obsolete.iter().map(String::as_str)
+    }
+
+    /// Adds the change of a next statement, which was made against [`Self::snapshot`].
+    ///
+    /// Fails with `Internal`, and leaves everything as it was, if the change is not one that can be
+    /// made there: it marks a file that is not committed.
+    pub fn compose(&mut self, next: TableChange, guard: WrittenFiles) -> Result<()> {
+        let before: BTreeSet<String> = self.change.written_paths().into_iter().collect();
+        let new: BTreeSet<String> = next.written_paths().into_iter().collect();
+        self.change = compose::compose(&self.change, next)?;
+        let after: BTreeSet<String> = self.change.written_paths().into_iter().collect();
+        self.obsolete.extend(before.union(&new).filter(|path| !after.contains(*path)).cloned());
+        self.obsolete.remove("");
+        self.guards.push(guard);
+        Ok(())
+    }
+
+    /// The table with the change made. Its version is [`TableVersion::Unpublished`].
+    pub fn snapshot(&self) -> Arc<TableSnapshot> {
+        let base = &self.base;
+        Arc::new(TableSnapshot {
+            format: base.format,
+            format_version: base.format_version.clone(),
+            location: base.location.clone(),
+            table_id: base.table_id.clone(),
+            version: TableVersion::Unpublished,
+            schema: base.schema.clone(),
+            partition_specs: base.partition_specs.clone(),
+            default_spec: base.default_spec.clone(),
+            sort_order: base.sort_order.clone(),
+            properties: base.properties.clone(),
+            comment: base.comment.clone(),
+            timestamp_ms: base.timestamp_ms,
+            files: Arc::new(PendingFiles::new(base, &self.change)),
+            state: base.state.clone(),
+        })
+    }
+
+    /// Commits the change to `table`, in one commit, and deletes what it made superfluous. A staged
+    /// table is created even if nothing is left to be added to it. Goes on to the end even if the
+    /// caller stops waiting.
+    ///
+    /// Fails as [`commit::commit`] does, and then deletes what that deletes.
+    pub async fn commit(self, table: &Table) -> Result<()> {
+        let Self { base, change, guards, obsolete } = self;
+        let storage = table.catalog.storage();
+        let superfluous = WrittenFiles::new(storage.clone());
+        obsolete.into_iter().for_each(|path| superfluous.add(path));
+        if change.is_empty() && change.operation != Operation::Create {
+            return Ok(());
+        }
+        guards.iter().for_each(WrittenFiles::keep);
+        let table = Table { snapshot: base, ..table.clone() };
+        commit::commit_written(&table, change, WrittenFiles::new(storage.clone())).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests;

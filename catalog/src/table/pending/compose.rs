@@ -1,0 +1,92 @@
+//! Two changes of one transaction as one.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::reads;
+use crate::error::{Error, Result};
+use crate::table::change::{COMMIT_ID, Isolation, Operation, RowCounts, TableChange};
+use crate::table::deletes::{NewRowDeletes, StoredDeletes};
+use crate::table::live_file::LiveFile;
+
+/// The change that `first`, made against a version, and `next`, made against what `first` leaves, make
+/// together against that version.
+pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
+    let ours: HashSet<&str> = first.added.iter().map(|file| file.path.as_str()).collect();
+    let gone: HashSet<&str> = next.removed.iter().map(|file| file.path()).collect();
+    let marked: HashMap<&str, &Arc<LiveFile>> =
+        first.deletes.iter().map(|deletes| (deletes.file.path(), &deletes.file)).collect();
+
+    let mut removed = first.removed.clone();
+    for file in next.removed.iter().filter(|file| !ours.contains(file.path())) {
+        // With the deletes that the version had, not those of the mark that goes with the file.
+        removed.push(marked.get(file.path()).map_or_else(|| file.clone(), |file| (*file).clone()));
+    }
+    let mut deletes: Vec<NewRowDeletes> =
+        first.deletes.iter().filter(|d| !gone.contains(d.file.path())).cloned().collect();
+    for new in &next.deletes {
+        let path = new.file.path();
+        if ours.contains(path) {
+            return Err(Error::Internal(format!("{path} is not committed and cannot be marked")));
+        }
+        let file = marked.get(path).map_or_else(|| new.file.clone(), |file| (*file).clone());
+        mark(&mut deletes, NewRowDeletes { file, ..new.clone() })?;
+    }
+    let mut added: Vec<_> =
+        first.added.iter().filter(|file| !gone.contains(file.path.as_str())).cloned().collect();
+    let same = first.operation == next.operation;
+    let read = reads::union(first.read.clone(), next.read.clone());
+    let isolation = match (first.isolation, next.isolation) {
+        (Isolation::Snapshot, Isolation::Snapshot) => Isolation::Snapshot,
+        _ => Isolation::Serializable,
+    };
+    let rows = sum(first.rows, next.rows);
+    let parameters = if same { common(&first.parameters, &next.parameters) } else { BTreeMap::new() };
+    let mut summary = first.summary.clone();
+    summary.extend(next.summary.into_iter().filter(|(key, _)| key != COMMIT_ID));
+    let next_operation = next.operation;
+    added.extend(next.added);
+    let operation = match (first.operation, next_operation) {
+        (Operation::Create, _) | (_, Operation::Create) => Operation::Create,
+        (first, next) if first == next => first,
+        _ if removed.is_empty() && deletes.is_empty() => Operation::Append,
+        _ if added.is_empty() => Operation::Delete,
+        _ => Operation::Merge,
+    };
+    Ok(TableChange { operation, added, removed, deletes, read, isolation, rows, parameters, summary })
+}
+
+/// Adds a mark. A vector holds everything that was deleted before, position files only what is new.
+fn mark(deletes: &mut Vec<NewRowDeletes>, new: NewRowDeletes) -> Result<()> {
+    let path = new.file.path().to_string();
+    let earlier = |deletes: &NewRowDeletes| deletes.file.path() == path;
+    match new.stored {
+        StoredDeletes::Vector { .. } => {
+            let before: u64 = deletes.iter().filter(|d| earlier(d)).map(|d| d.newly_deleted).sum();
+            deletes.retain(|d| !earlier(d));
+            deletes.push(NewRowDeletes { newly_deleted: before + new.newly_deleted, ..new });
+        }
+        StoredDeletes::Positions { .. } => {
+            let vector = |d: &NewRowDeletes| matches!(d.stored, StoredDeletes::Vector { .. });
+            if deletes.iter().any(|d| earlier(d) && vector(d)) {
+                return Err(Error::Internal(format!("{path} has a deletion vector already")));
+            }
+            deletes.push(new);
+        }
+    }
+    Ok(())
+}
+
+fn sum(a: RowCounts, b: RowCounts) -> RowCounts {
+    RowCounts {
+        inserted: a.inserted + b.inserted,
+        updated: a.updated + b.updated,
+        deleted: a.deleted + b.deleted,
+        copied: a.copied + b.copied,
+    }
+}
+
+/// What two statements of the same kind have in common.
+fn common(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    a.iter().filter(|(key, value)| b.get(*key) == Some(*value)).map(|(k, v)| (k.clone(), v.clone())).collect()
+}

@@ -1,0 +1,122 @@
+//! Carrying out planned changes of rows, and doing it again when another commit was faster.
+
+use std::sync::Arc;
+
+use auric_catalog::dml::impact::Impact;
+use auric_catalog::dml::rows::{ChangeOptions, RowTarget};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, stream};
+
+use super::super::{not_supported, rows};
+use crate::error::{Error, Result, SqlState};
+use crate::planner::Scope;
+
+/// How often a statement that lost against other commits is run, at most.
+const MAX_ATTEMPTS: usize = 5;
+
+/// What EXPLAIN wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Explained {
+    /// The plan; nothing is run.
+    Plan,
+    /// The plan as it ran.
+    Analyze,
+    /// What would change; nothing is committed.
+    Impact,
+}
+
+/// Result of a change.
+pub enum Changed {
+    Impact(Impact),
+    /// The rows of RETURNING; the change is committed.
+    Rows(SendableRecordBatchStream),
+}
+
+/// Counts runs of a statement that commits by itself. After a conflict nothing is committed, so the
+/// whole statement can be run again on the version that won.
+pub struct Attempts {
+    left: usize,
+}
+
+impl Attempts {
+    /// Inside of a transaction block the reads before it would have to be repeated too: one attempt.
+    pub fn new(in_block: bool) -> Self {
+        Self { left: if in_block { 1 } else { MAX_ATTEMPTS } }
+    }
+
+    /// `None`: the statement lost against another commit and is to be run again, in a new scope.
+    pub fn last<T>(&mut self, result: Result<T>) -> Option<Result<T>> {
+        self.left = self.left.saturating_sub(1);
+        match &result {
+            Err(e) if e.code == SqlState::SERIALIZATION_FAILURE && self.left > 0 => {
+                tracing::debug!(error = %e, left = self.left, "running the statement again");
+                None
+            }
+            _ => Some(result),
+        }
+    }
+}
+
+/// The physical plan that carries out the changes that `plan` gives.
+pub async fn change_plan(
+    scope: &Scope,
+    target: &RowTarget,
+    plan: &LogicalPlan,
+    options: ChangeOptions,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let state = scope.state_for(plan).await?;
+    let input = state.create_physical_plan(plan).await.map_err(|e| Error::from(&e))?;
+    Ok(target.change(state.as_ref(), input, options)?)
+}
+
+/// Carries out a change. When this returns it is committed.
+pub async fn execute_change(
+    scope: &Scope,
+    target: &RowTarget,
+    plan: &LogicalPlan,
+    options: ChangeOptions,
+    in_block: bool,
+) -> Result<Changed> {
+    if in_block {
+        return Err(not_supported(format!("{} in a transaction block", options.operation))
+            .with_hint("Run it outside of the block: each statement is atomic by itself."));
+    }
+    let returning = options.returning > 0;
+    let physical = change_plan(scope, target, plan, options).await?;
+    let mut output = rows::stream(scope, physical)?;
+    if !returning {
+        return impact(output).await.map(Changed::Impact);
+    }
+    // The first batch comes after the commit.
+    let first = output.next().await.transpose().map_err(|e| Error::from(&e))?;
+    let schema = output.schema();
+    let all = stream::iter(first.map(Ok)).chain(output);
+    Ok(Changed::Rows(Box::pin(RecordBatchStreamAdapter::new(schema, all))))
+}
+
+/// Runs a plan that gives an impact.
+pub async fn impact(mut output: SendableRecordBatchStream) -> Result<Impact> {
+    let mut impact = None;
+    while let Some(batch) = output.next().await {
+        let batch = batch.map_err(|e| Error::from(&e))?;
+        impact = impact.or(Impact::from_batch(&batch));
+    }
+    impact.ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "the change reported no impact"))
+}
+
+/// `Rows Inserted: 3`, one line for each entry.
+pub fn impact_lines(impact: &Impact) -> Vec<String> {
+    impact.entries().map(|(name, value)| format!("{}: {value}", title(name))).collect()
+}
+
+/// `rows_inserted` as `Rows Inserted`.
+fn title(name: &str) -> String {
+    let words = name.split('_').map(|word| {
+        let mut chars = word.chars();
+        chars.next().map(|first| first.to_uppercase().chain(chars).collect::<String>()).unwrap_or_default()
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
