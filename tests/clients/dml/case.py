@@ -1,16 +1,20 @@
 """A case of another engine's test suite, told anew: tables, a statement, and what must come of it."""
 
 import dataclasses
+import itertools
 import re
 
 import psycopg
 import pytest
 
-from outside import Outside, multiset
+from outside import Differs, Outside, compare, multiset
 from shape import DELTA_COPY, DELTA_MARK, V2_COPY, V2_MARK, V3_MARK, Layout
 
 LAYOUTS = {"v2_copy": V2_COPY, "v2_mark": V2_MARK, "v3_mark": V3_MARK, "delta_copy": DELTA_COPY, "delta_mark": DELTA_MARK}
 every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+
+SCHEMAS = itertools.count()
+SOURCES: dict[tuple, str] = {}
 
 ROWS = "(1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c')"
 SOURCE = "(1, 100, 'x'), (4, 400, 'y')"
@@ -69,29 +73,42 @@ def fill(connection: psycopg.Connection, table: str, rows: str):
             connection.execute(f"insert into {table} values {half}{'' if half.endswith(')') else ')'}")
 
 
-def check(case: Case, server, duck, schema: str, layout: Layout):
+def source_of(connection: psycopg.Connection, server, case: Case) -> str:
+    """The schema of a table `u` with the case's source rows; cases with the same rows share it."""
+    key = server.port, case.source_columns or case.columns, case.source
+    if key not in SOURCES:
+        SOURCES[key] = f"source_{len(SOURCES)}"
+        connection.execute(f"create schema {SOURCES[key]}")
+        connection.execute(f"create table {SOURCES[key]}.u ({case.source_columns or case.columns})")
+        if case.source:
+            connection.execute(f"insert into {SOURCES[key]}.u values {case.source}")
+    return SOURCES[key]
+
+
+def check(case: Case, server, duck, layout: Layout):
+    schema = f"case_{next(SCHEMAS)}"
     with server.connect() as connection:
-        connection.execute(f"set search_path to {schema}")
+        connection.execute(f"create schema {schema}")
+        connection.execute(f"set search_path to {schema}, {source_of(connection, server, case)}")
         connection.execute(create("t", case.columns, layout, fields(case.partitioning, layout)))
-        connection.execute(create("u", case.source_columns or case.columns, layout))
         fill(connection, "t", case.target)
-        fill(connection, "u", case.source)
         for statement in case.before:
             connection.execute(statement)
         kept = connection.execute("select * from t").fetchall()
         if case.fails:
             with pytest.raises(psycopg.Error) as error:
                 connection.execute(case.sql)
-            assert error.value.sqlstate in case.fails.split(" or "), error.value
+            if error.value.sqlstate not in case.fails.split(" or "):
+                raise Differs(f"{error.value.sqlstate} {error.value} instead of {case.fails}")
         else:
             tag = connection.execute(case.sql).statusmessage
-            if case.count is not None:
-                assert tag.split()[-1] == str(case.count), tag
+            if case.count is not None and tag.split()[-1] != str(case.count):
+                raise Differs(f"{tag} instead of {case.count} rows")
         expected = multiset(kept if case.rows is None else case.rows)
-        assert multiset(connection.execute("select * from t").fetchall()) == expected
+        compare("Auric", multiset(connection.execute("select * from t").fetchall()), expected, "afterwards")
         names = [column.name for column in connection.execute("select * from t limit 0").description]
     for reader, rows in Outside(server, duck, schema, "t", layout.format).readers(names).items():
-        assert multiset(rows) == expected, reader
+        compare(reader, multiset(rows), expected, "afterwards")
 
 
 def fields(partitioning: str, layout: Layout) -> str:

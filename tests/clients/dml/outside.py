@@ -1,15 +1,27 @@
 """The same table as other programs see it: pyiceberg, deltalake and DuckDB read the files themselves."""
 
-import collections
 import pathlib
+from collections import Counter
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
 
-def multiset(rows) -> collections.Counter:
+def multiset(rows) -> Counter:
     """Rows for exact comparison: `1.0` is not `1`, `1.50` is not `1.5`."""
-    return collections.Counter(tuple(map(repr, row)) for row in rows)
+    return Counter(tuple(map(repr, row)) for row in rows)
+
+
+class Differs(AssertionError):
+    """What was read, or done, is not what it must be."""
+
+
+def compare(reader: str, found: Counter, expected: Counter, when: str):
+    if found == expected:
+        return
+    extra, missing = list((found - expected).elements()), list((expected - found).elements())
+    raise Differs(f"{reader} reads {found.total()} rows instead of {expected.total()} {when}\n"
+                  f"  {len(extra)} too many: {extra[:5]}\n  {len(missing)} missing:  {missing[:5]}")
 
 
 def of_arrow(table: pa.Table) -> list[tuple]:

@@ -10,7 +10,7 @@ from collections import Counter
 import psycopg
 
 from oracle import Oracle, Refused
-from outside import Outside, multiset
+from outside import Differs, Outside, compare, multiset
 from shape import Column, Shape, random_shape
 from statement import Generator, Statement
 
@@ -33,10 +33,6 @@ class Tally:
                  for kind in kinds if isinstance(kind, str)]
         lines += [f"  refused: {kind}: {message} ({count})" for (kind, message), count in self.refused.items()]
         return f"{self.sequences} sequences\n" + "\n".join(lines)
-
-
-class Differs(Exception):
-    """Auric and the oracle part."""
 
 
 @dataclasses.dataclass
@@ -174,14 +170,6 @@ class Run:
 
 def first_line(error: psycopg.Error) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def compare(reader: str, found: Counter, expected: Counter, when: str):
-    if found == expected:
-        return
-    extra, missing = list((found - expected).elements()), list((expected - found).elements())
-    raise Differs(f"{reader} reads {found.total()} rows instead of {expected.total()} {when}\n"
-                  f"  {len(extra)} too many: {extra[:5]}\n  {len(missing)} missing:  {missing[:5]}")
 
 
 def difference(server, duck, case: Case, tally: Tally | None = None) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import running
 from ledger import COLUMNS, Ledger, tuples
 from ledger import create as create_ledger_table
-from outside import Outside, multiset
+from outside import Outside, compare, multiset
 from shape import DELTA_COPY, DELTA_MARK, V2_COPY, V2_MARK, V3_MARK, Layout
 
 LAYOUTS = {"v2_copy": V2_COPY, "v2_mark": V2_MARK, "v3_mark": V3_MARK, "delta_copy": DELTA_COPY, "delta_mark": DELTA_MARK}
@@ -201,9 +201,9 @@ def start_ledger(server, layout: Layout) -> Ledger:
 
 def holds(server, duck, ledger: Ledger, layout: Layout):
     expected = multiset(tuples(ledger.rows))
-    assert multiset(server.sql(f"select {', '.join(COLUMNS)} from t")) == expected
+    compare("Auric", multiset(server.sql(f"select {', '.join(COLUMNS)} from t")), expected, "afterwards")
     for reader, rows in Outside(server, duck, "public", "t", layout.format).readers(COLUMNS).items():
-        assert multiset(rows) == expected, reader
+        compare(reader, multiset(rows), expected, "at the end")
 
 
 BIG = "select x, cast(x % 4 as int), x * 7919 from generate_series(1, 5000000) as g(x)"

@@ -13,7 +13,7 @@ from pyiceberg.exceptions import CommitFailedException
 from conftest import running
 from crowd import retrying, together, watching
 from list_append import Append, Reading, check
-from outside import Outside, multiset
+from outside import Outside, compare, multiset
 from shape import DELTA_COPY, DELTA_MARK, V2_COPY, V2_MARK, V3_MARK, Layout
 
 LAYOUTS = {"v2_copy": V2_COPY, "v2_mark": V2_MARK, "v3_mark": V3_MARK, "delta_copy": DELTA_COPY, "delta_mark": DELTA_MARK}
@@ -48,9 +48,9 @@ def test_merges_on_disjoint_partitions_all_succeed(server, schema, layout, duck)
         together(*(lambda part=part: writer(part) for part in range(writers)))
     assert watcher.slowest < PATIENCE
     expected = multiset((id_ % writers, id_, rounds if id_ < 2000 else (2029 - id_) // 10) for id_ in range(2030))
-    assert multiset(server.sql(f"select p, id, v from {table}")) == expected
+    compare("Auric", multiset(server.sql(f"select p, id, v from {table}")), expected, "at the end")
     for reader, rows in Outside(server, duck, schema, "t", layout.format).readers(["p", "id", "v"]).items():
-        assert multiset(rows) == expected, reader
+        compare(reader, multiset(rows), expected, "at the end")
 
 
 def whole_partitions(rows):
@@ -229,6 +229,6 @@ def test_other_programs_append_meanwhile(server, schema, name, duck):
     with watching(server, query, whole):
         together(outsider, updater, merger)
     expected = multiset([(id_, ROUNDS if id_ < 50 else 2 * ROUNDS) for id_ in range(100)] + [(1000 + id_, 0) for id_ in range(5 * ROUNDS)])
-    assert multiset(server.sql(f"select id, v from {table}")) == expected
+    compare("Auric", multiset(server.sql(f"select id, v from {table}")), expected, "at the end")
     for reader, rows in Outside(server, duck, schema, "t", layout.format).readers(["id", "v"]).items():
-        assert multiset(rows) == expected, reader
+        compare(reader, multiset(rows), expected, "at the end")

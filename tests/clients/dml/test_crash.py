@@ -12,7 +12,7 @@ import pytest
 
 from conftest import running
 from ledger import COLUMNS, Ledger, create, tuples
-from outside import Outside, multiset
+from outside import Outside, compare, multiset
 from shape import DELTA_COPY, DELTA_MARK, V2_COPY, V2_MARK, V3_MARK, Layout
 from test_serving import until
 
@@ -61,7 +61,7 @@ class Table:
             self.ledger.rows = self.after
         self.in_flight = self.after = None
         for reader, rows in Outside(server, duck, "public", self.name, self.layout.format).readers(COLUMNS).items():
-            assert multiset(rows) == found, (reader, self.layout.name)
+            compare(reader, multiset(rows), found, f"of {self.layout.name}")
 
 
 def run_until_gone(server, table: Table, most: int) -> bool:

@@ -8,5 +8,5 @@ from cases_merge import CASES
 
 @every_layout
 @pytest.mark.parametrize("case", CASES, ids=[case.identifier for case in CASES])
-def test_case(server, schema, duck, layout, case):
-    check(case, server, duck, schema, layout)
+def test_case(server, duck, layout, case):
+    check(case, server, duck, layout)
