@@ -36,6 +36,15 @@ ELSEWHERE = """
 | wrong names, types, shapes; failing rows, disks and rights | `tests/clients/dml/test_bad_dml.py` |
 | a crash at any moment | `tests/clients/dml/test_crash.py` |
 
+Longer runs (set `AURIC_BIN` to the binary and use the Python that `tests/run` installs):
+
+```sh
+AURIC_DIFFERENTIAL_SECONDS=3600 AURIC_DIFFERENTIAL_SEED=1000 python -m pytest tests/clients/dml/test_differential.py -s
+AURIC_CRASH_RUNS=300 python -m pytest tests/clients/dml/test_crash.py --timeout 3600
+```
+
+A failing seed prints the fewest statements that still fail, and a file to replay them with psql.
+
 ## Not rebuilt
 
 | what the peers check | why not |

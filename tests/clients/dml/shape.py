@@ -106,6 +106,8 @@ def random_partitioning(rng: random.Random, columns: list[Column], layout: Layou
     """None for four tables of ten, else one or two fields over different columns."""
     if rng.random() < 0.4:
         return ()
+    if layout.format == "delta":  # reads an empty string in a partition column as NULL
+        columns = [column for column in columns if column.type != "text"]
     chosen = rng.sample(columns, min(len(columns), rng.choice((1, 1, 2))))
     return tuple(random_field(rng, column, layout) for column in chosen)
 
