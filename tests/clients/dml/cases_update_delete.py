@@ -23,6 +23,7 @@ UPDATES = [
     Case("= NULL finds nothing", SPARK, "update t set s = 'null' where v = null", [(1, None, "a"), (2, 20, None), (3, 30, "c")], 0, target=WITH_NULLS),
     Case("<> leaves NULLs alone", SPARK, "update t set s = 'z' where v <> 30", [(1, None, "a"), (2, 20, "z"), (3, 30, "c")], 1, target=WITH_NULLS),
     Case("IS NOT DISTINCT FROM NULL", SPARK, "update t set s = 'z' where v is not distinct from null", [(1, None, "z"), (2, 20, None), (3, 30, "c")], 1, target=WITH_NULLS),
+    Case("IS DISTINCT FROM binds closer than AND", POSTGRES, "update t set v = 0 where v > 15 is distinct from false and id = 2", [(1, 10, "a"), (2, 0, "b"), (3, 30, "c")], 1),
     Case("IN", SPARK, "update t set v = 0 where id in (1, 3, null)", [(1, 0, "a"), (2, 20, "b"), (3, 0, "c")], 2),
     Case("NOT IN with NULL finds nothing", SPARK, "update t set v = 0 where id not in (1, null)", KEPT, 0),
     Case("IN a subquery", SPARK, "update t set v = 0 where id in (select id from u)", [(1, 0, "a"), *KEPT[1:]], 1),

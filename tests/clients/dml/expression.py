@@ -83,7 +83,7 @@ def predicate(scope: Scope, depth: int = 2) -> str:
     if rng.random() < 0.12:
         return f"{name} is {rng.choice(('', 'not '))}null"
     if column.type == "boolean":
-        return rng.choice((name, f"{name} = true", f"{name} is distinct from {constant(rng, 'boolean')}"))
+        return rng.choice((name, f"{name} = true", f"({name} is distinct from {constant(rng, 'boolean')})"))
     shape = rng.random()
     if shape < 0.12:
         return f"{name} {rng.choice(('', 'not '))}in ({', '.join(constant(rng, column.type) for _ in range(rng.randint(1, 4)))})"
@@ -92,7 +92,7 @@ def predicate(scope: Scope, depth: int = 2) -> str:
     if column.type == "text" and shape < 0.4:
         return f"{name} {rng.choice(('', 'not '))}like '{rng.choice(('a%', '%b%', '%', '_', '<%'))}'"
     if shape < 0.45:
-        return f"{name} is distinct from {constant(rng, column.type)}"
+        return f"({name} is distinct from {constant(rng, column.type)})"
     other = scope.pick(column.type) if rng.random() < 0.3 else None
     return f"{name} {rng.choice(COMPARISONS)} {other or constant(rng, column.type)}"
 

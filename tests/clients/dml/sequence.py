@@ -27,10 +27,10 @@ class Tally:
     sequences: int = 0
 
     def __str__(self) -> str:
-        kinds = sorted({*self.done, *self.refused, *self.failed_as_expected})
+        kinds = sorted({*self.done, *self.failed_as_expected, *(kind for kind, _ in self.refused)})
         lines = [f"{kind:28} {self.done[kind]:6} done {self.failed_as_expected[kind]:6} failed as they must "
                  f"{sum(count for (name, _), count in self.refused.items() if name == kind):6} refused"
-                 for kind in kinds if isinstance(kind, str)]
+                 for kind in kinds]
         lines += [f"  refused: {kind}: {message} ({count})" for (kind, message), count in self.refused.items()]
         return f"{self.sequences} sequences\n" + "\n".join(lines)
 

@@ -130,7 +130,7 @@ def random_field(rng: random.Random, column: Column, layout: Layout) -> Partitio
     return rng.choice(options)
 
 
-WORDS = ("", "a", "ab", "abc", "Abcd", "x y", "häß", "🦀", "it''s", "100%", "none", "zz")
+WORDS = ("", "a", "ab", "abc", "Abcd", "x y", "häø", "🦀", "it''s", "100%", "none", "zz")
 
 
 def random_value(rng: random.Random, column: Column):
