@@ -12,6 +12,7 @@ pub mod dml;
 pub mod error;
 pub mod failpoint;
 pub mod format;
+pub mod metadata_table;
 pub mod name;
 pub mod registry;
 pub mod scan;

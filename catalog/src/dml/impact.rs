@@ -1,11 +1,14 @@
 //! What a statement did, or (`EXPLAIN (IMPACT)`) would do.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result};
+use crate::table::{PartitionSpec, TableChange};
 
 /// Rows, files and bytes of one statement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +48,40 @@ pub fn schema() -> SchemaRef {
 }
 
 impl Impact {
+    /// What a change does to its table.
+    pub fn of(change: &TableChange) -> Result<Self> {
+        let mut partitions = HashSet::new();
+        let mut count = |spec: &PartitionSpec, values: &[ScalarValue]| -> Result<()> {
+            // The same value may be a string in one place and a view of one in another.
+            let values = values.iter().zip(&spec.fields);
+            let values = values.map(|(value, field)| Ok(value.cast_to(&field.result_type)?));
+            partitions.insert((spec.spec_id, values.collect::<Result<Vec<_>>>()?));
+            Ok(())
+        };
+        for file in &change.added {
+            count(&file.spec, &file.partition)?;
+        }
+        for file in change.touched() {
+            count(file.spec(), &file.partition()?)?;
+        }
+        let mut bytes_removed = 0;
+        for file in &change.removed {
+            bytes_removed += file.file()?.size_bytes;
+        }
+        Ok(Self {
+            rows_inserted: change.rows.inserted,
+            rows_updated: change.rows.updated,
+            rows_deleted: change.rows.deleted,
+            rows_copied: change.rows.copied,
+            files_added: change.added.len() as u64,
+            files_removed: change.removed.len() as u64,
+            files_marked: change.deletes.len() as u64,
+            partitions: partitions.len() as u64,
+            bytes_added: change.added.iter().map(|f| f.size_bytes).sum(),
+            bytes_removed,
+        })
+    }
+
     /// Rows inserted, updated and deleted: the count of the command tag.
     pub fn rows_changed(&self) -> u64 {
         self.rows_inserted + self.rows_updated + self.rows_deleted

@@ -15,7 +15,9 @@ pub mod impact;
 pub mod insert;
 pub mod overwrite;
 pub mod publish;
+mod returning;
 pub mod rows;
+mod write_exec;
 
 #[cfg(test)]
 mod tests;

@@ -121,6 +121,17 @@ pub trait Format: Debug + Send + Sync {
         Ok(())
     }
 
+    /// A table whose rows the statement has to write besides, if this one keeps a change data feed:
+    /// the columns of this table, then the kind of change ([`dml::rows`](crate::dml::rows)). Its files
+    /// become [`TableChange::change_files`].
+    fn change_feed(
+        &self,
+        _snapshot: &TableSnapshot,
+        _operation: Operation,
+    ) -> Result<Option<Arc<TableSnapshot>>> {
+        Ok(None)
+    }
+
     /// How a statement of this kind is isolated from others, by the table's own properties. Fails with
     /// `Invalid` for a value that has no meaning.
     fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {

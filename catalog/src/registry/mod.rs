@@ -15,7 +15,7 @@ pub use self::contents::{CatalogContents, NamespaceContents, TableSummary};
 use crate::TableIdent;
 use crate::backend::{Backend, NamespaceEntry, Oid, TableEntry};
 use crate::error::{Error, Result};
-use crate::format::Format;
+use crate::format::{Format, VersionSpec};
 use crate::storage::Storage;
 use crate::table::{TableFormat, TableSnapshot};
 
@@ -146,6 +146,18 @@ impl Catalog {
     pub async fn table(self: &Arc<Self>, ident: &TableIdent) -> Result<Option<Table>> {
         let Some(entry) = self.backend.table(ident).await? else { return Ok(None) };
         let snapshot = self.format(entry.format).load(&self.storage, &entry).await?;
+        Ok(Some(Table { catalog: self.clone(), ident: ident.clone(), entry: Some(entry), snapshot }))
+    }
+
+    /// The table at an earlier version, to be read only. `None`: no such table. Fails with
+    /// `VersionNotFound`.
+    pub async fn table_at(
+        self: &Arc<Self>,
+        ident: &TableIdent,
+        version: &VersionSpec,
+    ) -> Result<Option<Table>> {
+        let Some(entry) = self.backend.table(ident).await? else { return Ok(None) };
+        let snapshot = self.format(entry.format).load_at(&self.storage, &entry, version).await?;
         Ok(Some(Table { catalog: self.clone(), ident: ident.clone(), entry: Some(entry), snapshot }))
     }
 

@@ -339,7 +339,7 @@ impl PruningCounts {
     }
 }
 
-fn deletes_of(index: &DeleteIndex, selected: &SelectedFile) -> Result<FileDeletes> {
+pub(super) fn deletes_of(index: &DeleteIndex, selected: &SelectedFile) -> Result<FileDeletes> {
     let file = selected.file()?;
     if index.is_empty() {
         return Ok(FileDeletes { deletion_vector: file.deletion_vector.clone(), ..Default::default() });

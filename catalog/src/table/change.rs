@@ -92,6 +92,10 @@ pub struct TableChange {
     /// Rows deleted from files that stay, already stored by
     /// [`Format::write_deletes`](crate::format::Format::write_deletes).
     pub deletes: Vec<NewRowDeletes>,
+    /// Every row that is inserted, deleted or updated (as it was and as it becomes), for a table that
+    /// keeps a change data feed ([`Format::change_feed`](crate::format::Format::change_feed)). No data
+    /// files of the table.
+    pub change_files: Vec<NewDataFile>,
     pub read: ReadSet,
     pub isolation: Isolation,
     pub rows: RowCounts,
@@ -112,6 +116,7 @@ impl TableChange {
             added,
             removed: Vec::new(),
             deletes: Vec::new(),
+            change_files: Vec::new(),
             read: ReadSet::Nothing,
             isolation: Isolation::default(),
             rows,
@@ -138,8 +143,8 @@ impl TableChange {
     /// Paths of all files written for this change and not used by anything else yet.
     pub fn written_paths(&self) -> Vec<String> {
         let deletes = self.deletes.iter().map(|d| d.stored.path());
-        let mut paths: Vec<String> =
-            self.added.iter().map(|f| f.path.as_str()).chain(deletes).map(str::to_string).collect();
+        let files = self.added.iter().chain(&self.change_files).map(|file| file.path.as_str());
+        let mut paths: Vec<String> = files.chain(deletes).map(str::to_string).collect();
         paths.sort_unstable();
         paths.dedup();
         paths

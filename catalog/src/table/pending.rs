@@ -87,6 +87,8 @@ impl PendingChange {
             sort_order: base.sort_order.clone(),
             properties: base.properties.clone(),
             comment: base.comment.clone(),
+            row_lineage: base.row_lineage,
+            constraints: base.constraints.clone(),
             timestamp_ms: base.timestamp_ms,
             files: Arc::new(PendingFiles::new(base, &self.change)),
             state: base.state.clone(),

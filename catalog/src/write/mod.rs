@@ -150,6 +150,12 @@ impl TableWriter {
         }
     }
 
+    /// A writer whose files are kept or deleted together with those of another one.
+    pub fn sharing(mut self, guard: &WrittenFiles) -> Self {
+        self.guard = guard.clone();
+        self
+    }
+
     /// The files written, to be kept or deleted together with others of the same statement.
     pub fn guard(&self) -> &WrittenFiles {
         &self.guard

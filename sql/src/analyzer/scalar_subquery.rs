@@ -122,6 +122,7 @@ fn decorrelate(
     let pulls_up = !parts.correlation.is_empty()
         && !parts.value.contains_outer()
         && parts.correlation.iter().all(is_equality);
+    let pulls_up = pulls_up && !below_alias(&subquery.subquery);
     if (!parts.aggregates.is_empty() && pulls_up) || !all_visible(outer, subquery) {
         return Ok(None);
     }
@@ -171,6 +172,19 @@ fn decorrelate(
     };
     let grouped = LogicalPlanBuilder::from(joined).aggregate(group, results)?.build()?;
     Ok(Some((grouped, value)))
+}
+
+/// Whether outer references are inside of a derived table: DataFusion adds the columns that it lifts
+/// them by to the table's query, but not to the table.
+fn below_alias(subquery: &LogicalPlan) -> bool {
+    subquery
+        .exists(|node| {
+            Ok(match node {
+                LogicalPlan::SubqueryAlias(alias) => !alias.input.all_out_ref_exprs().is_empty(),
+                _ => false,
+            })
+        })
+        .unwrap_or(true)
 }
 
 /// `true` when all outer references are columns of this plan (and not of a query further out).

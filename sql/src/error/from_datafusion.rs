@@ -151,6 +151,7 @@ fn plan(text: &str) -> Error {
         "must appear in the GROUP BY",
         "non-aggregate values",
         "aggregate function",
+        "Aggregate functions are not allowed",
     ]) {
         SqlState::GROUPING_ERROR
     } else if starts(&[

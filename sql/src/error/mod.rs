@@ -22,6 +22,7 @@ impl SqlState {
     pub const DATA_EXCEPTION: Self = Self("22000");
     pub const STRING_TOO_LONG: Self = Self("22001");
     pub const NUMERIC_OUT_OF_RANGE: Self = Self("22003");
+    pub const NULL_VALUE_NOT_ALLOWED: Self = Self("22004");
     pub const INVALID_DATETIME_FORMAT: Self = Self("22007");
     pub const DATETIME_OVERFLOW: Self = Self("22008");
     pub const DIVISION_BY_ZERO: Self = Self("22012");

@@ -36,9 +36,14 @@ impl ScalarUDFImpl for MergeAction {
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let message = "merge_action() can only be used in the RETURNING list of a MERGE command";
-        Err(DataFusionError::from(Error::new(SqlState::SYNTAX_ERROR, message)))
+        Err(DataFusionError::from(misplaced()))
     }
+}
+
+/// The error for a call anywhere else.
+pub fn misplaced() -> Error {
+    let message = "merge_action() can only be used in the RETURNING list of a MERGE command";
+    Error::new(SqlState::SYNTAX_ERROR, message)
 }
 
 /// Whether an expression calls the function.

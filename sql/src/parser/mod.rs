@@ -15,6 +15,7 @@ mod merge;
 pub(crate) mod row_target;
 mod session;
 pub mod statement;
+pub(crate) mod table_version;
 mod update;
 
 use std::sync::Arc;
@@ -81,8 +82,9 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
             .get(lines.offset(text, first.span.start)..lines.offset(text, last.span.end))
             .unwrap_or(text)
             .to_string();
-        let mut parser =
-            Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens.to_vec());
+        let mut parser = Parser::new(&dialect)
+            .with_recursion_limit(MAX_DEPTH)
+            .with_tokens_with_locations(table_version::normalized(tokens));
         let statement = parse_one(&mut parser, text, &lines)
             .and_then(|statement| expect_end(&mut parser).map(|()| statement))
             .map_err(|e| error::from_parser(&e, text, &lines))?;
@@ -163,6 +165,7 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::CREATE => create(parser),
         Keyword::DROP => drop_object(parser),
         Keyword::INSERT => dml::insert(parser),
+        Keyword::TRUNCATE => dml::truncate(parser),
         Keyword::COPY => copy::copy(parser),
         Keyword::SET => session::set(parser),
         Keyword::SHOW => session::show(parser),
@@ -337,7 +340,6 @@ fn other(parser: &mut Parser) -> ParseResult<Statement> {
     let statement = parser.parse_statement()?;
     let name = match statement {
         ast::Statement::Query(query) => return Ok(Statement::Query(query)),
-        ast::Statement::Truncate(_) => "TRUNCATE".to_string(),
         ast::Statement::AlterTable(_) => "ALTER TABLE".to_string(),
         ast::Statement::CreateView(view) if view.materialized => "CREATE MATERIALIZED VIEW".to_string(),
         ast::Statement::CreateView(_) => "CREATE VIEW".to_string(),

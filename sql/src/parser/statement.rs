@@ -6,6 +6,7 @@ use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefini
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
 pub use super::delete::Delete;
+pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
 pub use super::merge::{Merge, MergeAction, MergeClause, MergeKind};
 pub use super::row_target::{Assignment, Target};
 pub use super::update::Update;
@@ -31,6 +32,7 @@ pub enum Statement {
         if_exists: bool,
     },
     Insert(Box<Insert>),
+    Truncate(Truncate),
     Update(Box<Update>),
     Delete(Box<Delete>),
     Merge(Box<Merge>),
@@ -114,15 +116,6 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// `AS … WITH NO DATA`.
     pub with_no_data: bool,
-}
-
-#[derive(Debug, Clone)]
-pub struct Insert {
-    pub table: ObjectName,
-    pub columns: Vec<Ident>,
-    pub by_name: bool,
-    /// `None`: DEFAULT VALUES.
-    pub query: Option<Box<ast::Query>>,
 }
 
 #[derive(Debug, Clone)]

@@ -24,6 +24,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::sqlparser::ast::TableFactor;
 
 use super::Relations;
+use super::relations::SpecialRelations;
 use crate::types::sql_type::PostgresTypes;
 
 pub(super) struct StatementContext<'a> {
@@ -34,9 +35,7 @@ pub(super) struct StatementContext<'a> {
 
 impl<'a> StatementContext<'a> {
     pub fn new(state: &'a SessionState, relations: &'a Relations) -> Self {
-        let files =
-            relations.functions.iter().map(|(key, provider)| (key.clone(), provider.clone())).collect();
-        Self { state, relations, relation_planners: vec![Arc::new(FileFunctions { files })] }
+        Self { state, relations, relation_planners: vec![Arc::new(relations.special.clone())] }
     }
 
     /// With relations that are plans already, by names that only the planner uses.
@@ -160,31 +159,26 @@ impl RelationPlanner for PlannedRelations {
     }
 }
 
-/// Calls of `read_csv` and its like, whose files were looked at before planning.
-#[derive(Debug)]
-struct FileFunctions {
-    files: HashMap<String, Arc<dyn datafusion::catalog::TableProvider>>,
-}
-
-impl RelationPlanner for FileFunctions {
+impl RelationPlanner for SpecialRelations {
     fn plan_relation(
         &self,
         relation: TableFactor,
         _context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let key = super::relations::function_key(&relation);
-        let Some(provider) = self.files.get(&key) else {
+        let version = self.version(&relation);
+        let function = self.function(&relation);
+        let TableFactor::Table { name, alias, .. } = &relation else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        let TableFactor::Table { name, alias, .. } = relation else {
-            return Ok(RelationPlanning::Original(Box::new(relation)));
+        let (label, source) = match (version, function) {
+            (Some(table), _) => (super::relations::reference(name)?, table?),
+            (None, Some(function)) => {
+                let label = name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase();
+                (TableReference::bare(label), provider_as_source(function))
+            }
+            (None, None) => return Ok(RelationPlanning::Original(Box::new(relation))),
         };
-        let table = name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase();
-        let plan = LogicalPlanBuilder::scan(
-            TableReference::bare(table),
-            provider_as_source(provider.clone()),
-            None,
-        )?;
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan.build()?, alias))))
+        let plan = LogicalPlanBuilder::scan(label, source, None)?.build()?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
     }
 }

@@ -9,6 +9,7 @@ pub mod postgres_casts;
 mod relations;
 pub(crate) mod rewrite;
 mod system;
+mod time_travel;
 pub mod yielding;
 
 use std::collections::BTreeMap;
@@ -17,10 +18,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
-use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableSource};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
@@ -111,6 +112,18 @@ impl Scope {
         source: &Parsed,
         target: Option<DFSchemaRef>,
     ) -> Result<PlannedQuery> {
+        self.plan_query_over(query, given, source, target, Vec::new()).await
+    }
+
+    /// Plans a query that may also name these relations, which hide tables of the same name.
+    pub async fn plan_query_over(
+        &self,
+        query: &ast::Query,
+        given: &[Option<Parameter>],
+        source: &Parsed,
+        target: Option<DFSchemaRef>,
+        named: Vec<(TableReference, Arc<dyn TableSource>)>,
+    ) -> Result<PlannedQuery> {
         rewrite::refuse_unsupported(query)?;
         let mut query = query.clone();
         rewrite::make_names_unique(&mut query);
@@ -118,7 +131,7 @@ impl Scope {
         let written = query.clone();
         crate::analyzer::rewrite(&mut query);
         rewrite::count_instead_of_exists(&mut query);
-        let relations = Relations::resolve(self, &query, source).await?;
+        let relations = Relations::resolve(self, &query, source, named).await?;
         let state = relations.state(self).await?;
         let plan = |fields: Vec<Option<FieldRef>>| -> Result<LogicalPlan> {
             let provider = context::StatementContext::new(&state, &relations);
@@ -160,13 +173,27 @@ impl Scope {
 
     /// An expression without columns, subqueries and parameters.
     pub fn constant_expr(&self, expr: &ast::Expr) -> Result<Expr> {
+        self.row_expr(expr, &DFSchema::empty())
+    }
+
+    /// An expression over the columns of one row, without subqueries and parameters.
+    pub fn row_expr(&self, expr: &ast::Expr, schema: &DFSchema) -> Result<Expr> {
         let mut expr = expr.clone();
         crate::analyzer::rewrite(&mut expr);
+        self.rewritten_expr(expr, schema)
+    }
+
+    /// The same of what the analyzer has rewritten already, as part of a statement.
+    pub fn rewritten_constant_expr(&self, expr: ast::Expr) -> Result<Expr> {
+        self.rewritten_expr(expr, &DFSchema::empty())
+    }
+
+    fn rewritten_expr(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
         let relations = Relations::default();
         let provider = context::StatementContext::new(&self.state, &relations);
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
         let planner = SqlToRel::new_with_options(&provider, options);
-        planner.sql_to_expr(expr, &DFSchema::empty(), &mut PlannerContext::new()).map_err(|e| Error::from(&e))
+        planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(|e| Error::from(&e))
     }
 
     /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a system relation.

@@ -71,7 +71,7 @@ impl Scope {
         rewrite::refuse_unsupported(&everything)?;
         let with = everything.with.clone();
         crate::analyzer::rewrite(&mut everything);
-        let relations = Relations::resolve(self, &everything, source).await?;
+        let relations = Relations::resolve(self, &everything, source, Vec::new()).await?;
         let state = relations.state(self).await?;
         infer_parameters(&everything, given, |types| {
             let parts = Parts {
@@ -88,6 +88,11 @@ impl Scope {
 }
 
 impl Parts<'_> {
+    /// Whether any part names this table.
+    pub fn reads(&self, table: &Table) -> bool {
+        self.relations.reads(table)
+    }
+
     fn plan(&self, mut query: Query, row: Option<&LogicalPlan>) -> Result<LogicalPlan> {
         rewrite::make_names_unique(&mut query);
         crate::analyzer::rewrite(&mut query);

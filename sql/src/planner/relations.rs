@@ -2,10 +2,13 @@
 //! then the search path, with `pg_catalog` implicitly first.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use auric_catalog::TableIdent;
+use auric_catalog::format::VersionSpec;
+use auric_catalog::metadata_table::MetadataTable;
 use auric_catalog::registry::{Catalog, Table};
 use auric_catalog::table::TableVersion;
 use datafusion::catalog::TableProvider;
@@ -14,9 +17,11 @@ use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::planner::object_name_to_table_reference;
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, Spanned, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    ObjectName, Query, Spanned, TableFactor, TableVersion as AsOf, Visit, Visitor,
+};
 
-use super::{Scope, system};
+use super::{Scope, system, time_travel};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::table_function;
@@ -28,7 +33,16 @@ pub struct Dependency {
     pub ident: TableIdent,
     /// Where the name would be looked up first, in case a table appears there.
     pub name: TableReference,
-    pub version: TableVersion,
+    pub read: Read,
+}
+
+/// What a plan reads of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Read {
+    /// The current version, which was this one.
+    Current(TableVersion),
+    /// A version that never changes, of the table with this id.
+    Pinned(String),
 }
 
 type Lookup = std::result::Result<Arc<dyn TableSource>, Error>;
@@ -37,19 +51,51 @@ type Lookup = std::result::Result<Arc<dyn TableSource>, Error>;
 #[derive(Default)]
 pub struct Relations {
     tables: HashMap<TableReference, Lookup>,
-    pub(super) functions: HashMap<String, Arc<dyn TableProvider>>,
+    pub(super) special: SpecialRelations,
     dependencies: Vec<Dependency>,
     /// The plan holds more than versions of tables.
     volatile: bool,
 }
 
+/// Relations that it takes more than a name to tell.
+#[derive(Clone, Default)]
+pub(super) struct SpecialRelations {
+    /// Calls of `read_csv` and its like, whose files were looked at, by [`function_key`].
+    functions: HashMap<String, Arc<dyn TableProvider>>,
+    /// Tables at earlier versions, by [`version_key`].
+    versions: HashMap<String, Lookup>,
+}
+
+impl fmt::Debug for SpecialRelations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.functions.keys()).entries(self.versions.keys()).finish()
+    }
+}
+
+impl SpecialRelations {
+    pub fn function(&self, factor: &TableFactor) -> Option<Arc<dyn TableProvider>> {
+        self.functions.get(&function_key(factor)).cloned()
+    }
+
+    /// The table of a factor with a version.
+    pub fn version(&self, factor: &TableFactor) -> Option<Lookup> {
+        self.versions.get(&version_key(factor)?).cloned()
+    }
+}
+
 impl Relations {
     /// Looks up all names. A name that is not found is an error only if the planner asks for it:
-    /// it may be that of a common table expression.
-    pub async fn resolve(scope: &Scope, query: &Query, source: &Parsed) -> Result<Self> {
+    /// it may be that of a common table expression. `named`: relations that are there already.
+    pub async fn resolve(
+        scope: &Scope,
+        query: &Query,
+        source: &Parsed,
+        named: Vec<(TableReference, Arc<dyn TableSource>)>,
+    ) -> Result<Self> {
         let mut collected = Collector::default();
         let _ = query.visit(&mut collected);
-        let mut relations = Self::default();
+        let mut relations = Self { volatile: !named.is_empty(), ..Self::default() };
+        relations.tables.extend(named.into_iter().map(|(name, source)| (name, Ok(source))));
         for name in collected.names {
             let reference = reference(&name)?;
             if relations.tables.contains_key(&reference) {
@@ -58,11 +104,20 @@ impl Relations {
             let found = relations.lookup(scope, &name, &reference, source).await;
             relations.tables.insert(reference, found);
         }
+        for factor in collected.versions {
+            if let TableFactor::Table { name, version: Some(version), .. } = &factor
+                && let Some(key) = version_key(&factor)
+                && !relations.special.versions.contains_key(&key)
+            {
+                let found = relations.lookup_version(scope, name, version, source).await;
+                relations.special.versions.insert(key, found);
+            }
+        }
         for factor in collected.functions {
             if let TableFactor::Table { name, args: Some(args), .. } = &factor {
                 let key = function_key(&factor);
                 if let Some(provider) = table_function::resolve(scope, name, args).await? {
-                    relations.functions.insert(key, provider);
+                    relations.special.functions.insert(key, provider);
                     relations.volatile = true;
                 }
             }
@@ -82,6 +137,10 @@ impl Relations {
             return Ok(provider_as_source(provider));
         }
         let Some(table) = find(scope, key).await? else {
+            if let Some((relation, table)) = find_metadata(scope, key).await? {
+                self.volatile = true;
+                return Ok(provider_as_source(relation.provider(&table)));
+            }
             return Err(undefined(name, source));
         };
         let overlay = scope.tables.overlay(&table)?;
@@ -89,7 +148,7 @@ impl Relations {
             catalog: table.catalog.name().to_string(),
             ident: table.ident.clone(),
             name: key.clone(),
-            version: table.snapshot.version.clone(),
+            read: Read::Current(table.snapshot.version.clone()),
         });
         match overlay {
             Some(provider) => {
@@ -100,6 +159,46 @@ impl Relations {
         }
     }
 
+    async fn lookup_version(
+        &mut self,
+        scope: &Scope,
+        name: &ObjectName,
+        version: &AsOf,
+        source: &Parsed,
+    ) -> Lookup {
+        let key = reference(name)?;
+        let spec = time_travel::version(scope, version)?;
+        if system::relation(scope, &key).await?.is_some() {
+            let message = format!("\"{key}\" is a system relation and has no versions");
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message));
+        }
+        let (current, about) = match find(scope, &key).await? {
+            Some(table) => (table, None),
+            None => match find_metadata(scope, &key).await? {
+                Some((relation, table)) => (table, Some(relation)),
+                None => return Err(undefined(name, source)),
+            },
+        };
+        let Some(table) = current.catalog.table_at(&current.ident, &spec).await? else {
+            return Err(undefined(name, source));
+        };
+        if let Some(relation) = about {
+            self.volatile = true;
+            return Ok(provider_as_source(relation.provider(&table)));
+        }
+        match spec {
+            VersionSpec::Id(_) => self.dependencies.push(Dependency {
+                catalog: table.catalog.name().to_string(),
+                ident: table.ident.clone(),
+                name: key,
+                read: Read::Pinned(table.snapshot.table_id.clone()),
+            }),
+            // What they name changes with commits to come.
+            VersionSpec::Ref(_) | VersionSpec::Timestamp(_) => self.volatile = true,
+        }
+        Ok(provider_as_source(table.provider()))
+    }
+
     pub fn table(&self, name: &TableReference) -> Lookup {
         match self.tables.get(name) {
             Some(found) => found.clone(),
@@ -107,8 +206,14 @@ impl Relations {
         }
     }
 
-    pub fn function(&self, factor: &TableFactor) -> Option<Arc<dyn TableProvider>> {
-        self.functions.get(&function_key(factor)).cloned()
+    /// Whether this table is among them, at its current version.
+    pub fn reads(&self, table: &Table) -> bool {
+        let is_table = |dependency: &Dependency| {
+            dependency.catalog == table.catalog.name()
+                && dependency.ident == table.ident
+                && matches!(dependency.read, Read::Current(_))
+        };
+        self.dependencies.iter().any(is_table)
     }
 
     /// Versions read; `None` if equal versions do not make an equal plan.
@@ -128,10 +233,14 @@ pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result
         let Some(table) = find(scope, &dependency.name).await? else {
             return Ok(false);
         };
-        let same = table.catalog.name() == dependency.catalog
-            && table.ident == dependency.ident
-            && table.snapshot.version == dependency.version;
-        if !same || scope.tables.overlay(&table)?.is_some() {
+        let same = table.catalog.name() == dependency.catalog && table.ident == dependency.ident;
+        let unchanged = match &dependency.read {
+            Read::Current(version) => {
+                table.snapshot.version == *version && scope.tables.overlay(&table)?.is_none()
+            }
+            Read::Pinned(table_id) => table.snapshot.table_id == *table_id,
+        };
+        if !same || !unchanged {
             return Ok(false);
         }
     }
@@ -139,7 +248,7 @@ pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result
 }
 
 /// `name(args)` without alias.
-pub(super) fn function_key(factor: &TableFactor) -> String {
+fn function_key(factor: &TableFactor) -> String {
     match factor {
         TableFactor::Table { name, args: Some(args), .. } => {
             let args: Vec<String> = args.args.iter().map(ToString::to_string).collect();
@@ -149,9 +258,18 @@ pub(super) fn function_key(factor: &TableFactor) -> String {
     }
 }
 
+/// A relation and its version as written, without alias. `None`: it has no version.
+fn version_key(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table { name, version: Some(version), .. } => Some(format!("{name} {version}")),
+        _ => None,
+    }
+}
+
 #[derive(Default)]
 struct Collector {
     names: Vec<ObjectName>,
+    versions: Vec<TableFactor>,
     functions: Vec<TableFactor>,
 }
 
@@ -160,6 +278,7 @@ impl Visitor for Collector {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
+            TableFactor::Table { version: Some(_), .. } => self.versions.push(factor.clone()),
             TableFactor::Table { name, args: None, .. } => self.names.push(name.clone()),
             TableFactor::Table { args: Some(_), .. } => self.functions.push(factor.clone()),
             _ => {}
@@ -205,6 +324,20 @@ async fn find(scope: &Scope, name: &TableReference) -> Result<Option<Table>> {
             Ok(None)
         }
     }
+}
+
+/// The table that a name like `t$files` is about.
+async fn find_metadata(scope: &Scope, name: &TableReference) -> Result<Option<(MetadataTable, Table)>> {
+    let Some((table, relation)) = name.table().rsplit_once('$') else { return Ok(None) };
+    let Some(relation) = MetadataTable::of_name(relation) else { return Ok(None) };
+    let table = match name {
+        TableReference::Bare { .. } => TableReference::bare(table),
+        TableReference::Partial { schema, .. } => TableReference::partial(schema.clone(), table),
+        TableReference::Full { catalog, schema, .. } => {
+            TableReference::full(catalog.clone(), schema.clone(), table)
+        }
+    };
+    Ok(find(scope, &table).await?.map(|table| (relation, table)))
 }
 
 async fn lookup(scope: &Scope, catalog: &Arc<Catalog>, schema: &str, table: &str) -> Result<Option<Table>> {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
 use datafusion::sql::sqlparser::parser::Parser;
@@ -168,8 +168,8 @@ fn alias(select: &mut Select, nested: bool) {
     }
 }
 
-/// `EXISTS (q)` as a value, which no physical operator computes, as `(SELECT count(*) FROM (q)) > 0`.
-/// In WHERE it stays: there it becomes a join.
+/// `EXISTS (q)` as a value, which no physical operator computes, as `(SELECT count(*) FROM (q)) > 0`,
+/// and `x IN (q)` likewise. In WHERE they stay: there they become joins.
 pub(super) fn count_instead_of_exists(query: &mut Query) {
     let _ = VisitMut::visit(query, &mut ExistsInProjections);
 }
@@ -203,11 +203,66 @@ impl VisitorMut for ExistsInItem {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Exists { subquery, negated } = expr
-            && let Some(counted) = counted(subquery, *negated)
-        {
-            *expr = counted;
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        let replaced = match expr {
+            Expr::Exists { subquery, negated } => counted(subquery, *negated),
+            Expr::InSubquery { expr: item, subquery, negated } => among(item, subquery, *negated),
+            _ => None,
+        };
+        if let Some(replaced) = replaced {
+            *expr = replaced;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `item IN (q)`: true if a row is equal; else null if a comparison gave null; else false.
+const AMONG: &str = r#"
+    CASE WHEN (SELECT count(*) FROM (SELECT 1) AS "in" ("of") WHERE "of" = "item") > 0 THEN TRUE
+         WHEN "item" IS NULL AND (SELECT count(*) FROM (SELECT 1) AS "in" ("of")) > 0 THEN NULL
+         WHEN (SELECT count(*) FROM (SELECT 1) AS "in" ("of") WHERE "of" IS NULL) > 0 THEN NULL
+         ELSE FALSE END"#;
+
+fn among(item: &Expr, subquery: &Query, negated: bool) -> Option<Expr> {
+    let dialect = AuricDialect::default();
+    let mut expr = Parser::new(&dialect).try_with_sql(AMONG).ok()?.parse_expr().ok()?;
+    let _ = VisitMut::visit(&mut expr, &mut Fill { item, subquery });
+    let expr = Expr::Nested(Box::new(expr));
+    Some(match negated {
+        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) },
+        false => expr,
+    })
+}
+
+/// Puts the item and the subquery in place of [`AMONG`]'s. The column of the derived table gets a name
+/// that hides none of those in the item.
+struct Fill<'a> {
+    item: &'a Expr,
+    subquery: &'a Query,
+}
+
+const OF: &str = "\u{1}of";
+
+impl VisitorMut for Fill<'_> {
+    type Break = ();
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Derived { subquery, alias, .. } = factor {
+            **subquery = self.subquery.clone();
+            for column in alias.iter_mut().flat_map(|alias| alias.columns.iter_mut()) {
+                column.name = Ident::with_quote('"', OF);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) if ident.value == "item" => *expr = self.item.clone(),
+            Expr::Identifier(ident) if ident.value == "of" => ident.value = OF.to_string(),
+            _ => {}
         }
         ControlFlow::Continue(())
     }
@@ -215,10 +270,11 @@ impl VisitorMut for ExistsInItem {
 
 fn counted(subquery: &Query, negated: bool) -> Option<Expr> {
     let dialect = AuricDialect::default();
+    // Without an alias, which DataFusion could not lift a correlation over.
     let template = if negated {
-        "(SELECT count(*) FROM (SELECT 1) AS \"exists\") = 0"
+        "(SELECT count(*) FROM (SELECT 1)) = 0"
     } else {
-        "(SELECT count(*) FROM (SELECT 1) AS \"exists\") > 0"
+        "(SELECT count(*) FROM (SELECT 1)) > 0"
     };
     let mut expr = Parser::new(&dialect).try_with_sql(template).ok()?.parse_expr().ok()?;
     let Expr::BinaryOp { left, .. } = &mut expr else { return None };

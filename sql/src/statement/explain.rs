@@ -8,6 +8,7 @@ use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 
 use super::dml::execute::{self, Explained};
+use super::dml::insert;
 use super::dml::row_statement::{self, RowStatement};
 use super::{CommandTag, Output, Prepared, not_supported, parameters, query, rows};
 use crate::error::{Error, Result, SqlState};
@@ -28,6 +29,10 @@ pub async fn prepare(
             let scope = session.scope().await?;
             let planned = scope.plan_query(query, given, parsed).await?;
             Ok(Prepared::planned(parsed, planned, columns))
+        }
+        Statement::Insert(insert) => {
+            let prepared = insert::prepare(session, insert, given, parsed).await?;
+            Ok(Prepared { columns, ..prepared })
         }
         statement => {
             let Some(statement) = RowStatement::of(statement) else {
@@ -97,9 +102,6 @@ async fn explain_change(
     prepared: &Arc<Prepared>,
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
-    let Some(statement) = RowStatement::of(&explain.statement) else {
-        return Err(not_supported("EXPLAIN of this statement"));
-    };
     let in_block = session.block.is_some();
     let mode = match (explain.impact, explain.analyze) {
         (true, true) => {
@@ -117,7 +119,13 @@ async fn explain_change(
         return Err(not_supported("running EXPLAIN of a change in a transaction block"));
     }
     let scope = session.scope().await?;
-    let physical = row_statement::explain(&scope, statement, prepared, values, mode).await?;
+    let physical = match (&explain.statement, RowStatement::of(&explain.statement)) {
+        (Statement::Insert(insert), _) => {
+            insert::explain(session, scope.clone(), insert, prepared, values, mode).await?
+        }
+        (_, Some(statement)) => row_statement::explain(&scope, statement, prepared, values, mode).await?,
+        (_, None) => return Err(not_supported("EXPLAIN of this statement")),
+    };
     if mode == Explained::Impact {
         let impact = execute::impact(rows::stream(&scope, physical)?).await?;
         return text(execute::impact_lines(&impact));

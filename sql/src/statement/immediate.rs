@@ -30,6 +30,7 @@ impl Session {
             | Statement::CreateTable(_)
             | Statement::DropTable { .. }
             | Statement::Insert(_)
+            | Statement::Truncate(_)
             | Statement::Update(_)
             | Statement::Delete(_)
             | Statement::Merge(_)

@@ -195,6 +195,7 @@ pub(crate) async fn prepare(
         | Statement::DropSchema { .. }
         | Statement::CreateTable(_)
         | Statement::DropTable { .. }
+        | Statement::Truncate(_)
         | Statement::Copy(_)
         | Statement::Set(_)
         | Statement::SetTransaction { .. }
@@ -236,6 +237,7 @@ pub(crate) async fn execute(
             ddl::drop_table::execute(session, names, *if_exists, parsed).await
         }
         Statement::Insert(insert) => dml::insert::execute(session, insert, prepared, values).await,
+        Statement::Truncate(truncate) => dml::truncate::execute(session, truncate, parsed).await,
         Statement::Update(update) => {
             dml::row_statement::execute(session, RowStatement::Update(update), prepared, values).await
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
+use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
@@ -88,7 +89,16 @@ pub fn deallocate(session: &mut Session, name: Option<&str>) -> Result<Output> {
 impl crate::planner::Scope {
     /// Value of an expression without columns.
     pub fn constant(&self, expr: &ast::Expr) -> Result<ScalarValue> {
-        let expr = self.constant_expr(expr)?;
+        self.evaluate(self.constant_expr(expr)?)
+    }
+
+    /// Value of an expression without columns that was rewritten as part of its statement.
+    pub fn rewritten_constant(&self, expr: &ast::Expr) -> Result<ScalarValue> {
+        self.evaluate(self.rewritten_constant_expr(expr.clone())?)
+    }
+
+    /// Value of a planned expression without columns.
+    pub fn evaluate(&self, expr: Expr) -> Result<ScalarValue> {
         let physical =
             self.state.create_physical_expr(expr, &DFSchema::empty()).map_err(|e| Error::from(&e))?;
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(1));

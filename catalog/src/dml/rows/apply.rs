@@ -7,7 +7,7 @@
 //!    so that few new rows end up in the rewritten files). Nothing else of the table is read or written.
 //! 3. All of it becomes one [`TableChange`], and is committed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -20,9 +20,12 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder}
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::lit;
+use futures::future::try_join;
 use futures::{StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
+use tokio::sync::mpsc;
 
+use super::change_feed::{self, BeforeImages, ChangeFeed};
 use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
 use super::{ChangeOptions, RowTarget};
 use crate::commit;
@@ -32,7 +35,7 @@ use crate::failpoint;
 use crate::format::RowLevelMode;
 use crate::scan::surviving_rows;
 use crate::table::deletes::{NewRowDeletes, RowDeletes};
-use crate::table::{LiveFile, ReadSet, RowCounts, TableChange};
+use crate::table::{LiveFile, NewDataFile, Operation, ReadSet, RowCounts, TableChange};
 use crate::write::{InputOrder, TableWriter, Written, WrittenFiles};
 
 /// Batches that are decoded ahead of the writer, for each file that is rewritten.
@@ -51,6 +54,7 @@ pub struct Apply {
 
 /// A file with deleted rows.
 struct Touched {
+    number: i32,
     file: Arc<LiveFile>,
     deleted: RoaringTreemap,
     before: Option<Arc<RoaringTreemap>>,
@@ -108,9 +112,21 @@ impl Apply {
         let lineage = table.snapshot.row_lineage;
         let name = table.ident.to_string();
         let mut writer = TableWriter::new(&name, table.catalog.storage(), &table.snapshot, lineage)?;
-        let collected = self.read_input(inputs, sorted, &context, &mut writer).await?;
-        let Collected { deleted, mut counts, returned, reservation } = collected;
+        let mut feed = ChangeFeed::of(table, self.options.operation, writer.guard())?;
+        let collected = match &mut feed {
+            None => self.read_input(inputs, sorted, &context, &mut writer, None).await?,
+            Some(feed) => {
+                let (sender, images) = mpsc::channel(READ_AHEAD);
+                let reading = self.read_input(inputs, sorted, &context, &mut writer, Some(sender));
+                try_join(reading, feed.write_after(images, &context)).await?.0
+            }
+        };
+        let Collected { deleted, updated, mut counts, returned, reservation } = collected;
         let fates = self.fates(deleted)?;
+        let change_files = match feed {
+            None => Vec::new(),
+            Some(feed) => self.finish_feed(feed, &fates, &updated, &context).await?,
+        };
         let rewritten = match self.mode {
             RowLevelMode::CopyOnWrite => self.rewrite(&fates.kept, &context, &mut writer).await?,
             RowLevelMode::MergeOnRead => Vec::new(),
@@ -122,8 +138,9 @@ impl Apply {
             RowLevelMode::MergeOnRead => self.mark(fates.kept, &written).await?,
         };
         let removed = fates.emptied.iter().map(|touched| touched.file.clone()).chain(rewritten).collect();
-        let (change, guard) = self.change(written, removed, marked, counts)?;
-        let impact = impact(&change)?;
+        let (mut change, guard) = self.change(written, removed, marked, counts)?;
+        change.change_files = change_files;
+        let impact = Impact::of(&change)?;
         record(metrics, &impact);
         MetricBuilder::new(metrics).counter("files_read", 0).add(self.target.book().files_scanned());
         if !self.options.dry_run && !change.is_empty() {
@@ -142,15 +159,25 @@ impl Apply {
         sorted: bool,
         context: &Arc<TaskContext>,
         writer: &mut TableWriter,
+        images: Option<mpsc::Sender<RecordBatch>>,
     ) -> Result<Collected> {
         let snapshot = &self.target.table().snapshot;
         let reservation = MemoryConsumer::new("returning").register(context.memory_pool());
-        let changes = Arc::new(Changes::new(self.columns, self.options.second_change, reservation));
+        let changes =
+            Arc::new(Changes::new(self.columns, self.options.second_change, images.is_some(), reservation));
         let schema = new_rows_schema(&snapshot.schema.arrow, snapshot.row_lineage);
         let new_rows = |input: SendableRecordBatchStream| {
-            let changes = changes.clone();
-            let rows =
-                input.and_then(move |batch| std::future::ready(changes.record(&batch).map_err(Into::into)));
+            let (changes, images) = (changes.clone(), images.clone());
+            let rows = input.and_then(move |batch| {
+                let (new, images) = (changes.record(&batch), images.clone());
+                async move {
+                    let new = new?;
+                    if let Some(images) = images {
+                        change_feed::send_after(&images, &new).await?;
+                    }
+                    Ok(new.rows)
+                }
+            });
             let rows = rows.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
             vec![Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows)) as SendableRecordBatchStream]
         };
@@ -160,6 +187,30 @@ impl Apply {
         Ok(changes.take())
     }
 
+    /// Adds the rows as they were. Whole files that go without a row in their place need no feed.
+    async fn finish_feed(
+        &self,
+        mut feed: ChangeFeed,
+        fates: &Fates,
+        updated: &HashMap<i32, RoaringTreemap>,
+        context: &Arc<TaskContext>,
+    ) -> Result<Vec<NewDataFile>> {
+        if self.options.operation == Operation::Delete && fates.kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        let none = RoaringTreemap::new();
+        for touched in fates.emptied.iter().chain(&fates.kept) {
+            let before = BeforeImages {
+                file: &touched.file,
+                gone: &touched.deleted,
+                updated: updated.get(&touched.number).unwrap_or(&none),
+                deleted_before: touched.before.as_deref(),
+            };
+            feed.write_before(self.target.table(), &self.session, before, context).await?;
+        }
+        feed.finish().await
+    }
+
     fn fates(&self, deleted: HashMap<i32, RoaringTreemap>) -> Result<Fates> {
         let book = self.target.book();
         let mut fates = Fates::default();
@@ -167,7 +218,7 @@ impl Apply {
         for (number, deleted) in deleted.into_iter().collect::<BTreeMap<_, _>>() {
             let file = book.file(number);
             let file = file.ok_or_else(|| Error::Internal(format!("the target has no file {number}")))?;
-            let touched = Touched { file, deleted, before: book.deleted_before(number) };
+            let touched = Touched { number, file, deleted, before: book.deleted_before(number) };
             match touched.rows_left()? {
                 Some(0) => fates.emptied.push(touched),
                 _ => fates.kept.push(touched),
@@ -301,34 +352,6 @@ fn read_ahead(
         Ok::<_, DataFusionError>(ahead.build())
     };
     Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(started).try_flatten()))
-}
-
-/// What a change does, in numbers.
-pub fn impact(change: &TableChange) -> Result<Impact> {
-    let mut partitions: HashSet<String> = HashSet::new();
-    for file in &change.added {
-        partitions.insert(format!("{} {:?}", file.spec.spec_id, file.partition));
-    }
-    let mut bytes_removed = 0;
-    for file in change.touched() {
-        partitions.insert(format!("{} {:?}", file.spec().spec_id, file.partition()?));
-    }
-    for file in &change.removed {
-        bytes_removed += file.file()?.size_bytes;
-    }
-    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    Ok(Impact {
-        rows_inserted: change.rows.inserted,
-        rows_updated: change.rows.updated,
-        rows_deleted: change.rows.deleted,
-        rows_copied: change.rows.copied,
-        files_added: count(change.added.len()),
-        files_removed: count(change.removed.len()),
-        files_marked: count(change.deletes.len()),
-        partitions: count(partitions.len()),
-        bytes_added: change.added.iter().map(|file| file.size_bytes).sum(),
-        bytes_removed,
-    })
 }
 
 fn record(metrics: &ExecutionPlanMetricsSet, impact: &Impact) {

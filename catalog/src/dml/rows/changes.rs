@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::compute::{filter_record_batch, nullif};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
+};
+use arrow::compute::{filter, filter_record_batch, nullif};
 use arrow::datatypes::{DataType, Field, Int8Type, Int32Type, Int64Type, Schema, SchemaRef};
 use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::Mutex;
@@ -36,8 +38,19 @@ pub struct Changes {
     columns: InputColumns,
     second_change: SecondChange,
     deleted: Mutex<HashMap<i32, RoaringTreemap>>,
+    /// Those of them that are replaced, where somebody asks.
+    updated: Option<Mutex<HashMap<i32, RoaringTreemap>>>,
     counts: Mutex<RowCounts>,
     returned: Mutex<Returned>,
+}
+
+/// The new rows of a batch of the input.
+#[derive(Debug)]
+pub struct NewRows {
+    /// The table's columns, then, if rows have ids, row id and (unknown) sequence number.
+    pub rows: RecordBatch,
+    /// Which of them take the place of a row.
+    pub updates: BooleanArray,
 }
 
 /// Rows of RETURNING, which wait for the commit.
@@ -52,6 +65,8 @@ struct Returned {
 pub struct Collected {
     /// Positions by number of the file.
     pub deleted: HashMap<i32, RoaringTreemap>,
+    /// Those of them that are replaced, if they were to be kept.
+    pub updated: HashMap<i32, RoaringTreemap>,
     pub counts: RowCounts,
     pub returned: Vec<RecordBatch>,
     /// Accounts for `returned`.
@@ -59,21 +74,27 @@ pub struct Collected {
 }
 
 impl Changes {
-    pub fn new(columns: InputColumns, second_change: SecondChange, reservation: MemoryReservation) -> Self {
+    /// `keeps_updates`: see [`Collected::updated`].
+    pub fn new(
+        columns: InputColumns,
+        second_change: SecondChange,
+        keeps_updates: bool,
+        reservation: MemoryReservation,
+    ) -> Self {
         Self {
             columns,
             second_change,
             deleted: Mutex::default(),
+            updated: keeps_updates.then(Mutex::default),
             counts: Mutex::default(),
             returned: Mutex::new(Returned { batches: Vec::new(), reservation }),
         }
     }
 
-    /// Notes the deletes of a batch and returns its new rows: the table's columns, then, if rows have
-    /// ids, row id and (unknown) sequence number.
+    /// Notes the deletes of a batch and returns its new rows.
     ///
     /// Fails with `CardinalityViolation`; with a DataFusion error if RETURNING needs too much memory.
-    pub fn record(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    pub fn record(&self, batch: &RecordBatch) -> Result<NewRows> {
         let actions = self.actions(batch)?;
         let mut counts = RowCounts::default();
         let mut is_change = Vec::with_capacity(actions.len());
@@ -97,18 +118,29 @@ impl Changes {
             total.deleted += counts.deleted;
         }
         self.keep_returned(batch, &BooleanArray::from(is_change))?;
-        self.new_rows(batch, &BooleanArray::from(is_new), &BooleanArray::from(is_update))
+        let (is_new, is_update) = (BooleanArray::from(is_new), BooleanArray::from(is_update));
+        self.note_updates(batch, &is_update)?;
+        let rows = self.new_rows(batch, &is_new, &is_update)?;
+        Ok(NewRows { rows, updates: filter(&is_update, &is_new).map_err(internal)?.as_boolean().clone() })
+    }
+
+    fn note_updates(&self, batch: &RecordBatch, is_update: &BooleanArray) -> Result<()> {
+        let Some(updated) = &self.updated else { return Ok(()) };
+        let (files, positions) = addresses(batch)?;
+        let mut updated = updated.lock();
+        for row in is_update.values().set_indices() {
+            let position = u64::try_from(positions.value(row));
+            let position = position.map_err(|_| Error::Internal("a negative position".into()))?;
+            updated.entry(files.value(row)).or_default().insert(position);
+        }
+        Ok(())
     }
 
     /// The action of each row, those left out that come second for their target row.
     fn actions(&self, batch: &RecordBatch) -> Result<Vec<Option<RowAction>>> {
         let numbers = column(batch, self.columns.action)?.as_primitive_opt::<Int8Type>();
         let numbers = numbers.ok_or_else(|| Error::Internal("actions are not of type int8".into()))?;
-        let files = column(batch, 0)?.as_primitive_opt::<Int32Type>();
-        let positions = column(batch, 1)?.as_primitive_opt::<Int64Type>();
-        let (Some(files), Some(positions)) = (files, positions) else {
-            return Err(Error::Internal("row addresses are not numbers".into()));
-        };
+        let (files, positions) = addresses(batch)?;
         let actions = numbers.iter().map(|number| number.map(RowAction::from_number).transpose());
         let mut actions = actions.collect::<Result<Vec<_>>>()?;
         let mut deleted = self.deleted.lock();
@@ -194,6 +226,11 @@ impl Changes {
         let reservation = returned.reservation.take();
         Collected {
             deleted: std::mem::take(&mut *self.deleted.lock()),
+            updated: self
+                .updated
+                .as_ref()
+                .map(|updated| std::mem::take(&mut *updated.lock()))
+                .unwrap_or_default(),
             counts: std::mem::take(&mut *self.counts.lock()),
             returned: std::mem::take(&mut returned.batches),
             reservation,
@@ -221,6 +258,13 @@ pub fn new_rows_schema(table: &Schema, lineage: bool) -> SchemaRef {
     }
     let fields = types.into_iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t, true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Files and positions.
+fn addresses(batch: &RecordBatch) -> Result<(&Int32Array, &Int64Array)> {
+    let files = column(batch, 0)?.as_primitive_opt::<Int32Type>();
+    let positions = column(batch, 1)?.as_primitive_opt::<Int64Type>();
+    files.zip(positions).ok_or_else(|| Error::Internal("row addresses are not numbers".into()))
 }
 
 fn column(batch: &RecordBatch, index: usize) -> Result<&ArrayRef> {

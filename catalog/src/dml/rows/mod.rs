@@ -5,6 +5,7 @@
 //! [`RowTarget::change`] turns those into deletes and new files.
 
 mod apply;
+mod change_feed;
 mod changes;
 mod exec;
 

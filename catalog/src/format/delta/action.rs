@@ -16,6 +16,7 @@ pub(super) enum Action<'a> {
     MetaData(&'a Metadata),
     Add(Add),
     Remove(Remove),
+    Cdc(ChangeFile),
     DomainMetadata(DomainMetadata),
 }
 
@@ -144,6 +145,18 @@ pub(super) struct Remove {
     pub base_row_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_row_commit_version: Option<i64>,
+}
+
+/// A file of the change data feed (Delta protocol, "Add CDC File").
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChangeFile {
+    /// As an `add` has it.
+    pub path: String,
+    pub partition_values: BTreeMap<String, Option<String>>,
+    pub size: u64,
+    /// False: the file holds no data of the table.
+    pub data_change: bool,
 }
 
 /// Where a deletion vector is (Delta protocol, "Deletion Vector Descriptor Schema").

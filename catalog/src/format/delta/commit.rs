@@ -11,7 +11,7 @@ use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::{Engine, Snapshot};
 use tracing::{debug, warn};
 
-use super::action::{Action, Add, DomainMetadata, to_json_lines};
+use super::action::{Action, Add, ChangeFile, DomainMetadata, to_json_lines};
 use super::commit_info::{self, CommitTime};
 use super::engine::{InTable, blocking};
 use super::snapshot::{DeltaState, state};
@@ -19,6 +19,7 @@ use super::touched::{Changed, Touched};
 use super::{commit_location, history, partition_value, properties, schema, stats_json, writable};
 use crate::TableIdent;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::storage::{Storage, to_url};
 use crate::table::data_file::NewDataFile;
@@ -171,6 +172,9 @@ impl NextCommit {
         };
         actions.extend(removes.into_iter().map(Action::Remove));
         actions.extend(adds.into_iter().map(Action::Add));
+        for file in &change.change_files {
+            actions.push(Action::Cdc(change_file(base, file)?));
+        }
         actions.extend(row_ids.map(Action::DomainMetadata));
         let location = commit_location(&base.location, version);
         Ok(Self { version, location, bytes: to_json_lines(&actions)?.into() })
@@ -178,6 +182,7 @@ impl NextCommit {
 
     /// Writes the file unless it exists. `Err`: certainly not written.
     pub async fn write(&self, storage: &Storage) -> Result<Written> {
+        failpoint::pass("delta::before-log")?;
         storage.locate(&self.location)?;
         match storage.create(&self.location, self.bytes.clone()).await {
             Ok(true) => Ok(Written::Ours),
@@ -218,28 +223,11 @@ fn add(
     now: i64,
     clustering: &[String],
 ) -> Result<Add> {
-    let spec = &base.default_spec;
-    if file.partition.len() != spec.fields.len() {
-        return Err(Error::Internal(format!(
-            "{} does not fit the partitioning of {}",
-            file.path, base.location
-        )));
-    }
-    let mut partition_values = BTreeMap::new();
-    for (field, value) in spec.fields.iter().zip(&file.partition) {
-        let column = base.schema.column_by_id(field.source_id);
-        let (_, column) = column.ok_or_else(|| Error::Internal(format!("no column {}", field.source_id)))?;
-        let text = partition_value::to_text(&base.location, &field.name, value)?;
-        partition_values.insert(schema::physical_name(column).to_string(), text);
-    }
-    let partition_ids: Vec<_> = spec.fields.iter().map(|f| f.source_id).collect();
+    let partition_ids: Vec<_> = base.default_spec.fields.iter().map(|f| f.source_id).collect();
     let indexed = properties::indexed_columns(&state.metadata.configuration);
-    // The log holds paths URL-encoded, relative to the root where they are below it.
-    let (path, root) = (to_url(&file.path)?, to_url(&base.location)?);
-    let relative = path.as_str().strip_prefix(root.as_str()).and_then(|p| p.strip_prefix('/'));
     Ok(Add {
-        path: relative.unwrap_or(path.as_str()).to_string(),
-        partition_values,
+        path: logged_path(base, file)?,
+        partition_values: partition_values(base, file)?,
         size: file.size_bytes,
         modification_time: now,
         data_change: true,
@@ -251,6 +239,41 @@ fn add(
         clustering_provider: None,
         record_count: file.record_count,
     })
+}
+
+fn change_file(base: &TableSnapshot, file: &NewDataFile) -> Result<ChangeFile> {
+    Ok(ChangeFile {
+        path: logged_path(base, file)?,
+        partition_values: partition_values(base, file)?,
+        size: file.size_bytes,
+        data_change: false,
+    })
+}
+
+/// The log holds paths URL-encoded, relative to the root where they are below it.
+fn logged_path(base: &TableSnapshot, file: &NewDataFile) -> Result<String> {
+    let (path, root) = (to_url(&file.path)?, to_url(&base.location)?);
+    let relative = path.as_str().strip_prefix(root.as_str()).and_then(|p| p.strip_prefix('/'));
+    Ok(relative.unwrap_or(path.as_str()).to_string())
+}
+
+/// By physical name.
+fn partition_values(base: &TableSnapshot, file: &NewDataFile) -> Result<BTreeMap<String, Option<String>>> {
+    let spec = &base.default_spec;
+    if file.partition.len() != spec.fields.len() {
+        return Err(Error::Internal(format!(
+            "{} does not fit the partitioning of {}",
+            file.path, base.location
+        )));
+    }
+    let mut values = BTreeMap::new();
+    for (field, value) in spec.fields.iter().zip(&file.partition) {
+        let column = base.schema.column_by_id(field.source_id);
+        let (_, column) = column.ok_or_else(|| Error::Internal(format!("no column {}", field.source_id)))?;
+        let text = partition_value::to_text(&base.location, &field.name, value)?;
+        values.insert(schema::physical_name(column).to_string(), text);
+    }
+    Ok(values)
 }
 
 /// Best effort: the commit stands without it, and the next interval tries again.

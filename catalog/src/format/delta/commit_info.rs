@@ -103,6 +103,7 @@ struct Counts {
     vectors_added: u64,
     vectors_removed: u64,
     vectors_updated: u64,
+    change_files: u64,
 }
 
 impl Counts {
@@ -119,6 +120,7 @@ impl Counts {
             vectors_added: change.deletes.len() as u64,
             vectors_removed: gone + updated,
             vectors_updated: updated,
+            change_files: change.change_files.len() as u64,
         }
     }
 }
@@ -156,7 +158,7 @@ fn metrics(change: &TableChange) -> BTreeMap<&'static str, String> {
             ("numDeletionVectorsAdded", counts.vectors_added),
             ("numDeletionVectorsRemoved", counts.vectors_removed),
             ("numDeletionVectorsUpdated", counts.vectors_updated),
-            ("numAddedChangeFiles", 0),
+            ("numAddedChangeFiles", counts.change_files),
         ],
         Operation::Merge => vec![
             ("numTargetFilesAdded", counts.added),
@@ -166,7 +168,7 @@ fn metrics(change: &TableChange) -> BTreeMap<&'static str, String> {
             ("numTargetDeletionVectorsAdded", counts.vectors_added),
             ("numTargetDeletionVectorsRemoved", counts.vectors_removed),
             ("numTargetDeletionVectorsUpdated", counts.vectors_updated),
-            ("numTargetChangeFilesAdded", 0),
+            ("numTargetChangeFilesAdded", counts.change_files),
         ],
     });
     metrics.into_iter().map(|(name, value)| (name, value.to_string())).collect()

@@ -8,12 +8,14 @@
 //! - [`properties`]: table properties, protocol versions and table features.
 //! - [`stats`], [`partition_value`]: statistics and partition values of files.
 //! - [`writable`]: what may be written to a table.
+//! - [`change_feed`]: where the rows of the change data feed go.
 //! - [`stage`], [`commit`]: new tables and changes; [`touched`], [`commit_info`], [`action`],
 //!   [`stats_json`]: what of them we write to the log.
 //! - [`diagnosis`]: which file of a broken log is to blame.
 //! - [`engine`]: the kernel's I/O over our object stores.
 
 mod action;
+mod change_feed;
 mod commit;
 mod commit_info;
 mod diagnosis;
@@ -108,6 +110,14 @@ impl Format for DeltaFormat {
 
     fn check_writable(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<()> {
         commit::check(&snapshot.location, snapshot, operation)
+    }
+
+    fn change_feed(
+        &self,
+        snapshot: &TableSnapshot,
+        operation: Operation,
+    ) -> Result<Option<Arc<TableSnapshot>>> {
+        change_feed::table(snapshot, operation)
     }
 
     fn isolation(&self, snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {

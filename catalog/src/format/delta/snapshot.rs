@@ -43,6 +43,13 @@ pub(super) struct DeltaState {
     pub kernel: Option<SnapshotRef>,
 }
 
+impl DeltaState {
+    /// The same for a table to be.
+    pub fn unpublished(&self) -> Self {
+        Self { protocol: self.protocol.clone(), metadata: self.metadata.clone(), kernel: None }
+    }
+}
+
 impl fmt::Debug for DeltaState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeltaState")

@@ -84,7 +84,7 @@ impl Touched {
         let paths: HashSet<String> = missing.keys().cloned().collect();
         let root = base.location.clone();
         let found = blocking(storage, &base.location, move |engine| {
-            let scan = kernel.scan_builder().with_stats(StatsOptions::json_only()).without_row_transforms();
+            let scan = kernel.scan_builder().with_stats(StatsOptions::all()).without_row_transforms();
             let scan = scan.build().in_table(&root)?;
             let mut found = Vec::with_capacity(paths.len());
             for batch in scan.scan_metadata(engine).in_table(&root)? {

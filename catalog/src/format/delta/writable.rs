@@ -137,14 +137,8 @@ fn invariants(field: &StructField, path: &str, constraints: &mut Vec<CheckConstr
 /// What the table's properties forbid to a kind of statement, whatever its change holds.
 pub(super) fn ensure_operation(table: &str, state: &DeltaState, operation: Operation) -> Result<()> {
     let configuration = &state.metadata.configuration;
-    match operation {
-        Operation::Create | Operation::Append => return Ok(()),
-        Operation::Overwrite | Operation::Truncate => {}
-        Operation::Delete | Operation::Update | Operation::Merge => {
-            if is_on(configuration, properties::ENABLE_CHANGE_DATA_FEED) {
-                return Err(no_change_data(table, operation));
-            }
-        }
+    if matches!(operation, Operation::Create | Operation::Append) {
+        return Ok(());
     }
     // A MERGE may only insert.
     if operation != Operation::Merge && is_on(configuration, properties::APPEND_ONLY) {
@@ -166,10 +160,8 @@ pub(super) fn ensure_change(table: &str, state: &DeltaState, change: &TableChang
         return Err(append_only(table, change.operation));
     }
     let moves = change.rows.updated > 0 || change.rows.copied > 0;
-    // Whole files that come or go tell readers of the feed what changed; all else needs files of its own.
-    let whole_files = change.deletes.is_empty() && !moves;
-    if is_on(configuration, properties::ENABLE_CHANGE_DATA_FEED) && !whole_files {
-        return Err(no_change_data(table, change.operation));
+    if is_on(configuration, properties::ENABLE_CHANGE_DATA_FEED) {
+        ensure_feed(table, change, moves)?;
     }
     if is_on(configuration, properties::ENABLE_ROW_TRACKING) && moves {
         return Err(moves_rows(table, change.operation));
@@ -183,14 +175,27 @@ pub(super) fn ensure_change(table: &str, state: &DeltaState, change: &TableChang
     Ok(())
 }
 
+/// Whole files that come or go tell readers of the feed what changed. All else needs change files,
+/// which then must hold every changed row: readers look at nothing else of the commit.
+fn ensure_feed(table: &str, change: &TableChange, moves: bool) -> Result<()> {
+    if change.change_files.is_empty() && change.deletes.is_empty() && !moves {
+        return Ok(());
+    }
+    let held: u64 = change.change_files.iter().map(|file| file.record_count).sum();
+    let changed = change.rows.inserted + change.rows.deleted + 2 * change.rows.updated;
+    match held == changed {
+        true => Ok(()),
+        false => Err(Error::unsupported(
+            format!("{} on \"{table}\"", change.operation),
+            format!("a change data feed (it has {held} of {changed} row images)"),
+        )),
+    }
+}
+
 fn append_only(table: &str, operation: Operation) -> Error {
     Error::Invalid(format!(
         "{operation} on \"{table}\": the table is append-only (\"delta.appendOnly\" = true)"
     ))
-}
-
-fn no_change_data(table: &str, operation: Operation) -> Error {
-    Error::unsupported(format!("{operation} on \"{table}\""), "writing a change data feed")
 }
 
 fn moves_rows(table: &str, operation: Operation) -> Error {

@@ -3,7 +3,7 @@
 //! Until that step nothing refers to what was written, so every failure before it is certain and
 //! cleans up after itself. An unknown outcome of the step leaves all files where they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use iceberg::spec::{FormatVersion, MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
@@ -245,7 +245,12 @@ fn file_changes<'a>(
         added.entry(bound.spec.spec_id).or_default().push(entries.data_file(file, bound)?);
     }
     let mut added_deletes: BTreeMap<i32, Vec<_>> = BTreeMap::new();
+    let mut vectors = HashSet::new();
     for new in &change.deletes {
+        // Readers refuse a data file with two deletion vectors. Position delete files add up.
+        if matches!(new.stored, StoredDeletes::Vector { .. }) && !vectors.insert(new.file.path()) {
+            return Err(Error::Internal(format!("{} gets two deletion vectors", new.file.path())));
+        }
         let fits = match (&new.stored, base.format_version()) {
             (StoredDeletes::Vector { .. }, version) => version >= FormatVersion::V3,
             (StoredDeletes::Positions { .. }, version) => version == FormatVersion::V2,
@@ -268,6 +273,13 @@ fn file_changes<'a>(
         marked: &change.deletes,
         summary: change.summary.clone(),
     })
+}
+
+/// Fails with `Unsupported` if no file of the table's default spec can be committed.
+pub fn check_default_spec(metadata: &TableMetadata) -> Result<()> {
+    let specs = bind_specs(metadata)?;
+    let default = specs.iter().find(|bound| bound.spec.spec_id == metadata.default_partition_spec_id());
+    default.map_or(Ok(()), check_writable)
 }
 
 /// The operation as readers understand it: by what happens to files (Iceberg spec, "Snapshots"), not

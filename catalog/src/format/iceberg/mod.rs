@@ -130,6 +130,18 @@ impl Format for IcebergFormat {
         properties::row_level_mode(version, &snapshot.properties, operation)
     }
 
+    fn check_writable(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<()> {
+        match operation {
+            // Files only go, and their partitions are checked by the commit.
+            Operation::Delete | Operation::Truncate => Ok(()),
+            Operation::Create
+            | Operation::Append
+            | Operation::Overwrite
+            | Operation::Update
+            | Operation::Merge => commit::check_default_spec(metadata(snapshot)?),
+        }
+    }
+
     fn isolation(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<Isolation> {
         properties::isolation(&snapshot.properties, operation)
     }

@@ -5,13 +5,15 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::delete_manifest::POS;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
+use crate::table::FieldId;
 use crate::write::Upload;
 
 const MAGIC: &[u8; 4] = b"PFA1";
 const DELETION_VECTOR: &str = "deletion-vector-v1";
+/// Reserved field id of a row's position in its file (not that of `pos` in position delete files).
+const ROW_POSITION: FieldId = 2_147_483_645;
 /// Of blobs that inherit snapshot id and sequence number from the table's metadata.
 const INHERITED: i64 = -1;
 
@@ -37,7 +39,7 @@ impl PuffinWriter {
         let offset = self.bytes;
         self.blobs.push(json!({
             "type": DELETION_VECTOR,
-            "fields": [POS],
+            "fields": [ROW_POSITION],
             "snapshot-id": INHERITED,
             "sequence-number": INHERITED,
             "offset": offset,

@@ -100,7 +100,6 @@ pub fn table_snapshot(
         properties,
         timestamp_ms: published.map(|_| view.timestamp_ms),
         constraints: Vec::new(),
-        timestamp_ms: published.map(|_| metadata.last_updated_ms()),
         files: Arc::new(IcebergFiles::new(
             published.map(|(storage, _)| storage.clone()),
             caches.clone(),

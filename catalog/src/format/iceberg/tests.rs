@@ -1,6 +1,12 @@
 //! The format against a catalog in memory and files in a temporary folder.
 
+mod changes;
 mod corrupt;
 mod deletes;
+mod evolution;
 mod fixture;
+mod history;
+mod interop;
 mod lifecycle;
+mod row_changes;
+mod stored_deletes;

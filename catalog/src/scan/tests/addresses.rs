@@ -339,7 +339,8 @@ async fn positions_do_not_trust_the_ordinals_of_row_groups() {
     drop(file);
     let mut listed = lake.lists[0].files.clone();
     listed[0].size_bytes = std::fs::metadata(&path).unwrap().len();
-    lake.lists[0] = Arc::new(crate::table::FileList { files: listed, stats: lake.lists[0].stats.clone() });
+    lake.lists[0] =
+        Arc::new(crate::table::FileList { files: listed, stats: lake.lists[0].stats.clone(), state: None });
     let book = addressed(&lake);
     assert_eq!(numbers(&lake, &book, "WHERE n IN (5, 150, 299)").await, [5, 150, 299]);
 }

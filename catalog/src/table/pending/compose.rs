@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::lists::of_base;
 use super::reads;
 use crate::error::{Error, Result};
 use crate::table::change::{COMMIT_ID, Isolation, Operation, RowCounts, TableChange};
@@ -20,7 +21,7 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
     let mut removed = first.removed.clone();
     for file in next.removed.iter().filter(|file| !ours.contains(file.path())) {
         // With the deletes that the version had, not those of the mark that goes with the file.
-        removed.push(marked.get(file.path()).map_or_else(|| file.clone(), |file| (*file).clone()));
+        removed.push(marked.get(file.path()).map_or_else(|| of_base(file), |file| (*file).clone()));
     }
     let mut deletes: Vec<NewRowDeletes> =
         first.deletes.iter().filter(|d| !gone.contains(d.file.path())).cloned().collect();
@@ -29,7 +30,7 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         if ours.contains(path) {
             return Err(Error::Internal(format!("{path} is not committed and cannot be marked")));
         }
-        let file = marked.get(path).map_or_else(|| new.file.clone(), |file| (*file).clone());
+        let file = marked.get(path).map_or_else(|| of_base(&new.file), |file| (*file).clone());
         mark(&mut deletes, NewRowDeletes { file, ..new.clone() })?;
     }
     let mut added: Vec<_> =
@@ -41,6 +42,7 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         _ => Isolation::Serializable,
     };
     let rows = sum(first.rows, next.rows);
+    let change_files = first.change_files.iter().cloned().chain(next.change_files).collect();
     let parameters = if same { common(&first.parameters, &next.parameters) } else { BTreeMap::new() };
     let mut summary = first.summary.clone();
     summary.extend(next.summary.into_iter().filter(|(key, _)| key != COMMIT_ID));
@@ -53,7 +55,18 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         _ if added.is_empty() => Operation::Delete,
         _ => Operation::Merge,
     };
-    Ok(TableChange { operation, added, removed, deletes, read, isolation, rows, parameters, summary })
+    Ok(TableChange {
+        operation,
+        added,
+        removed,
+        deletes,
+        change_files,
+        read,
+        isolation,
+        rows,
+        parameters,
+        summary,
+    })
 }
 
 /// Adds a mark. A vector holds everything that was deleted before, position files only what is new.

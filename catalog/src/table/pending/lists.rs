@@ -1,5 +1,6 @@
 //! File lists that no metadata holds: of files just written, and of a version's files but some.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::files::UNCOMMITTED;
 use crate::error::{Error, Result};
+use crate::table::LiveFile;
 use crate::table::data_file::{DataFile, FileList, NewDataFile, WrittenColumn};
 use crate::table::deletion_vector::DeletionVectorRef;
 use crate::table::schema::{FieldId, TableSchema};
@@ -52,7 +54,7 @@ fn list_of(schema: &TableSchema, added: &[&NewDataFile]) -> Result<FileList> {
         spec,
         partitions,
     };
-    Ok(FileList { files, stats })
+    Ok(FileList { files, stats, state: None })
 }
 
 fn data_file(file: &NewDataFile) -> DataFile {
@@ -128,10 +130,25 @@ pub fn unknown_summary(list: &FileList) -> Result<StatisticsTable> {
     })
 }
 
+/// Where the files of a changed list are in the list that the version has.
+struct Origin {
+    list: Arc<FileList>,
+    rows: Vec<usize>,
+}
+
+/// The file as the version lists it, where it comes from a list that [`changed`] made.
+pub fn of_base(file: &Arc<LiveFile>) -> Arc<LiveFile> {
+    let origin = file.list.state.clone().and_then(|state| state.downcast::<Origin>().ok());
+    match origin.and_then(|origin| Some((origin.list.clone(), *origin.rows.get(file.row)?))) {
+        Some((list, row)) => Arc::new(LiveFile { list, row, deletes: file.deletes.clone() }),
+        None => file.clone(),
+    }
+}
+
 /// A list without the files in `removed` and with `vectors` in the place of its files' own. `None`: it
 /// holds none of them.
 pub fn changed(
-    list: &FileList,
+    list: &Arc<FileList>,
     removed: &HashSet<String>,
     vectors: &HashMap<String, DeletionVectorRef>,
 ) -> Result<Option<FileList>> {
@@ -141,14 +158,17 @@ pub fn changed(
     }
     let keep: BooleanArray = list.files.iter().map(|file| Some(!removed.contains(&file.path))).collect();
     let mut files = Vec::with_capacity(keep.true_count());
-    for file in list.files.iter().filter(|file| !removed.contains(&file.path)) {
+    let mut rows = Vec::with_capacity(keep.true_count());
+    for (row, file) in list.files.iter().enumerate().filter(|(_, file)| !removed.contains(&file.path)) {
+        rows.push(row);
         let mut file = file.clone();
         if let Some(vector) = vectors.get(&file.path) {
             file.deletion_vector = Some(vector.clone());
         }
         files.push(file);
     }
-    Ok(Some(FileList { stats: kept(&list.stats, &keep)?, files }))
+    let origin: Arc<dyn Any + Send + Sync> = Arc::new(Origin { list: list.clone(), rows });
+    Ok(Some(FileList { stats: kept(&list.stats, &keep)?, files, state: Some(origin) }))
 }
 
 fn kept(stats: &StatisticsTable, keep: &BooleanArray) -> Result<StatisticsTable> {

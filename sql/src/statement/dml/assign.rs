@@ -22,9 +22,24 @@ pub fn to_table(
     source: LogicalPlan,
     targets: &[String],
 ) -> Result<LogicalPlan> {
+    to_table_with(scope, table, source, targets, &[])
+}
+
+/// [`to_table`], with the same value in every row for some columns (already of their type).
+pub fn to_table_with(
+    scope: &Scope,
+    table: &Table,
+    source: LogicalPlan,
+    targets: &[String],
+    constants: &[(String, ScalarValue)],
+) -> Result<LogicalPlan> {
     let schema = &table.snapshot.schema;
     let mut expressions = Vec::with_capacity(schema.arrow.fields().len());
     for field in schema.arrow.fields() {
+        if let Some((_, value)) = constants.iter().find(|(name, _)| name == field.name()) {
+            expressions.push(lit(value.clone()).alias(field.name()));
+            continue;
+        }
         let expr = match targets.iter().position(|target| target == field.name()) {
             Some(index) => {
                 let (qualifier, from) = source.schema().qualified_field(index);
@@ -41,6 +56,8 @@ pub fn to_table(
         .map_err(|e| Error::from(&e))
 }
 
+/// `expr`, which is as `from` says, as a value of the column `to`. Fails with 42804 where Postgres
+/// has no cast on assignment.
 pub fn convert(expr: Expr, from: &Field, to: &Field, schema: &DFSchema) -> Result<Expr> {
     let (source, target) = (from.data_type(), to.data_type());
     if source == target || *source == DataType::Null {

@@ -48,6 +48,7 @@ pub async fn resolve(
                 operation: Operation::Delete,
                 second_change: SecondChange::Ignore,
                 parameters: predicate(delete.selection.as_ref()),
+                reads_target: parts.reads(&target.table),
             };
             Ok((change.plan(scope, change.source.clone(), Vec::new())?, change))
         })

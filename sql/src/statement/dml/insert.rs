@@ -1,30 +1,23 @@
-//! INSERT INTO … {SELECT | VALUES}.
+//! INSERT: the rows of the source as rows of the table, then to what the statement does with them.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
-use auric_catalog::registry::Table;
-use datafusion::common::{DFSchema, DFSchemaRef};
-use datafusion::logical_expr::LogicalPlanBuilder;
+use auric_catalog::dml::insert;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SetExpr, Value};
-use datafusion::sql::sqlparser::parser::Parser;
 
-use super::super::{CommandTag, Output, Prepared, not_supported, parameters, rows};
-use super::{assign, write};
-use crate::error::{Error, Result, SqlState};
-use crate::parser::statement::Insert;
-use crate::parser::{AuricDialect, Parsed};
-use crate::planner::{Parameter, PlannedQuery, Scope, names};
+use super::super::{CommandTag, Output, OutputColumn, Prepared, not_supported, parameters, rows};
+use super::execute::{Attempts, Explained};
+use super::partition::OverwriteMode;
+pub use super::source::explicit_columns;
+use super::source::{Source, resolve};
+use super::{assign, check, on_conflict, overwrite, replace_where, returning, write};
+use crate::error::{Error, Result};
+use crate::parser::Parsed;
+use crate::parser::statement::{Insert, InsertMode};
+use crate::planner::{Parameter, Scope};
 use crate::session::Session;
-
-/// An INSERT with its names resolved.
-struct Resolved {
-    table: Table,
-    /// Columns that the source's columns go to, in order.
-    targets: Vec<String>,
-    planned: PlannedQuery,
-}
 
 pub async fn prepare(
     session: &mut Session,
@@ -33,8 +26,15 @@ pub async fn prepare(
     parsed: &Parsed,
 ) -> Result<Prepared> {
     let scope = session.scope().await?;
-    let resolved = resolve(&scope, insert, given, parsed).await?;
-    Ok(Prepared::planned(parsed, resolved.planned, None))
+    let source = resolve(&scope, insert, given, parsed).await?;
+    let columns = returning::columns(&scope, &source.table, insert, parsed).await?;
+    let mut planned = source.planned.clone();
+    if let InsertMode::OnConflict(clause) = &insert.mode {
+        let types = planned.parameters.iter().cloned().map(Some).collect();
+        let statement = InsertRows::new(scope, insert, &source, parsed, (types, Vec::new()))?;
+        planned.parameters = on_conflict::parameters(&statement, clause).await?;
+    }
+    Ok(Prepared::planned(parsed, planned, columns))
 }
 
 pub async fn execute(
@@ -44,205 +44,139 @@ pub async fn execute(
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
     session.check_writable("INSERT")?;
-    let scope = session.scope().await?;
-    let (types, values) = parameters::bind(&prepared.given, values)?;
-    let Resolved { table, targets, planned } = resolve(&scope, insert, &types, &prepared.parsed).await?;
-    let plan = parameters::substitute(&planned.plan, values)?;
-    let plan = assign::to_table(&scope, &table, plan, &targets)?;
-    let input = rows::physical(&scope, &plan).await?;
-    let count = write::append(&scope, &table, input, session.block.is_some()).await?;
-    Ok(Output::Complete(CommandTag::Insert(count)))
+    let mut attempts = Attempts::new(session.block.is_some());
+    loop {
+        let outcome = attempt(session, insert, prepared, values.clone()).await;
+        if let Some(outcome) = attempts.last(outcome) {
+            return outcome;
+        }
+    }
 }
 
-async fn resolve(
-    scope: &Scope,
+async fn attempt(
+    session: &mut Session,
     insert: &Insert,
-    given: &[Option<Parameter>],
-    parsed: &Parsed,
-) -> Result<Resolved> {
-    let table = scope.table(&insert.table, parsed).await?;
-    let explicit = explicit_columns(&table, &insert.columns, parsed)?;
-    let all: Vec<String> =
-        table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect();
-    let Some(query) = &insert.query else {
-        let planned = PlannedQuery {
-            plan: LogicalPlanBuilder::empty(true).build().map_err(|e| Error::from(&e))?,
-            columns: Arc::default(),
-            parameters: Vec::new(),
-            dependencies: None,
+    prepared: &Arc<Prepared>,
+    values: Vec<ScalarValue>,
+) -> Result<Output> {
+    let scope = session.scope().await?;
+    let bound = parameters::bind(&prepared.given, values)?;
+    let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
+    let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
+    if session.block.is_some() {
+        return match &insert.mode {
+            InsertMode::Append => statement.keep().await,
+            _ => Err(not_supported(format!("{} in a transaction block", statement.name()))
+                .with_hint("Use autocommit: the statement is atomic by itself.")),
         };
-        return Ok(Resolved { table, targets: Vec::new(), planned });
-    };
-    let mut targets = if explicit.is_empty() { all } else { explicit.clone() };
-    let mut query = query.clone();
-    let width = values_width(&query);
-    if let Some(width) = width {
-        check_count(width, targets.len(), !explicit.is_empty())?;
-        // As in Postgres, a list of values may be shorter than the table: the rest is defaulted.
-        targets.truncate(width);
-        replace_defaults(&table, &mut query, &targets)?;
     }
-    let target_schema = width.map(|_| value_schema(&table, &query, &targets)).transpose()?;
-    let given = with_column_types(&table, &query, &targets, given);
-    let planned = scope.plan_query_into(&query, &given, parsed, target_schema).await?;
-    let found = planned.columns.len();
-    if insert.by_name {
-        let named: Vec<String> = planned.columns.iter().map(|column| column.name.clone()).collect();
-        for name in &named {
-            if table.snapshot.schema.arrow.index_of(name).is_err() {
-                return Err(undefined_column(&table, name));
-            }
+    let planned = statement.plan(session.overwrite_mode(), Commit::Yes).await?;
+    write::run(&statement.scope, planned.plan, planned.returned).await
+}
+
+/// The physical plan of an INSERT, for EXPLAIN.
+pub async fn explain(
+    session: &Session,
+    scope: Scope,
+    insert: &Insert,
+    prepared: &Prepared,
+    values: Vec<ScalarValue>,
+    mode: Explained,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let bound = parameters::bind(&prepared.given, values)?;
+    let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
+    let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
+    let commit = if mode == Explained::Impact { Commit::DryRun } else { Commit::Yes };
+    Ok(statement.plan(session.overwrite_mode(), commit).await?.plan)
+}
+
+/// Whether what a plan writes is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    Yes,
+    /// It is written, told and deleted.
+    DryRun,
+}
+
+/// The plan of an INSERT that commits by itself.
+pub struct InsertPlan {
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// Columns of its rows; `None`: it tells its impact.
+    pub returned: Option<Arc<Vec<OutputColumn>>>,
+}
+
+/// An INSERT whose new rows are known.
+pub struct InsertRows<'a> {
+    pub scope: Scope,
+    pub insert: &'a Insert,
+    pub source: &'a Source,
+    /// The table's columns, in order.
+    pub rows: LogicalPlan,
+    pub parsed: &'a Parsed,
+    /// Types of `$1`, `$2`, … and their values (none while the statement is prepared).
+    pub types: Vec<Option<Parameter>>,
+    pub values: Vec<ScalarValue>,
+}
+
+impl<'a> InsertRows<'a> {
+    fn new(
+        scope: Scope,
+        insert: &'a Insert,
+        source: &'a Source,
+        parsed: &'a Parsed,
+        (types, values): (Vec<Option<Parameter>>, Vec<ScalarValue>),
+    ) -> Result<Self> {
+        let plan = parameters::substitute(&source.planned.plan, values.clone())?;
+        let Source { table, targets, partition, .. } = source;
+        let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
+        let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
+        Ok(Self { scope, insert, source, rows, parsed, types, values })
+    }
+
+    fn name(&self) -> &'static str {
+        match &self.insert.mode {
+            InsertMode::Append => "INSERT",
+            InsertMode::Overwrite => "INSERT OVERWRITE",
+            InsertMode::ReplaceWhere(_) => "INSERT … REPLACE WHERE",
+            InsertMode::OnConflict(_) => "INSERT … ON CONFLICT",
         }
-        return Ok(Resolved { table, targets: named, planned });
     }
-    check_count(found, targets.len(), !explicit.is_empty())?;
-    targets.truncate(found);
-    Ok(Resolved { table, targets, planned })
-}
 
-fn undefined_column(table: &Table, name: &str) -> Error {
-    let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.ident.name);
-    Error::new(SqlState::UNDEFINED_COLUMN, message)
-}
+    /// The plan of the new rows with the columns of RETURNING, and those columns.
+    pub async fn with_returning(&self) -> Result<returning::Returned> {
+        returning::plan(&self.scope, &self.source.table, self.insert, self.rows.clone(), self.parsed).await
+    }
 
-/// The column list of a statement, checked.
-pub fn explicit_columns(table: &Table, columns: &[Ident], parsed: &Parsed) -> Result<Vec<String>> {
-    let mut result = Vec::with_capacity(columns.len());
-    for column in columns {
-        let at = |error: Error| {
-            error.with_position(parsed.position(column.span.start.line, column.span.start.column))
+    async fn plan(&self, mode: OverwriteMode, commit: Commit) -> Result<InsertPlan> {
+        match &self.insert.mode {
+            InsertMode::Append => self.append(commit).await,
+            InsertMode::Overwrite => overwrite::plan(self, mode, commit).await,
+            InsertMode::ReplaceWhere(predicate) => replace_where::plan(self, predicate, commit).await,
+            InsertMode::OnConflict(clause) => on_conflict::plan(self, clause, commit).await,
+        }
+    }
+
+    pub async fn append(&self, commit: Commit) -> Result<InsertPlan> {
+        let returned = self.with_returning().await?;
+        let input = rows::physical(&self.scope, &returned.plan).await?;
+        let options = insert::InsertOptions {
+            returning: returned.columns.len(),
+            dry_run: commit == Commit::DryRun,
+            ..Default::default()
         };
-        let name = names::folded(column);
-        if table.snapshot.schema.arrow.index_of(&name).is_err() {
-            return Err(at(undefined_column(table, &name)));
+        let plan = insert::plan_with(&self.source.table, input, options).map_err(|e| Error::from(&e))?;
+        Ok(InsertPlan { plan, returned: returned.shown() })
+    }
+
+    /// Adds the rows to the transaction.
+    async fn keep(&self) -> Result<Output> {
+        let (scope, table) = (&self.scope, &self.source.table);
+        let returned = self.with_returning().await?;
+        let input = rows::physical(scope, &returned.plan).await?;
+        if returned.columns.is_empty() {
+            let count = write::append(scope, table, input, true).await?;
+            return Ok(Output::Complete(CommandTag::Insert(count)));
         }
-        if result.contains(&name) {
-            let message = format!("column \"{name}\" specified more than once");
-            return Err(at(Error::new(SqlState::DUPLICATE_COLUMN, message)));
-        }
-        result.push(name);
+        write::keep_returning(scope, table, input, &returned).await
     }
-    Ok(result)
-}
-
-fn check_count(expressions: usize, targets: usize, explicit: bool) -> Result<()> {
-    if expressions > targets {
-        return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
-    }
-    if explicit && expressions < targets {
-        return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions"));
-    }
-    Ok(())
-}
-
-/// Number of columns of a plain VALUES list.
-fn values_width(query: &Query) -> Option<usize> {
-    match query.body.as_ref() {
-        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
-        _ => None,
-    }
-}
-
-/// Types that a VALUES list is planned into: those of its columns, so that literals and parameters
-/// get them; but text where the assignment reads it and arrow could not.
-fn value_schema(table: &Table, query: &Query, targets: &[String]) -> Result<DFSchemaRef> {
-    let arrow = &table.snapshot.schema.arrow;
-    let fields = targets.iter().enumerate().filter_map(|(index, name)| {
-        let field = arrow.field_with_name(name).ok()?;
-        let data_type = match field.data_type() {
-            DataType::FixedSizeBinary(16) | DataType::Binary | DataType::BinaryView
-                if is_text(query, index) =>
-            {
-                DataType::Utf8View
-            }
-            // The ids and names that the table's files need are not part of the value's type.
-            DataType::List(item) => DataType::new_list(item.data_type().clone(), true),
-            other => other.clone(),
-        };
-        Some(Arc::new(Field::new(name, data_type, true)))
-    });
-    let schema = DFSchema::from_unqualified_fields(fields.collect::<Vec<_>>().into(), Default::default())
-        .map_err(|e| Error::from(&e))?;
-    Ok(Arc::new(schema))
-}
-
-/// Whether a column of a VALUES list holds nothing but text literals and NULL.
-fn is_text(query: &Query, index: usize) -> bool {
-    let SetExpr::Values(values) = query.body.as_ref() else {
-        return false;
-    };
-    values.rows.iter().filter_map(|row| row.content.get(index)).all(|expr| {
-        matches!(expr, Expr::Value(value) if matches!(value.value,
-            Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_) | Value::DollarQuotedString(_) | Value::Null))
-    })
-}
-
-/// Parameters that stand alone in a VALUES list have the type of their column.
-fn with_column_types(
-    table: &Table,
-    query: &Query,
-    targets: &[String],
-    given: &[Option<Parameter>],
-) -> Vec<Option<Parameter>> {
-    let mut given = given.to_vec();
-    let SetExpr::Values(values) = query.body.as_ref() else {
-        return given;
-    };
-    for row in &values.rows {
-        for (expr, target) in row.content.iter().zip(targets) {
-            let Expr::Value(value) = expr else { continue };
-            let Value::Placeholder(text) = &value.value else { continue };
-            let number = text.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
-            let Some(index) = number.and_then(|number| number.checked_sub(1)).filter(|index| *index < 65_535)
-            else {
-                continue;
-            };
-            let Ok(field) = table.snapshot.schema.arrow.field_with_name(target) else { continue };
-            if given.len() <= index {
-                given.resize(index + 1, None);
-            }
-            if let Some(slot @ None) = given.get_mut(index) {
-                let (pg_type, _) = crate::types::pg_type(field);
-                *slot = Some(Parameter { pg_type, data_type: field.data_type().clone() });
-            }
-        }
-    }
-    given
-}
-
-/// `DEFAULT` in a VALUES list, as the column's default.
-fn replace_defaults(table: &Table, query: &mut Query, targets: &[String]) -> Result<()> {
-    let SetExpr::Values(values) = query.body.as_mut() else {
-        return Ok(());
-    };
-    for row in &mut values.rows {
-        for (expr, target) in row.content.iter_mut().zip(targets) {
-            let is_default = matches!(expr, Expr::Identifier(ident)
-                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
-            if !is_default {
-                continue;
-            }
-            let schema = &table.snapshot.schema;
-            let field = schema.arrow.field_with_name(target).ok();
-            let text =
-                field.and_then(|field| field.metadata().get(auric_catalog::table::schema::DEFAULT_SQL));
-            let has_value = schema.id_of(target).is_some_and(|id| schema.write_defaults.contains_key(&id));
-            if has_value && text.is_none() {
-                return Err(not_supported(format!("DEFAULT for column \"{target}\" in a list of values"))
-                    .with_hint("Leave the column out of the column list."));
-            }
-            let dialect = AuricDialect::default();
-            let text = text.map_or("NULL", String::as_str);
-            *expr = Parser::new(&dialect)
-                .try_with_sql(text)
-                .and_then(|mut parser| parser.parse_expr())
-                .map_err(|e| {
-                    Error::new(
-                        SqlState::FEATURE_NOT_SUPPORTED,
-                        format!("default of column \"{target}\": {e}"),
-                    )
-                })?;
-        }
-    }
-    Ok(())
 }

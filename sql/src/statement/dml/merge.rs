@@ -120,6 +120,7 @@ fn bound(
         operation: Operation::Merge,
         second_change: SecondChange::Refuse("MERGE"),
         parameters: parameters(merge),
+        reads_target: parts.reads(&target.table),
     };
     let outer = change.keeps_source() || change.keeps_target();
     if outer && change.condition.as_ref().is_some_and(has_subquery) {

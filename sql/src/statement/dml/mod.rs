@@ -2,12 +2,21 @@
 
 pub mod assign;
 mod bind;
+pub mod check;
+mod collected_source;
 mod delete;
 pub mod execute;
 pub mod insert;
 mod merge;
+mod new_rows;
+mod on_conflict;
+mod overwrite;
+mod partition;
+mod replace_where;
+mod returning;
 mod row_change;
 pub mod row_statement;
 mod source;
+pub mod truncate;
 mod update;
 pub mod write;

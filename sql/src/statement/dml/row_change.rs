@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, POSITION, RowAction, RowTarget, SecondChange};
+use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
 use auric_catalog::table::Operation;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 use datafusion::scalar::ScalarValue;
 
 use super::assign;
+use super::check::{self, Checked};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::merge_action;
 use crate::parser::statement::MergeKind;
@@ -43,6 +44,8 @@ pub struct RowChange {
     pub operation: Operation,
     pub second_change: SecondChange,
     pub parameters: BTreeMap<String, String>,
+    /// The source or a subquery reads the target too.
+    pub reads_target: bool,
 }
 
 /// A WHEN clause. The first one that applies wins.
@@ -185,6 +188,7 @@ impl RowChange {
             operation: self.operation,
             second_change: self.second_change,
             parameters: self.parameters.clone(),
+            reads_all: self.reads_target,
             returning: if dry_run { 0 } else { self.returning.len() },
             dry_run,
         }
@@ -202,7 +206,20 @@ impl RowChange {
         let chosen = self.with_clause(joined)?;
         let complete = self.with_rows(chosen)?;
         let changed = self.with_values(scope, complete)?;
-        self.with_returning(changed)
+        self.checked(scope, self.with_returning(changed)?)
+    }
+
+    /// New rows satisfy the table's constraints.
+    fn checked(&self, scope: &Scope, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let action = Expr::Column(Column::new_unqualified(ACTION));
+        let checked = Checked {
+            first_column: self.target.address_columns().len() + 1,
+            rows: Some(action.not_eq(lit(RowAction::Delete as i8))),
+        };
+        match self.operation {
+            Operation::Delete => Ok(plan),
+            _ => check::enforce(scope, self.target.table(), plan, &checked),
+        }
     }
 
     fn join(&self, source: Option<LogicalPlan>, pruning: Vec<Expr>) -> Result<LogicalPlan> {
@@ -327,7 +344,7 @@ impl RowChange {
     }
 
     /// What each clause gives, picked by the clause that applies.
-    fn pick(&self, value: impl Fn(&Clause) -> Result<Option<Expr>>) -> Result<Expr> {
+    fn pick(&self, data_type: &DataType, value: impl Fn(&Clause) -> Result<Option<Expr>>) -> Result<Expr> {
         if let Some(clause) = self.only_clause()
             && let Some(value) = value(clause)?
         {
@@ -343,6 +360,7 @@ impl RowChange {
             }
         }
         match branches.as_slice() {
+            [] => null(data_type),
             // Rows without a clause are not there any more.
             [(_, only)] if matches!(only, Expr::Column(_) | Expr::Literal(..)) => Ok(only.clone()),
             _ => Ok(case(branches)),
@@ -359,9 +377,10 @@ impl RowChange {
             columns.push(value.alias(field.name()));
         }
         let action = |clause: &Clause| Ok(clause.action.row_action().map(|action| lit(action as i8)));
-        columns.push(self.pick(action)?.alias(ACTION));
+        columns.push(self.pick(&DataType::Int8, action)?.alias(ACTION));
         for (i, field) in self.target.table().snapshot.schema.arrow.fields().iter().enumerate() {
-            let value = self.pick(|clause| self.value(scope, clause, i, field, &schema))?;
+            let value =
+                self.pick(field.data_type(), |clause| self.value(scope, clause, i, field, &schema))?;
             columns.push(value.alias_qualified(Some(self.relation.clone()), field.name()));
         }
         let returned = columns_of(self.returning.iter().map(|column| &column.expr));
@@ -397,12 +416,17 @@ impl RowChange {
     }
 
     fn with_returning(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let misplaced = |column: &ReturnedColumn| {
+            self.operation != Operation::Merge && merge_action::is_called(&column.expr)
+        };
+        if self.returning.iter().any(misplaced) {
+            return Err(merge_action::misplaced());
+        }
         let action = Expr::Column(Column::new_unqualified(ACTION));
-        let mut columns = vec![
-            Expr::Column(Column::new_unqualified(FILE)),
-            Expr::Column(Column::new_unqualified(POSITION)),
-            action.clone(),
-        ];
+        let addresses = self.target.address_columns();
+        let addresses = addresses.iter().map(|field| Expr::Column(Column::new_unqualified(field.name())));
+        let mut columns: Vec<Expr> = addresses.collect();
+        columns.push(action.clone());
         for field in self.target.table().snapshot.schema.arrow.fields() {
             columns.push(
                 Expr::Column(Column::new(Some(self.relation.clone()), field.name())).alias(field.name()),

@@ -11,9 +11,9 @@ use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
 use super::super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, parameters};
+use super::collected_source::{self as source, Source};
 use super::execute::{self, Attempts, Changed};
 use super::row_change::RowChange;
-use super::source::{self, Source};
 use super::{delete, merge, update};
 use crate::error::Result;
 use crate::parser::statement::{Delete, Merge, Update};

@@ -1,331 +1,230 @@
-//! The source of a MERGE (and the FROM of an UPDATE, the USING of a DELETE), run before the join is
-//! planned if it is small: its keys then tell which files of the target can hold a match, before any of
-//! them is read, and what the statement read for the detection of conflicts.
+//! The rows that an INSERT brings: SELECT, VALUES or defaults, and the columns that they are for.
 
-use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::{SortOptions, sort_limit};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, ParamValues};
-use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::{TableType, provider_as_source};
-use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, lit};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::scalar::ScalarValue;
-use futures::{StreamExt, stream};
-use parking_lot::Mutex;
+use arrow::datatypes::{DataType, Field};
+use auric_catalog::registry::Table;
+use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SetExpr, Value};
+use datafusion::sql::sqlparser::parser::Parser;
 
-use super::super::rows;
-use super::row_change::{RowChange, columns_of};
-use super::row_statement::has_subquery;
-use crate::error::{Error, Result};
-use crate::planner::Scope;
+use super::super::not_supported;
+use super::partition::Partition;
+use crate::error::{Error, Result, SqlState};
+use crate::parser::statement::Insert;
+use crate::parser::{AuricDialect, Parsed};
+use crate::planner::{Parameter, PlannedQuery, Scope, names};
 
-/// Most bytes of a source that is collected; the rest of a larger one is streamed.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Most values of a key that are listed one by one.
-const MAX_VALUES: usize = 200;
-
-/// A source as the join takes it.
+/// An INSERT with its names resolved.
 pub struct Source {
-    pub relation: LogicalPlan,
-    /// Predicates that every target row with a match satisfies.
-    pub pruning: Vec<Expr>,
-    _memory: Arc<Mutex<MemoryReservation>>,
+    pub table: Table,
+    /// Columns that the source's columns go to, in order.
+    pub targets: Vec<String>,
+    pub partition: Partition,
+    pub planned: PlannedQuery,
 }
 
-fn failed(e: DataFusionError) -> Error {
-    Error::from(&e)
-}
-
-/// An expression with its placeholders replaced.
-pub fn substituted(expr: &Expr, values: &[ScalarValue]) -> Result<Expr> {
-    let list = values.iter().map(|value| ScalarAndMetadata::new(value.clone(), None)).collect();
-    let values = ParamValues::List(list);
-    let replaced = expr.clone().transform(|e| match e {
-        Expr::Placeholder(placeholder) => {
-            let value = values.get_placeholders_with_values(&placeholder.id)?;
-            Ok(Transformed::yes(Expr::Literal(value.value, None)))
-        }
-        other => Ok(Transformed::no(other)),
-    });
-    replaced.map(|replaced| replaced.data).map_err(failed)
-}
-
-/// An equality `source expression = target column` that every match satisfies.
-struct Key {
-    source: Expr,
-    target: Expr,
-}
-
-/// Runs the source, as far as it is small.
-pub async fn collect(
+pub async fn resolve(
     scope: &Scope,
-    change: &RowChange,
-    source: LogicalPlan,
-    condition: Option<&Expr>,
+    insert: &Insert,
+    given: &[Option<Parameter>],
+    parsed: &Parsed,
 ) -> Result<Source> {
-    let conjuncts = condition.map(split_conjunction).unwrap_or_default();
-    let keys = if change.keeps_target() { Vec::new() } else { keys(&source, &conjuncts) };
-    let columns = needed(change, &source);
-    let plan = narrowed(change, &source, &conjuncts, &columns, &keys)?;
-    let physical = rows::physical(scope, &plan).await?;
-    let memory = MemoryConsumer::new("merge source").register(&scope.engine.runtime.memory_pool);
-    let memory = Arc::new(Mutex::new(memory));
-    let collected = Collected::read(rows::stream(scope, physical)?, &memory).await?;
-    let complete = collected.rest.lock().is_none();
-    let mut pruning = Vec::new();
-    if complete {
-        for (i, key) in keys.iter().enumerate() {
-            pruning.extend(collected.predicate(columns.len() + i, key)?);
-        }
+    let table = scope.table(&insert.table, parsed).await?;
+    let partition = Partition::resolve(scope, &table, &insert.partition, parsed)?;
+    let explicit = explicit_columns(&table, &insert.columns, parsed)?;
+    if let Some(name) = explicit.iter().find(|name| partition.has_value(name)) {
+        return Err(specified_twice(name));
     }
-    let scan = LogicalPlanBuilder::scan("__auric_source", provider_as_source(Arc::new(collected)), None);
-    let renamed = columns.iter().enumerate().map(|(i, column)| {
-        let collected = Expr::Column(Column::new(Some("__auric_source"), format!("c{i}")));
-        collected.alias_qualified(column.relation.clone(), &column.name)
-    });
-    let relation = scan.and_then(|scan| scan.project(renamed.collect::<Vec<_>>()));
-    let relation = relation.and_then(LogicalPlanBuilder::build).map_err(failed)?;
-    Ok(Source { relation, pruning, _memory: memory })
-}
-
-/// Columns of the source that the statement uses, in order.
-fn needed(change: &RowChange, source: &LogicalPlan) -> Vec<Column> {
-    let used = change.used_columns();
-    source.schema().columns().into_iter().filter(|column| used.contains(column)).collect()
-}
-
-/// The source without the columns that nothing uses and, where rows without a match do not count,
-/// without the rows that cannot have one; and with the keys' values. Columns are named by position.
-fn narrowed(
-    change: &RowChange,
-    source: &LogicalPlan,
-    conjuncts: &[&Expr],
-    columns: &[Column],
-    keys: &[Key],
-) -> Result<LogicalPlan> {
-    let mut plan = LogicalPlanBuilder::from(source.clone());
-    if !change.keeps_source() {
-        let own = conjuncts.iter().filter(|conjunct| is_over(conjunct, source) && !has_subquery(conjunct));
-        if let Some(own) = conjunction(own.map(|conjunct| (*conjunct).clone())) {
-            plan = plan.filter(own).map_err(failed)?;
-        }
-    }
-    let columns = columns.iter().cloned().map(Expr::Column);
-    let keys = keys.iter().map(|key| key.source.clone());
-    let named = columns.chain(keys).enumerate().map(|(i, expr)| expr.alias(format!("c{i}")));
-    let mut named: Vec<Expr> = named.collect();
-    if named.is_empty() {
-        // The rows still count.
-        named.push(lit(true).alias("c0"));
-    }
-    plan.project(named).and_then(LogicalPlanBuilder::build).map_err(failed)
-}
-
-/// Whether an expression has columns, all of which are of this relation, and the same value each time.
-fn is_over(expr: &Expr, relation: &LogicalPlan) -> bool {
-    let columns = columns_of([expr]);
-    !columns.is_empty()
-        && !expr.is_volatile()
-        && columns.iter().all(|column| relation.schema().has_column(column))
-}
-
-fn keys(source: &LogicalPlan, conjuncts: &[&Expr]) -> Vec<Key> {
-    let key = |of_source: &Expr, of_target: &Expr| {
-        let plain = matches!(of_target, Expr::Column(column) if !source.schema().has_column(column));
-        let ordered = of_source.get_type(source.schema().as_ref()).is_ok_and(|found| has_bounds(&found));
-        (plain && ordered && is_over(of_source, source) && !has_subquery(of_source))
-            .then(|| Key { source: of_source.clone(), target: of_target.clone() })
+    let all = table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone());
+    let all: Vec<String> = all.filter(|name| !partition.has_value(name)).collect();
+    let Some(query) = &insert.query else {
+        let planned = PlannedQuery {
+            plan: LogicalPlanBuilder::empty(true).build().map_err(|e| Error::from(&e))?,
+            columns: Arc::default(),
+            parameters: Vec::new(),
+            dependencies: None,
+        };
+        return Ok(Source { table, targets: Vec::new(), partition, planned });
     };
-    let keys = conjuncts.iter().filter_map(|conjunct| match conjunct {
-        Expr::BinaryExpr(binary) if binary.op == Operator::Eq => {
-            key(&binary.left, &binary.right).or_else(|| key(&binary.right, &binary.left))
-        }
-        _ => None,
-    });
-    keys.collect()
-}
-
-/// Types whose least and greatest value bound all others, under any cast that `=` may need. Floating
-/// point is left out: NaN and the two zeros do not compare the same everywhere.
-fn has_bounds(data_type: &DataType) -> bool {
-    data_type.is_integer()
-        || data_type.is_decimal()
-        || data_type.is_string()
-        || matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
-}
-
-/// Batches in memory, and what comes after them.
-struct Collected {
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    rest: Arc<Mutex<Option<SendableRecordBatchStream>>>,
-}
-
-impl fmt::Debug for Collected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collected").field("batches", &self.batches.len()).finish_non_exhaustive()
+    let mut targets = if explicit.is_empty() { all } else { explicit.clone() };
+    let mut query = query.clone();
+    let width = values_width(&query);
+    if let Some(width) = width {
+        check_count(width, targets.len(), !explicit.is_empty())?;
+        // As in Postgres, a list of values may be shorter than the table: the rest is defaulted.
+        targets.truncate(width);
+        replace_defaults(&table, &mut query, &targets)?;
     }
-}
-
-impl Collected {
-    async fn read(
-        mut stream: SendableRecordBatchStream,
-        memory: &Arc<Mutex<MemoryReservation>>,
-    ) -> Result<Self> {
-        let fields = stream.schema();
-        let fields = fields.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-        let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
-        let (mut batches, mut bytes) = (Vec::new(), 0);
-        let mut rest = None;
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(failed)?;
-            let size = batch.get_array_memory_size();
-            let batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec());
-            batches.push(batch.map_err(|e| Error::from(&e))?);
-            bytes += size;
-            if bytes > MAX_BYTES || memory.lock().try_grow(size).is_err() {
-                rest = Some(stream);
-                break;
+    let target_schema = width.map(|_| value_schema(&table, &query, &targets)).transpose()?;
+    let given = with_column_types(&table, &query, &targets, given);
+    let planned = scope.plan_query_into(&query, &given, parsed, target_schema).await?;
+    let found = planned.columns.len();
+    if insert.by_name {
+        let named: Vec<String> = planned.columns.iter().map(|column| column.name.clone()).collect();
+        for (i, name) in named.iter().enumerate() {
+            if table.snapshot.schema.arrow.index_of(name).is_err() {
+                return Err(undefined_column(&table, name));
+            }
+            if partition.has_value(name) || named.iter().take(i).any(|before| before == name) {
+                return Err(specified_twice(name));
             }
         }
-        Ok(Self { schema, batches, rest: Arc::new(Mutex::new(rest)) })
+        return Ok(Source { table, targets: named, partition, planned });
     }
+    check_count(found, targets.len(), !explicit.is_empty())?;
+    targets.truncate(found);
+    Ok(Source { table, targets, partition, planned })
+}
 
-    /// What the target's column of a key must satisfy to have a match.
-    fn predicate(&self, column: usize, key: &Key) -> Result<Option<Expr>> {
-        let mut bounds: Option<(ScalarValue, ScalarValue)> = None;
-        let mut values: Option<std::collections::HashSet<ScalarValue>> = Some(Default::default());
-        for batch in &self.batches {
-            let Some(array) = batch.columns().get(column) else { return Ok(None) };
-            if array.null_count() == array.len() {
+fn specified_twice(name: &str) -> Error {
+    Error::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"))
+}
+
+/// 42703 for a column that a table does not have.
+pub fn undefined_column(table: &Table, name: &str) -> Error {
+    let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.ident.name);
+    Error::new(SqlState::UNDEFINED_COLUMN, message)
+}
+
+/// The column list of a statement, checked.
+pub fn explicit_columns(table: &Table, columns: &[Ident], parsed: &Parsed) -> Result<Vec<String>> {
+    let mut result = Vec::with_capacity(columns.len());
+    for column in columns {
+        let at = |error: Error| {
+            error.with_position(parsed.position(column.span.start.line, column.span.start.column))
+        };
+        let name = names::folded(column);
+        if table.snapshot.schema.arrow.index_of(&name).is_err() {
+            return Err(at(undefined_column(table, &name)));
+        }
+        if result.contains(&name) {
+            return Err(at(specified_twice(&name)));
+        }
+        result.push(name);
+    }
+    Ok(result)
+}
+
+fn check_count(expressions: usize, targets: usize, explicit: bool) -> Result<()> {
+    if expressions > targets {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
+    }
+    if explicit && expressions < targets {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions"));
+    }
+    Ok(())
+}
+
+/// Number of columns of a plain VALUES list.
+fn values_width(query: &Query) -> Option<usize> {
+    match query.body.as_ref() {
+        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        _ => None,
+    }
+}
+
+/// Types that a VALUES list is planned into: those of its columns, so that literals and parameters
+/// get them; but text where the assignment reads it and arrow could not.
+fn value_schema(table: &Table, query: &Query, targets: &[String]) -> Result<DFSchemaRef> {
+    let arrow = &table.snapshot.schema.arrow;
+    let fields = targets.iter().enumerate().filter_map(|(index, name)| {
+        let field = arrow.field_with_name(name).ok()?;
+        let data_type = match field.data_type() {
+            DataType::FixedSizeBinary(16) | DataType::Binary | DataType::BinaryView
+                if is_text(query, index) =>
+            {
+                DataType::Utf8View
+            }
+            // The ids and names that the table's files need are not part of the value's type.
+            DataType::List(item) => DataType::new_list(item.data_type().clone(), true),
+            other => other.clone(),
+        };
+        Some(Arc::new(Field::new(name, data_type, true)))
+    });
+    let schema = DFSchema::from_unqualified_fields(fields.collect::<Vec<_>>().into(), Default::default())
+        .map_err(|e| Error::from(&e))?;
+    Ok(Arc::new(schema))
+}
+
+/// Whether a column of a VALUES list holds nothing but text literals and NULL.
+fn is_text(query: &Query, index: usize) -> bool {
+    let SetExpr::Values(values) = query.body.as_ref() else {
+        return false;
+    };
+    values.rows.iter().filter_map(|row| row.content.get(index)).all(|expr| {
+        matches!(expr, Expr::Value(value) if matches!(value.value,
+            Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_) | Value::DollarQuotedString(_) | Value::Null))
+    })
+}
+
+/// Parameters that stand alone in a VALUES list have the type of their column.
+fn with_column_types(
+    table: &Table,
+    query: &Query,
+    targets: &[String],
+    given: &[Option<Parameter>],
+) -> Vec<Option<Parameter>> {
+    let mut given = given.to_vec();
+    let SetExpr::Values(values) = query.body.as_ref() else {
+        return given;
+    };
+    for row in &values.rows {
+        for (expr, target) in row.content.iter().zip(targets) {
+            let Expr::Value(value) = expr else { continue };
+            let Value::Placeholder(text) = &value.value else { continue };
+            let number = text.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+            let Some(index) = number.and_then(|number| number.checked_sub(1)).filter(|index| *index < 65_535)
+            else {
+                continue;
+            };
+            let Ok(field) = table.snapshot.schema.arrow.field_with_name(target) else { continue };
+            if given.len() <= index {
+                given.resize(index + 1, None);
+            }
+            if let Some(slot @ None) = given.get_mut(index) {
+                let (pg_type, _) = crate::types::pg_type(field);
+                *slot = Some(Parameter { pg_type, data_type: field.data_type().clone() });
+            }
+        }
+    }
+    given
+}
+
+/// `DEFAULT` in a VALUES list, as the column's default.
+fn replace_defaults(table: &Table, query: &mut Query, targets: &[String]) -> Result<()> {
+    let SetExpr::Values(values) = query.body.as_mut() else {
+        return Ok(());
+    };
+    for row in &mut values.rows {
+        for (expr, target) in row.content.iter_mut().zip(targets) {
+            let is_default = matches!(expr, Expr::Identifier(ident)
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+            if !is_default {
                 continue;
             }
-            let least = first(array, false)?;
-            let greatest = first(array, true)?;
-            bounds = Some(match bounds {
-                None => (least, greatest),
-                Some((low, high)) => {
-                    (if least < low { least } else { low }, if greatest > high { greatest } else { high })
-                }
-            });
-            for row in 0..array.len() {
-                let Some(known) = &mut values else { break };
-                if array.is_valid(row) {
-                    known.insert(ScalarValue::try_from_array(array, row).map_err(failed)?);
-                }
-                if known.len() > MAX_VALUES {
-                    values = None;
-                }
+            let schema = &table.snapshot.schema;
+            let field = schema.arrow.field_with_name(target).ok();
+            let text =
+                field.and_then(|field| field.metadata().get(auric_catalog::table::schema::DEFAULT_SQL));
+            let has_value = schema.id_of(target).is_some_and(|id| schema.write_defaults.contains_key(&id));
+            if has_value && text.is_none() {
+                return Err(not_supported(format!("DEFAULT for column \"{target}\" in a list of values"))
+                    .with_hint("Leave the column out of the column list."));
             }
+            let dialect = AuricDialect::default();
+            let text = text.map_or("NULL", String::as_str);
+            *expr = Parser::new(&dialect)
+                .try_with_sql(text)
+                .and_then(|mut parser| parser.parse_expr())
+                .map_err(|e| {
+                    Error::new(
+                        SqlState::FEATURE_NOT_SUPPORTED,
+                        format!("default of column \"{target}\": {e}"),
+                    )
+                })?;
         }
-        let Some((low, high)) = bounds else { return Ok(Some(lit(false))) };
-        let between = key.target.clone().between(lit(low), lit(high));
-        Ok(Some(match values {
-            Some(values) if values.len() > 1 => {
-                let listed = values.into_iter().map(lit).collect();
-                between.and(key.target.clone().in_list(listed, false))
-            }
-            _ => between,
-        }))
     }
-}
-
-/// The least or greatest value that is not null.
-fn first(values: &ArrayRef, descending: bool) -> Result<ScalarValue> {
-    let order = SortOptions { descending, nulls_first: false };
-    let first = sort_limit(values, Some(order), Some(1)).map_err(|e| Error::from(&e))?;
-    ScalarValue::try_from_array(&first, 0).map_err(failed)
-}
-
-#[async_trait]
-impl TableProvider for Collected {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Temporary
-    }
-
-    async fn scan(
-        &self,
-        _state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        if self.rest.lock().is_none() {
-            let batches = std::slice::from_ref(&self.batches);
-            let plan = MemorySourceConfig::try_new_exec(batches, self.schema.clone(), projection.cloned())?;
-            return Ok(plan);
-        }
-        let partition =
-            OneShot { schema: self.schema.clone(), batches: self.batches.clone(), rest: self.rest.clone() };
-        Ok(Arc::new(StreamingTableExec::try_new(
-            self.schema.clone(),
-            vec![Arc::new(partition)],
-            projection,
-            None,
-            false,
-            None,
-        )?))
-    }
-}
-
-/// A source that can be read once.
-struct OneShot {
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    rest: Arc<Mutex<Option<SendableRecordBatchStream>>>,
-}
-
-impl fmt::Debug for OneShot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OneShot")
-    }
-}
-
-impl PartitionStream for OneShot {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let schema = self.schema.clone();
-        let Some(rest) = self.rest.lock().take() else {
-            let error = DataFusionError::Internal("the source of a statement was read twice".into());
-            return Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter([Err(error)])));
-        };
-        let batches = stream::iter(self.batches.clone().into_iter().map(Ok));
-        let target = schema.clone();
-        let rest = rest.map(move |batch| {
-            let batch = batch?;
-            Ok(RecordBatch::try_new(target.clone(), batch.columns().to_vec())?)
-        });
-        Box::pin(RecordBatchStreamAdapter::new(schema, batches.chain(rest)))
-    }
-}
-
-/// Rows that hold on to the memory of their source.
-pub fn kept_with(stream: SendableRecordBatchStream, source: Option<Source>) -> SendableRecordBatchStream {
-    let schema = stream.schema();
-    let kept = stream.map(move |batch| {
-        let _ = &source;
-        batch
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, kept))
+    Ok(())
 }

@@ -56,6 +56,7 @@ pub async fn resolve(
                 operation: Operation::Update,
                 second_change: SecondChange::Ignore,
                 parameters: predicate(update.selection.as_ref()),
+                reads_target: parts.reads(&target.table),
             };
             Ok((change.plan(scope, change.source.clone(), Vec::new())?, change))
         })

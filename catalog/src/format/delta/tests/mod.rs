@@ -1,5 +1,8 @@
 //! The format against logs laid out by hand from the protocol, and against itself.
 
+mod changes;
+mod versions;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
