@@ -236,6 +236,19 @@ fn among(item: &Expr, subquery: &Query, negated: bool) -> Option<Expr> {
     })
 }
 
+/// Gives the only column of a plain query its name here. `false`: the query is not that plain.
+fn named(query: &mut Query) -> bool {
+    let ordered = query.order_by.is_some();
+    let SetExpr::Select(select) = query.body.as_mut() else { return false };
+    let [item] = select.projection.as_mut_slice() else { return false };
+    let expr = match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if !ordered => expr.clone(),
+        _ => return false,
+    };
+    *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', OF) };
+    true
+}
+
 /// Puts the item and the subquery in place of [`AMONG`]'s. The column of the derived table gets a name
 /// that hides none of those in the item.
 struct Fill<'a> {
@@ -251,6 +264,11 @@ impl VisitorMut for Fill<'_> {
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if let TableFactor::Derived { subquery, alias, .. } = factor {
             **subquery = self.subquery.clone();
+            if named(subquery) {
+                // Without an alias, which DataFusion could not lift a correlation over.
+                *alias = None;
+                return ControlFlow::Continue(());
+            }
             for column in alias.iter_mut().flat_map(|alias| alias.columns.iter_mut()) {
                 column.name = Ident::with_quote('"', OF);
             }
