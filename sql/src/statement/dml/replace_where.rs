@@ -5,7 +5,7 @@
 
 use arrow::datatypes::DataType;
 use auric_catalog::dml::overwrite::Replaced;
-use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, POSITION, RowAction, RowTarget, SecondChange};
+use auric_catalog::dml::rows::{ACTION, ChangeOptions, RowAction, RowTarget, SecondChange};
 use auric_catalog::registry::Table;
 use auric_catalog::table::{Operation, Transform};
 use datafusion::common::{Column, DFSchema, TableReference};
@@ -14,8 +14,9 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 
-use super::super::{not_supported, rows};
+use super::super::not_supported;
 use super::check::{self, Checked, Violation};
+use super::execute::change_plan;
 use super::insert::{Commit, InsertPlan, InsertRows};
 use super::new_rows::{self, NEW_ROWS, TARGET, column, item};
 use super::overwrite as whole_files;
@@ -37,9 +38,8 @@ pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Com
     let target = RowTarget::new(table.clone()).published(scope.tables.publish(table)?);
     let plan = union(
         deleted(statement, &target, &alias, predicate).await?,
-        inserted(statement, &alias, predicate).await?,
+        inserted(statement, &target, &alias, predicate).await?,
     )?;
-    let input = rows::physical(scope, &plan).await?;
     let options = ChangeOptions {
         operation: Operation::Overwrite,
         second_change: SecondChange::Ignore,
@@ -48,8 +48,7 @@ pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Com
         returning: 0,
         dry_run: commit == Commit::DryRun,
     };
-    let plan = target.change(scope.state.as_ref(), input, options)?;
-    Ok(InsertPlan { plan, returned: None })
+    Ok(InsertPlan { plan: change_plan(scope, &target, &plan, options).await?, returned: None })
 }
 
 /// The predicate, if every data file satisfies it as a whole or not at all.
@@ -81,7 +80,8 @@ async fn deleted(
     alias: &ast::Ident,
     predicate: &ast::Expr,
 ) -> Result<LogicalPlan> {
-    let addresses = [FILE, POSITION].map(|name| item(column(alias, name), name)).to_vec();
+    let addresses = target.address_columns();
+    let addresses = addresses.iter().map(|field| item(column(alias, field.name()), field.name())).collect();
     let query = new_rows::select(addresses, &format!("{TARGET} AS {alias}"), Some(predicate.clone()))?;
     let named = vec![(TableReference::bare(TARGET), provider_as_source(target.provider()))];
     let planned = statement.scope.plan_query_over(&query, &[], statement.parsed, None, named).await?;
@@ -99,6 +99,7 @@ async fn deleted(
 /// The new rows, failing at the first that does not satisfy the predicate.
 async fn inserted(
     statement: &InsertRows<'_>,
+    target: &RowTarget,
     alias: &ast::Ident,
     predicate: &ast::Expr,
 ) -> Result<LogicalPlan> {
@@ -117,7 +118,10 @@ async fn inserted(
     let violation = Violation::Outside { table: table.ident.name.clone(), predicate: predicate.to_string() };
     let checked =
         check::require(planned.plan.clone(), &Checked::default(), vec![(satisfied.clone(), violation)])?;
-    let mut projected = vec![null(&DataType::Int32)?.alias(FILE), null(&DataType::Int64)?.alias(POSITION)];
+    let mut projected = Vec::with_capacity(arrow.fields().len() + 4);
+    for address in target.address_columns() {
+        projected.push(null(address.data_type())?.alias(address.name()));
+    }
     projected.push(action(RowAction::Insert));
     projected
         .extend(own.iter().zip(arrow.fields()).map(|(column, field)| column.clone().alias(field.name())));

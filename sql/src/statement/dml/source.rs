@@ -31,7 +31,7 @@ pub async fn resolve(
     given: &[Option<Parameter>],
     parsed: &Parsed,
 ) -> Result<Source> {
-    let table = scope.table(&insert.table, parsed).await?;
+    let (table, _) = scope.changeable_table(&insert.table, parsed).await?;
     let partition = Partition::resolve(scope, &table, &insert.partition, parsed)?;
     let explicit = explicit_columns(&table, &insert.columns, parsed)?;
     if let Some(name) = explicit.iter().find(|name| partition.has_value(name)) {

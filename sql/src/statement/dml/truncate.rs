@@ -16,7 +16,7 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
     // An unknown name is found out before anything is done.
     let scope = session.scope().await?;
     for name in &truncate.tables {
-        scope.table(name, parsed).await?;
+        scope.changeable_table(name, parsed).await?;
     }
     for name in &truncate.tables {
         let mut attempts = Attempts::new(session.block.is_some());
@@ -32,7 +32,7 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
 
 async fn one(session: &mut Session, name: &ObjectName, parsed: &Parsed) -> Result<Output> {
     let scope = session.scope().await?;
-    let table = scope.table(name, parsed).await?;
+    let (table, _) = scope.changeable_table(name, parsed).await?;
     let plan = overwrite::truncate(&table, scope.state.as_ref(), false, scope.tables.publish(&table)?)?;
     write::run(&scope, plan, None).await
 }
