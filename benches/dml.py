@@ -44,7 +44,7 @@ class Data:
         self.duck = duckdb.connect()
         base = list(iceberg_files(self.data_dir, "bronze", "lineitem"))
         self.duck.execute(f"create view base as from read_parquet({base})")
-        self.rows = self.duck.execute("select count(*) from base").fetchone()[0]
+        self.rows = self.query("select count(*) from base").fetchall()[0][0]
 
     def table(self, layout: str, query: str = "select * from bronze.lineitem order by l_orderkey", partitioning: str = "", name: str = "") -> AuricTable:
         """A fresh table of this layout, in files of a few dozen megabytes."""
@@ -72,16 +72,20 @@ class Data:
         path = self.scratch / "source.parquet"
         old = count * 9 // 10
         if clustered:
-            skipped = (seed * 7919 * 1000) % (self.rows - count)
+            skipped = (seed * 7919 * 1000) % max(1, self.rows - count)
             chosen = f"(from base order by l_orderkey, l_linenumber limit {old} offset {skipped})"
         else:
             chosen = f"(from base order by hash(l_orderkey * 8 + l_linenumber + {seed}) limit {old})"
         changed = "* replace (l_quantity + 1 as l_quantity, 'merged by the bench' as l_comment)"
-        new = f"select * replace (l_orderkey + 1000000000 * {seed} as l_orderkey) from {chosen} limit {count - old}"
-        arrow = self.duck.sql(f"select {changed} from {chosen} union all {new}").to_arrow_table()
-        types = self.duck.sql("select * from base limit 0").to_arrow_table().schema
+        new = f"select * replace (l_orderkey + {10**9 * (seed + 1)} as l_orderkey) from {chosen} limit {count - old}"
+        arrow = self.query(f"select {changed} from {chosen} union all {new}").to_arrow_table()
+        types = self.query("select * from base limit 0").to_arrow_table().schema
         pq.write_table(arrow.cast(pa.schema(types)), path)
         return path
+
+    def query(self, text: str):
+        """A relation on a connection of its own: one left half-read blocks no other."""
+        return self.duck.cursor().sql(text)
 
     def stop(self):
         self.connection.close()
@@ -139,7 +143,7 @@ def holding(data: Data, condition: str):
     """The files that hold a row for which the condition over `base` columns is true."""
     def of(files: list[str]) -> set[str]:
         query = f"select distinct filename from read_parquet({files}, filename = true, hive_partitioning = false) t where {condition}"
-        return {row[0] for row in data.duck.execute(query).fetchall()}
+        return {row[0] for row in data.query(query).fetchall()}
     return of
 
 
@@ -158,7 +162,7 @@ def bench_merge(data: Data):
 
 def bench_update_delete(data: Data):
     """0.1 % and 10 % of the rows, scattered over all files and clustered in few."""
-    top = data.duck.execute("select max(l_orderkey) from base").fetchone()[0]
+    top = data.query("select max(l_orderkey) from base").fetchall()[0][0]
     engines = data.engines()
     for command in ("update", "delete"):
         for share, name_of_share in ((1000, "0.1 %"), (10, "10 %")):
@@ -174,14 +178,14 @@ def bench_update_delete(data: Data):
 
 def bench_overwrite(data: Data):
     """One month of all months is replaced; the yardstick is plain DataFusion writing the same rows."""
-    columns = ", ".join(row[0] for row in data.duck.execute("describe base").fetchall())
+    columns = ", ".join(row[0] for row in data.query("describe base").fetchall())
     engines = data.engines(query=f"select {columns}, substr(cast(l_shipdate as text), 1, 7) as ship_month from bronze.lineitem",
                            partitioning="partitioned by (ship_month)", name="")
     results = {name: Result() for name in [*engines, "plain datafusion"]}
     for run in range(data.options.runs):
         month = f"1995-{run % 12 + 1:02}"
         source = data.scratch / "month.parquet"
-        data.duck.execute(f"copy (select * from base where strftime(l_shipdate, '%Y-%m') = '{month}') to '{source}' (format parquet)")
+        data.duck.cursor().execute(f"copy (select * from base where strftime(l_shipdate, '%Y-%m') = '{month}') to '{source}' (format parquet)").fetchall()
         for name, engine in engines.items():
             measure(results[name], engine, lambda engine: engine.overwrite(month, source))
         results["plain datafusion"].milliseconds.append(written_by_datafusion(data, source))

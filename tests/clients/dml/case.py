@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import re
 
 import psycopg
@@ -11,7 +12,7 @@ from outside import Differs, Outside, compare, multiset
 from shape import DELTA_COPY, DELTA_MARK, V2_COPY, V2_MARK, V3_MARK, Layout
 
 LAYOUTS = {"v2_copy": V2_COPY, "v2_mark": V2_MARK, "v3_mark": V3_MARK, "delta_copy": DELTA_COPY, "delta_mark": DELTA_MARK}
-every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+ICEBERG, DELTA = ("v2_copy", "v2_mark", "v3_mark"), ("delta_copy", "delta_mark")
 
 SCHEMAS = itertools.count()
 SOURCES: dict[tuple, str] = {}
@@ -56,6 +57,15 @@ class Case:
         if self.fails == "0A000":
             return "refused with 0A000"
         return f"works: refused with {self.fails}" if self.fails else "works"
+
+
+def spread(cases: list["Case"]):
+    """Each case with one layout of either format, in turn; with all if AURIC_DML_ALL is set."""
+    chosen = []
+    for number, case in enumerate(cases):
+        names = LAYOUTS if os.environ.get("AURIC_DML_ALL") else (ICEBERG[number % 3], DELTA[number % 2])
+        chosen += [pytest.param(case, LAYOUTS[name], id=f"{case.identifier}-{name}") for name in names]
+    return pytest.mark.parametrize("case, layout", chosen)
 
 
 def create(name: str, columns: str, layout: Layout, partitioning: str = "") -> str:

@@ -20,9 +20,9 @@ GROUPS: dict[str, list[Case]] = {
 HEAD = """# Row-level statements: what the peers' suites check
 
 The cases that Trino (connector tests), Spark with Iceberg (its extensions' MERGE, UPDATE and DELETE suites), Delta (its MERGE, UPDATE,
-DELETE and overwrite suites) and Sail (its features) check, told anew in `tests/clients/dml`. Each runs on Iceberg v2 copy-on-write, v2
-merge-on-read, v3 merge-on-read, Delta copy-on-write and Delta with deletion vectors; after each, Auric, pyiceberg or deltalake, and DuckDB
-read the same rows. The names of engines say whose suites have the like; "Postgres" is what its manual says. This page is made by
+DELETE and overwrite suites) and Sail (its features) check, told anew in `tests/clients/dml`. Each runs on both formats: Iceberg v2 copy-on-write, v2 merge-on-read or v3
+merge-on-read, and Delta with or without deletion vectors, in turn (all of them with `AURIC_DML_ALL=1`); after each, Auric, pyiceberg or
+deltalake, and DuckDB read the same rows. The names of engines say whose suites have the like; "Postgres" is what its manual says. This page is made by
 `tests/clients/dml/coverage_document.py` from the cases, and a test keeps it so.
 """
 
@@ -40,6 +40,7 @@ Longer runs (set `AURIC_BIN` to the binary and use the Python that `tests/run` i
 
 ```sh
 AURIC_DIFFERENTIAL_SECONDS=3600 AURIC_DIFFERENTIAL_SEED=1000 python -m pytest tests/clients/dml/test_differential.py -s
+AURIC_DML_ALL=1 python -m pytest tests/clients/dml -k cases
 AURIC_CRASH_RUNS=300 python -m pytest tests/clients/dml/test_crash.py --timeout 3600
 ```
 

@@ -98,7 +98,7 @@ def test_bank_transfers_keep_the_total(server, schema, layout):
     table = f"{schema}.t"
     make_bank(server, table, layout)
     with watching(server, BANK_TOTAL.format(table), consistent) as watcher:
-        together(*(lambda seed=seed: transfers(server, table, seed, 6) for seed in range(6)))
+        together(*(lambda seed=seed: transfers(server, table, seed, 5) for seed in range(5)))
     assert watcher.slowest < PATIENCE
     consistent(server.sql(BANK_TOTAL.format(table)))
 
@@ -113,7 +113,7 @@ def test_no_write_skew(server, schema, layout):
 
     def taker(account: int):
         with server.connect() as connection:
-            for _ in range(8):
+            for _ in range(5):
                 retrying(connection, f"update {table} set balance = balance - 10 where id = {account} "
                                      f"and (select sum(balance) from {table}) >= 10")
 
@@ -137,7 +137,7 @@ def test_appends_to_lists_are_serializable(server, schema, layout):
     def writer(number: int):
         rng = random.Random(number)
         with server.connect() as connection:
-            for turn in range(7):
+            for turn in range(5):
                 append = Append(f"{number}.{turn}", tuple(rng.sample(range(keys), 2)))
                 where = f"k in {append.keys}" if rng.random() < 0.5 else " or ".join(f"k = {key}" for key in append.keys)
                 append.began = time.monotonic()

@@ -16,7 +16,7 @@ from outside import Outside, compare, multiset
 from shape import DELTA_COPY, DELTA_MARK, V2_COPY, V2_MARK, V3_MARK, Layout
 from test_serving import until
 
-RUNS = int(os.environ.get("AURIC_CRASH_RUNS", "12"))
+RUNS = int(os.environ.get("AURIC_CRASH_RUNS", "8"))
 SEED = int(os.environ.get("AURIC_CRASH_SEED", "1"))
 LAYOUTS = {"v2_copy": V2_COPY, "v2_mark": V2_MARK, "v3_mark": V3_MARK, "delta_copy": DELTA_COPY, "delta_mark": DELTA_MARK}
 ALL, MARKING = set(LAYOUTS), {"v2_mark", "v3_mark", "delta_mark"}
@@ -126,7 +126,7 @@ def test_killed_at_every_failure_point(name, tmp_path, duck):
         table.settle(server, duck)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", ["v2_copy", "v3_mark", "delta_mark"])
 def test_a_step_that_fails_changes_nothing(name, tmp_path, duck):
     """The same points report an error instead: one statement fails, and the server goes on."""
     table = Table("t", LAYOUTS[name], SEED)
@@ -138,7 +138,7 @@ def test_a_step_that_fails_changes_nothing(name, tmp_path, duck):
     for point in [point for point, passed_by in FAILPOINTS.items() if name in passed_by and point not in WHILE_FAILING]:
         with running(tmp_path, environment={"AURIC_FAILPOINTS": f"{point}=1*return(error)"}) as server:
             with server.connect() as connection:
-                for _ in range(6):
+                for _ in range(3):
                     try:
                         table.step(connection)
                     except psycopg.Error as error:

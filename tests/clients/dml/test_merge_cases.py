@@ -1,12 +1,9 @@
-"""The cases of `cases_merge.py`, both formats and both ways to write."""
+"""The cases of `cases_merge.py`, on both formats and both ways to write."""
 
-import pytest
-
-from case import check, every_layout
+from case import check, spread
 from cases_merge import CASES
 
 
-@every_layout
-@pytest.mark.parametrize("case", CASES, ids=[case.identifier for case in CASES])
-def test_case(server, duck, layout, case):
+@spread(CASES)
+def test_case(server, duck, case, layout):
     check(case, server, duck, layout)
