@@ -146,6 +146,10 @@ fn plan(text: &str) -> Error {
         return Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
             .with_hint("No function matches the given name and argument types.");
     }
+    if let Some(qualifier) = line.strip_prefix("Invalid qualifier ") {
+        let message = format!("missing FROM-clause entry for table \"{qualifier}\"");
+        return Error::new(SqlState::UNDEFINED_TABLE, message);
+    }
     let code = if starts(&[
         "GROUP BY clause",
         "must appear in the GROUP BY",
