@@ -23,10 +23,8 @@ async fn snapshots_of_iceberg_have_their_own_rows_and_columns() {
         let counted = ok(s, &format!("select count(*), min(b) from t version as of {id}")).await;
         assert_eq!(counted, format!("count|min\n{}|x", i + 1));
     }
-    let both = format!(
-        "select n.b, o.b from t n join t version as of {} o on n.a = o.a where n.a = 1",
-        ids[0]
-    );
+    let both =
+        format!("select n.b, o.b from t n join t version as of {} o on n.a = o.a where n.a = 1", ids[0]);
     assert_eq!(ok(s, &both).await, "b|b\nchanged|x");
     assert_eq!(
         ok(s, &format!("select count(*) from \"t$files\" for version as of {}", ids[1])).await,
@@ -75,7 +73,9 @@ async fn times_are_read_in_the_time_zone_of_the_session() {
     assert_eq!(ok(s, &format!("select count(*) from t timestamp as of '{local}'")).await, "count\n1");
     ok(s, "set time zone '+02:00'").await;
     assert!(code(s, &format!("select count(*) from t timestamp as of '{local}'")).await.starts_with("22023"));
-    assert!(code(s, &format!("select * from t timestamp as of timestamp '{local}'")).await.starts_with("22023"));
+    assert!(
+        code(s, &format!("select * from t timestamp as of timestamp '{local}'")).await.starts_with("22023")
+    );
     let with_offset = format!("select count(*) from t timestamp as of '{local}+00'");
     assert_eq!(ok(s, &with_offset).await, "count\n1");
 }

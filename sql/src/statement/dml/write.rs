@@ -45,7 +45,7 @@ pub async fn run(
         let impact = first.as_ref().and_then(Impact::from_batch);
         let impact = impact
             .ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "the write did not report what it did"))?;
-        return Ok(Output::Complete(CommandTag::Insert(impact.rows_inserted)));
+        return Ok(Output::Complete(CommandTag::Insert(impact.rows_inserted + impact.rows_updated)));
     };
     let schema = stream.schema();
     let all = futures::stream::iter(first.map(Ok)).chain(stream);
