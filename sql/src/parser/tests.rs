@@ -1,7 +1,7 @@
 use arrow::datatypes::{DataType, TimeUnit};
 use auric_catalog::table::{TableFormat, Transform};
 
-use super::statement::{CopyFormat, CopySource, CreateTable, Header};
+use super::statement::{CopyFormat, CopySource, CreateTable, Discard, Header, Show};
 use super::*;
 
 fn one(text: &str) -> Statement {
@@ -155,8 +155,18 @@ fn session_statements() {
     assert!(matches!(one("discard all"), Statement::Discard(Discard::All)));
     assert!(matches!(one("explain (analyze, costs off) select 1"), Statement::Explain(e) if e.analyze));
     assert!(matches!(one("table t"), Statement::Query(_)));
-    assert!(matches!(one("delete from t"), Statement::Unsupported(v) if v == "DELETE"));
+    assert!(matches!(one("delete from t"), Statement::Delete(_)));
     assert!(matches!(one("insert into t (a) by name select 1 a"), Statement::Insert(i) if i.by_name));
-}
 
-use super::statement::{Discard, Show};
+    // What follows DISTINCT FROM binds tighter than AND and OR.
+    let Statement::Query(query) = one("select a is distinct from b and c is not distinct from d or e") else {
+        panic!("not a query")
+    };
+    assert_eq!(query.to_string(), "SELECT a IS DISTINCT FROM b AND c IS NOT DISTINCT FROM d OR e");
+    let ast::SetExpr::Select(select) = query.body.as_ref() else { panic!("not a select") };
+    let ast::SelectItem::UnnamedExpr(ast::Expr::BinaryOp { op, left, .. }) = &select.projection[0] else {
+        panic!("not a disjunction")
+    };
+    assert_eq!(*op, ast::BinaryOperator::Or);
+    assert!(matches!(left.as_ref(), ast::Expr::BinaryOp { op: ast::BinaryOperator::And, .. }));
+}

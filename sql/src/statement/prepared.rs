@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
@@ -99,6 +101,16 @@ impl crate::planner::Scope {
 
     /// Value of a planned expression without columns.
     pub fn evaluate(&self, expr: Expr) -> Result<ScalarValue> {
+        // `now()` exists only for the simplifier, which puts the transaction's time in its place.
+        let simplifier = ExprSimplifier::new(
+            SimplifyContext::builder()
+                .with_config_options(Arc::clone(self.state.config_options()))
+                .with_query_execution_start_time(self.state.execution_props().query_execution_start_time)
+                .build(),
+        );
+        let simplified =
+            simplifier.coerce(expr, &DFSchema::empty()).and_then(|expr| simplifier.simplify(expr));
+        let expr = simplified.map_err(|e| Error::from(&e))?;
         let physical =
             self.state.create_physical_expr(expr, &DFSchema::empty()).map_err(|e| Error::from(&e))?;
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(1));

@@ -147,9 +147,6 @@ async fn syntax() {
     assert_eq!(ok(s, "with x as (select 7 as id) select * from x").await, "id\n7");
     assert_eq!(ok(s, "with x as (select 7 as id) delete from t using x where x.id = t.id").await, "DELETE 1");
     assert!(code(s, "with x as (delete from t returning *) select * from x").await.starts_with("0A000"));
-    ok(s, "begin").await;
-    assert!(code(s, "delete from t").await.starts_with("0A000"));
-    ok(s, "rollback").await;
     ok(s, "set default_transaction_read_only = on").await;
     assert!(code(s, "delete from t").await.starts_with("25006"));
 }

@@ -311,8 +311,8 @@ async fn row_ids_stay_with_marked_files() {
     let removed = only(&actions, "remove");
     assert_eq!((&removed["baseRowId"], &removed["defaultRowCommitVersion"]), (&json!(3), &json!(1)));
     let ids = |suffix: &str| {
-        let adds = actions.iter().filter_map(|action| action.get("add"));
-        let add = adds.filter(|add| add["path"].as_str().unwrap().ends_with(suffix)).next().unwrap();
+        let mut adds = actions.iter().filter_map(|action| action.get("add"));
+        let add = adds.find(|add| add["path"].as_str().unwrap().ends_with(suffix)).unwrap();
         (add["baseRowId"].as_i64().unwrap(), add["defaultRowCommitVersion"].as_i64().unwrap())
     };
     assert_eq!((ids("second.parquet"), ids("third.parquet")), ((3, 1), (8, 2)));
