@@ -87,6 +87,20 @@ impl Error {
         matches!(source.downcast_ref(), Some(object_store::Error::NotFound { .. }))
     }
 
+    /// A store refused a write before anything of it was done: it is read-only, or we may not write.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Storage { source, .. } = self else { return false };
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
+        while let Some(error) = cause {
+            let denied = [std::io::ErrorKind::PermissionDenied, std::io::ErrorKind::ReadOnlyFilesystem];
+            if error.downcast_ref::<std::io::Error>().is_some_and(|e| denied.contains(&e.kind())) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     pub fn catalog_database(message: impl Into<String>, source: impl Into<Source>) -> Self {
         Self::CatalogDatabase { message: message.into(), source: source.into() }
     }

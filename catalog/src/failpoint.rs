@@ -7,9 +7,6 @@
 
 use crate::error::{Error, Result};
 
-/// Name of the environment variable that sets actions: `name=action;name=action`.
-pub const VARIABLE: &str = "AURIC_FAILPOINTS";
-
 /// All places, in the order in which a statement passes them.
 pub const NAMES: [&str; 11] = [
     "write::before-file",
@@ -25,18 +22,17 @@ pub const NAMES: [&str; 11] = [
     "commit::before-cleanup",
 ];
 
-/// Sets the actions that the environment asks for. Fails with `Invalid` for an unknown place or an
-/// action that makes no sense.
-pub fn from_environment() -> Result<()> {
-    let Ok(text) = std::env::var(VARIABLE) else { return Ok(()) };
+/// Sets actions: `name=action;name=action`. Fails with `Invalid` for an unknown place or an action that
+/// makes no sense.
+pub fn set(text: &str) -> Result<()> {
     for setting in text.split(';').filter(|setting| !setting.trim().is_empty()) {
         let Some((name, actions)) = setting.trim().split_once('=') else {
-            return Err(Error::Invalid(format!("{VARIABLE}: \"{setting}\" is not name=action")));
+            return Err(Error::Invalid(format!("failure points: \"{setting}\" is not name=action")));
         };
         if !NAMES.contains(&name) {
-            return Err(Error::Invalid(format!("{VARIABLE}: there is no place \"{name}\"")));
+            return Err(Error::Invalid(format!("failure points: there is no place \"{name}\"")));
         }
-        fail::cfg(name, actions).map_err(|e| Error::Invalid(format!("{VARIABLE}: {name}: {e}")))?;
+        fail::cfg(name, actions).map_err(|e| Error::Invalid(format!("failure points: {name}: {e}")))?;
         tracing::warn!(name, actions, "failure point set");
     }
     Ok(())

@@ -108,9 +108,14 @@ pub struct Opened {
     http: TcpListener,
 }
 
+/// Environment variable of the places at which tests stop the server (`auric_catalog::failpoint`).
+const FAILPOINTS: &str = "AURIC_FAILPOINTS";
+
 /// Opens catalogs and ports.
 pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartError> {
-    auric_catalog::failpoint::from_environment().map_err(|e| failed("cannot set failure points", e))?;
+    if let Ok(text) = std::env::var(FAILPOINTS) {
+        auric_catalog::failpoint::set(&text).map_err(|e| failed("cannot set failure points", e))?;
+    }
     let listener = bind(&config.server.listen).await?;
     let http = bind(&config.server.http).await?;
     let runtime = runtime_env(config)?;

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+import zlib
 
 import duckdb
 import psycopg
@@ -59,7 +60,7 @@ class Server:
         return " ".join(f"{key}={value}" for key, value in values.items())
 
     def connect(self, **parameters) -> psycopg.Connection:
-        return psycopg.connect(self.dsn(), autocommit=True, **parameters)
+        return psycopg.connect(self.dsn(), **{"autocommit": True, **parameters})
 
     def sql(self, statement: str, parameters=None) -> list[tuple]:
         """Runs one statement on a connection of its own and returns its rows."""
@@ -105,7 +106,9 @@ def server(tmp_path_factory):
 def schema(server, request):
     """A fresh schema named after the test and its file."""
     module = request.node.module.__name__.removeprefix("test_")
-    name = re.sub(r"\W+", "_", f"{module}_{request.node.name}").strip("_").lower()[:80]
+    name = re.sub(r"\W+", "_", f"{module}_{request.node.name}").strip("_").lower()
+    # Names are cut at 63 bytes.
+    name = f"{name[:50]}_{zlib.crc32(name.encode()):08x}"
     server.sql(f'create schema "{name}"')
     return name
 

@@ -24,7 +24,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::sqlparser::ast::TableFactor;
 
 use super::Relations;
-use super::relations::SpecialRelations;
+use super::relations::{SpecialRelations, function_key, reference, version_key};
 use crate::types::sql_type::PostgresTypes;
 
 pub(super) struct StatementContext<'a> {
@@ -170,15 +170,18 @@ impl RelationPlanner for SpecialRelations {
         let TableFactor::Table { name, alias, .. } = &relation else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        let (label, source) = match (version, function) {
-            (Some(table), _) => (super::relations::reference(name)?, table?),
+        let (label, key, source) = match (version, function) {
+            (Some(table), _) => (reference(name)?, version_key(&relation).unwrap_or_default(), table?),
             (None, Some(function)) => {
                 let label = name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase();
-                (TableReference::bare(label), provider_as_source(function))
+                (TableReference::bare(label), function_key(&relation), provider_as_source(function))
             }
             (None, None) => return Ok(RelationPlanning::Original(Box::new(relation))),
         };
-        let plan = LogicalPlanBuilder::scan(label, source, None)?.build()?;
+        // Scans are told apart by their names only: under the same name, another version (another file)
+        // would be taken for this one, as equal subqueries are run once.
+        let scan = LogicalPlanBuilder::scan(TableReference::bare(key), source, None)?;
+        let plan = scan.alias(label)?.build()?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
     }
 }

@@ -241,7 +241,7 @@ pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result
 }
 
 /// `name(args)` without alias.
-fn function_key(factor: &TableFactor) -> String {
+pub(super) fn function_key(factor: &TableFactor) -> String {
     match factor {
         TableFactor::Table { name, args: Some(args), .. } => {
             let args: Vec<String> = args.args.iter().map(ToString::to_string).collect();
@@ -252,7 +252,7 @@ fn function_key(factor: &TableFactor) -> String {
 }
 
 /// A relation and its version as written, without alias. `None`: it has no version.
-fn version_key(factor: &TableFactor) -> Option<String> {
+pub(super) fn version_key(factor: &TableFactor) -> Option<String> {
     match factor {
         TableFactor::Table { name, version: Some(version), .. } => Some(format!("{name} {version}")),
         _ => None,

@@ -193,6 +193,7 @@ impl NextCommit {
                 Ok(bytes) => Written::Lost { winner: history::describe(self.version, &bytes) },
                 Err(e) => Written::Unknown(Box::new(e)),
             }),
+            Err(e) if e.is_refusal() => Err(e),
             Err(e) => Ok(Written::Unknown(Box::new(e))),
         }
     }
