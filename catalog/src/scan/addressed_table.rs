@@ -34,7 +34,7 @@ impl AddressedTable {
     }
 
     /// Then the lineage columns as well: [`ROW_ID`](super::ROW_ID) and
-    /// [`ROW_SEQUENCE`](super::ROW_SEQUENCE).
+    /// `ROW_SEQUENCE`.
     pub fn with_lineage(mut self) -> Self {
         self.columns.0.extend([RowColumn::RowId, RowColumn::RowSequence]);
         self

@@ -14,7 +14,7 @@
 //!    their present types ([`type_promotion`]).
 //!
 //! Row-level changes scan through [`addressed_table`], whose rows carry their address
-//! ([`row_columns`], [`address_book`]), and copy what is left of a file by [`surviving_rows`].
+//! ([`row_columns`], [`address_book`]), and copy what is left of a file by [`mod@surviving_rows`].
 //!
 //! Invariants: nothing here knows a format; what is not known never prunes; a row is never returned
 //! under a column that it was not written to.

@@ -134,7 +134,7 @@ impl RowTarget {
 
     /// Plan that carries out the changes of `input`: address columns, [`ACTION`] (`Int8`), the
     /// table's columns in order, then those of RETURNING. Returns one row of
-    /// [`impact::schema`](super::impact::schema), or the RETURNING columns of every changed row.
+    /// [`impact::schema`], or the RETURNING columns of every changed row.
     ///
     /// Fails with `Unsupported` if the table cannot be written; with `Invalid` for table properties
     /// that make no sense.

@@ -87,7 +87,7 @@ pub(super) fn locate(root: &Url, descriptor: &DeletionVectorDescriptor) -> Resul
     Ok(DeletionVectorRef { storage, cardinality: descriptor.cardinality })
 }
 
-/// The descriptor of a vector that [`write`] has stored for the table at `root`.
+/// The descriptor of a vector that [`write()`] has stored for the table at `root`.
 pub(super) fn descriptor(root: &str, vector: &DeletionVectorRef) -> Result<DeletionVectorDescriptor> {
     let DeletionVectorStorage::File { path, offset, length } = &vector.storage else {
         return Err(Error::Internal("a new deletion vector is not in a file".into()));
