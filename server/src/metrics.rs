@@ -24,6 +24,9 @@ impl Counter {
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub connections_accepted: Counter,
+    /// Of clients beyond those that may be unauthenticated at once.
+    pub connections_refused: Counter,
+    pub authentication_failures: Counter,
     pub statements_ok: Counter,
     pub statements_failed: Counter,
     pub rows_sent: Counter,
@@ -50,6 +53,20 @@ impl Metrics {
         };
         let accepted = self.connections_accepted.get();
         family("auric_connections_accepted_total", "counter", "Connections accepted.", &[("", accepted)]);
+        let refused = self.connections_refused.get();
+        family(
+            "auric_connections_refused_total",
+            "counter",
+            "Connections refused because too many were unauthenticated.",
+            &[("", refused)],
+        );
+        let failures = self.authentication_failures.get();
+        family(
+            "auric_authentication_failures_total",
+            "counter",
+            "Wrong passwords and unknown users.",
+            &[("", failures)],
+        );
         let statements = [
             ("{outcome=\"ok\"}", self.statements_ok.get()),
             ("{outcome=\"error\"}", self.statements_failed.get()),

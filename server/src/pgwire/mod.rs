@@ -4,6 +4,7 @@
 //! has the reasons). One task per connection on the I/O pool reads the client's messages and drives
 //! its session; statements run on other pools ([`run`]).
 
+mod authentication;
 mod connection;
 mod copy;
 mod encode;
@@ -14,14 +15,18 @@ mod parameter;
 mod run;
 mod simple_query;
 mod startup;
+mod stream;
 mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auric_sql::Engine;
+use ::pgwire::messages::Message;
+use auric_sql::{Engine, Error, SqlState};
+use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use self::error::{Stop, error_response};
@@ -31,6 +36,7 @@ use crate::activity::Connections;
 use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
 use crate::runtime::{Runtimes, spawn};
+use crate::security::Security;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -38,6 +44,7 @@ pub struct Server {
     pub engine: Arc<Engine>,
     pub connections: Arc<Connections>,
     pub limits: Limits,
+    pub security: Security,
     pub admission: Admission,
     pub metrics: Arc<Metrics>,
     pub runtimes: Runtimes,
@@ -56,7 +63,11 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 server.metrics.connections_accepted.inc();
-                let task = connection(server.clone(), stream, peer);
+                let Some(place) = server.security.place() else {
+                    refuse(&server, &stream, peer);
+                    continue;
+                };
+                let task = connection(server.clone(), stream, peer, place);
                 spawn(&server.runtimes.io, "connection", task);
             }
             Err(error) => {
@@ -68,14 +79,30 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-/// One connection from its first byte to its last.
-async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+/// Too many clients have not proved yet who they are. Waits for nothing: a place is what there is none
+/// of.
+fn refuse(server: &Server, stream: &TcpStream, peer: SocketAddr) {
+    server.metrics.connections_refused.inc();
+    tracing::debug!(%peer, "connection refused: too many unauthenticated ones");
+    let error = Error::new(SqlState("53300"), "sorry, too many clients already")
+        .with_hint("The limit is server.max_unauthenticated.");
+    let mut answer = BytesMut::new();
+    if error_response("FATAL", &error).encode(&mut answer).is_ok() {
+        let _ = stream.try_write(&answer);
+    }
+}
+
+/// One connection from its first byte to its last. `place`: given back when the client has proved who
+/// it is.
+async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
-    let wire = Wire::new(stream, server.limits.max_message_size);
+    let wire = Wire::new(stream, startup::MAX_AUTH_MESSAGE);
     let startup = startup::start(wire, &server, peer);
-    match tokio::time::timeout(server.limits.auth_timeout, startup).await {
+    let started = tokio::time::timeout(server.limits.auth_timeout, startup).await;
+    drop(place);
+    match started {
         // Silent for too long: closed without a word, as by Postgres.
         Err(_) => tracing::debug!(%peer, "startup timed out"),
         Ok(Ok(Started::Connection(connection))) => connection.serve().await,
