@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import fcntl
 import os
 import pathlib
 import pty
@@ -10,6 +11,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import termios
 import time
 import urllib.request
 
@@ -285,7 +287,7 @@ def test_nobody_from_elsewhere_without_configuration(tmp_path):
     elsewhere = next((address for address in addresses if "." in address), None)
     if elsewhere is None:
         pytest.skip("no address but loopback")
-    with running(tmp_path, "--listen", "0.0.0.0:0") as server:
+    with running(tmp_path, listen="0.0.0.0:0") as server:
         assert server.sql("select 1") == [(1,)]
         said = failure(psycopg.connect, server.dsn(host=elsewhere))
         assert f'no pg_hba.conf entry for host "{elsewhere}"' in said
@@ -389,12 +391,14 @@ def test_hash_password_at_a_terminal():
     def run(*answers):
         terminal, theirs = pty.openpty()
         process = subprocess.Popen([auric_binary(), "hash-password"], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, start_new_session=True,
-                                   preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))
+                                   preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(theirs)
         shown = b""
         for prompt, answer in zip((b"Password: ", b"again: "), answers):
             while prompt not in shown:
                 shown += os.read(terminal, 1024)
+            # What is typed before it stops echoing is thrown away.
+            until(lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO)
             os.write(terminal, answer.encode() + b"\n")
         output = process.stdout.read().decode()
         code = process.wait(timeout=20)
@@ -427,29 +431,21 @@ def test_verifiers_are_those_of_postgres(tmp_path, stack):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([*account, binaries / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "fsync=off"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    control = [*account, binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+    subprocess.run([*control, "-o", f"-p {port} -k {folder} -c fsync=off", "start"], check=True, stdout=subprocess.DEVNULL)
     try:
-        def admin():
-            try:
-                return psycopg.connect(host="127.0.0.1", port=port, user="admin", dbname="postgres", autocommit=True)
-            except psycopg.OperationalError:
-                return None
-
-        until(lambda: (connection := admin()) and not connection.close())
-        with admin() as connection:
+        login = {"host": "127.0.0.1", "port": port, "dbname": "postgres"}
+        with psycopg.connect(**login, user="admin", autocommit=True) as connection:
             connection.execute(f"create role ours login password '{verifier('pässword')}'")
             connection.execute("create role theirs login password 'pässword'")
             theirs = connection.execute("select rolpassword from pg_authid where rolname = 'theirs'").fetchone()[0]
             hba = "host all admin all trust\nhost all all all scram-sha-256\n"
             (data / "pg_hba.conf").write_text(hba)
-            connection.execute("select pg_reload_conf()")
-        login = {"host": "127.0.0.1", "port": port, "user": "ours", "dbname": "postgres"}
-        until(lambda: "password authentication failed" in failure(psycopg.connect, **login, password="wrong"))
-        psycopg.connect(**login, password="pässword", require_auth="scram-sha-256").close()
+        subprocess.run([*control, "restart"], check=True, stdout=subprocess.DEVNULL)
+        assert "password authentication failed" in failure(psycopg.connect, **login, user="ours", password="wrong")
+        psycopg.connect(**login, user="ours", password="pässword", require_auth="scram-sha-256").close()
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+        subprocess.run([*control, "-m", "fast", "stop"], check=True, stdout=subprocess.DEVNULL)
     config = configuration(tmp_path / "auric.toml", [SCRAM], {"theirs": theirs})
     with running(tmp_path / "data", "--config", str(config)) as server:
         psycopg.connect(server.dsn(user="theirs", sslmode="disable"), password="pässword").close()

@@ -54,7 +54,11 @@ pub(super) async fn start(
 ) -> Result<Started, Box<(Wire, Stop)>> {
     let request = match negotiate(&mut wire, server, peer).await {
         Ok(Some(request)) => request,
-        Ok(None) => return Ok(Started::Nothing),
+        Ok(None) => {
+            // Over TLS, libpq waits for an end in good order before it believes in its CancelRequest.
+            wire.end().await;
+            return Ok(Started::Nothing);
+        }
         Err(stop) => return Err(Box::new((wire, stop))),
     };
     match open(wire, server, peer, request) {

@@ -238,6 +238,11 @@ impl Wire {
         self.stream.flush().await
     }
 
+    /// Ends the output in good order.
+    pub(super) async fn end(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Sends what waits and says goodbye. Reads what the client is still sending, for a moment, so
     /// that the kernel does not throw the last message away with a reset.
     pub(super) async fn close(&mut self) {
