@@ -24,8 +24,8 @@ impl Counter {
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub connections_accepted: Counter,
-    /// Of clients beyond those that may be unauthenticated at once.
-    pub connections_refused: Counter,
+    /// Closed because newer ones were unauthenticated as well.
+    pub connections_displaced: Counter,
     pub authentication_failures: Counter,
     pub statements_ok: Counter,
     pub statements_failed: Counter,
@@ -53,12 +53,12 @@ impl Metrics {
         };
         let accepted = self.connections_accepted.get();
         family("auric_connections_accepted_total", "counter", "Connections accepted.", &[("", accepted)]);
-        let refused = self.connections_refused.get();
+        let displaced = self.connections_displaced.get();
         family(
-            "auric_connections_refused_total",
+            "auric_connections_displaced_total",
             "counter",
-            "Connections refused because too many were unauthenticated.",
-            &[("", refused)],
+            "Connections closed because too many were unauthenticated.",
+            &[("", displaced)],
         );
         let failures = self.authentication_failures.get();
         family(

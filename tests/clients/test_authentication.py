@@ -352,26 +352,25 @@ def test_silent_clients_are_let_go(tmp_path):
 
 
 def test_unauthenticated_connections_are_bounded(tmp_path):
+    """The oldest has to go; who is in, and who comes anew, notices nothing."""
     with running(tmp_path, environment={"AURIC_SERVER__MAX_UNAUTHENTICATED": "3"}) as server:
         served = [server.connect() for _ in range(5)]
-        waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(3)]
-        for connection in waiting:
+        silent = []
+        for _ in range(6):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
             connection.sendall(SSL_REQUEST)
             assert connection.recv(1) == b"N"
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-            error = read_error(connection)
-            assert error["C"] == "53300" and "max_unauthenticated" in error["H"]
-        waiting.pop().close()
-
-        def connects():
-            try:
-                server.connect().close()
-                return True
-            except psycopg.OperationalError:
-                return False
-
-        until(connects)
+            silent.append(connection)
+        assert all(closed(connection) for connection in silent[:3])
+        # One more takes the place of the fourth, and gives it back.
+        server.connect().close()
+        assert closed(silent[3])
+        for connection in silent[4:]:
+            connection.sendall(startup())
+            assert connection.recv(1) == b"R"
         assert all(connection.execute("select 1").fetchone() == (1,) for connection in served)
+        for connection in silent + served:
+            connection.close()
 
 
 def test_hash_password(tmp_path):

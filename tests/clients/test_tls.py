@@ -146,6 +146,18 @@ def test_bytes_before_the_handshake_are_refused(tls):
             assert closed(connection)
 
 
+def test_nothing_in_clear_after_tls_was_agreed(tls):
+    with socket.create_connection(("127.0.0.1", tls.port), timeout=20) as connection:
+        connection.sendall(SSL_REQUEST)
+        assert connection.recv(1) == b"S"
+        connection.sendall(startup())
+        received = b""
+        while part := connection.recv(1024):
+            received += part
+        # An alert of TLS, if anything.
+        assert received[:1] in (b"", b"\x15"), received
+
+
 def test_requests_for_encryption_come_once(tls, authority):
     with socket.create_connection(("127.0.0.1", tls.port), timeout=20) as connection:
         connection.sendall(GSS_REQUEST)

@@ -33,7 +33,9 @@ pub(super) async fn authenticate(
 ) -> Step<()> {
     let encrypted = wire.encrypted().is_some();
     let client = Client { address: peer.ip(), encrypted, database, user };
-    match server.security.policy().decide(&client) {
+    let method = server.security.policy().decide(&client);
+    tracing::debug!(%peer, user, database, encrypted, ?method, "access decided");
+    match method {
         Some(Method::Trust) => Ok(()),
         Some(Method::Scram) => password(wire, server, peer, user).await,
         Some(Method::Certificate) => certificate(wire, user),

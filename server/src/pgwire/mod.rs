@@ -22,11 +22,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::pgwire::messages::Message;
-use auric_sql::{Engine, Error, SqlState};
-use bytes::BytesMut;
+use auric_sql::Engine;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use self::error::{Stop, error_response};
@@ -37,6 +34,7 @@ use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
 use crate::runtime::{Runtimes, spawn};
 use crate::security::Security;
+use crate::security::waiting::Place;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -63,10 +61,7 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 server.metrics.connections_accepted.inc();
-                let Some(place) = server.security.place() else {
-                    refuse(&server, &stream, peer);
-                    continue;
-                };
+                let place = server.security.waiting.enter();
                 let task = connection(server.clone(), stream, peer, place);
                 spawn(&server.runtimes.io, "connection", task);
             }
@@ -79,28 +74,23 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-/// Too many clients have not proved yet who they are. Waits for nothing: a place is what there is none
-/// of.
-fn refuse(server: &Server, stream: &TcpStream, peer: SocketAddr) {
-    server.metrics.connections_refused.inc();
-    tracing::debug!(%peer, "connection refused: too many unauthenticated ones");
-    let error = Error::new(SqlState("53300"), "sorry, too many clients already")
-        .with_hint("The limit is server.max_unauthenticated.");
-    let mut answer = BytesMut::new();
-    if error_response("FATAL", &error).encode(&mut answer).is_ok() {
-        let _ = stream.try_write(&answer);
-    }
-}
-
 /// One connection from its first byte to its last. `place`: given back when the client has proved who
 /// it is.
-async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, place: Place) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
     let wire = Wire::new(stream, startup::MAX_AUTH_MESSAGE);
     let startup = startup::start(wire, &server, peer);
-    let started = tokio::time::timeout(server.limits.auth_timeout, startup).await;
+    let started = tokio::select! {
+        biased;
+        () = place.lost() => {
+            server.metrics.connections_displaced.inc();
+            tracing::debug!(%peer, "too many unauthenticated connections: the oldest is closed");
+            return;
+        }
+        started = tokio::time::timeout(server.limits.auth_timeout, startup) => started,
+    };
     drop(place);
     match started {
         // Silent for too long: closed without a word, as by Postgres.

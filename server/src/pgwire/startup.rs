@@ -225,7 +225,7 @@ fn open(
     wire.put(&Authentication::Ok);
     let secret = match request.minor_version {
         2.. => SecretKey::Bytes(slot.secret().clone()),
-        _ => SecretKey::I32(slot.secret().slice(..4).get_i32()),
+        _ => SecretKey::I32(slot.secret_of_four().get_i32()),
     };
     let pid = slot.pid;
     let mut connection = Box::new(Connection::new(wire, server.clone(), slot, SharedSession::new(session)));

@@ -5,6 +5,7 @@ pub mod access;
 pub mod scram;
 pub mod throttle;
 pub mod tls;
+pub mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
@@ -14,12 +15,12 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rand::RngCore;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::access::{Client, Method, Rule};
 use self::scram::{DEFAULT_ITERATIONS, Verifier};
 use self::throttle::Throttle;
 use self::tls::{Tls, TlsError};
+use self::waiting::Waiting;
 use crate::config::Config;
 
 /// File in the data directory with the secret behind what unknown users are asked with, so that a
@@ -33,8 +34,7 @@ pub struct Security {
     policy: RwLock<Arc<Policy>>,
     tls: RwLock<Option<Arc<Tls>>>,
     pub throttle: Throttle,
-    /// Places for connections that have not proved who they are.
-    waiting: Arc<Semaphore>,
+    pub waiting: Arc<Waiting>,
 }
 
 /// Users and the access list, of one reading of the configuration.
@@ -73,9 +73,7 @@ impl Security {
             tls: RwLock::new(tls),
             // Who waits its turn must not run into the timeout.
             throttle: Throttle::new(config.server.auth_max_delay.min(config.server.auth_timeout / 4)),
-            waiting: Arc::new(Semaphore::new(
-                config.server.max_unauthenticated.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            waiting: Waiting::new(config.server.max_unauthenticated),
         })
     }
 
@@ -100,11 +98,6 @@ impl Security {
     /// What to encrypt a new connection with, if TLS is configured.
     pub fn tls(&self) -> Option<Arc<Tls>> {
         self.tls.read().clone()
-    }
-
-    /// A place for a connection until it has proved who it is. `None`: all are taken.
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.waiting.clone().try_acquire_owned().ok()
     }
 }
 
