@@ -69,6 +69,21 @@ class Authority:
         paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return paths
 
+    def revoke(self, *certificates: pathlib.Path) -> pathlib.Path:
+        """Path of a revocation list."""
+        builder = (
+            x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject).last_update(NOW).next_update(NOW + YEAR)
+            .add_extension(x509.CRLNumber(1), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        )
+        for path in certificates:
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            revoked = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(NOW).build()
+            builder = builder.add_revoked_certificate(revoked)
+        path = self.path.with_suffix(".crl")
+        path.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return path
+
 
 def verifier(password: str, *arguments: str) -> str:
     """What `auric hash-password` prints for a password."""

@@ -247,6 +247,25 @@ def test_certificates(guarded, authority, tmp_path):
     failure(psycopg.connect, guarded.dsn(user="robot", sslmode="require", sslcert=tmp_path / "none"), password="x")
 
 
+def test_revoked_certificates(authority, tmp_path):
+    certificate, key = authority.issue("localhost", server=True, file="revoking")
+    robot, stolen = authority.issue("robot", server=False, file="kept"), authority.issue("robot", server=False, file="stolen")
+    files = {"certificate": certificate, "key": key, "client_ca": authority.path, "client_crl": authority.revoke(stolen[0])}
+    access = [LOOPBACK | {"type": "hostssl", "method": "cert"}]
+    config = configuration(tmp_path / "auric.toml", access, tls=files)
+    with running(tmp_path / "data", "--config", str(config)) as server:
+        def connect(pair):
+            psycopg.connect(server.dsn(user="robot", sslmode="require", sslcert=pair[0], sslkey=pair[1])).close()
+
+        connect(robot)
+        assert "revoked" in failure(connect, stolen)
+        # Revoked while the server runs.
+        authority.revoke(stolen[0], robot[0])
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: any("configuration read again" in line for line in server.log))
+        assert "revoked" in failure(connect, robot)
+
+
 def test_users_and_access_are_read_again(tmp_path):
     path, stored = tmp_path / "auric.toml", {"alice": verifier("old")}
     trusted = LOOPBACK | {"user": "auric", "method": "trust"}

@@ -53,6 +53,9 @@ fn tls(config: &Config, mistakes: &mut Vec<Mistake>) {
         }
         _ => {}
     }
+    if tls.client_crl.is_some() && tls.client_ca.is_none() {
+        mistakes.push(mistake("tls.client_ca", "tls.client_crl needs it"));
+    }
 }
 
 fn access(config: &Config, mistakes: &mut Vec<Mistake>) {

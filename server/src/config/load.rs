@@ -69,6 +69,7 @@ const KEYS: &[Key<Config>] = keys!(Config {
     "tls.certificate" => tls.certificate,
     "tls.key" => tls.key,
     "tls.client_ca" => tls.client_ca,
+    "tls.client_crl" => tls.client_crl,
     "tls.minimum_version" => tls.minimum_version,
     "query.memory_limit" => query.memory_limit,
     "query.target_partitions" => query.target_partitions,

@@ -66,6 +66,8 @@ pub struct TlsConfig {
     pub key: Option<String>,
     /// Authorities that clients' certificates may come from.
     pub client_ca: Option<String>,
+    /// Certificates of clients that are no longer valid: a list of each authority.
+    pub client_crl: Option<String>,
     pub minimum_version: TlsVersion,
 }
 
@@ -132,6 +134,7 @@ impl Default for Config {
                 certificate: None,
                 key: None,
                 client_ca: None,
+                client_crl: None,
                 minimum_version: TlsVersion::V1_2,
             },
             access: vec![Rule::trusted_loopback()],

@@ -178,5 +178,6 @@ fn tls_needs_both_of_its_files() {
     assert_eq!(keys("[tls]\ncertificate = \"a\""), ["tls.key"]);
     assert_eq!(keys("[tls]\nkey = \"a\""), ["tls.certificate"]);
     assert_eq!(keys("[tls]\nclient_ca = \"a\""), ["tls.certificate"]);
+    assert_eq!(keys("[tls]\nclient_crl = \"a\""), ["tls.client_ca"]);
     assert_eq!(keys("[tls]\nminimum_version = \"1.1\""), ["tls.minimum_version"]);
 }

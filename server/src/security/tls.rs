@@ -7,7 +7,7 @@ use chrono::Utc;
 use ring::digest;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use x509_certificate::certificate::CapturedX509Certificate;
@@ -43,6 +43,7 @@ fn failed(key: &'static str, reason: impl std::fmt::Display) -> TlsError {
 const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 const CLIENT_CA: &str = "tls.client_ca";
+const CLIENT_CRL: &str = "tls.client_crl";
 
 /// Reads the files. `None`: no TLS is configured.
 pub fn load(config: &TlsConfig) -> Result<Option<Tls>, TlsError> {
@@ -56,7 +57,10 @@ pub fn load(config: &TlsConfig) -> Result<Option<Tls>, TlsError> {
         .map_err(|e| failed("tls.minimum_version", e))?;
     let builder = match &config.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(client_verifier(path, provider)?),
+        Some(path) => {
+            let revoked = config.client_crl.as_deref().map_or(Ok(Vec::new()), revocation_lists)?;
+            builder.with_client_cert_verifier(client_verifier(path, revoked, provider)?)
+        }
     };
     let mut tls = builder
         .with_single_cert(chain, private_key)
@@ -80,11 +84,20 @@ fn versions(minimum: TlsVersion) -> &'static [&'static SupportedProtocolVersion]
 }
 
 fn certificates(key: &'static str, path: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    all(key, path, "certificate")
+}
+
+fn revocation_lists(path: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    all(CLIENT_CRL, path, "revocation list")
+}
+
+/// All items of a kind in a PEM file, of which there must be one.
+fn all<T: PemObject>(key: &'static str, path: &str, what: &str) -> Result<Vec<T>, TlsError> {
     let pem = read(key, path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found: Result<Vec<_>, _> = T::pem_slice_iter(&pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(failed(key, format!("no certificate in {path}; PEM is expected"))),
+        Ok(_) => Err(failed(key, format!("no {what} in {path}; PEM is expected"))),
         Err(error) => Err(failed(key, format!("{path} is not PEM: {error}"))),
     }
 }
@@ -115,6 +128,7 @@ fn warn_if_others_can_read(path: &str) {
 /// Lets clients show a certificate; one that is shown must be the authorities'.
 fn client_verifier(
     path: &str,
+    revoked: Vec<CertificateRevocationListDer<'static>>,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
@@ -123,6 +137,7 @@ fn client_verifier(
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .allow_unauthenticated()
+        .with_crls(revoked)
         .build()
         .map_err(|e| failed(CLIENT_CA, format!("{path}: {e}")))
 }
