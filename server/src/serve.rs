@@ -27,7 +27,7 @@ use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
 use crate::pgwire::{self, Server};
 use crate::runtime::{self, Runtimes, spawn};
-use crate::security::Security;
+use crate::security::{self, Security};
 use crate::shutdown::{self, Signals};
 use crate::telemetry::LevelHandle;
 
@@ -240,10 +240,15 @@ fn location(text: &str) -> Result<String, StartError> {
 
 impl Opened {
     /// Starts serving. Returns the sentence that says so.
-    pub fn start(self, stop_http: &CancellationToken) -> Result<(Arc<Server>, String), StartError> {
+    pub fn start(
+        self,
+        config: &Config,
+        stop_http: &CancellationToken,
+    ) -> Result<(Arc<Server>, String), StartError> {
         let address =
             |listener: &TcpListener| listener.local_addr().map_err(|e| failed("no local address", e));
         let (wire, web) = (address(&self.listener)?, address(&self.http)?);
+        security::warn_about_exposure(config, wire);
         let io = &self.server.runtimes.io;
         spawn(io, "listen", pgwire::listen(self.server.clone(), self.listener));
         let state = HttpState { server: self.server.clone(), runtime: self.runtime };
@@ -268,7 +273,7 @@ pub async fn run(
     after_ready: impl FnOnce(),
 ) -> Result<(), StartError> {
     let stop_http = CancellationToken::new();
-    let (server, ready) = opened.start(&stop_http)?;
+    let (server, ready) = opened.start(config, &stop_http)?;
     crate::cli::say(&ready);
     after_ready();
     signals.wait(|| reload(&server, level)).await;

@@ -308,8 +308,26 @@ def test_nobody_from_elsewhere_without_configuration(tmp_path):
         pytest.skip("no address but loopback")
     with running(tmp_path, listen="0.0.0.0:0") as server:
         assert server.sql("select 1") == [(1,)]
+        assert any("only clients on this machine are let in" in line for line in server.log)
         said = failure(psycopg.connect, server.dsn(host=elsewhere))
         assert f'no pg_hba.conf entry for host "{elsewhere}"' in said
+
+
+def test_clients_from_elsewhere(authority, tmp_path):
+    """Through an address of this machine that is not its loopback: password and TLS."""
+    addresses = subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split()
+    if not addresses:
+        pytest.skip("no address but loopback")
+    certificate, key = authority.issue("localhost", server=True, file="elsewhere")
+    access = [{"type": "hostssl", "address": f"{address}", "method": "scram"} for address in addresses]
+    config = configuration(tmp_path / "auric.toml", access, {"alice": verifier("secret")}, tls={"certificate": certificate, "key": key})
+    with running(tmp_path / "data", "--config", str(config), listen="[::]:0") as server:
+        for address in addresses:
+            dsn = server.dsn(host=address, user="alice")
+            with psycopg.connect(f"{dsn} sslmode=verify-ca sslrootcert={authority.path}", password="secret") as connection:
+                assert connection.execute("select current_user").fetchone() == ("alice",)
+            assert "no pg_hba.conf entry" in failure(psycopg.connect, f"{dsn} sslmode=disable", password="secret")
+        assert "no pg_hba.conf entry" in failure(psycopg.connect, server.dsn(host="127.0.0.1"))
 
 
 def test_guessing_is_slowed_down(tmp_path):

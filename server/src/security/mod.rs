@@ -9,6 +9,7 @@ pub mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -104,8 +105,12 @@ impl Security {
 impl Policy {
     fn new(config: &Config) -> Result<Self, SecurityError> {
         let scram = config.access.iter().any(|rule| rule.method == Method::Scram);
-        if scram && config.users.is_empty() {
-            tracing::warn!("the access list asks for passwords, and there are no users");
+        match (scram, config.users.is_empty()) {
+            (true, true) => tracing::warn!("the access list asks for passwords, and there are no users"),
+            (false, false) => {
+                tracing::warn!("there are users, and no entry of the access list asks for passwords")
+            }
+            _ => {}
         }
         let mock_secret = if scram { mock_secret(&config.server.data_dir)? } else { Vec::new() };
         Ok(Self {
@@ -128,6 +133,19 @@ impl Policy {
             Some(verifier) => Credentials { verifier: verifier.clone(), known: true },
             None => Credentials { verifier: mock, known: false },
         }
+    }
+}
+
+/// Says what an administrator may not have meant. `address`: where the server listens.
+pub fn warn_about_exposure(config: &Config, address: SocketAddr) {
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let from_elsewhere = |rule: &Rule| rule.method != Method::Reject && !rule.address.is_loopback();
+    if !config.access.iter().any(from_elsewhere) {
+        tracing::warn!(%address, "only clients on this machine are let in: there are no entries [[access]] for others");
+    } else if config.tls.certificate.is_none() {
+        tracing::warn!(%address, "clients on other machines are served without TLS: others can read along");
     }
 }
 
