@@ -13,7 +13,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SelectItem, With};
 
 use super::{
-    Parameter, Relations, Scope, context, infer_parameters, located, names, relations, rewrite, system,
+    Parameter, Relations, Scope, context, infer_parameters, located, names, relations, rewrite, row_in,
+    system,
 };
 use crate::analyzer::number;
 use crate::error::{Error, Result, SqlState};
@@ -96,6 +97,7 @@ impl Parts<'_> {
     fn plan(&self, mut query: Query, row: Option<&LogicalPlan>) -> Result<LogicalPlan> {
         rewrite::make_names_unique(&mut query);
         crate::analyzer::rewrite(&mut query);
+        row_in::rewrite(&mut query)?;
         rewrite::count_instead_of_exists(&mut query);
         let planned = row.map(|plan| HashMap::from([(ROW.to_string(), plan.clone())])).unwrap_or_default();
         let provider = context::StatementContext::with_planned(self.state, self.relations, planned);

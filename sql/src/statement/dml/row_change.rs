@@ -443,5 +443,5 @@ impl RowChange {
 /// A value as the column takes it.
 fn converted(value: &Expr, field: &Field, schema: &DFSchema) -> Result<Expr> {
     let (_, from) = value.to_field(schema).map_err(failed)?;
-    assign::convert(value.clone(), &from, field, schema)
+    assign::convert(value.clone(), assign::Given::of(value), (&from, field), schema)
 }
