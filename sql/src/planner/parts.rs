@@ -58,7 +58,15 @@ impl Scope {
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
                 .with_detail("It is a system relation, which is made from the catalog's contents."));
         }
-        Ok((self.table(name, source).await?, reference))
+        if let Some(table) = relations::find_table(self, name).await? {
+            return Ok((table, reference));
+        }
+        if relations::find_metadata(self, &reference).await?.is_some() {
+            let message = format!("cannot change relation \"{}\"", reference.table());
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
+                .with_detail("It tells what the table's metadata says."));
+        }
+        Err(relations::undefined(name, source))
     }
 
     /// Plans a statement of several parts: `build` plans them and says what the plan is; it may be

@@ -50,7 +50,7 @@ use async_trait::async_trait;
 
 use self::cache::{CachedTable, Caches, get_or_read, parse_aside};
 use self::snapshot::View;
-use super::{CommitOutcome, Format, RowLevelMode, VersionInfo, VersionSpec};
+use super::{CommitOutcome, Format, Reference, RowLevelMode, VersionInfo, VersionSpec};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::Result;
@@ -160,6 +160,10 @@ impl Format for IcebergFormat {
 
     async fn history(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<VersionInfo>> {
         Ok(history::versions(metadata(self.load(storage, entry).await?.as_ref())?))
+    }
+
+    async fn references(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {
+        history::references(metadata(self.load(storage, entry).await?.as_ref())?)
     }
 
     async fn find_commit(

@@ -10,6 +10,7 @@ pub mod insert;
 mod merge;
 mod new_rows;
 mod on_conflict;
+mod on_subquery;
 mod overwrite;
 mod partition;
 mod replace_where;
