@@ -7,6 +7,7 @@ mod collected_source;
 mod delete;
 pub mod execute;
 pub mod insert;
+mod key_ranges;
 mod merge;
 mod new_rows;
 mod on_conflict;
