@@ -67,7 +67,7 @@ def test_the_history_says_delete(server, schema):
         create(server, schema, layout, "id int, p int", "p")
         server.sql(f"insert into {schema}.t values (1, 1), (2, 2)")
         server.sql(f"delete from {schema}.t where p = 2")
-        operation, summary = server.sql(f'select operation, summary['operationParameters'] from {schema}."t$snapshots" order by committed_at desc limit 1')[0]
+        operation, summary = server.sql(f"""select operation, summary['operationParameters'] from {schema}."t$snapshots" order by committed_at desc limit 1""")[0]
         assert operation.lower() == "delete"
         assert layout.format == "iceberg" or "p = 2" in summary
         server.sql(f"drop table {schema}.t")

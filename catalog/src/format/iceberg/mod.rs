@@ -43,6 +43,7 @@ mod summary;
 mod superseded;
 #[cfg(test)]
 mod tests;
+mod unknown_transforms;
 
 use std::sync::Arc;
 
@@ -131,6 +132,7 @@ impl Format for IcebergFormat {
     }
 
     fn check_writable(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<()> {
+        unknown_transforms::check_writable(metadata(snapshot)?)?;
         match operation {
             // Files only go, and their partitions are checked by the commit.
             Operation::Delete | Operation::Truncate => Ok(()),
