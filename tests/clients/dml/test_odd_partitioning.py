@@ -38,8 +38,16 @@ def test_a_dropped_source_column(server, schema, duck, version, mode):
         update.remove_field("p")
     with table.update_schema(allow_incompatible_changes=True) as update:
         update.delete_column("p")
-    # pyiceberg does not write a version 1 table with such a spec.
-    server.sql(f"insert into {schema}.t values (100, 'a'), (101, null)")
+    if version == "1":
+        # The current spec still has the field, as void. pyiceberg does not write such a table either.
+        assert server.sql(f"select id, q from {schema}.t order by id") == [(row["id"], row["q"]) for row in ROWS]
+        assert server.sql(f"select id from {schema}.t where q = 'b' and id < 4") == [(row["id"],) for row in ROWS if row["q"] == "b" and row["id"] < 4]
+        for statement in (f"insert into {schema}.t values (100, 'a')", f"delete from {schema}.t where id = 1", f"truncate {schema}.t"):
+            with pytest.raises(psycopg.Error, match="transform") as error:
+                server.sql(statement)
+            assert error.value.sqlstate == "0A000", statement
+        return
+    table.append(arrow([{"id": 100, "q": "a"}, {"id": 101, "q": None}], table))
     expected = sorted([(row["id"], row["q"]) for row in ROWS] + [(100, "a"), (101, None)], key=lambda row: row[0])
     assert server.sql(f"select id, q from {schema}.t order by id") == expected
     assert server.sql(f"select count(*) from {schema}.\"t$files\"")[0][0] == 6
