@@ -8,6 +8,7 @@ pub mod parts;
 pub mod postgres_casts;
 mod relations;
 pub(crate) mod rewrite;
+mod row_in;
 mod system;
 mod time_travel;
 pub mod view;
@@ -134,6 +135,7 @@ impl Scope {
         // Names of result columns are those of what was written.
         let written = query.clone();
         crate::analyzer::rewrite(&mut query);
+        row_in::rewrite(&mut query)?;
         rewrite::count_instead_of_exists(&mut query);
         let relations = Relations::resolve(self, &query, source, named).await?;
         let state = relations.state(self).await?;

@@ -366,7 +366,7 @@ pub(super) async fn find_relation(scope: &Scope, name: &TableReference) -> Resul
 }
 
 /// The table that a name like `t$files` is about.
-async fn find_metadata(scope: &Scope, name: &TableReference) -> Result<Option<(MetadataTable, Table)>> {
+pub async fn find_metadata(scope: &Scope, name: &TableReference) -> Result<Option<(MetadataTable, Table)>> {
     let Some((table, relation)) = name.table().rsplit_once('$') else { return Ok(None) };
     let Some(relation) = MetadataTable::of_name(relation) else { return Ok(None) };
     let table = match name {

@@ -45,6 +45,7 @@ mod superseded;
 pub mod view;
 #[cfg(test)]
 mod tests;
+mod unknown_transforms;
 
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ use async_trait::async_trait;
 
 use self::cache::{CachedTable, Caches, get_or_read, parse_aside};
 use self::snapshot::View;
-use super::{CommitOutcome, Format, RowLevelMode, VersionInfo, VersionSpec};
+use super::{CommitOutcome, Format, Reference, RowLevelMode, VersionInfo, VersionSpec};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::Result;
@@ -133,6 +134,7 @@ impl Format for IcebergFormat {
     }
 
     fn check_writable(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<()> {
+        unknown_transforms::check_writable(metadata(snapshot)?)?;
         match operation {
             // Files only go, and their partitions are checked by the commit.
             Operation::Delete | Operation::Truncate => Ok(()),
@@ -162,6 +164,10 @@ impl Format for IcebergFormat {
 
     async fn history(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<VersionInfo>> {
         Ok(history::versions(metadata(self.load(storage, entry).await?.as_ref())?))
+    }
+
+    async fn references(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {
+        history::references(metadata(self.load(storage, entry).await?.as_ref())?)
     }
 
     async fn find_commit(

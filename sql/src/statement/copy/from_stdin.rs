@@ -88,7 +88,7 @@ async fn write_rows(scope: Scope, table: Table, source: Incoming) -> Result<u64>
     let plan = LogicalPlanBuilder::scan("copy", provider_as_source(Arc::new(source)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| Error::from(&e))?;
-    let plan = assign::to_table(&scope, &table, plan, &targets)?;
+    let plan = assign::text_to_table(&scope, &table, plan, &targets)?;
     let input = rows::physical(&scope, &plan).await?;
     write::append(&scope, &table, input).await
 }
