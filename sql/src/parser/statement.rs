@@ -103,6 +103,13 @@ pub struct ColumnClause {
     pub comment: Option<String>,
 }
 
+/// `[CONSTRAINT name] CHECK (condition)`.
+#[derive(Debug, Clone)]
+pub struct CheckClause {
+    pub name: Option<Ident>,
+    pub condition: ast::Expr,
+}
+
 #[derive(Debug, Clone)]
 pub struct CreateTable {
     pub name: ObjectName,
@@ -110,6 +117,8 @@ pub struct CreateTable {
     pub if_not_exists: bool,
     pub columns: Vec<ColumnClause>,
     pub key_columns: Vec<String>,
+    /// Those of columns and of the table, in the order of the text.
+    pub checks: Vec<CheckClause>,
     pub format: Option<TableFormat>,
     pub partitioning: Vec<PartitionFieldDefinition>,
     pub sorting: Vec<SortFieldDefinition>,

@@ -9,10 +9,11 @@ use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 
 use super::CatalogContext;
-use super::image::{CatalogImage, Column, Database, Namespace, Relation, RelationKind};
+use super::image::{CatalogImage, Check, Column, Database, Namespace, Relation, RelationKind};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::session::info::SessionInfo;
+use crate::statement::condition;
 
 /// Namespace property that holds a schema's comment.
 const NAMESPACE_COMMENT: &str = "comment";
@@ -75,6 +76,7 @@ fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
         kind: RelationKind::Table,
         columns: Vec::new(),
         key: Vec::new(),
+        checks: Vec::new(),
         comment: None,
         rows: None,
         bytes: None,
@@ -112,6 +114,11 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
         .filter(|(_, id)| schema.identifier_field_ids.contains(id))
         .map(|(number, _)| number)
         .collect();
+    let checks = snapshot.constraints.iter().map(|constraint| Check {
+        name: constraint.name.clone(),
+        condition: condition::shown(&constraint.expression),
+    });
+    relation.checks = checks.collect();
     relation.comment = snapshot.comment.clone().filter(|comment| !comment.is_empty());
     relation.properties = snapshot.properties.clone();
     relation.has_partitions = !snapshot.default_spec.is_unpartitioned();

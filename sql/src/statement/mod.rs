@@ -30,6 +30,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
+pub(crate) use dml::condition;
 use dml::row_statement::RowStatement;
 
 /// A column of a result as RowDescription shows it.

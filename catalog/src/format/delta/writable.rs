@@ -107,16 +107,26 @@ fn ensure_elements_are_free(data_type: &DataType) -> Result<(), String> {
     Ok(())
 }
 
+/// Where a table's properties hold a CHECK constraint.
+pub(super) fn constraint_key(name: &str) -> String {
+    format!("{CONSTRAINT_PREFIX}{name}")
+}
+
 /// CHECK constraints (`delta.constraints.<name>`) and column invariants, which have the name of
 /// their column (Delta protocol, "CHECK Constraints", "Column Invariants").
 pub(super) fn constraints(metadata: &Metadata, schema: &StructType) -> Vec<CheckConstraint> {
+    let mut constraints = checks(metadata);
+    schema.fields().for_each(|field| invariants(field, field.name(), &mut constraints));
+    constraints
+}
+
+/// The CHECK constraints alone, which are all that a new table can be given.
+pub(super) fn checks(metadata: &Metadata) -> Vec<CheckConstraint> {
     let checks = metadata.configuration.iter().filter_map(|(key, expression)| {
         let name = key.strip_prefix(CONSTRAINT_PREFIX)?;
         Some(CheckConstraint { name: name.to_string(), expression: expression.clone() })
     });
-    let mut constraints: Vec<CheckConstraint> = checks.collect();
-    schema.fields().for_each(|field| invariants(field, field.name(), &mut constraints));
-    constraints
+    checks.collect()
 }
 
 fn invariants(field: &StructField, path: &str, constraints: &mut Vec<CheckConstraint>) {

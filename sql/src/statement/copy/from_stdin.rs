@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
-use super::super::dml::{assign, insert, write};
+use super::super::dml::{assign, check, insert, write};
 use super::super::{CommandTag, CopyIn, Output, rows};
 use super::records::{Record, Records};
 use super::text_value::{Origin, convert};
@@ -89,6 +89,7 @@ async fn write_rows(scope: Scope, table: Table, source: Incoming) -> Result<u64>
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| Error::from(&e))?;
     let plan = assign::to_table(&scope, &table, plan, &targets)?;
+    let plan = check::enforce(&scope, &table, plan, &check::Checked::default())?;
     let input = rows::physical(&scope, &plan).await?;
     write::append(&scope, &table, input).await
 }

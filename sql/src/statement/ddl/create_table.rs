@@ -10,6 +10,7 @@ use auric_catalog::table::{ColumnDefinition, TableDefinition, TableFormat};
 use datafusion::sql::sqlparser::ast::{Expr, Value};
 
 use super::super::{CommandTag, Output, dml, not_supported, rows};
+use super::constraint::Declaring;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::CreateTable;
@@ -48,7 +49,7 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
         Some(query) => Some(scope.plan_query(query, &[], parsed).await?),
         None => None,
     };
-    let definition = definition(create, planned.as_ref())?;
+    let definition = definition(&scope, &ident.name, create, planned.as_ref())?;
     let table = catalog.stage_table(&ident, &definition, create.location.as_deref()).await?;
     let in_block = session.block.is_some();
     let Some(planned) = planned.filter(|_| !create.with_no_data) else {
@@ -71,6 +72,7 @@ async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bo
     let columns =
         table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
     let plan = dml::assign::to_table(scope, table, planned.plan.clone(), &columns)?;
+    let plan = dml::check::enforce(scope, table, plan, &dml::check::Checked::default())?;
     let input = rows::physical(scope, &plan).await?;
     if in_block {
         scope.tables.create(table)?;
@@ -99,7 +101,12 @@ async fn register(
     }
 }
 
-fn definition(create: &CreateTable, planned: Option<&PlannedQuery>) -> Result<TableDefinition> {
+fn definition(
+    scope: &Scope,
+    name: &str,
+    create: &CreateTable,
+    planned: Option<&PlannedQuery>,
+) -> Result<TableDefinition> {
     let columns = match planned {
         None => declared_columns(create)?,
         Some(planned) => query_columns(create, planned)?,
@@ -122,12 +129,19 @@ fn definition(create: &CreateTable, planned: Option<&PlannedQuery>) -> Result<Ta
         }
     }
     let (properties, format) = properties(create)?;
+    if format == TableFormat::Iceberg && !create.checks.is_empty() {
+        return Err(not_supported("CHECK in an Iceberg table")
+            .with_detail("The Iceberg specification has no place for check constraints.")
+            .with_hint("Use a Delta table (USING DELTA), which other engines enforce them for too."));
+    }
+    let constraints = Declaring::new(scope, name, &columns).all(&create.checks)?;
     Ok(TableDefinition {
         format,
         columns,
         partitioning: create.partitioning.clone(),
         sorting: create.sorting.clone(),
         key_columns: create.key_columns.clone(),
+        constraints,
         comment: create.comment.clone(),
         properties,
     })
@@ -180,6 +194,7 @@ fn declared_columns(create: &CreateTable) -> Result<Vec<ColumnDefinition>> {
                 data_type: stored_type(&column.name, data_type.as_ref().map_err(Error::clone)?)?,
                 nullable: !column.not_null && !create.key_columns.contains(&column.name),
                 comment: column.comment.clone(),
+                default: None,
             })
         })
         .collect()
@@ -206,6 +221,7 @@ fn query_columns(create: &CreateTable, planned: &PlannedQuery) -> Result<Vec<Col
                 data_type: stored_type(name, data_type)?,
                 nullable: !clause.is_some_and(|clause| clause.not_null) && !create.key_columns.contains(name),
                 comment: clause.and_then(|clause| clause.comment.clone()),
+                default: None,
             })
         })
         .collect()

@@ -1,5 +1,6 @@
 //! Statements that define schemas and tables.
 
+mod constraint;
 pub mod create_schema;
 pub mod create_table;
 pub mod drop_schema;
