@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a table that cannot be read fails alone; listing its schema never opens it.
 
+mod alter;
 mod contents;
 mod create;
 mod remove;

@@ -15,7 +15,7 @@ pub mod statistics;
 pub mod transform;
 
 pub use change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
-pub use constraint::CheckConstraint;
+pub use constraint::{Alteration, CheckConstraint};
 pub use data_file::{DataFile, FileList, NewDataFile};
 pub use definition::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
 pub use live_file::LiveFile;

@@ -4,6 +4,7 @@
 //! module's grammar for what Auric adds or sees differently, by sqlparser's for the rest. Text is
 //! never rewritten and never parsed twice.
 
+mod alter_table;
 mod copy;
 mod create_table;
 mod data_type;
@@ -165,6 +166,10 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::EXPLAIN => explain(parser, text, lines),
         Keyword::CREATE => create(parser),
         Keyword::DROP => drop_object(parser),
+        Keyword::ALTER => match alter_table::alter_table(parser)? {
+            Some(statement) => Ok(statement),
+            None => other(parser),
+        },
         Keyword::INSERT => dml::insert(parser),
         Keyword::TRUNCATE => dml::truncate(parser),
         Keyword::COPY => copy::copy(parser),

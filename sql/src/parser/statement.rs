@@ -29,6 +29,7 @@ pub enum Statement {
         cascade: bool,
     },
     CreateTable(Box<CreateTable>),
+    AlterTable(Box<AlterTable>),
     DropTable {
         names: Vec<ObjectName>,
         if_exists: bool,
@@ -108,6 +109,19 @@ pub struct ColumnClause {
 pub struct CheckClause {
     pub name: Option<Ident>,
     pub condition: ast::Expr,
+}
+
+#[derive(Debug, Clone)]
+pub struct AlterTable {
+    pub name: ObjectName,
+    pub if_exists: bool,
+    pub action: AlterAction,
+}
+
+#[derive(Debug, Clone)]
+pub enum AlterAction {
+    AddConstraint(CheckClause),
+    DropConstraint { name: String, if_exists: bool },
 }
 
 #[derive(Debug, Clone)]

@@ -195,6 +195,7 @@ pub(crate) async fn prepare(
         Statement::CreateSchema { .. }
         | Statement::DropSchema { .. }
         | Statement::CreateTable(_)
+        | Statement::AlterTable(_)
         | Statement::DropTable { .. }
         | Statement::Truncate(_)
         | Statement::Copy(_)
@@ -234,6 +235,7 @@ pub(crate) async fn execute(
             ddl::drop_schema::execute(session, names, *if_exists, *cascade).await
         }
         Statement::CreateTable(create) => ddl::create_table::execute(session, create, parsed).await,
+        Statement::AlterTable(alter) => ddl::alter_table::execute(session, alter, parsed).await,
         Statement::DropTable { names, if_exists } => {
             ddl::drop_table::execute(session, names, *if_exists, parsed).await
         }

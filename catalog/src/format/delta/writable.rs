@@ -147,7 +147,7 @@ fn invariants(field: &StructField, path: &str, constraints: &mut Vec<CheckConstr
 /// What the table's properties forbid to a kind of statement, whatever its change holds.
 pub(super) fn ensure_operation(table: &str, state: &DeltaState, operation: Operation) -> Result<()> {
     let configuration = &state.metadata.configuration;
-    if matches!(operation, Operation::Create | Operation::Append) {
+    if matches!(operation, Operation::Create | Operation::Append | Operation::Alter) {
         return Ok(());
     }
     // A MERGE may only insert.

@@ -133,7 +133,7 @@ impl Format for IcebergFormat {
     fn check_writable(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<()> {
         match operation {
             // Files only go, and their partitions are checked by the commit.
-            Operation::Delete | Operation::Truncate => Ok(()),
+            Operation::Delete | Operation::Truncate | Operation::Alter => Ok(()),
             Operation::Create
             | Operation::Append
             | Operation::Overwrite

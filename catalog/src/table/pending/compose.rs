@@ -65,6 +65,8 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         removed,
         deletes,
         change_files,
+        // No statement of a transaction block alters a table.
+        alteration: None,
         read,
         isolation,
         rows,

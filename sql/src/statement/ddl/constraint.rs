@@ -16,10 +16,18 @@ use super::super::not_supported;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::folded;
 use crate::parser::statement::CheckClause;
+use crate::pg_catalog::types;
 use crate::planner::Scope;
 
 /// Longest name of an object (Postgres: NAMEDATALEN - 1), bytes.
 const MAX_NAME_BYTES: usize = 63;
+
+/// The error for a constraint of an Iceberg table.
+pub fn not_in_iceberg() -> Error {
+    not_supported("CHECK in an Iceberg table")
+        .with_detail("The Iceberg specification has no place for check constraints.")
+        .with_hint("Use a Delta table (USING DELTA), whose constraints other engines enforce too.")
+}
 
 /// The table that constraints are declared for.
 pub struct Declaring<'a> {
@@ -95,7 +103,8 @@ impl<'a> Declaring<'a> {
         let found = planned.get_type(&qualified).map_err(failed)?;
         if !matches!(found, DataType::Boolean | DataType::Null) {
             let (found, _) = crate::types::pg_type(&Field::new("", found, true));
-            let message = format!("argument of CHECK must be type boolean, not type {}", found.name());
+            let found = types::format_type(found.oid(), None);
+            let message = format!("argument of CHECK must be type boolean, not type {found}");
             return Err(Error::new(SqlState::DATATYPE_MISMATCH, message));
         }
         // Functions and casts that there are none of.
@@ -186,12 +195,16 @@ impl VisitorMut for Portable<'_> {
         match expr {
             ast::Expr::Identifier(ident) => self.name(ident),
             ast::Expr::CompoundIdentifier(parts) => {
-                let first = parts.first().map(|part| folded(part.clone()));
-                let of_table =
-                    first.is_some_and(|first| first == self.table && self.schema.index_of(&first).is_err());
-                if of_table {
-                    parts.remove(0);
-                }
+                let is_column = |part: &Ident| self.schema.index_of(&folded(part.clone())).is_ok();
+                let is_table = |part: Option<&Ident>| part.is_some_and(|p| folded(p.clone()) == self.table);
+                // The table's own name, perhaps with its schema's, goes without saying.
+                let own = match parts.first().is_some_and(is_column) {
+                    true => 0,
+                    false if is_table(parts.first()) => 1,
+                    false if is_table(parts.get(1)) => 2,
+                    false => 0,
+                };
+                parts.drain(..own);
                 parts.iter_mut().for_each(|part| self.name(part));
                 if let [only] = parts.as_slice() {
                     *expr = ast::Expr::Identifier(only.clone());

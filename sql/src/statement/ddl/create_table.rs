@@ -10,7 +10,7 @@ use auric_catalog::table::{ColumnDefinition, TableDefinition, TableFormat};
 use datafusion::sql::sqlparser::ast::{Expr, Value};
 
 use super::super::{CommandTag, Output, dml, not_supported, rows};
-use super::constraint::Declaring;
+use super::constraint::{Declaring, not_in_iceberg};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::CreateTable;
@@ -130,9 +130,7 @@ fn definition(
     }
     let (properties, format) = properties(create)?;
     if format == TableFormat::Iceberg && !create.checks.is_empty() {
-        return Err(not_supported("CHECK in an Iceberg table")
-            .with_detail("The Iceberg specification has no place for check constraints.")
-            .with_hint("Use a Delta table (USING DELTA), which other engines enforce them for too."));
+        return Err(not_in_iceberg());
     }
     let constraints = Declaring::new(scope, name, &columns).all(&create.checks)?;
     Ok(TableDefinition {

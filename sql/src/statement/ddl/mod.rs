@@ -1,5 +1,6 @@
 //! Statements that define schemas and tables.
 
+pub mod alter_table;
 mod constraint;
 pub mod create_schema;
 pub mod create_table;
