@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use auric_catalog::registry::{CatalogContents, NamespaceContents, TableSummary};
 use auric_catalog::table::TableSnapshot;
-use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 
 use super::CatalogContext;
@@ -14,6 +13,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::session::info::SessionInfo;
 use crate::statement::condition;
+use crate::types::literal;
 
 /// Namespace property that holds a schema's comment.
 const NAMESPACE_COMMENT: &str = "comment";
@@ -104,7 +104,7 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
         .map(|(field, id)| {
             let mut column = Column::of_field(field);
             if column.default.is_none() {
-                column.default = schema.write_defaults.get(id).and_then(default_text);
+                column.default = schema.write_defaults.get(id).and_then(literal::sql_text);
             }
             column
         })
@@ -122,14 +122,4 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
     relation.comment = snapshot.comment.clone().filter(|comment| !comment.is_empty());
     relation.properties = snapshot.properties.clone();
     relation.has_partitions = !snapshot.default_spec.is_unpartitioned();
-}
-
-/// A default value as SQL.
-fn default_text(value: &ScalarValue) -> Option<String> {
-    if value.is_null() {
-        return None;
-    }
-    let text = value.to_string();
-    let quoted = value.data_type().is_string() || value.data_type().is_temporal();
-    Some(if quoted { format!("'{}'", text.replace('\'', "''")) } else { text })
 }

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 pub(super) const APPEND_ONLY: &str = "delta.appendOnly";
 /// Feature of tables with CHECK constraints.
 pub(super) const CHECK_CONSTRAINTS: &str = "checkConstraints";
+/// Feature of tables with column defaults.
+pub(super) const COLUMN_DEFAULTS: &str = "allowColumnDefaults";
 pub(super) const CHECKPOINT_INTERVAL: &str = "delta.checkpointInterval";
 pub(super) const COLUMN_MAPPING_MODE: &str = "delta.columnMapping.mode";
 pub(super) const COLUMN_MAPPING_MAX_ID: &str = "delta.columnMapping.maxColumnId";
@@ -86,6 +88,7 @@ const READER_FEATURES: &[&str] = &[
 
 /// Features that a new table can be given.
 const CREATABLE_FEATURES: &[&str] = &[
+    COLUMN_DEFAULTS,
     "appendOnly",
     "changeDataFeed",
     "checkConstraints",

@@ -52,6 +52,9 @@ pub(super) fn stage(
         // NOT NULL is an invariant to older writers.
         new.features.insert("invariants".into());
     }
+    if definition.columns.iter().any(|column| column.default.is_some()) {
+        new.features.insert(properties::COLUMN_DEFAULTS.into());
+    }
     if !definition.constraints.is_empty() {
         new.features.insert(properties::CHECK_CONSTRAINTS.into());
     }

@@ -9,10 +9,11 @@ use auric_catalog::table::{CheckConstraint, ColumnDefinition};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::sql::sqlparser::ast::{self, Ident, Query, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, VisitMut};
 
 use super::super::dml::condition::for_nulls;
 use super::super::not_supported;
+use super::portable::Portable;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::folded;
 use crate::parser::statement::CheckClause;
@@ -69,7 +70,7 @@ impl<'a> Declaring<'a> {
     fn one(&mut self, clause: &CheckClause) -> Result<CheckConstraint> {
         let mut condition = clause.condition.clone();
         if let ControlFlow::Break(error) =
-            VisitMut::visit(&mut condition, &mut Portable { table: self.table, schema: &self.schema })
+            VisitMut::visit(&mut condition, &mut Portable::over_row(self.table, &self.schema))
         {
             return Err(error);
         }
@@ -159,81 +160,6 @@ fn object_name(first: &str, second: Option<&str>, label: &str) -> String {
 
 fn without_last(text: &str) -> &str {
     text.char_indices().next_back().and_then(|(at, _)| text.get(..at)).unwrap_or_default()
-}
-
-/// Makes an expression one that means the same to other engines, or says what stands against it.
-struct Portable<'a> {
-    table: &'a str,
-    schema: &'a Schema,
-}
-
-impl Portable<'_> {
-    fn name(&self, ident: &mut Ident) {
-        let name = folded(ident.clone());
-        let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-            && !name.starts_with(|c: char| c.is_ascii_digit());
-        // What Postgres quotes with a double quote is text to Spark.
-        *ident = if plain && ident.quote_style.is_none() {
-            Ident::new(name)
-        } else {
-            Ident::with_quote('`', name)
-        };
-    }
-}
-
-impl VisitorMut for Portable<'_> {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
-        ControlFlow::Break(Error::new(
-            SqlState::FEATURE_NOT_SUPPORTED,
-            "cannot use subquery in check constraint",
-        ))
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<Error> {
-        match expr {
-            ast::Expr::Identifier(ident) => self.name(ident),
-            ast::Expr::CompoundIdentifier(parts) => {
-                let is_column = |part: &Ident| self.schema.index_of(&folded(part.clone())).is_ok();
-                let is_table = |part: Option<&Ident>| part.is_some_and(|p| folded(p.clone()) == self.table);
-                // The table's own name, perhaps with its schema's, goes without saying.
-                let own = match parts.first().is_some_and(is_column) {
-                    true => 0,
-                    false if is_table(parts.first()) => 1,
-                    false if is_table(parts.get(1)) => 2,
-                    false => 0,
-                };
-                parts.drain(..own);
-                parts.iter_mut().for_each(|part| self.name(part));
-                if let [only] = parts.as_slice() {
-                    *expr = ast::Expr::Identifier(only.clone());
-                }
-            }
-            ast::Expr::Value(value) => match &value.value {
-                Value::Placeholder(name) => {
-                    return ControlFlow::Break(Error::new(
-                        SqlState::UNDEFINED_PARAMETER,
-                        format!("there is no parameter {name}"),
-                    ));
-                }
-                Value::SingleQuotedString(text) if text.contains(['\'', '\\']) => {
-                    return ControlFlow::Break(
-                        not_supported("a quote or backslash in a literal of a check constraint")
-                            .with_detail("Engines that read the table disagree on what it means."),
-                    );
-                }
-                Value::Number(..) | Value::SingleQuotedString(_) | Value::Boolean(_) | Value::Null => {}
-                other => {
-                    return ControlFlow::Break(not_supported(format!(
-                        "the literal {other} in a check constraint"
-                    )));
-                }
-            },
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 #[cfg(test)]

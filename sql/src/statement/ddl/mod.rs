@@ -1,11 +1,13 @@
 //! Statements that define schemas and tables.
 
 pub mod alter_table;
+mod column_default;
 mod constraint;
 pub mod create_schema;
 pub mod create_table;
 pub mod drop_schema;
 pub mod drop_table;
+mod portable;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 
