@@ -64,11 +64,14 @@ pub enum ReadSet {
 }
 
 /// Isolation of a change against commits since the version it was made on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Isolation {
     /// As if all statements had run one after the other.
     #[default]
     Serializable,
+    /// Rows that another commit added without having read the table do not conflict (Delta:
+    /// `WriteSerializable`).
+    WriteSerializable,
     /// Rows added meanwhile do not conflict; files that the change removes or marks must be unchanged.
     Snapshot,
 }

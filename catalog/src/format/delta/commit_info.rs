@@ -35,6 +35,7 @@ pub(super) fn of_change(
         read_version: time.read_version,
         isolation_level: match change.isolation {
             Isolation::Serializable => "Serializable",
+            Isolation::WriteSerializable => "WriteSerializable",
             Isolation::Snapshot => "SnapshotIsolation",
         },
         // Other writers let blind appends pass their conflict checks.

@@ -37,6 +37,7 @@ mod touched;
 mod vectors;
 mod writable;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -123,6 +124,15 @@ impl Format for DeltaFormat {
 
     fn isolation(&self, snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
         Ok(writable::isolation(&*snapshot::state(snapshot)?))
+    }
+
+    async fn blind_appends(
+        &self,
+        storage: &Storage,
+        read: &TableSnapshot,
+        current: &TableSnapshot,
+    ) -> Result<HashSet<String>> {
+        history::blind_appends(storage, read, current).await
     }
 
     async fn load_at(

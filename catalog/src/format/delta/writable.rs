@@ -220,6 +220,10 @@ fn moves_rows(table: &str, operation: Operation) -> Error {
 /// protocol's feature alone only allows them.
 pub(super) fn row_level_mode(table: &str, state: &DeltaState, operation: Operation) -> Result<RowLevelMode> {
     ensure_operation(table, state, operation)?;
+    if operation == Operation::Append {
+        // It touches no file.
+        return Ok(RowLevelMode::CopyOnWrite);
+    }
     let configuration = &state.metadata.configuration;
     if properties::deletion_vectors_enabled(configuration) {
         return Ok(RowLevelMode::MergeOnRead);
@@ -231,10 +235,10 @@ pub(super) fn row_level_mode(table: &str, state: &DeltaState, operation: Operati
 }
 
 /// `delta.isolationLevel`. Serializable where the table does not say, although Delta's default is
-/// weaker. `WriteSerializable` lets blind appends of others pass unseen but not other changes, for
-/// which our model has no level: the next stronger one keeps its promise.
+/// weaker.
 pub(super) fn isolation(state: &DeltaState) -> Isolation {
     match state.metadata.configuration.get(properties::ISOLATION_LEVEL).map(String::as_str) {
+        Some("WriteSerializable") => Isolation::WriteSerializable,
         Some("SnapshotIsolation") => Isolation::Snapshot,
         _ => Isolation::Serializable,
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use auric_catalog::registry::Table;
 use auric_catalog::scan::LakeTable;
-use auric_catalog::table::{Alteration, CheckConstraint, TableFormat};
+use auric_catalog::table::{Alteration, CheckConstraint, Operation, TableFormat};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use futures::StreamExt;
@@ -46,6 +46,7 @@ async fn attempt(session: &mut Session, alter: &AlterTable, parsed: &Parsed) -> 
         }
         Err(e) => return Err(e),
     };
+    table.check_writable(Operation::Alter)?;
     let alteration = match &alter.action {
         AlterAction::AddConstraint(clause) => added(&scope, &table, clause).await?,
         AlterAction::DropConstraint { name, if_exists } => {

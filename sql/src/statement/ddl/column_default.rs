@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, Field};
-use auric_catalog::table::ColumnDefault;
+use auric_catalog::table::{ColumnDefault, TableFormat};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
@@ -20,6 +20,7 @@ use crate::planner::Scope;
 /// hold, and with what computing it fails with.
 pub fn declared(
     scope: &Scope,
+    format: TableFormat,
     column: &str,
     data_type: &DataType,
     expr: &ast::Expr,
@@ -28,7 +29,7 @@ pub fn declared(
         return Ok(None);
     }
     let mut portable = expr.clone();
-    if let ControlFlow::Break(error) = VisitMut::visit(&mut portable, &mut Portable::constant()) {
+    if let ControlFlow::Break(error) = VisitMut::visit(&mut portable, &mut Portable::constant(format)) {
         return Err(error);
     }
     let row = DFSchema::empty();

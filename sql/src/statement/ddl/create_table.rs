@@ -107,9 +107,10 @@ fn definition(
     create: &CreateTable,
     planned: Option<&PlannedQuery>,
 ) -> Result<TableDefinition> {
+    let (properties, format) = properties(create)?;
     let columns = match planned {
-        None => declared_columns(scope, create)?,
-        Some(planned) => query_columns(scope, create, planned)?,
+        None => declared_columns(scope, format, create)?,
+        Some(planned) => query_columns(scope, format, create, planned)?,
     };
     if columns.is_empty() {
         return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table must have at least one column"));
@@ -128,7 +129,6 @@ fn definition(
             return Err(Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")));
         }
     }
-    let (properties, format) = properties(create)?;
     if format == TableFormat::Iceberg && !create.checks.is_empty() {
         return Err(not_in_iceberg());
     }
@@ -197,14 +197,23 @@ fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, TableFo
     Ok((properties, format.unwrap_or(TableFormat::Iceberg)))
 }
 
-fn default(scope: &Scope, column: &ColumnClause, data_type: &DataType) -> Result<Option<ColumnDefault>> {
+fn default(
+    scope: &Scope,
+    format: TableFormat,
+    column: &ColumnClause,
+    data_type: &DataType,
+) -> Result<Option<ColumnDefault>> {
     match &column.default {
-        Some(default) => column_default::declared(scope, &column.name, data_type, default),
+        Some(default) => column_default::declared(scope, format, &column.name, data_type, default),
         None => Ok(None),
     }
 }
 
-fn declared_columns(scope: &Scope, create: &CreateTable) -> Result<Vec<ColumnDefinition>> {
+fn declared_columns(
+    scope: &Scope,
+    format: TableFormat,
+    create: &CreateTable,
+) -> Result<Vec<ColumnDefinition>> {
     create
         .columns
         .iter()
@@ -215,7 +224,7 @@ fn declared_columns(scope: &Scope, create: &CreateTable) -> Result<Vec<ColumnDef
             };
             let data_type = stored_type(&column.name, data_type.as_ref().map_err(Error::clone)?)?;
             Ok(ColumnDefinition {
-                default: default(scope, column, &data_type)?,
+                default: default(scope, format, column, &data_type)?,
                 name: column.name.clone(),
                 data_type,
                 nullable: !column.not_null && !create.key_columns.contains(&column.name),
@@ -227,6 +236,7 @@ fn declared_columns(scope: &Scope, create: &CreateTable) -> Result<Vec<ColumnDef
 
 fn query_columns(
     scope: &Scope,
+    format: TableFormat,
     create: &CreateTable,
     planned: &PlannedQuery,
 ) -> Result<Vec<ColumnDefinition>> {
@@ -248,7 +258,7 @@ fn query_columns(
             let data_type = stored_type(name, data_type)?;
             Ok(ColumnDefinition {
                 default: match clause {
-                    Some(clause) => default(scope, clause, &data_type)?,
+                    Some(clause) => default(scope, format, clause, &data_type)?,
                     None => None,
                 },
                 name: name.clone(),

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use arrow::datatypes::Schema;
+use auric_catalog::table::TableFormat;
 use datafusion::sql::sqlparser::ast::{self, Ident, Query, Value, VisitorMut};
 
 use super::super::not_supported;
@@ -15,17 +16,19 @@ pub struct Portable<'a> {
     what: &'static str,
     /// The table's name and columns; `None`: the expression has no columns.
     row: Option<(&'a str, &'a Schema)>,
+    /// Only the expression's value is kept, not its text.
+    evaluated: bool,
 }
 
 impl<'a> Portable<'a> {
     /// For a CHECK constraint.
     pub fn over_row(table: &'a str, schema: &'a Schema) -> Self {
-        Self { what: "check constraint", row: Some((table, schema)) }
+        Self { what: "check constraint", row: Some((table, schema)), evaluated: false }
     }
 
     /// For a column default.
-    pub fn constant() -> Self {
-        Self { what: "DEFAULT expression", row: None }
+    pub fn constant(format: TableFormat) -> Self {
+        Self { what: "DEFAULT expression", row: None, evaluated: format == TableFormat::Iceberg }
     }
 
     fn refuse(&self, what: &str) -> ControlFlow<Error> {
@@ -68,6 +71,7 @@ impl Portable<'_> {
                 let message = format!("there is no parameter {name}");
                 ControlFlow::Break(Error::new(SqlState::UNDEFINED_PARAMETER, message))
             }
+            _ if self.evaluated => ControlFlow::Continue(()),
             Value::SingleQuotedString(text) if text.contains(['\'', '\\']) => ControlFlow::Break(
                 not_supported(format!("a quote or backslash in a literal of a {}", self.what))
                     .with_detail("Engines that read the table disagree on what it means."),

@@ -19,6 +19,7 @@ mod returning;
 mod row_change;
 pub mod row_statement;
 mod source;
+pub mod told_rows;
 pub mod truncate;
 mod update;
 pub mod write;

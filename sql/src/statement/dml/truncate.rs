@@ -1,6 +1,7 @@
 //! `TRUNCATE`: each table in a commit of its own, or by the COMMIT of the transaction.
 
 use auric_catalog::dml::overwrite;
+use auric_catalog::table::Operation;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::super::{CommandTag, Output};
@@ -16,7 +17,8 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
     // An unknown name is found out before anything is done.
     let scope = session.scope().await?;
     for name in &truncate.tables {
-        scope.changeable_table(name, parsed).await?;
+        let (table, _) = scope.changeable_table(name, parsed).await?;
+        table.check_writable(Operation::Truncate)?;
     }
     for name in &truncate.tables {
         let mut attempts = Attempts::new(session.block.is_some());
