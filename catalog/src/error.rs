@@ -54,8 +54,6 @@ pub enum Error {
     },
     #[error("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint")]
     NotNullViolation { table: String, column: String },
-    #[error("new row for relation \"{table}\" violates check constraint \"{constraint}\"")]
-    CheckViolation { table: String, constraint: String },
     /// A MERGE that would change one row twice (21000).
     #[error("{command} command cannot affect row a second time")]
     CardinalityViolation { command: &'static str },

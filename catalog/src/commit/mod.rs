@@ -11,6 +11,7 @@ mod queue;
 mod retry;
 mod target;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use self::conflict::Rebase;
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::registry::Table;
-use crate::table::{Operation, TableChange, TableVersion};
+use crate::table::{Isolation, Operation, TableChange, TableVersion};
 use crate::write::WrittenFiles;
 
 /// How often an unknown outcome is looked up, and how long the first pause is (it doubles).
@@ -85,7 +86,11 @@ async fn attempts(target: &dyn CommitTarget, change: &TableChange) -> Result<Tab
         _ => target.current().await?,
     };
     loop {
-        if let Rebase::Conflict(reason) = conflict::rebase(read, &base, change).await? {
+        let blind = match change.isolation {
+            Isolation::WriteSerializable => target.blind_appends(&base).await?,
+            Isolation::Serializable | Isolation::Snapshot => HashSet::new(),
+        };
+        if let Rebase::Conflict(reason) = conflict::rebase(read, &base, change, &blind).await? {
             return Err(Error::Conflict { table: target.name(), winner: reason });
         }
         failpoint::pass("commit::before-attempt")?;

@@ -1,5 +1,6 @@
 //! What a commit does to the outside world, one method for each step that others can see.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub trait CommitTarget: Debug + Send + Sync {
     fn exists(&self) -> Error;
     /// The table's current version. Fails with `Conflict` if there is no such table any more.
     async fn current(&self) -> Result<Arc<TableSnapshot>>;
+    /// Files of `current` that were added since the version read, by commits that had read nothing.
+    async fn blind_appends(&self, current: &TableSnapshot) -> Result<HashSet<String>>;
     /// One attempt on top of `base`.
     async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome>;
     /// The version that the commit with this id made, if it is part of the table.
@@ -54,6 +57,12 @@ impl CommitTarget for TableTarget<'_> {
             Some(current) => Ok(current.snapshot),
             None => Err(Error::Conflict { table: self.name(), winner: "the table was dropped".into() }),
         }
+    }
+
+    async fn blind_appends(&self, current: &TableSnapshot) -> Result<HashSet<String>> {
+        let catalog = &self.table.catalog;
+        let format = catalog.format(current.format);
+        format.blind_appends(catalog.storage(), &self.table.snapshot, current).await
     }
 
     async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {

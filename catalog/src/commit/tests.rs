@@ -1,6 +1,6 @@
 //! The commit loop against a table in memory.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -116,6 +116,9 @@ impl CommitTarget for Fake {
         let first = if current.len() > 1 { current.pop_front() } else { current.front().cloned() };
         Ok(first.unwrap_or_else(|| self.read.clone()))
     }
+    async fn blind_appends(&self, _current: &TableSnapshot) -> Result<HashSet<String>> {
+        Ok(HashSet::new())
+    }
     async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {
         self.bases.lock().push(base.version.clone());
         let version = TableVersion::Delta { version: 42 };
@@ -185,7 +188,9 @@ fn fake_first() -> Arc<TableSnapshot> {
 #[tokio::test]
 async fn what_fits_and_what_does_not() {
     let read = fake_first();
-    let rebase = async |columns| conflict::rebase(&read, &snapshot(2, columns), &append()).await.unwrap();
+    let rebase = async |columns| {
+        conflict::rebase(&read, &snapshot(2, columns), &append(), &HashSet::new()).await.unwrap()
+    };
     assert_eq!(rebase(vec![column("a", DataType::Int32)]).await, Rebase::Fits);
     for columns in [
         vec![],

@@ -4,7 +4,7 @@
 pub mod delta;
 pub mod iceberg;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -157,6 +157,17 @@ pub trait Format: Debug + Send + Sync {
     /// `Invalid` for a value that has no meaning.
     fn isolation(&self, _snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
         Ok(Isolation::Serializable)
+    }
+
+    /// Paths of files that commits after `read` and up to `current` added without having read the table,
+    /// and that no other of them touched. May leave some out.
+    async fn blind_appends(
+        &self,
+        _storage: &Storage,
+        _read: &TableSnapshot,
+        _current: &TableSnapshot,
+    ) -> Result<HashSet<String>> {
+        Ok(HashSet::new())
     }
 
     /// The table at an earlier version. Fails with `VersionNotFound`.

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a table that cannot be read fails alone; listing its schema never opens it.
 
+mod alter;
 mod contents;
 mod create;
 mod remove;
@@ -18,7 +19,7 @@ use crate::backend::{Backend, NamespaceEntry, Oid, TableEntry};
 use crate::error::{Error, Result};
 use crate::format::{Format, VersionSpec};
 use crate::storage::Storage;
-use crate::table::{TableFormat, TableSnapshot};
+use crate::table::{Operation, TableFormat, TableSnapshot};
 use crate::view::ViewDefinition;
 
 /// All attached catalogs by name (a Postgres database each).
@@ -63,6 +64,20 @@ pub struct Table {
     /// `None` while the table is only staged (CREATE TABLE AS in progress).
     pub entry: Option<TableEntry>,
     pub snapshot: Arc<TableSnapshot>,
+}
+
+impl Table {
+    /// Whether a change of this kind would be refused whatever it holds: to be asked before anything
+    /// is computed for it. Fails with `Unsupported` or `Invalid`.
+    pub fn check_writable(&self, operation: Operation) -> Result<()> {
+        self.catalog.format(self.snapshot.format).check_writable(&self.snapshot, operation)
+    }
+
+    /// Whether a statement that changes rows of the table has to tell each in a change data feed.
+    pub fn has_change_feed(&self) -> Result<bool> {
+        let format = self.catalog.format(self.snapshot.format);
+        Ok(format.change_feed(&self.snapshot, Operation::Append)?.is_some())
+    }
 }
 
 impl Catalog {

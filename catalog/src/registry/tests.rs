@@ -159,6 +159,7 @@ fn definition(format: TableFormat) -> TableDefinition {
         partitioning: vec![],
         sorting: vec![],
         key_columns: vec![],
+        constraints: vec![],
         comment: None,
         properties: BTreeMap::new(),
     }
@@ -389,6 +390,7 @@ fn one_column(format: TableFormat) -> TableDefinition {
         data_type: arrow::datatypes::DataType::Int64,
         nullable: true,
         comment: None,
+        default: None,
     };
     TableDefinition { columns: vec![id], ..definition(format) }
 }

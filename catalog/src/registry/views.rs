@@ -62,9 +62,7 @@ impl Catalog {
                 let winner = "another statement replaced, renamed or dropped the view".to_string();
                 Err(Error::Conflict { table: ident.to_string(), winner })
             }
-            SwapOutcome::Unknown(source) => {
-                Err(Error::CommitUnknown { table: ident.to_string(), source })
-            }
+            SwapOutcome::Unknown(source) => Err(Error::CommitUnknown { table: ident.to_string(), source }),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
+use super::constraint::Alteration;
 use super::data_file::NewDataFile;
 use super::deletes::NewRowDeletes;
 use super::live_file::LiveFile;
@@ -30,6 +31,8 @@ pub enum Operation {
     Truncate,
     Update,
     Merge,
+    /// `ALTER TABLE`: no row changes.
+    Alter,
 }
 
 impl fmt::Display for Operation {
@@ -42,6 +45,7 @@ impl fmt::Display for Operation {
             Self::Truncate => "TRUNCATE",
             Self::Update => "UPDATE",
             Self::Merge => "MERGE",
+            Self::Alter => "ALTER TABLE",
         })
     }
 }
@@ -60,11 +64,14 @@ pub enum ReadSet {
 }
 
 /// Isolation of a change against commits since the version it was made on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Isolation {
     /// As if all statements had run one after the other.
     #[default]
     Serializable,
+    /// Rows that another commit added without having read the table do not conflict (Delta:
+    /// `WriteSerializable`).
+    WriteSerializable,
     /// Rows added meanwhile do not conflict; files that the change removes or marks must be unchanged.
     Snapshot,
 }
@@ -96,6 +103,8 @@ pub struct TableChange {
     /// keeps a change data feed ([`Format::change_feed`](crate::format::Format::change_feed)). No data
     /// files of the table.
     pub change_files: Vec<NewDataFile>,
+    /// What becomes of the table itself.
+    pub alteration: Option<Alteration>,
     pub read: ReadSet,
     pub isolation: Isolation,
     pub rows: RowCounts,
@@ -117,6 +126,7 @@ impl TableChange {
             removed: Vec::new(),
             deletes: Vec::new(),
             change_files: Vec::new(),
+            alteration: None,
             read: ReadSet::Nothing,
             isolation: Isolation::default(),
             rows,
@@ -130,9 +140,10 @@ impl TableChange {
         self.summary.get(COMMIT_ID).map(String::as_str)
     }
 
-    /// Whether no row is added and none is taken away.
+    /// Whether no row is added, none is taken away, and nothing is altered.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty()
+        let altered = self.alteration.is_some();
+        self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty() && !altered
     }
 
     /// Paths of the files that this change removes or marks.

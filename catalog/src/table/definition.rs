@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
 
+use super::constraint::CheckConstraint;
 use super::partition::Transform;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +30,16 @@ pub struct ColumnDefinition {
     pub data_type: DataType,
     pub nullable: bool,
     pub comment: Option<String>,
+    pub default: Option<ColumnDefault>,
+}
+
+/// The value of a column that an INSERT leaves out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnDefault {
+    /// SQL without columns, as other engines read it too.
+    pub sql: String,
+    /// Its value in the column's type; `None`: it is not the same at any time.
+    pub constant: Option<ScalarValue>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +64,7 @@ pub struct TableDefinition {
     pub sorting: Vec<SortFieldDefinition>,
     /// Names of the PRIMARY KEY columns (Iceberg identifier fields).
     pub key_columns: Vec<String>,
+    pub constraints: Vec<CheckConstraint>,
     pub comment: Option<String>,
     /// The format's own table properties (`write.…`, `delta.…`), as given.
     pub properties: BTreeMap<String, String>,

@@ -15,9 +15,9 @@ pub mod statistics;
 pub mod transform;
 
 pub use change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
-pub use constraint::CheckConstraint;
+pub use constraint::{Alteration, CheckConstraint};
 pub use data_file::{DataFile, FileList, NewDataFile};
-pub use definition::{ColumnDefinition, TableDefinition, TableFormat};
+pub use definition::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
 pub use live_file::LiveFile;
 pub use partition::{PartitionField, PartitionSpec, SortField, SortOrder, Transform};
 pub use pending::PendingChange;

@@ -116,6 +116,7 @@ impl TpchTable {
             data_type: field.data_type().clone(),
             nullable: false,
             comment: None,
+            default: None,
         });
         TableDefinition {
             format,
@@ -127,6 +128,7 @@ impl TpchTable {
                 TableFormat::Iceberg => self.key.iter().map(ToString::to_string).collect(),
                 TableFormat::Delta => Vec::new(),
             },
+            constraints: Vec::new(),
             comment: Some(format!("TPC-H {}", self.name)),
             properties: BTreeMap::new(),
         }

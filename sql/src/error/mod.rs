@@ -50,6 +50,7 @@ impl SqlState {
     pub const DUPLICATE_COLUMN: Self = Self("42701");
     pub const AMBIGUOUS_COLUMN: Self = Self("42702");
     pub const UNDEFINED_COLUMN: Self = Self("42703");
+    pub const DUPLICATE_OBJECT: Self = Self("42710");
     pub const UNDEFINED_OBJECT: Self = Self("42704");
     pub const DUPLICATE_CURSOR: Self = Self("42P03");
     pub const DUPLICATE_SCHEMA: Self = Self("42P06");
@@ -190,7 +191,6 @@ impl From<&auric_catalog::Error> for Error {
                 );
                 Self::new(SqlState::NOT_NULL_VIOLATION, message)
             }
-            Catalog::CheckViolation { .. } => Self::new(SqlState::CHECK_VIOLATION, e.to_string()),
             Catalog::OutsideOfOverwrite { .. } => Self::new(SqlState::CHECK_VIOLATION, e.to_string()),
             Catalog::CardinalityViolation { .. } => Self::new(SqlState::CARDINALITY_VIOLATION, e.to_string())
                 .with_hint("Ensure that not more than one source row matches any one target row."),

@@ -59,8 +59,19 @@ fn key_columns(relation: &Relation) -> String {
 fn constraint_definition(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
     let wanted = oid(arguments, 0);
     let relations = &call.catalog()?.image.relations;
-    let relation = relations.iter().find(|r| !r.key.is_empty() && r.key_constraint_oid() == wanted);
-    Ok(relation.map(|r| format!("PRIMARY KEY ({})", key_columns(r))).into())
+    let key = relations.iter().find(|r| !r.key.is_empty() && r.key_constraint_oid() == wanted);
+    if let Some(relation) = key {
+        return Ok(format!("PRIMARY KEY ({})", key_columns(relation)).into());
+    }
+    let mut checks = relations.iter().flat_map(Relation::numbered_checks);
+    let check = checks.find(|(oid, _)| *oid == wanted).map(|(_, check)| check);
+    let pretty = matches!(arguments.get(1), Some(Value::Bool(true)));
+    Ok(check
+        .map(|check| match pretty {
+            true => format!("CHECK ({})", check.condition),
+            false => format!("CHECK (({}))", check.condition),
+        })
+        .into())
 }
 
 /// The CREATE INDEX that a key amounts to.

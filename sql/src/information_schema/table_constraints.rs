@@ -1,4 +1,4 @@
-//! `information_schema.table_constraints`: primary keys, and NOT NULL as the CHECK constraints that
+//! `information_schema.table_constraints`: primary keys, CHECK constraints, and NOT NULL as the CHECK constraints that
 //! the standard (and Postgres here) makes of it.
 
 use datafusion::error::Result;
@@ -30,6 +30,9 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
         push(relation, relation.key_name(), "PRIMARY KEY");
     }
     for relation in &context.image.relations {
+        for check in &relation.checks {
+            push(relation, check.name.clone(), "CHECK");
+        }
         for (number, column) in relation.numbered_columns() {
             if !column.nullable {
                 let name = format!("{}_{}_{number}_not_null", relation.namespace_oid, relation.oid);

@@ -39,6 +39,7 @@ pub(super) fn copy(parser: &mut Parser) -> ParseResult<Statement> {
         CopySource::Query(query)
     } else {
         let name = parser.parse_object_name(false)?;
+        super::table_version::refuse(parser)?;
         let mut columns: Vec<Ident> = Vec::new();
         if parser.consume_token(&Token::LParen) {
             columns = parser.parse_comma_separated(Parser::parse_identifier)?;

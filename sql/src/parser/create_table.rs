@@ -2,6 +2,7 @@
 
 use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefinition};
 use auric_catalog::table::{TableFormat, Transform};
+use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -9,7 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ParseResult;
 use super::data_type::data_type;
 use super::dml::folded;
-use super::statement::{ColumnClause, CreateTable, Statement};
+use super::statement::{CheckClause, ColumnClause, CreateTable, Statement};
 
 /// Precedence of IS, and of `NOT NULL` as a test, in the dialect.
 const IS_PRECEDENCE: u8 = 40;
@@ -26,6 +27,7 @@ pub(super) fn create_table(parser: &mut Parser) -> ParseResult<Statement> {
         if_not_exists,
         columns: Vec::new(),
         key_columns: Vec::new(),
+        checks: Vec::new(),
         format: None,
         partitioning: Vec::new(),
         sorting: Vec::new(),
@@ -69,18 +71,21 @@ fn elements(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<
         };
         match keyword {
             Keyword::LIKE => return skip(parser, "CREATE TABLE (LIKE …)"),
-            Keyword::FOREIGN | Keyword::UNIQUE | Keyword::CHECK | Keyword::EXCLUDE => {
+            Keyword::FOREIGN | Keyword::UNIQUE | Keyword::EXCLUDE => {
                 return skip(parser, "this table constraint");
             }
             Keyword::CONSTRAINT => {
                 parser.next_token();
-                parser.parse_identifier()?;
+                let name = parser.parse_identifier()?;
                 if parser.peek_keyword(Keyword::PRIMARY) {
                     primary_key(parser, table)?;
+                } else if parser.peek_keyword(Keyword::CHECK) {
+                    table.checks.push(check(parser, Some(name))?);
                 } else {
                     return skip(parser, "this table constraint");
                 }
             }
+            Keyword::CHECK => table.checks.push(check(parser, None)?),
             Keyword::PRIMARY => primary_key(parser, table)?,
             _ => {
                 if let Some(unsupported) = column(parser, table)? {
@@ -108,11 +113,23 @@ fn primary_key(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<()> 
     parser.expect_token(&Token::RParen).map(|_| ())
 }
 
+/// `CHECK (condition)`; Postgres' NO INHERIT means nothing without inheritance.
+pub(super) fn check(parser: &mut Parser, name: Option<Ident>) -> ParseResult<CheckClause> {
+    parser.expect_keyword(Keyword::CHECK)?;
+    parser.expect_token(&Token::LParen)?;
+    let condition = parser.parse_expr()?;
+    parser.expect_token(&Token::RParen)?;
+    let _ = parser.parse_keywords(&[Keyword::NO, Keyword::INHERIT]);
+    let _ = parser.parse_keyword(Keyword::ENFORCED);
+    Ok(CheckClause { name, condition })
+}
+
 fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'static str>> {
     let name = folded(parser.parse_identifier()?);
     let typed = !matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen);
     let data_type = if typed { Some(data_type(parser)?) } else { None };
     let mut column = ColumnClause { name, data_type, not_null: false, default: None, comment: None };
+    let mut constraint = None;
     loop {
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
             column.not_null = true;
@@ -129,17 +146,19 @@ fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'
         } else if parser.parse_keyword(Keyword::COLLATE) {
             parser.parse_object_name(false)?;
         } else if parser.parse_keyword(Keyword::CONSTRAINT) {
-            parser.parse_identifier()?;
-        } else if parser
-            .parse_one_of_keywords(&[Keyword::UNIQUE, Keyword::REFERENCES, Keyword::CHECK])
-            .is_some()
-        {
+            constraint = Some(parser.parse_identifier()?);
+            continue;
+        } else if parser.peek_keyword(Keyword::CHECK) {
+            table.checks.push(check(parser, constraint.take())?);
+        } else if parser.parse_one_of_keywords(&[Keyword::UNIQUE, Keyword::REFERENCES]).is_some() {
             return Ok(Some("this column constraint"));
         } else if parser.parse_keyword(Keyword::GENERATED) {
             return Ok(Some("a generated column"));
         } else {
             break;
         }
+        // A name is that of the constraint right after it.
+        constraint = None;
     }
     table.columns.push(column);
     Ok(None)

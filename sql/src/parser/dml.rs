@@ -91,6 +91,7 @@ pub(super) fn insert(parser: &mut Parser) -> ParseResult<Statement> {
         let _ = parser.parse_keyword(Keyword::TABLE);
     }
     let table = parser.parse_object_name(false)?;
+    super::table_version::refuse(parser)?;
     let alias = if parser.parse_keyword(Keyword::AS) { Some(parser.parse_identifier()?) } else { None };
     let partition = partition(parser)?;
     let mut columns = Vec::new();
@@ -204,6 +205,7 @@ pub(super) fn truncate(parser: &mut Parser) -> ParseResult<Statement> {
     let tables = parser.parse_comma_separated(|parser| {
         let _ = parser.parse_keyword(Keyword::ONLY);
         let name = parser.parse_object_name(false)?;
+        super::table_version::refuse(parser)?;
         let _ = parser.consume_token(&Token::Mul);
         Ok(name)
     })?;

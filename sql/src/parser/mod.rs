@@ -4,6 +4,7 @@
 //! module's grammar for what Auric adds or sees differently, by sqlparser's for the rest. Text is
 //! never rewritten and never parsed twice.
 
+mod alter_table;
 mod copy;
 mod create_table;
 mod data_type;
@@ -167,7 +168,10 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::CREATE => create(parser, text, lines),
         Keyword::ALTER => match view::rename(parser)? {
             Some(rename) => Ok(rename),
-            None => other(parser),
+            None => match alter_table::alter_table(parser)? {
+                Some(alter) => Ok(alter),
+                None => other(parser),
+            },
         },
         Keyword::DROP => drop_object(parser),
         Keyword::INSERT => dml::insert(parser),

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::dml::{insert, word_is};
 use super::statement::Statement;
-use super::{ParseResult, delete, merge, update};
+use super::{ParseResult, delete, merge, table_version, update};
 use crate::error::{Error, Result, SqlState};
 
 /// The table that a statement changes.
@@ -37,6 +37,7 @@ const AFTER_TARGET: &[Keyword] =
 pub(super) fn target(parser: &mut Parser) -> ParseResult<Target> {
     let _ = parser.parse_keyword(Keyword::ONLY);
     let name = parser.parse_object_name(false)?;
+    table_version::refuse(parser)?;
     let _ = parser.consume_token(&Token::Mul);
     let aliased = parser.parse_keyword(Keyword::AS)
         || matches!(&parser.peek_token_ref().token,

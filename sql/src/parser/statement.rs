@@ -29,6 +29,7 @@ pub enum Statement {
         cascade: bool,
     },
     CreateTable(Box<CreateTable>),
+    AlterTable(Box<AlterTable>),
     DropTable {
         names: Vec<ObjectName>,
         if_exists: bool,
@@ -112,6 +113,26 @@ pub struct ColumnClause {
     pub comment: Option<String>,
 }
 
+/// `[CONSTRAINT name] CHECK (condition)`.
+#[derive(Debug, Clone)]
+pub struct CheckClause {
+    pub name: Option<Ident>,
+    pub condition: ast::Expr,
+}
+
+#[derive(Debug, Clone)]
+pub struct AlterTable {
+    pub name: ObjectName,
+    pub if_exists: bool,
+    pub action: AlterAction,
+}
+
+#[derive(Debug, Clone)]
+pub enum AlterAction {
+    AddConstraint(CheckClause),
+    DropConstraint { name: String, if_exists: bool },
+}
+
 #[derive(Debug, Clone)]
 pub struct CreateTable {
     pub name: ObjectName,
@@ -119,6 +140,8 @@ pub struct CreateTable {
     pub if_not_exists: bool,
     pub columns: Vec<ColumnClause>,
     pub key_columns: Vec<String>,
+    /// Those of columns and of the table, in the order of the text.
+    pub checks: Vec<CheckClause>,
     pub format: Option<TableFormat>,
     pub partitioning: Vec<PartitionFieldDefinition>,
     pub sorting: Vec<SortFieldDefinition>,

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, TableVersion,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
 use super::folded;
@@ -40,6 +41,24 @@ pub(super) fn normalized(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     }
     result.extend(tokens.get(next..).unwrap_or_default().iter().cloned());
     result
+}
+
+/// Refuses a version after the name of a table that a statement changes.
+pub(super) fn refuse(parser: &Parser) -> Result<(), ParserError> {
+    let token = |n: usize| parser.peek_nth_token_ref(n);
+    let next = |n: usize, keyword| is(token(n), keyword);
+    let begins = (next(0, Keyword::AT)
+        && token(1).token == Token::LParen
+        && (next(2, Keyword::VERSION) || next(2, Keyword::TIMESTAMP)))
+        || (next(0, Keyword::VERSION) || next(0, Keyword::TIMESTAMP))
+            && next(1, Keyword::AS)
+            && next(2, Keyword::OF)
+        || next(0, Keyword::FOR)
+            && (next(1, Keyword::SYSTEM_TIME) || next(1, Keyword::VERSION) || next(1, Keyword::TIMESTAMP));
+    match begins {
+        true => Err(ParserError::ParserError("only the current version of a table can be changed".into())),
+        false => Ok(()),
+    }
 }
 
 type Words<'a, 't> = &'a [&'t TokenWithSpan];

@@ -30,6 +30,7 @@ pub const OWNER_NAME: &str = "auric";
 const KEY_INDEX_BASE: Oid = 0x4000_0000;
 const KEY_CONSTRAINT_BASE: Oid = 0x5000_0000;
 const DEFAULT_BASE: Oid = 0x6000_0000;
+const CHECK_BASE: Oid = 0x7000_0000;
 /// Columns a table can have (Postgres' own limit), as the stride of the OIDs of defaults.
 const MAX_COLUMNS: Oid = 2048;
 
@@ -92,6 +93,14 @@ impl Column {
     }
 }
 
+/// A CHECK constraint.
+#[derive(Debug, Clone)]
+pub struct Check {
+    pub name: String,
+    /// SQL text.
+    pub condition: String,
+}
+
 /// A table, view or materialized view of a user's schema.
 #[derive(Debug, Clone)]
 pub struct Relation {
@@ -104,6 +113,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// `attnum`s of the columns that identify a row.
     pub key: Vec<i16>,
+    /// CHECK constraints, in a fixed order.
+    pub checks: Vec<Check>,
     pub comment: Option<String>,
     /// Estimated number of rows; `None`: never counted.
     pub rows: Option<u64>,
@@ -135,6 +146,12 @@ impl Relation {
     pub fn default_oid(&self, attnum: i16) -> Oid {
         let column = Oid::try_from(attnum).unwrap_or_default();
         DEFAULT_BASE.wrapping_add(self.oid.wrapping_mul(MAX_COLUMNS) & 0x0fff_ffff).wrapping_add(column)
+    }
+
+    /// CHECK constraints with their OIDs.
+    pub fn numbered_checks(&self) -> impl Iterator<Item = (Oid, &Check)> {
+        let first = CHECK_BASE.wrapping_add(self.oid.wrapping_mul(MAX_COLUMNS) & 0x0fff_ffff);
+        (first..).zip(&self.checks)
     }
 
     /// Columns with their `attnum`.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use auric_catalog::registry::{CatalogContents, NamespaceContents, TableSummary, ViewSummary};
 use auric_catalog::table::TableSnapshot;
-use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 
 use super::CatalogContext;
-use super::image::{CatalogImage, Column, Database, Namespace, Relation, RelationKind};
+use super::image::{CatalogImage, Check, Column, Database, Namespace, Relation, RelationKind};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::session::info::SessionInfo;
+use crate::statement::condition;
+use crate::types::literal;
 
 /// Namespace property that holds a schema's comment.
 const NAMESPACE_COMMENT: &str = "comment";
@@ -57,13 +58,10 @@ fn image(engine: &Engine, contents: &CatalogContents) -> CatalogImage {
         name: namespace.entry.name.clone(),
         comment: namespace.entry.properties.get(NAMESPACE_COMMENT).cloned(),
     });
-    let relations = contents
-        .namespaces
-        .iter()
-        .flat_map(|namespace| {
-            let tables = namespace.tables.iter().map(move |table| relation(namespace, table));
-            tables.chain(namespace.views.iter().map(move |view| of_view(namespace, view)))
-        });
+    let relations = contents.namespaces.iter().flat_map(|namespace| {
+        let tables = namespace.tables.iter().map(move |table| relation(namespace, table));
+        tables.chain(namespace.views.iter().map(move |view| of_view(namespace, view)))
+    });
     CatalogImage::new(databases, namespaces.collect(), relations.collect())
 }
 
@@ -78,6 +76,7 @@ fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
         kind: RelationKind::Table,
         columns: Vec::new(),
         key: Vec::new(),
+        checks: Vec::new(),
         comment: None,
         rows: None,
         bytes: None,
@@ -105,6 +104,7 @@ fn of_view(namespace: &NamespaceContents, view: &ViewSummary) -> Relation {
         kind: RelationKind::View,
         columns: Vec::new(),
         key: Vec::new(),
+        checks: Vec::new(),
         comment: None,
         rows: None,
         bytes: None,
@@ -135,7 +135,7 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
         .map(|(field, id)| {
             let mut column = Column::of_field(field);
             if column.default.is_none() {
-                column.default = schema.write_defaults.get(id).and_then(default_text);
+                column.default = schema.write_defaults.get(id).and_then(literal::sql_text);
             }
             column
         })
@@ -145,17 +145,12 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
         .filter(|(_, id)| schema.identifier_field_ids.contains(id))
         .map(|(number, _)| number)
         .collect();
+    let checks = snapshot.constraints.iter().map(|constraint| Check {
+        name: constraint.name.clone(),
+        condition: condition::shown(&constraint.expression),
+    });
+    relation.checks = checks.collect();
     relation.comment = snapshot.comment.clone().filter(|comment| !comment.is_empty());
     relation.properties = snapshot.properties.clone();
     relation.has_partitions = !snapshot.default_spec.is_unpartitioned();
-}
-
-/// A default value as SQL.
-fn default_text(value: &ScalarValue) -> Option<String> {
-    if value.is_null() {
-        return None;
-    }
-    let text = value.to_string();
-    let quoted = value.data_type().is_string() || value.data_type().is_temporal();
-    Some(if quoted { format!("'{}'", text.replace('\'', "''")) } else { text })
 }

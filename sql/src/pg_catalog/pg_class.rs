@@ -31,6 +31,7 @@ struct Class<'a> {
     bytes: Option<u64>,
     has_index: bool,
     columns: usize,
+    checks: usize,
     options: Option<Vec<String>>,
 }
 
@@ -61,7 +62,7 @@ impl Class<'_> {
             0.into(),
             false.into(),
             "p".into(),
-            0.into(),
+            i64::try_from(self.checks).unwrap_or_default().into(),
             false.into(),
             false.into(),
             false.into(),
@@ -105,6 +106,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 bytes: None,
                 has_index: false,
                 columns: shape.columns.len(),
+                checks: 0,
                 options: None,
             }
             .into_row(),
@@ -123,6 +125,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 bytes: relation.bytes,
                 has_index: has_key,
                 columns: relation.columns.len(),
+                checks: relation.checks.len(),
                 options: options(relation),
             }
             .into_row(),
@@ -139,6 +142,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                     bytes: None,
                     has_index: false,
                     columns: relation.key.len(),
+                    checks: 0,
                     options: None,
                 }
                 .into_row(),

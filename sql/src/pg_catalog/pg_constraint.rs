@@ -1,9 +1,49 @@
-//! `pg_constraint`: primary keys (identifier fields). NOT NULL is no constraint of its own in Postgres 15.
+//! `pg_constraint`: primary keys (identifier fields) and CHECK constraints. NOT NULL is no constraint of
+//! its own in Postgres 15.
 
 use datafusion::error::Result;
 
 use super::CatalogContext;
+use super::image::Relation;
 use super::relation::Rows;
+use super::value::Value;
+
+/// What differs between constraints.
+struct Constraint {
+    oid: u32,
+    name: String,
+    kind: &'static str,
+    index: u32,
+    /// Null of a CHECK: the columns that its condition uses are not looked up.
+    columns: Value,
+    no_inherit: bool,
+}
+
+impl Constraint {
+    fn into_row(self, relation: &Relation) -> Vec<Value> {
+        vec![
+            self.oid.into(),
+            self.name.into(),
+            relation.namespace_oid.into(),
+            self.kind.into(),
+            false.into(),
+            false.into(),
+            true.into(),
+            relation.oid.into(),
+            0.into(),
+            self.index.into(),
+            0.into(),
+            0.into(),
+            " ".into(),
+            " ".into(),
+            " ".into(),
+            true.into(),
+            0.into(),
+            self.no_inherit.into(),
+            self.columns,
+        ]
+    }
+}
 
 pub fn rows(context: &CatalogContext) -> Result<Rows> {
     let mut rows = Rows::new(
@@ -11,28 +51,29 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
          conindid conparentid confrelid confupdtype confdeltype confmatchtype conislocal \
          coninhcount connoinherit conkey",
     );
-    for relation in context.image.relations.iter().filter(|r| !r.key.is_empty()) {
-        rows.push(vec![
-            relation.key_constraint_oid().into(),
-            relation.key_name().into(),
-            relation.namespace_oid.into(),
-            "p".into(),
-            false.into(),
-            false.into(),
-            true.into(),
-            relation.oid.into(),
-            0.into(),
-            relation.key_index_oid().into(),
-            0.into(),
-            0.into(),
-            " ".into(),
-            " ".into(),
-            " ".into(),
-            true.into(),
-            0.into(),
-            true.into(),
-            relation.key.clone().into(),
-        ]);
+    for relation in &context.image.relations {
+        if !relation.key.is_empty() {
+            let key = Constraint {
+                oid: relation.key_constraint_oid(),
+                name: relation.key_name(),
+                kind: "p",
+                index: relation.key_index_oid(),
+                columns: relation.key.clone().into(),
+                no_inherit: true,
+            };
+            rows.push(key.into_row(relation));
+        }
+        for (oid, check) in relation.numbered_checks() {
+            let check = Constraint {
+                oid,
+                name: check.name.clone(),
+                kind: "c",
+                index: 0,
+                columns: Value::Null,
+                no_inherit: false,
+            };
+            rows.push(check.into_row(relation));
+        }
     }
     Ok(rows)
 }

@@ -206,10 +206,7 @@ impl Scope {
     pub async fn table(&self, name: &ast::ObjectName, source: &Parsed) -> Result<Table> {
         match relations::find_relation(self, &relations::reference(name)?).await? {
             Some(relations::Found::Table(table)) => Ok(table),
-            Some(relations::Found::View(view)) => {
-                let message = format!("\"{}\" is a view, not a table", view.ident().name);
-                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message))
-            }
+            Some(relations::Found::View(view)) => Err(relations::not_a_table(&view)),
             None => Err(relations::undefined(name, source)),
         }
     }

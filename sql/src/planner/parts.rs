@@ -58,8 +58,10 @@ impl Scope {
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
                 .with_detail("It is a system relation, which is made from the catalog's contents."));
         }
-        if let Some(table) = relations::find_table(self, name).await? {
-            return Ok((table, reference));
+        match relations::find_relation(self, &reference).await? {
+            Some(relations::Found::Table(table)) => return Ok((table, reference)),
+            Some(relations::Found::View(view)) => return Err(relations::not_a_table(&view)),
+            None => {}
         }
         if relations::find_metadata(self, &reference).await?.is_some() {
             let message = format!("cannot change relation \"{}\"", reference.table());

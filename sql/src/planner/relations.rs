@@ -337,6 +337,12 @@ pub fn undefined(name: &ObjectName, source: &Parsed) -> Error {
     if start.line == 0 { error } else { error.with_position(source.position(start.line, start.column)) }
 }
 
+/// The error for a statement that needs a table.
+pub(super) fn not_a_table(view: &View) -> Error {
+    let message = format!("\"{}\" is a view, not a table", view.ident().name);
+    Error::new(SqlState::WRONG_OBJECT_TYPE, message)
+}
+
 /// The table of a name. `None`: there is none; a view is none.
 async fn find(scope: &Scope, name: &TableReference) -> Result<Option<Table>> {
     match find_relation(scope, name).await? {

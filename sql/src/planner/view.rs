@@ -108,7 +108,8 @@ fn with_columns_of(view: &View, planned: &PlannedQuery) -> Result<datafusion::lo
     let mut columns = Vec::with_capacity(names.len());
     for (i, (name, own)) in names.iter().zip(own).enumerate() {
         let Some(at) = position(i, own).filter(|at| *at < schema.fields().len()) else {
-            let message = format!("column \"{own}\" that view \"{}\" is made of does not exist", view.ident());
+            let message =
+                format!("column \"{own}\" that view \"{}\" is made of does not exist", view.ident());
             return Err(Error::new(SqlState::UNDEFINED_COLUMN, message)
                 .with_hint("Use CREATE OR REPLACE VIEW to define it anew."));
         };

@@ -162,7 +162,8 @@ impl TransactionTables {
     /// Renames a table that the transaction makes. `false`: it is not one.
     pub fn rename_created(&self, table: &Table, to: &TableIdent) -> Result<bool> {
         let mut slot = self.change.lock();
-        let Some(change) = slot.as_mut().filter(|c| same(&c.table, &key(&table.catalog, &table.ident))) else {
+        let Some(change) = slot.as_mut().filter(|c| same(&c.table, &key(&table.catalog, &table.ident)))
+        else {
             return Ok(false);
         };
         if !change.created {

@@ -28,6 +28,7 @@ impl Session {
             | Statement::CreateSchema { .. }
             | Statement::DropSchema { .. }
             | Statement::CreateTable(_)
+            | Statement::AlterTable(_)
             | Statement::DropTable { .. }
             | Statement::CreateView(_)
             | Statement::DropView { .. }

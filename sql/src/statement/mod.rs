@@ -30,6 +30,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
+pub(crate) use dml::condition;
 use dml::row_statement::RowStatement;
 
 /// A column of a result as RowDescription shows it.
@@ -194,6 +195,7 @@ pub(crate) async fn prepare(
         Statement::CreateSchema { .. }
         | Statement::DropSchema { .. }
         | Statement::CreateTable(_)
+        | Statement::AlterTable(_)
         | Statement::DropTable { .. }
         | Statement::CreateView(_)
         | Statement::DropView { .. }
@@ -236,6 +238,7 @@ pub(crate) async fn execute(
             ddl::drop_schema::execute(session, names, *if_exists, *cascade).await
         }
         Statement::CreateTable(create) => ddl::create_table::execute(session, create, parsed).await,
+        Statement::AlterTable(alter) => ddl::alter_table::execute(session, alter, parsed).await,
         Statement::DropTable { names, if_exists, cascade } => {
             ddl::drop_table::execute(session, names, *if_exists, *cascade, parsed).await
         }

@@ -3,7 +3,8 @@
 //! - Files that it adds must be valid files of the later version ([`shape`]).
 //! - Files that it removes or marks must still be there, with the same deletes.
 //! - Under serializable isolation nothing that it read may have changed: no file that may hold a row
-//!   of its [`ReadSet`] was added, removed or marked meanwhile.
+//!   of its [`ReadSet`] was added, removed or marked meanwhile. Under write serializable isolation,
+//!   files that others added without having read the table may.
 //!
 //! The rules are the same for both formats and work on file lists alone ([`difference`]); they are
 //! those of Iceberg's reference implementation (`validateNoConflictingDataFiles`,
@@ -11,6 +12,8 @@
 
 mod difference;
 mod shape;
+
+use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::scan::FilePredicate;
@@ -27,8 +30,14 @@ pub enum Rebase {
 }
 
 /// Checks `change`, made against `read`, for a commit on top of `current`. Fails if the file lists
-/// of either cannot be read.
-pub async fn rebase(read: &TableSnapshot, current: &TableSnapshot, change: &TableChange) -> Result<Rebase> {
+/// of either cannot be read. `blind`: files that were added meanwhile without reading the table, as far
+/// as that is known; asked for under [`Isolation::WriteSerializable`] only.
+pub async fn rebase(
+    read: &TableSnapshot,
+    current: &TableSnapshot,
+    change: &TableChange,
+    blind: &HashSet<String>,
+) -> Result<Rebase> {
     // The format refuses to create what exists.
     if read.version == current.version || change.operation == Operation::Create {
         return Ok(Rebase::Fits);
@@ -36,11 +45,14 @@ pub async fn rebase(read: &TableSnapshot, current: &TableSnapshot, change: &Tabl
     if let Err(reason) = shape::added_files_fit(read, current, change) {
         return Ok(Rebase::Conflict(reason));
     }
-    let looks = change.isolation == Isolation::Serializable && change.read != ReadSet::Nothing;
+    let looks = change.isolation != Isolation::Snapshot && change.read != ReadSet::Nothing;
     if !looks && change.touched().next().is_none() {
         return Ok(Rebase::Fits);
     }
-    let difference = Difference::between(read, current).await?;
+    let mut difference = Difference::between(read, current).await?;
+    if change.isolation == Isolation::WriteSerializable {
+        difference.added.retain(|file| !blind.contains(file.path()));
+    }
     for file in change.touched() {
         if difference.is_changed(file) {
             let reason = format!("{} changed a file that {} changes", winner(current), change.operation);

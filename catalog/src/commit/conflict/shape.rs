@@ -24,6 +24,12 @@ pub fn added_files_fit(
             _ => return Err("the partitioning was changed".into()),
         }
     }
+    if !change.added.is_empty()
+        && let Some(unknown) = current.constraints.iter().find(|now| !read.constraints.contains(now))
+    {
+        // The new rows were not checked for it.
+        return Err(format!("check constraint \"{}\" was added or changed", unknown.name));
+    }
     columns_fit(read, current)
 }
 

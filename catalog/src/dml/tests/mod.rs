@@ -62,6 +62,7 @@ impl Lake {
             data_type,
             nullable,
             comment: None,
+            default: None,
         };
         let definition = TableDefinition {
             format,
@@ -87,6 +88,7 @@ impl Lake {
                 })
                 .collect(),
             key_columns: vec![],
+            constraints: vec![],
             comment: None,
             properties: properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
         };

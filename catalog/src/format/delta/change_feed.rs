@@ -20,11 +20,17 @@ const CHANGE_TYPE: &str = "_change_type";
 const CHANGE_TYPE_ID: FieldId = FieldId::MAX;
 
 /// The files of a statement that moves rows: laid out and partitioned as the table is, with one column
-/// more. `None`: the table keeps no feed, or the statement's files are all that readers need.
+/// more. `None`: the table keeps no feed, or the statement replaces whole files, which then are all that
+/// readers need.
 pub(super) fn table(snapshot: &TableSnapshot, operation: Operation) -> Result<Option<Arc<TableSnapshot>>> {
     let base = state(snapshot)?;
-    let moves_rows = matches!(operation, Operation::Delete | Operation::Update | Operation::Merge);
-    if !moves_rows || !is_on(&base.metadata.configuration, properties::ENABLE_CHANGE_DATA_FEED) {
+    let by_row =
+        matches!(operation, Operation::Append | Operation::Delete | Operation::Update | Operation::Merge);
+    // All rows of a table to be are new.
+    if base.kernel.is_none()
+        || !by_row
+        || !is_on(&base.metadata.configuration, properties::ENABLE_CHANGE_DATA_FEED)
+    {
         return Ok(None);
     }
     let mut schema = TableSchema::clone(&snapshot.schema);

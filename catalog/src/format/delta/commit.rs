@@ -16,7 +16,7 @@ use super::commit_info::{self, CommitTime};
 use super::engine::{InTable, blocking};
 use super::snapshot::{DeltaState, state};
 use super::touched::{Changed, Touched};
-use super::{commit_location, history, partition_value, properties, schema, stats_json, writable};
+use super::{alter, commit_location, history, partition_value, properties, schema, stats_json, writable};
 use crate::TableIdent;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -153,15 +153,21 @@ impl NextCommit {
             .then(|| predecessor.in_commit_timestamp.map_or(now, |last| now.max(last.saturating_add(1))));
         let time = CommitTime { now, in_commit_timestamp, read_version };
         let mut actions = vec![Action::CommitInfo(commit_info::of_change(&state, change, time)?)];
-        let raised = match touched.marks_rows() {
-            true => properties::with_feature(&state.protocol, DELETION_VECTORS),
-            false => None,
+        let altered = match &change.alteration {
+            Some(alteration) => Some(alter::metadata(&base.location, &state.metadata, alteration)?),
+            None => None,
+        };
+        let raised = match &change.alteration {
+            Some(alteration) => alter::protocol(&state.protocol, alteration),
+            None if touched.marks_rows() => properties::with_feature(&state.protocol, DELETION_VECTORS),
+            None => None,
         };
         if read_version.is_none() {
             actions.push(Action::Protocol(&state.protocol));
             actions.push(Action::MetaData(&state.metadata));
         }
         actions.extend(raised.as_ref().map(Action::Protocol));
+        actions.extend(altered.as_ref().map(Action::MetaData));
         let (removes, mut adds) = touched.actions(now);
         for file in &change.added {
             adds.push(add(base, &state, file, now, &predecessor.clustering)?);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::action::CommitInfo;
 use super::snapshot::DeltaState;
 use crate::error::{Error, Result};
-use crate::table::{Isolation, Operation, ReadSet, TableChange};
+use crate::table::{Alteration, Isolation, Operation, ReadSet, TableChange};
 
 const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
 const PREDICATE: &str = "predicate";
@@ -35,10 +35,13 @@ pub(super) fn of_change(
         read_version: time.read_version,
         isolation_level: match change.isolation {
             Isolation::Serializable => "Serializable",
+            Isolation::WriteSerializable => "WriteSerializable",
             Isolation::Snapshot => "SnapshotIsolation",
         },
         // Other writers let blind appends pass their conflict checks.
-        is_blind_append: change.read == ReadSet::Nothing && change.touched().next().is_none(),
+        is_blind_append: change.read == ReadSet::Nothing
+            && change.touched().next().is_none()
+            && change.alteration.is_none(),
         operation_metrics: metrics(change),
         engine_info: ENGINE_INFO.to_string(),
         txn_id: Uuid::new_v4().to_string(),
@@ -55,6 +58,11 @@ fn operation(change: &TableChange) -> &'static str {
         Operation::Truncate => "TRUNCATE",
         Operation::Update => "UPDATE",
         Operation::Merge => "MERGE",
+        Operation::Alter => match change.alteration {
+            Some(Alteration::AddConstraint(_)) => "ADD CONSTRAINT",
+            Some(Alteration::DropConstraint(_)) => "DROP CONSTRAINT",
+            None => "ALTER TABLE",
+        },
     }
 }
 
@@ -86,6 +94,17 @@ fn parameters(state: &DeltaState, change: &TableChange) -> Result<BTreeMap<Strin
             parameters.insert(PREDICATE.into(), json(&predicates)?);
         }
         Operation::Truncate => {}
+        Operation::Alter => match &change.alteration {
+            Some(Alteration::AddConstraint(constraint)) => {
+                set("name", constraint.name.clone());
+                set("expr", constraint.expression.clone());
+            }
+            Some(Alteration::DropConstraint(name)) => {
+                set("constraint", name.clone());
+                set("existed", "true".into());
+            }
+            None => {}
+        },
     }
     Ok(parameters)
 }
@@ -134,7 +153,7 @@ fn metrics(change: &TableChange) -> BTreeMap<&'static str, String> {
             ("numOutputRows", written),
             ("numOutputBytes", counts.added_bytes),
         ],
-        Operation::Truncate => Vec::new(),
+        Operation::Truncate | Operation::Alter => Vec::new(),
         Operation::Delete => vec![("numDeletedRows", rows.deleted), ("numCopiedRows", rows.copied)],
         Operation::Update => vec![("numUpdatedRows", rows.updated), ("numCopiedRows", rows.copied)],
         Operation::Merge => vec![
@@ -146,7 +165,7 @@ fn metrics(change: &TableChange) -> BTreeMap<&'static str, String> {
         ],
     };
     metrics.extend(match change.operation {
-        Operation::Create | Operation::Append => Vec::new(),
+        Operation::Create | Operation::Append | Operation::Alter => Vec::new(),
         Operation::Overwrite | Operation::Truncate => {
             vec![("numRemovedFiles", counts.removed), ("numRemovedBytes", counts.removed_bytes)]
         }

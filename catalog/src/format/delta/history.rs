@@ -1,6 +1,6 @@
 //! Earlier versions: what the log says of each commit, and which version a time or an id means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use delta_kernel::KernelError;
 use delta_kernel::history_manager::error::LogHistoryError;
@@ -9,8 +9,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
 use super::engine::{InTable, blocking};
+use super::files::resolve;
 use super::{commit_location, diagnosis, snapshot};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::VersionInfo;
 use crate::storage::{Storage, to_url};
 use crate::table::{COMMIT_ID, TableSnapshot, TableVersion};
@@ -128,6 +129,53 @@ pub(super) async fn find(
         }
     }
     Ok(None)
+}
+
+/// Files that blind appends after `read` and up to `current` added (their commit info says so), and that
+/// no other commit among them touched. What is no longer in the log is left out.
+pub(super) async fn blind_appends(
+    storage: &Storage,
+    read: &TableSnapshot,
+    current: &TableSnapshot,
+) -> Result<HashSet<String>> {
+    let root = &current.location;
+    let (mut blind, mut touched) = (HashSet::new(), HashSet::new());
+    if let (TableVersion::Delta { version: read }, TableVersion::Delta { version: current }) =
+        (&read.version, &current.version)
+    {
+        for version in read.saturating_add(1)..=*current {
+            let location = commit_location(root, version);
+            match storage.exists(&location).await? {
+                true => sort_files(root, &storage.read(&location).await?, &mut blind, &mut touched)?,
+                false => return Ok(HashSet::new()),
+            }
+        }
+    }
+    blind.retain(|path| !touched.contains(path));
+    Ok(blind)
+}
+
+/// Files that a commit names: added blindly, or touched in another way.
+fn sort_files(
+    root: &str,
+    bytes: &[u8],
+    blind: &mut HashSet<String>,
+    touched: &mut HashSet<String>,
+) -> Result<()> {
+    let info = commit_info(bytes);
+    let is_blind = info.is_some_and(|info| info.get("isBlindAppend") == Some(&Value::Bool(true)));
+    let files = if is_blind { blind } else { touched };
+    let base = to_url(&format!("{root}/"))?;
+    for line in bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let action: Value = serde_json::from_slice(line).map_err(|e| Error::corrupt(root, e))?;
+        for kind in ["add", "remove"] {
+            let path = action.get(kind).and_then(|file| file.get("path")).and_then(Value::as_str);
+            if let Some(path) = path {
+                files.insert(resolve(&base, path).map_err(|e| Error::corrupt(root, e))?);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn commit_info(bytes: &[u8]) -> Option<Value> {

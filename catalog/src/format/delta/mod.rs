@@ -9,12 +9,13 @@
 //! - [`stats`], [`partition_value`]: statistics and partition values of files.
 //! - [`writable`]: what may be written to a table.
 //! - [`change_feed`]: where the rows of the change data feed go.
-//! - [`stage`], [`commit`]: new tables and changes; [`touched`], [`commit_info`], [`action`],
+//! - [`stage`], [`commit`], [`alter`]: new tables and changes; [`touched`], [`commit_info`], [`action`],
 //!   [`stats_json`]: what of them we write to the log.
 //! - [`diagnosis`]: which file of a broken log is to blame.
 //! - [`engine`]: the kernel's I/O over our object stores.
 
 mod action;
+mod alter;
 mod change_feed;
 mod commit;
 mod commit_info;
@@ -36,6 +37,7 @@ mod touched;
 mod vectors;
 mod writable;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -122,6 +124,15 @@ impl Format for DeltaFormat {
 
     fn isolation(&self, snapshot: &TableSnapshot, _operation: Operation) -> Result<Isolation> {
         Ok(writable::isolation(&*snapshot::state(snapshot)?))
+    }
+
+    async fn blind_appends(
+        &self,
+        storage: &Storage,
+        read: &TableSnapshot,
+        current: &TableSnapshot,
+    ) -> Result<HashSet<String>> {
+        history::blind_appends(storage, read, current).await
     }
 
     async fn load_at(

@@ -11,6 +11,10 @@ use super::action::Protocol;
 use crate::error::{Error, Result};
 
 pub(super) const APPEND_ONLY: &str = "delta.appendOnly";
+/// Feature of tables with CHECK constraints.
+pub(super) const CHECK_CONSTRAINTS: &str = "checkConstraints";
+/// Feature of tables with column defaults.
+pub(super) const COLUMN_DEFAULTS: &str = "allowColumnDefaults";
 pub(super) const CHECKPOINT_INTERVAL: &str = "delta.checkpointInterval";
 pub(super) const COLUMN_MAPPING_MODE: &str = "delta.columnMapping.mode";
 pub(super) const COLUMN_MAPPING_MAX_ID: &str = "delta.columnMapping.maxColumnId";
@@ -84,8 +88,10 @@ const READER_FEATURES: &[&str] = &[
 
 /// Features that a new table can be given.
 const CREATABLE_FEATURES: &[&str] = &[
+    COLUMN_DEFAULTS,
     "appendOnly",
     "changeDataFeed",
+    "checkConstraints",
     "columnMapping",
     "deletionVectors",
     "domainMetadata",
@@ -183,11 +189,15 @@ impl Value {
 
 /// The lowest protocol that has `features`.
 pub(super) fn protocol_for(features: &BTreeSet<String>) -> Protocol {
-    // Writer version 2 is append-only and invariants; more would promise features that nobody asked for.
-    if features.iter().all(|f| matches!(f.as_str(), "appendOnly" | "invariants")) {
+    // Writer version 2 is append-only and invariants, 3 adds CHECK constraints; more would promise
+    // features that nobody asked for.
+    let legacy = |version: i32| {
+        features.iter().all(|f| LEGACY_FEATURES.iter().any(|(name, since)| name == f && *since <= version))
+    };
+    if let Some(version) = (2..=3).find(|version| legacy(*version)) {
         return Protocol {
             min_reader_version: 1,
-            min_writer_version: 2,
+            min_writer_version: version,
             reader_features: None,
             writer_features: None,
         };

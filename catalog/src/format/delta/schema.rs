@@ -220,6 +220,9 @@ pub(super) fn from_definition(
         if let Some(comment) = &column.comment {
             metadata.insert(COMMENT.to_string(), MetadataValue::from(comment.as_str()));
         }
+        if let Some(default) = &column.default {
+            metadata.insert(CURRENT_DEFAULT.to_string(), MetadataValue::from(default.sql.as_str()));
+        }
         fields.push(writer.field(&column.name, &column.data_type, column.nullable, metadata)?);
     }
     if fields.is_empty() {

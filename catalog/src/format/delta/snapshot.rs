@@ -277,10 +277,10 @@ pub(super) fn assemble(
     files: Arc<dyn SnapshotFiles>,
 ) -> TableSnapshot {
     let (protocol, metadata) = (&state.protocol, &state.metadata);
-    // A table to be cannot be given any.
-    let kernel = state.kernel.as_ref();
-    let constraints = kernel.map(|kernel| writable::constraints(metadata, &kernel.schema()));
-    let constraints = constraints.unwrap_or_default();
+    let constraints = match &state.kernel {
+        Some(kernel) => writable::constraints(metadata, &kernel.schema()),
+        None => writable::checks(metadata),
+    };
     TableSnapshot {
         format: TableFormat::Delta,
         format_version: format!(

@@ -11,7 +11,7 @@ use super::commit::{NextCommit, Predecessor, Written};
 use super::files::NoFiles;
 use super::snapshot::{DeltaState, assemble};
 use super::touched::Touched;
-use super::{commit_location, is_delta_table, properties, schema};
+use super::{commit_location, is_delta_table, properties, schema, writable};
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry};
 use crate::error::{Error, Result};
@@ -51,6 +51,15 @@ pub(super) fn stage(
     if definition.columns.iter().any(|column| !column.nullable) {
         // NOT NULL is an invariant to older writers.
         new.features.insert("invariants".into());
+    }
+    if definition.columns.iter().any(|column| column.default.is_some()) {
+        new.features.insert(properties::COLUMN_DEFAULTS.into());
+    }
+    if !definition.constraints.is_empty() {
+        new.features.insert(properties::CHECK_CONSTRAINTS.into());
+    }
+    for constraint in &definition.constraints {
+        new.configuration.insert(writable::constraint_key(&constraint.name), constraint.expression.clone());
     }
     let metadata = Metadata {
         id: Uuid::new_v4().to_string(),

@@ -107,16 +107,26 @@ fn ensure_elements_are_free(data_type: &DataType) -> Result<(), String> {
     Ok(())
 }
 
+/// Where a table's properties hold a CHECK constraint.
+pub(super) fn constraint_key(name: &str) -> String {
+    format!("{CONSTRAINT_PREFIX}{name}")
+}
+
 /// CHECK constraints (`delta.constraints.<name>`) and column invariants, which have the name of
 /// their column (Delta protocol, "CHECK Constraints", "Column Invariants").
 pub(super) fn constraints(metadata: &Metadata, schema: &StructType) -> Vec<CheckConstraint> {
+    let mut constraints = checks(metadata);
+    schema.fields().for_each(|field| invariants(field, field.name(), &mut constraints));
+    constraints
+}
+
+/// The CHECK constraints alone, which are all that a new table can be given.
+pub(super) fn checks(metadata: &Metadata) -> Vec<CheckConstraint> {
     let checks = metadata.configuration.iter().filter_map(|(key, expression)| {
         let name = key.strip_prefix(CONSTRAINT_PREFIX)?;
         Some(CheckConstraint { name: name.to_string(), expression: expression.clone() })
     });
-    let mut constraints: Vec<CheckConstraint> = checks.collect();
-    schema.fields().for_each(|field| invariants(field, field.name(), &mut constraints));
-    constraints
+    checks.collect()
 }
 
 fn invariants(field: &StructField, path: &str, constraints: &mut Vec<CheckConstraint>) {
@@ -137,7 +147,7 @@ fn invariants(field: &StructField, path: &str, constraints: &mut Vec<CheckConstr
 /// What the table's properties forbid to a kind of statement, whatever its change holds.
 pub(super) fn ensure_operation(table: &str, state: &DeltaState, operation: Operation) -> Result<()> {
     let configuration = &state.metadata.configuration;
-    if matches!(operation, Operation::Create | Operation::Append) {
+    if matches!(operation, Operation::Create | Operation::Append | Operation::Alter) {
         return Ok(());
     }
     // A MERGE may only insert.
@@ -210,6 +220,10 @@ fn moves_rows(table: &str, operation: Operation) -> Error {
 /// protocol's feature alone only allows them.
 pub(super) fn row_level_mode(table: &str, state: &DeltaState, operation: Operation) -> Result<RowLevelMode> {
     ensure_operation(table, state, operation)?;
+    if operation == Operation::Append {
+        // It touches no file.
+        return Ok(RowLevelMode::CopyOnWrite);
+    }
     let configuration = &state.metadata.configuration;
     if properties::deletion_vectors_enabled(configuration) {
         return Ok(RowLevelMode::MergeOnRead);
@@ -221,10 +235,10 @@ pub(super) fn row_level_mode(table: &str, state: &DeltaState, operation: Operati
 }
 
 /// `delta.isolationLevel`. Serializable where the table does not say, although Delta's default is
-/// weaker. `WriteSerializable` lets blind appends of others pass unseen but not other changes, for
-/// which our model has no level: the next stronger one keeps its promise.
+/// weaker.
 pub(super) fn isolation(state: &DeltaState) -> Isolation {
     match state.metadata.configuration.get(properties::ISOLATION_LEVEL).map(String::as_str) {
+        Some("WriteSerializable") => Isolation::WriteSerializable,
         Some("SnapshotIsolation") => Isolation::Snapshot,
         _ => Isolation::Serializable,
     }

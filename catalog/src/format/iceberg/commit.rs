@@ -24,7 +24,7 @@ use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::storage::Storage;
 use crate::table::deletes::StoredDeletes;
-use crate::table::{COMMIT_ID, Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
+use crate::table::{Alteration, COMMIT_ID, Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
 
 /// Where an attempt works.
 pub struct Commit<'a> {
@@ -47,6 +47,9 @@ impl Commit<'_> {
     /// See [`Format::commit`](crate::format::Format::commit).
     pub async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {
         let base_state = state(base)?;
+        if let Some(Alteration::AddConstraint(_) | Alteration::DropConstraint(_)) = change.alteration {
+            return Err(Error::unsupported(format!("Iceberg table \"{}\"", self.ident), "CHECK constraints"));
+        }
         let staged = base_state.metadata_location.is_none();
         if !staged && change.is_empty() && change.summary.keys().all(|key| key == COMMIT_ID) {
             return Ok(CommitOutcome::Committed(base.version.clone()));
@@ -295,7 +298,7 @@ fn operation(change: &TableChange) -> IcebergOperation {
         (false, true, _) | (false, false, Operation::Delete | Operation::Truncate) => {
             IcebergOperation::Delete
         }
-        (false, false, Operation::Create | Operation::Append) => IcebergOperation::Append,
+        (false, false, Operation::Create | Operation::Append | Operation::Alter) => IcebergOperation::Append,
         (false, false, Operation::Overwrite | Operation::Update | Operation::Merge) => {
             IcebergOperation::Overwrite
         }

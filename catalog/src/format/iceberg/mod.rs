@@ -42,10 +42,10 @@ mod snapshot_producer;
 mod stage;
 mod summary;
 mod superseded;
-pub mod view;
 #[cfg(test)]
 mod tests;
 mod unknown_transforms;
+pub mod view;
 
 use std::sync::Arc;
 
@@ -137,7 +137,7 @@ impl Format for IcebergFormat {
         unknown_transforms::check_writable(metadata(snapshot)?)?;
         match operation {
             // Files only go, and their partitions are checked by the commit.
-            Operation::Delete | Operation::Truncate => Ok(()),
+            Operation::Delete | Operation::Truncate | Operation::Alter => Ok(()),
             Operation::Create
             | Operation::Append
             | Operation::Overwrite

@@ -98,7 +98,11 @@ fn row_level_kind(operation: Operation) -> Option<&'static str> {
         Operation::Delete => Some("delete"),
         Operation::Update => Some("update"),
         Operation::Merge => Some("merge"),
-        Operation::Create | Operation::Append | Operation::Overwrite | Operation::Truncate => None,
+        Operation::Create
+        | Operation::Append
+        | Operation::Overwrite
+        | Operation::Truncate
+        | Operation::Alter => None,
     }
 }
 

@@ -10,12 +10,12 @@ use iceberg::spec::{
     NameMapping as IcebergNameMapping, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, Type,
 };
 
-use super::literal::{to_scalar, value_type};
+use super::literal::{from_scalar, to_scalar, value_type};
 use crate::error::{Error, Result};
 use crate::table::schema::{
     COMMENT, ColumnResolution, EXTENSION_TYPE, FIELD_ID, MappedField, NameMapping, UUID_EXTENSION,
 };
-use crate::table::{ColumnDefinition, FieldId, TableSchema};
+use crate::table::{ColumnDefault, ColumnDefinition, FieldId, TableSchema};
 
 /// The neutral schema of `schema`. `properties` hold the name mapping, if there is one.
 /// Fails with `Corrupt` naming `location` if the name mapping is no JSON.
@@ -119,9 +119,40 @@ pub fn iceberg_fields(columns: &[ColumnDefinition], version: FormatVersion) -> R
             let iceberg_type = types.of(&column.name, &column.data_type)?;
             let mut field = NestedField::new(id, &column.name, iceberg_type, !column.nullable);
             field.doc = column.comment.clone();
+            field.write_default = match &column.default {
+                Some(default) => Some(write_default(column, default, &field.field_type, version)?),
+                None => None,
+            };
             Ok(Arc::new(field))
         })
         .collect()
+}
+
+/// Iceberg spec, "Default values": from version 3 on, values only.
+fn write_default(
+    column: &ColumnDefinition,
+    default: &ColumnDefault,
+    field_type: &Type,
+    version: FormatVersion,
+) -> Result<Literal> {
+    let unsupported = |why: &str| {
+        let object = format!("column \"{}\" of an Iceberg table of format version {version}", column.name);
+        Err(Error::unsupported(object, format!("the default {} ({why})", default.sql)))
+    };
+    if version < FormatVersion::V3 {
+        return unsupported("format version 3 has defaults");
+    }
+    let (Type::Primitive(primitive), Some(value)) = (field_type, &default.constant) else {
+        return unsupported("only values of simple types can be kept");
+    };
+    let Some(literal) = from_scalar(primitive, value)?.map(Literal::Primitive) else {
+        return unsupported("it is null");
+    };
+    // The crate panics on writing what has no JSON form.
+    match literal.clone().try_into_json(field_type) {
+        Ok(_) => Ok(literal),
+        Err(e) => unsupported(e.message()),
+    }
 }
 
 struct IcebergTypes {

@@ -39,6 +39,9 @@ fn invalid(e: iceberg::Error) -> Error {
 }
 
 fn new_schema(ident: &TableIdent, definition: &TableDefinition, version: FormatVersion) -> Result<Schema> {
+    if !definition.constraints.is_empty() {
+        return Err(Error::unsupported(format!("Iceberg table \"{ident}\""), "CHECK constraints"));
+    }
     let mut names = HashSet::new();
     if let Some(column) = definition.columns.iter().find(|c| !names.insert(c.name.as_str())) {
         return Err(Error::Invalid(format!("column \"{}\" is given twice", column.name)));

@@ -40,8 +40,8 @@ pub async fn write(
     let metadata = metadata(location, previous_metadata, catalog, view)?;
     let folder = format!("{}/metadata", metadata.location().trim_end_matches('/'));
     let path = metadata_file::next_location(&folder, previous, uuid::Uuid::new_v4(), false);
-    let json = serde_json::to_vec(&metadata)
-        .map_err(|e| Error::Internal(format!("writing view metadata: {e}")))?;
+    let json =
+        serde_json::to_vec(&metadata).map_err(|e| Error::Internal(format!("writing view metadata: {e}")))?;
     if !storage.create(&path, Bytes::from(json)).await? {
         return Err(Error::Internal(format!("{path} exists already")));
     }
@@ -124,9 +124,8 @@ fn metadata(
 
 /// The columns as Iceberg can say them: a type that it lacks becomes a string.
 fn schema(columns: &[ColumnDefinition]) -> Result<Schema> {
-    let representable = |column: &ColumnDefinition| {
-        iceberg_fields(std::slice::from_ref(column), FormatVersion::V3).is_ok()
-    };
+    let representable =
+        |column: &ColumnDefinition| iceberg_fields(std::slice::from_ref(column), FormatVersion::V3).is_ok();
     let columns: Vec<ColumnDefinition> = columns
         .iter()
         .cloned()
@@ -151,11 +150,12 @@ fn definition(path: &str, metadata: &ViewMetadata) -> Result<ViewDefinition> {
     let query = queries.first().ok_or_else(|| Error::corrupt(path, "the view has no SQL text"))?;
     let schema = version.schema(metadata).map_err(|e| Error::corrupt(path, e))?;
     let fields = schema.as_struct().fields().iter().map(arrow_field).collect::<Result<Vec<_>>>()?;
-    let names = |property: &str, default: &dyn Fn() -> Vec<String>| match metadata.properties().get(property) {
-        Some(text) => serde_json::from_str(text)
-            .map_err(|e| Error::corrupt(path, format!("property {property}: {e}"))),
-        None => Ok(default()),
-    };
+    let names =
+        |property: &str, default: &dyn Fn() -> Vec<String>| match metadata.properties().get(property) {
+            Some(text) => serde_json::from_str(text)
+                .map_err(|e| Error::corrupt(path, format!("property {property}: {e}"))),
+            None => Ok(default()),
+        };
     let search_path = names(SEARCH_PATH, &|| vec![version.default_namespace().as_ref().join(".")])?;
     let query_columns =
         names(QUERY_COLUMNS, &|| schema.as_struct().fields().iter().map(|f| f.name.clone()).collect())?;
@@ -174,7 +174,8 @@ mod tests {
     use super::*;
 
     fn column(name: &str, data_type: DataType) -> ColumnDefinition {
-        ColumnDefinition { name: name.into(), data_type, nullable: true, comment: Some(format!("of {name}")) }
+        let comment = Some(format!("of {name}"));
+        ColumnDefinition { name: name.into(), data_type, nullable: true, comment, default: None }
     }
 
     #[tokio::test]

@@ -7,13 +7,14 @@ use super::lists::of_base;
 use super::reads;
 use crate::error::{Error, Result};
 use crate::table::change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
+use crate::table::data_file::NewDataFile;
 use crate::table::deletes::{NewRowDeletes, StoredDeletes};
 use crate::table::live_file::LiveFile;
 
 /// The change that `first`, made against a version, and `next`, made against what `first` leaves, make
 /// together against that version.
 pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
-    refuse_half_a_feed(first, &next)?;
+    let change_files = change_files(first, &next)?;
     let ours: HashSet<&str> = first.added.iter().map(|file| file.path.as_str()).collect();
     let gone: HashSet<&str> = next.removed.iter().map(|file| file.path()).collect();
     let marked: HashMap<&str, &Arc<LiveFile>> =
@@ -40,13 +41,11 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
     let read = reads::union(first.read.clone(), next.read.clone());
     let isolation = match (isolation(first), isolation(&next)) {
         (None, None) => first.isolation,
-        (Some(Isolation::Snapshot), None | Some(Isolation::Snapshot)) | (None, Some(Isolation::Snapshot)) => {
-            Isolation::Snapshot
-        }
-        _ => Isolation::Serializable,
+        (Some(one), None) | (None, Some(one)) => one,
+        // The strongest comes first.
+        (Some(one), Some(other)) => one.min(other),
     };
     let rows = sum(first.rows, next.rows);
-    let change_files = first.change_files.iter().cloned().chain(next.change_files).collect();
     let parameters = if same { common(&first.parameters, &next.parameters) } else { BTreeMap::new() };
     let mut summary = first.summary.clone();
     summary.extend(next.summary.into_iter().filter(|(key, _)| key != COMMIT_ID));
@@ -65,6 +64,8 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         removed,
         deletes,
         change_files,
+        // No statement of a transaction block alters a table.
+        alteration: None,
         read,
         isolation,
         rows,
@@ -73,15 +74,25 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
     })
 }
 
-/// Readers of a change data feed take a commit's change files for all of its changes, or, if it has
-/// none, its data files: what a commit with some of both did to the other rows could not be told.
-fn refuse_half_a_feed(first: &TableChange, next: &TableChange) -> Result<()> {
-    let whole = |change: &TableChange| !change.change_files.is_empty() || change.is_empty();
-    if first.change_files.is_empty() == next.change_files.is_empty() || (whole(first) && whole(next)) {
-        return Ok(());
+/// The change files of two changes together. Readers of a change data feed take a commit's change files
+/// for all of its changes, or, if it has none, its data files: where one of the changes has none, the
+/// other can do without only if it just added rows.
+fn change_files(first: &TableChange, next: &TableChange) -> Result<Vec<NewDataFile>> {
+    let told = |change: &TableChange| !change.change_files.is_empty() || change.is_empty();
+    if told(first) && told(next) {
+        return Ok(first.change_files.iter().chain(&next.change_files).cloned().collect());
     }
-    let what = "inserting whole files and changing rows of a table with a change data feed";
+    let untold = |change: &TableChange| change.change_files.is_empty() || only_adds(change);
+    if untold(first) && untold(next) {
+        return Ok(Vec::new());
+    }
+    let what = "replacing whole files and changing rows of a table with a change data feed";
     Err(Error::unsupported("one transaction", what))
+}
+
+fn only_adds(change: &TableChange) -> bool {
+    let moved = change.rows.updated + change.rows.deleted + change.rows.copied;
+    moved == 0 && change.touched().next().is_none()
 }
 
 /// Adds a mark. A vector holds everything that was deleted before, position files only what is new.

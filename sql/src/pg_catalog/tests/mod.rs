@@ -44,6 +44,7 @@ fn relation(oid: u32, namespace: (u32, &str), name: &str, columns: Vec<Column>) 
         kind: RelationKind::Table,
         columns,
         key: Vec::new(),
+        checks: Vec::new(),
         comment: None,
         rows: Some(100),
         bytes: Some(12_345),

@@ -9,6 +9,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use auric_catalog::registry::Table;
+use auric_catalog::table::Operation;
 use bytes::Bytes;
 use datafusion::catalog::{Session as PlannerSession, TableProvider};
 use datafusion::datasource::provider_as_source;
@@ -22,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
-use super::super::dml::{assign, insert, write};
+use super::super::dml::{assign, check, execute, insert, told_rows, write};
 use super::super::{CommandTag, CopyIn, Output, rows};
 use super::records::{Record, Records};
 use super::text_value::{Origin, convert};
@@ -48,6 +49,7 @@ pub async fn execute(
     session.check_writable("COPY FROM")?;
     let scope = session.scope().await?;
     let table = scope.table(name, parsed).await?;
+    table.check_writable(Operation::Append)?;
     let mut targets = insert::explicit_columns(&table, columns, parsed)?;
     let arrow = table.snapshot.schema.arrow.clone();
     if targets.is_empty() {
@@ -89,6 +91,14 @@ async fn write_rows(scope: Scope, table: Table, source: Incoming) -> Result<u64>
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| Error::from(&e))?;
     let plan = assign::text_to_table(&scope, &table, plan, &targets)?;
+    let plan = check::enforce(&scope, &table, plan, &check::Checked::default())?;
+    if let Some(told) = told_rows::of_block(&scope, &table, &plan, 0, false)? {
+        let changed = execute::execute_change(&scope, &told.target, &told.plan, told.options).await?;
+        return Ok(match changed {
+            execute::Changed::Impact(impact) => impact.rows_changed(),
+            execute::Changed::Rows(_) => 0,
+        });
+    }
     let input = rows::physical(&scope, &plan).await?;
     write::append(&scope, &table, input).await
 }

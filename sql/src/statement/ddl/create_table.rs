@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
-use auric_catalog::table::{ColumnDefinition, TableDefinition, TableFormat};
-use datafusion::sql::sqlparser::ast::{Expr, Value};
+use auric_catalog::table::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
 
 use super::super::{CommandTag, Output, dml, not_supported, rows};
+use super::column_default;
+use super::constraint::{Declaring, not_in_iceberg};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
-use crate::parser::statement::CreateTable;
+use crate::parser::statement::{ColumnClause, CreateTable};
 use crate::planner::{PlannedQuery, Scope};
 use crate::session::Session;
 
@@ -48,7 +49,7 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
         Some(query) => Some(scope.plan_query(query, &[], parsed).await?),
         None => None,
     };
-    let definition = definition(create, planned.as_ref())?;
+    let definition = definition(&scope, &ident.name, create, planned.as_ref())?;
     let table = catalog.stage_table(&ident, &definition, create.location.as_deref()).await?;
     let in_block = session.block.is_some();
     let Some(planned) = planned.filter(|_| !create.with_no_data) else {
@@ -71,6 +72,7 @@ async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bo
     let columns =
         table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
     let plan = dml::assign::to_table(scope, table, planned.plan.clone(), &columns)?;
+    let plan = dml::check::enforce(scope, table, plan, &dml::check::Checked::default())?;
     let input = rows::physical(scope, &plan).await?;
     if in_block {
         scope.tables.create(table)?;
@@ -99,10 +101,16 @@ async fn register(
     }
 }
 
-fn definition(create: &CreateTable, planned: Option<&PlannedQuery>) -> Result<TableDefinition> {
+fn definition(
+    scope: &Scope,
+    name: &str,
+    create: &CreateTable,
+    planned: Option<&PlannedQuery>,
+) -> Result<TableDefinition> {
+    let (properties, format) = properties(create)?;
     let columns = match planned {
-        None => declared_columns(create)?,
-        Some(planned) => query_columns(create, planned)?,
+        None => declared_columns(scope, format, create)?,
+        Some(planned) => query_columns(scope, format, create, planned)?,
     };
     if columns.is_empty() {
         return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table must have at least one column"));
@@ -121,16 +129,46 @@ fn definition(create: &CreateTable, planned: Option<&PlannedQuery>) -> Result<Ta
             return Err(Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")));
         }
     }
-    let (properties, format) = properties(create)?;
+    if format == TableFormat::Iceberg && !create.checks.is_empty() {
+        return Err(not_in_iceberg());
+    }
+    if format == TableFormat::Iceberg {
+        check_iceberg_defaults(&columns, &properties)?;
+    }
+    let constraints = Declaring::new(scope, name, &columns).all(&create.checks)?;
     Ok(TableDefinition {
         format,
         columns,
         partitioning: create.partitioning.clone(),
         sorting: create.sorting.clone(),
         key_columns: create.key_columns.clone(),
+        constraints,
         comment: create.comment.clone(),
         properties,
     })
+}
+
+/// Iceberg keeps defaults from version 3 of its format on, and only values.
+fn check_iceberg_defaults(columns: &[ColumnDefinition], properties: &BTreeMap<String, String>) -> Result<()> {
+    let Some(name) = columns.iter().find(|c| c.default.is_some()).map(|c| &c.name) else {
+        return Ok(());
+    };
+    if properties.get("format-version").is_none_or(|version| version.trim() != "3") {
+        let message = format!("the default of column \"{name}\" in this version of the Iceberg format");
+        return Err(
+            not_supported(message).with_hint("Create the table with TBLPROPERTIES ('format-version' = '3').")
+        );
+    }
+    let mut defaults = columns.iter().filter_map(|c| Some((&c.name, c.default.as_ref()?)));
+    match defaults.find(|(_, default)| default.constant.is_none()) {
+        Some((name, default)) => {
+            let message = format!("the default {} of column \"{name}\" in Iceberg", default.sql);
+            Err(not_supported(message)
+                .with_detail("It is not the same at any time; Iceberg's defaults are values.")
+                .with_hint("Use a value, or a Delta table (USING DELTA)."))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Table properties, without those that only mean something to Postgres; the format may be one.
@@ -159,25 +197,36 @@ fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, TableFo
     Ok((properties, format.unwrap_or(TableFormat::Iceberg)))
 }
 
-fn is_null(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(value) if value.value == Value::Null)
+fn default(
+    scope: &Scope,
+    format: TableFormat,
+    column: &ColumnClause,
+    data_type: &DataType,
+) -> Result<Option<ColumnDefault>> {
+    match &column.default {
+        Some(default) => column_default::declared(scope, format, &column.name, data_type, default),
+        None => Ok(None),
+    }
 }
 
-fn declared_columns(create: &CreateTable) -> Result<Vec<ColumnDefinition>> {
+fn declared_columns(
+    scope: &Scope,
+    format: TableFormat,
+    create: &CreateTable,
+) -> Result<Vec<ColumnDefinition>> {
     create
         .columns
         .iter()
         .map(|column| {
-            if column.default.as_ref().is_some_and(|default| !is_null(default)) {
-                return Err(not_supported("DEFAULT in CREATE TABLE"));
-            }
             let Some(data_type) = &column.data_type else {
                 let message = format!("column \"{}\" has no type", column.name);
                 return Err(Error::new(SqlState::SYNTAX_ERROR, message));
             };
+            let data_type = stored_type(&column.name, data_type.as_ref().map_err(Error::clone)?)?;
             Ok(ColumnDefinition {
+                default: default(scope, format, column, &data_type)?,
                 name: column.name.clone(),
-                data_type: stored_type(&column.name, data_type.as_ref().map_err(Error::clone)?)?,
+                data_type,
                 nullable: !column.not_null && !create.key_columns.contains(&column.name),
                 comment: column.comment.clone(),
             })
@@ -185,7 +234,12 @@ fn declared_columns(create: &CreateTable) -> Result<Vec<ColumnDefinition>> {
         .collect()
 }
 
-fn query_columns(create: &CreateTable, planned: &PlannedQuery) -> Result<Vec<ColumnDefinition>> {
+fn query_columns(
+    scope: &Scope,
+    format: TableFormat,
+    create: &CreateTable,
+    planned: &PlannedQuery,
+) -> Result<Vec<ColumnDefinition>> {
     let fields = planned.plan.schema().fields();
     if create.columns.len() > fields.len() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "too many column names were specified"));
@@ -201,9 +255,14 @@ fn query_columns(create: &CreateTable, planned: &PlannedQuery) -> Result<Vec<Col
                 Some(declared) => declared.as_ref().map_err(Error::clone)?,
                 None => field.data_type(),
             };
+            let data_type = stored_type(name, data_type)?;
             Ok(ColumnDefinition {
+                default: match clause {
+                    Some(clause) => default(scope, format, clause, &data_type)?,
+                    None => None,
+                },
                 name: name.clone(),
-                data_type: stored_type(name, data_type)?,
+                data_type,
                 nullable: !clause.is_some_and(|clause| clause.not_null) && !create.key_columns.contains(name),
                 comment: clause.and_then(|clause| clause.comment.clone()),
             })

@@ -72,7 +72,13 @@ fn columns(create: &CreateView, planned: &PlannedQuery) -> Result<Vec<ColumnDefi
                 return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));
             }
             let data_type = field.data_type().clone();
-            Ok(ColumnDefinition { name: name.clone(), data_type, nullable: true, comment: None })
+            Ok(ColumnDefinition {
+                name: name.clone(),
+                data_type,
+                nullable: true,
+                comment: None,
+                default: None,
+            })
         })
         .collect()
 }

@@ -208,7 +208,10 @@ pub fn default_of(scope: &Scope, table: &Table, field: &Field) -> Result<Expr> {
                 Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).with_detail(e.to_string())
             })?;
         let expr = scope.constant_expr(&expr)?;
-        return expr.cast_to(field.data_type(), &DFSchema::empty()).map_err(|e| Error::from(&e));
+        let row = DFSchema::empty();
+        let (_, from) = expr.to_field(&row).map_err(|e| Error::from(&e))?;
+        let given = Given::of(&expr);
+        return convert(expr, given, (&from, field), &row);
     }
     let null = ScalarValue::try_from(field.data_type()).map_err(|e| Error::from(&e))?;
     Ok(lit(null))

@@ -1,25 +1,22 @@
-//! CHECK constraints, and whatever else every new row has to satisfy: evaluated while rows are
-//! written, so that a row that does not comes to light before anything is committed.
+//! NOT NULL and CHECK constraints, and whatever else every new row has to satisfy: evaluated while
+//! rows are written, so that a row that does not comes to light before anything is committed.
 //!
 //! The conditions are arguments of a function around a column that is written, and nothing else of
 //! the plan: there no rule of the optimizer evaluates them for other rows or leaves them out.
 
-use arrow::array::AsArray;
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{DataType, FieldRef};
 use auric_catalog::registry::Table;
-use auric_catalog::table::{CheckConstraint, TableFormat};
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::Column;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility, lit, when,
 };
-use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::parser::Parser;
 
+use super::condition;
+use super::failing_row;
 use crate::error::{Error, Result, SqlState};
-use crate::parser::AuricDialect;
 use crate::planner::Scope;
 
 /// Which rows of a plan are new rows of a table, and where.
@@ -34,6 +31,10 @@ pub struct Checked {
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Violation {
+    Null {
+        table: String,
+        column: String,
+    },
     Constraint {
         table: String,
         constraint: String,
@@ -47,28 +48,47 @@ pub enum Violation {
     SecondTime(&'static str),
 }
 
-impl From<&Violation> for auric_catalog::Error {
-    fn from(violation: &Violation) -> Self {
-        match violation.clone() {
-            Violation::Constraint { table, constraint } => Self::CheckViolation { table, constraint },
-            Violation::Outside { table, predicate } => Self::OutsideOfOverwrite { table, predicate },
-            Violation::SecondTime(command) => Self::CardinalityViolation { command },
+impl Violation {
+    /// `row`: the values of the row that is at fault.
+    fn error(&self, row: Option<String>) -> Error {
+        let error = match self.clone() {
+            Self::Null { table, column } => auric_catalog::Error::NotNullViolation { table, column }.into(),
+            Self::Constraint { table, constraint } => Error::new(
+                SqlState::CHECK_VIOLATION,
+                format!("new row for relation \"{table}\" violates check constraint \"{constraint}\""),
+            ),
+            Self::Outside { table, predicate } => {
+                auric_catalog::Error::OutsideOfOverwrite { table, predicate }.into()
+            }
+            Self::SecondTime(command) => auric_catalog::Error::CardinalityViolation { command }.into(),
+        };
+        match row {
+            Some(row) => error.with_detail(format!("Failing row contains {row}.")),
+            None => error,
         }
     }
 }
 
-/// `plan`, failing with 23514 at the first new row that violates a constraint of the table. Fails
-/// with 0A000 for a constraint that cannot be evaluated here.
+/// `plan`, failing at the first new row with a null where the table has none (23502) or that violates
+/// a constraint (23514). Fails with 0A000 for a constraint that cannot be evaluated here.
 pub fn enforce(scope: &Scope, table: &Table, plan: LogicalPlan, checked: &Checked) -> Result<LogicalPlan> {
-    let constraints = &table.snapshot.constraints;
-    let mut conditions = Vec::with_capacity(constraints.len());
-    for constraint in constraints {
-        let condition = condition(scope, table, constraint, plan.schema(), checked)?;
-        let violation =
-            Violation::Constraint { table: table.ident.name.clone(), constraint: constraint.name.clone() };
+    let snapshot = &table.snapshot;
+    let name = &table.ident.name;
+    let mut conditions = Vec::with_capacity(snapshot.constraints.len());
+    for (i, field) in snapshot.schema.arrow.fields().iter().enumerate() {
+        let (relation, given) = plan.schema().qualified_field(checked.first_column + i);
+        if !field.is_nullable() && given.is_nullable() {
+            let condition = Expr::Column(Column::new(relation.cloned(), given.name())).is_not_null();
+            let violation = Violation::Null { table: name.clone(), column: field.name().clone() };
+            conditions.push((condition, violation));
+        }
+    }
+    for constraint in &snapshot.constraints {
+        let condition = condition::of_row(scope, table, constraint, plan.schema(), checked.first_column)?;
+        let violation = Violation::Constraint { table: name.clone(), constraint: constraint.name.clone() };
         conditions.push((condition, violation));
     }
-    require(plan, checked, conditions)
+    check(plan, checked, conditions, snapshot.schema.arrow.fields().len())
 }
 
 /// `plan`, failing with its violation at the first new row for which a condition over the plan's
@@ -78,11 +98,21 @@ pub fn require(
     checked: &Checked,
     conditions: Vec<(Expr, Violation)>,
 ) -> Result<LogicalPlan> {
+    check(plan, checked, conditions, 0)
+}
+
+/// `shown`: how many columns, from the first, a message shows of a row.
+fn check(
+    plan: LogicalPlan,
+    checked: &Checked,
+    conditions: Vec<(Expr, Violation)>,
+    shown: usize,
+) -> Result<LogicalPlan> {
     if conditions.is_empty() {
         return Ok(plan);
     }
     let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let mut arguments = Vec::with_capacity(conditions.len() + 1);
+    let mut arguments = Vec::with_capacity(conditions.len() + shown + 1);
     arguments.extend(columns.get(checked.first_column).cloned());
     let mut violations = Vec::with_capacity(conditions.len());
     for (condition, violation) in conditions {
@@ -95,6 +125,7 @@ pub fn require(
         });
         violations.push(violation);
     }
+    arguments.extend(columns.iter().skip(checked.first_column).take(shown).cloned());
     let signature = Signature::any(arguments.len(), Volatility::Volatile);
     let function = ScalarUDF::new_from_impl(Check { violations, signature });
     let mut projected = Vec::with_capacity(columns.len());
@@ -112,52 +143,34 @@ pub fn require(
         .map_err(|e| Error::from(&e))
 }
 
-/// A constraint over the plan's columns, true for rows that satisfy it.
-fn condition(
-    scope: &Scope,
-    table: &Table,
-    constraint: &CheckConstraint,
-    plan: &DFSchema,
-    checked: &Checked,
-) -> Result<Expr> {
-    let arrow = &table.snapshot.schema.arrow;
-    let unreadable = |e: &dyn std::fmt::Display| {
-        let message = format!(
-            "relation \"{}\" has a check constraint \"{}\" that cannot be evaluated here: {}",
-            table.ident.name, constraint.name, constraint.expression
-        );
-        Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).with_detail(e.to_string())
-    };
-    let dialect = AuricDialect::default();
-    // Spark quotes names with backticks.
-    let text = constraint.expression.replace('`', "\"");
-    let mut parser = Parser::new(&dialect).try_with_sql(&text).map_err(|e| unreadable(&e))?;
-    let parsed = parser.parse_expr().map_err(|e| unreadable(&e))?;
-    if parser.peek_token_ref().token != datafusion::sql::sqlparser::tokenizer::Token::EOF {
-        return Err(unreadable(&"there is more than one expression"));
-    }
-    let schema = DFSchema::try_from(arrow.as_ref().clone()).map_err(|e| Error::from(&e))?;
-    let planned = scope.row_expr(&parsed, &schema).map_err(|e| unreadable(&e))?;
-    let planned = planned.transform(|expr| {
-        let Expr::Column(column) = &expr else { return Ok(Transformed::no(expr)) };
-        let index = arrow.index_of(&column.name)?;
-        let (relation, field) = plan.qualified_field(checked.first_column + index);
-        Ok(Transformed::yes(Expr::Column(Column::new(relation.cloned(), field.name()))))
-    });
-    let planned = planned.map_err(|e| unreadable(&e))?.data;
-    Ok(match table.snapshot.format {
-        // Delta protocol, "CHECK Constraints": satisfied only if the expression evaluates to true.
-        TableFormat::Delta => planned.is_true(),
-        TableFormat::Iceberg => planned.is_not_false(),
-    })
-}
-
-/// Returns its first argument; fails where one of the others is not true.
+/// Returns its first argument; fails where one of those for its violations is not true. What comes
+/// after them is shown of the row.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Check {
-    /// For each argument but the first.
     violations: Vec<Violation>,
     signature: Signature,
+}
+
+impl Check {
+    /// The first row that is at fault, and what is wrong with it first.
+    fn fault(&self, conditions: &[ArrayRef]) -> Option<(usize, &Violation)> {
+        let first_false = |condition: &ArrayRef| match condition.as_boolean_opt() {
+            Some(values) if values.true_count() == values.len() => None,
+            Some(values) => first_not_true(values),
+            None => Some(0),
+        };
+        let faults = conditions.iter().zip(&self.violations);
+        let faults = faults.filter_map(|(condition, violation)| Some((first_false(condition)?, violation)));
+        faults.min_by_key(|(row, _)| *row)
+    }
+}
+
+fn first_not_true(values: &BooleanArray) -> Option<usize> {
+    values.iter().position(|value| value != Some(true))
+}
+
+fn without_value() -> DataFusionError {
+    DataFusionError::Internal("auric_check needs a value".into())
 }
 
 impl ScalarUDFImpl for Check {
@@ -170,31 +183,22 @@ impl ScalarUDFImpl for Check {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
-        let first = arguments.first().cloned();
-        first.ok_or_else(|| DataFusionError::Internal("auric_check needs a value".into()))
+        arguments.first().cloned().ok_or_else(without_value)
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        let first = arguments.arg_fields.first().cloned();
-        first.ok_or_else(|| DataFusionError::Internal("auric_check needs a value".into()))
+        arguments.arg_fields.first().cloned().ok_or_else(without_value)
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let rows = arguments.number_rows;
         let mut values = arguments.args.into_iter();
-        let value = values.next();
-        for (condition, violation) in values.zip(&self.violations) {
-            let satisfied = match &condition {
-                ColumnarValue::Scalar(value) => {
-                    *value == ScalarValue::Boolean(Some(true)) || arguments.number_rows == 0
-                }
-                ColumnarValue::Array(values) => {
-                    values.as_boolean_opt().is_some_and(|v| v.true_count() == v.len())
-                }
-            };
-            if !satisfied {
-                return Err(auric_catalog::Error::from(violation).into());
-            }
-        }
-        value.ok_or_else(|| DataFusionError::Internal("auric_check needs a value".into()))
+        let value = values.next().ok_or_else(without_value)?;
+        let conditions = values.by_ref().take(self.violations.len());
+        let conditions =
+            conditions.map(|condition| condition.into_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
+        let Some((row, violation)) = self.fault(&conditions) else { return Ok(value) };
+        let shown = values.map(|value| value.into_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
+        Err(violation.error(failing_row::text(&shown, row)).into())
     }
 }

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use auric_catalog::dml::insert;
+use auric_catalog::table::Operation;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
 use super::super::{Output, OutputColumn, Prepared, parameters, rows};
-use super::execute::{Attempts, Explained};
+use super::execute::{Attempts, Explained, change_plan};
 use super::partition::OverwriteMode;
 pub use super::source::explicit_columns;
 use super::source::{Source, resolve};
-use super::{assign, check, on_conflict, overwrite, replace_where, returning, write};
+use super::{assign, check, on_conflict, overwrite, replace_where, returning, told_rows, write};
 use crate::error::{Error, Result};
 use crate::parser::Parsed;
 use crate::parser::statement::{Insert, InsertMode};
@@ -121,6 +122,11 @@ impl<'a> InsertRows<'a> {
     ) -> Result<Self> {
         let plan = parameters::substitute(&source.planned.plan, values.clone())?;
         let Source { table, targets, partition, .. } = source;
+        table.check_writable(match &insert.mode {
+            InsertMode::Append => Operation::Append,
+            InsertMode::Overwrite | InsertMode::ReplaceWhere(_) => Operation::Overwrite,
+            InsertMode::OnConflict(_) => Operation::Merge,
+        })?;
         let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
         let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
         Ok(Self { scope, insert, source, rows, parsed, types, values })
@@ -142,6 +148,12 @@ impl<'a> InsertRows<'a> {
 
     pub async fn append(&self, commit: Commit) -> Result<InsertPlan> {
         let returned = self.with_returning().await?;
+        let (table, dry_run) = (&self.source.table, commit == Commit::DryRun);
+        let told = told_rows::of_block(&self.scope, table, &returned.plan, returned.columns.len(), dry_run)?;
+        if let Some(told) = told {
+            let plan = change_plan(&self.scope, &told.target, &told.plan, told.options).await?;
+            return Ok(InsertPlan { plan, returned: returned.shown() });
+        }
         let input = rows::physical(&self.scope, &returned.plan).await?;
         let options = insert::InsertOptions {
             returning: returned.columns.len(),

@@ -16,6 +16,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::Insert;
 use crate::parser::{AuricDialect, Parsed};
 use crate::planner::{Parameter, PlannedQuery, Scope, names};
+use crate::types::literal;
 
 /// An INSERT with its names resolved.
 pub struct Source {
@@ -248,15 +249,18 @@ fn replace_defaults(table: &Table, query: &mut Query, targets: &[String]) -> Res
             let field = schema.arrow.field_with_name(target).ok();
             let text =
                 field.and_then(|field| field.metadata().get(auric_catalog::table::schema::DEFAULT_SQL));
-            let has_value = schema.id_of(target).is_some_and(|id| schema.write_defaults.contains_key(&id));
-            if has_value && text.is_none() {
-                return Err(not_supported(format!("DEFAULT for column \"{target}\" in a list of values"))
-                    .with_hint("Leave the column out of the column list."));
-            }
+            let value = schema.id_of(target).and_then(|id| schema.write_defaults.get(&id));
+            let text = match (text, value) {
+                (Some(text), _) => text.clone(),
+                (None, Some(value)) => literal::sql_text(value).ok_or_else(|| {
+                    not_supported(format!("DEFAULT for column \"{target}\" in a list of values"))
+                        .with_hint("Leave the column out of the column list.")
+                })?,
+                (None, None) => "NULL".to_string(),
+            };
             let dialect = AuricDialect::default();
-            let text = text.map_or("NULL", String::as_str);
             *expr = Parser::new(&dialect)
-                .try_with_sql(text)
+                .try_with_sql(&text)
                 .and_then(|mut parser| parser.parse_expr())
                 .map_err(|e| {
                     Error::new(

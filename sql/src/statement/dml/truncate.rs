@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use auric_catalog::dml::overwrite;
+use auric_catalog::table::Operation;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
@@ -21,6 +22,8 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
     // An unknown name, or a table that cannot be written, is found out before anything is done.
     let scope = session.scope().await?;
     for name in &truncate.tables {
+        let (table, _) = scope.changeable_table(name, parsed).await?;
+        table.check_writable(Operation::Truncate)?;
         plan(&scope, name, parsed, Commit::DryRun).await?;
     }
     for name in &truncate.tables {

@@ -396,6 +396,7 @@ fn definition(properties: &[(&str, &str)]) -> TableDefinition {
         data_type,
         nullable: name != "id",
         comment: (name == "id").then(|| "the key".into()),
+        default: None,
     };
     TableDefinition {
         format: TableFormat::Delta,
@@ -413,6 +414,7 @@ fn definition(properties: &[(&str, &str)]) -> TableDefinition {
         }],
         sorting: Vec::new(),
         key_columns: Vec::new(),
+        constraints: vec![],
         comment: Some("things".into()),
         properties: properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
     }

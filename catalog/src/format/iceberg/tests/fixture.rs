@@ -172,7 +172,7 @@ pub fn storage() -> Storage {
 }
 
 pub fn column(name: &str, data_type: DataType) -> ColumnDefinition {
-    ColumnDefinition { name: name.into(), data_type, nullable: true, comment: None }
+    ColumnDefinition { name: name.into(), data_type, nullable: true, comment: None, default: None }
 }
 
 /// `id bigint, name text, score double precision, ts timestamptz`.
@@ -194,6 +194,7 @@ pub fn definition(partitioning: &[(&str, Transform)], properties: &[(&str, &str)
             .collect(),
         sorting: Vec::new(),
         key_columns: Vec::new(),
+        constraints: vec![],
         comment: None,
         properties: properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
     }
