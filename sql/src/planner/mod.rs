@@ -4,6 +4,7 @@
 pub mod arithmetic;
 mod context;
 pub mod names;
+mod null_in;
 pub mod parts;
 pub mod postgres_casts;
 mod relations;
@@ -136,6 +137,7 @@ impl Scope {
         let written = query.clone();
         crate::analyzer::rewrite(&mut query);
         row_in::rewrite(&mut query)?;
+        null_in::rewrite(&mut query);
         rewrite::count_instead_of_exists(&mut query);
         let relations = Relations::resolve(self, &query, source, named).await?;
         let state = relations.state(self).await?;

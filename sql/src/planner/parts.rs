@@ -13,8 +13,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SelectItem, With};
 
 use super::{
-    Parameter, Relations, Scope, context, infer_parameters, located, names, relations, rewrite, row_in,
-    system,
+    Parameter, Relations, Scope, context, infer_parameters, located, names, null_in, relations, rewrite,
+    row_in, system,
 };
 use crate::analyzer::number;
 use crate::error::{Error, Result, SqlState};
@@ -108,6 +108,7 @@ impl Parts<'_> {
         rewrite::make_names_unique(&mut query);
         crate::analyzer::rewrite(&mut query);
         row_in::rewrite(&mut query)?;
+        null_in::rewrite(&mut query);
         rewrite::count_instead_of_exists(&mut query);
         let planned = row.map(|plan| HashMap::from([(ROW.to_string(), plan.clone())])).unwrap_or_default();
         let provider = context::StatementContext::with_planned(self.state, self.relations, planned);

@@ -277,7 +277,7 @@ const AMONG: &str = r#"
          WHEN (SELECT count(*) FROM (SELECT 1) AS "in" ("of") WHERE "of" IS NULL) > 0 THEN NULL
          ELSE FALSE END"#;
 
-fn among(item: &Expr, subquery: &Query, negated: bool) -> Option<Expr> {
+pub(super) fn among(item: &Expr, subquery: &Query, negated: bool) -> Option<Expr> {
     let dialect = AuricDialect::default();
     let mut expr = Parser::new(&dialect).try_with_sql(AMONG).ok()?.parse_expr().ok()?;
     let _ = VisitMut::visit(&mut expr, &mut Fill { item, subquery });
