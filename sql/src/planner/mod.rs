@@ -11,6 +11,7 @@ pub(crate) mod rewrite;
 mod row_in;
 mod system;
 mod time_travel;
+pub mod view;
 pub mod yielding;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
+use auric_catalog::view::View;
 use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
@@ -48,6 +50,8 @@ pub struct Scope {
     pub tables: Arc<TransactionTables>,
     /// `None`: nobody can abandon the statement.
     pub abandoned: Option<Abandoned>,
+    /// Views whose queries this is inside of, by catalog and name.
+    pub expanding: Vec<(String, TableIdent)>,
 }
 
 /// A planned query. Placeholders are still in it.
@@ -198,11 +202,23 @@ impl Scope {
         planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(|e| Error::from(&e))
     }
 
-    /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a system relation.
+    /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a view.
     pub async fn table(&self, name: &ast::ObjectName, source: &Parsed) -> Result<Table> {
-        match relations::find_table(self, name).await? {
-            Some(table) => Ok(table),
+        match relations::find_relation(self, &relations::reference(name)?).await? {
+            Some(relations::Found::Table(table)) => Ok(table),
+            Some(relations::Found::View(view)) => {
+                let message = format!("\"{}\" is a view, not a table", view.ident().name);
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message))
+            }
             None => Err(relations::undefined(name, source)),
+        }
+    }
+
+    /// The view of a name. `None`: no such view, or a table is what the name means.
+    pub async fn view(&self, name: &ast::ObjectName) -> Result<Option<View>> {
+        match relations::find_relation(self, &relations::reference(name)?).await? {
+            Some(relations::Found::View(view)) => Ok(Some(view)),
+            _ => Ok(None),
         }
     }
 

@@ -29,6 +29,9 @@ impl Session {
             | Statement::DropSchema { .. }
             | Statement::CreateTable(_)
             | Statement::DropTable { .. }
+            | Statement::CreateView(_)
+            | Statement::DropView { .. }
+            | Statement::Rename(_)
             | Statement::Insert(_)
             | Statement::Truncate(_)
             | Statement::Update(_)

@@ -13,6 +13,7 @@
 //! | `stage` | a table definition | the metadata of a new table |
 //! | `row_deletes`, `puffin` | deleted positions | deletion vectors or position delete files |
 //! | `metrics`, `summary`, `snapshot_producer`, `manifest_filter`, `superseded`, `manifest_merge`, `commit` | a change | a committed version |
+//! | `view` | a view | its metadata file, and back |
 //! | `history` | a snapshot id, branch, tag or time | an earlier version |
 //!
 //! **Invariant:** whatever is read from a file is checked before it is believed; a file that breaks
@@ -41,6 +42,7 @@ mod snapshot_producer;
 mod stage;
 mod summary;
 mod superseded;
+pub mod view;
 #[cfg(test)]
 mod tests;
 mod unknown_transforms;

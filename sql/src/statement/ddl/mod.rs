@@ -1,9 +1,13 @@
-//! Statements that define schemas and tables.
+//! Statements that define schemas, tables and views.
 
 pub mod create_schema;
 pub mod create_table;
+pub mod create_view;
+mod dependents;
 pub mod drop_schema;
 pub mod drop_table;
+pub mod drop_view;
+pub mod rename;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 
