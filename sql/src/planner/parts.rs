@@ -58,15 +58,14 @@ impl Scope {
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
                 .with_detail("It is a system relation, which is made from the catalog's contents."));
         }
-        if let Some(table) = relations::find_table(self, name).await? {
-            return Ok((table, reference));
-        }
-        if relations::find_metadata(self, &reference).await?.is_some() {
+        let found = self.table(name, source).await;
+        let missing = found.as_ref().is_err_and(|e| e.code == SqlState::UNDEFINED_TABLE);
+        if missing && relations::find_metadata(self, &reference).await?.is_some() {
             let message = format!("cannot change relation \"{}\"", reference.table());
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
                 .with_detail("It tells what the table's metadata says."));
         }
-        Err(relations::undefined(name, source))
+        Ok((found?, reference))
     }
 
     /// Plans a statement of several parts: `build` plans them and says what the plan is; it may be
