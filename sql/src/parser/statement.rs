@@ -129,7 +129,7 @@ pub struct AlterTable {
 
 #[derive(Debug, Clone)]
 pub enum AlterAction {
-    AddConstraint(CheckClause),
+    AddConstraint(Box<CheckClause>),
     DropConstraint { name: String, if_exists: bool },
 }
 

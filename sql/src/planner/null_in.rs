@@ -21,10 +21,9 @@ impl VisitorMut for Conditions {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        for condition in [&mut select.selection, &mut select.having, &mut select.qualify] {
-            if let Some(condition) = condition {
-                settle(condition, true);
-            }
+        let conditions = [&mut select.selection, &mut select.having, &mut select.qualify];
+        for condition in conditions.into_iter().flatten() {
+            settle(condition, true);
         }
         ControlFlow::Continue(())
     }

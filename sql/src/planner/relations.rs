@@ -169,7 +169,7 @@ impl Relations {
 
     /// A view, with what it reads among the dependencies.
     async fn expand(&mut self, scope: &Scope, key: &TableReference, found: &View) -> Lookup {
-        let (source, dependencies) = view::expand(scope, found).await?;
+        let view::Expanded { source, dependencies } = view::expand(scope, found).await?;
         match dependencies {
             None => self.volatile = true,
             Some(of_view) => {

@@ -21,11 +21,15 @@ use crate::parser::{self, Statement};
 /// Views inside views: more are a mistake, and a danger to the stack.
 const MAX_NESTING: usize = 32;
 
-/// Plans a view. The second: what it reads, if that tells when the plan is out of date.
-pub fn expand<'a>(
-    scope: &'a Scope,
-    view: &'a View,
-) -> BoxFuture<'a, Result<(Arc<dyn TableSource>, Option<Vec<Dependency>>)>> {
+/// A view's plan.
+pub struct Expanded {
+    pub source: Arc<dyn TableSource>,
+    /// What it reads, if that tells when the plan is out of date.
+    pub dependencies: Option<Vec<Dependency>>,
+}
+
+/// Plans a view.
+pub fn expand<'a>(scope: &'a Scope, view: &'a View) -> BoxFuture<'a, Result<Expanded>> {
     async move {
         let planned = plan(scope, view).await.map_err(|e| Error { position: None, ..e })?;
         let dependencies = planned.dependencies.map(|all| {
@@ -38,7 +42,7 @@ pub fn expand<'a>(
             all.into_iter().map(by_full_name).collect()
         });
         let table = ViewTable::new(planned.plan, Some(view.definition.sql.clone()));
-        Ok((provider_as_source(Arc::new(table)), dependencies))
+        Ok(Expanded { source: provider_as_source(Arc::new(table)), dependencies })
     }
     .boxed()
 }
