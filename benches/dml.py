@@ -88,6 +88,8 @@ class Data:
         return self.duck.cursor().sql(text)
 
     def stop(self):
+        if self.sail:
+            self.sail.stop()
         self.connection.close()
         self.auric.stop()
 
@@ -164,13 +166,14 @@ def bench_update_delete(data: Data):
     """0.1 % and 10 % of the rows, scattered over all files and clustered in few."""
     top = data.query("select max(l_orderkey) from base").fetchall()[0][0]
     engines = data.engines()
-    for command in ("update", "delete"):
+    # Rows of other orders for each command: those of an UPDATE are together in new files.
+    for remainder, command in ((1, "update"), (2, "delete")):
         for share, name_of_share in ((1000, "0.1 %"), (10, "10 %")):
             for clustered in (True, False):
                 results = {name: Result() for name in engines}
                 for run in range(data.options.runs):
                     low = top // (data.options.runs + 1) * run + (top // 20 if command == "delete" else 0)
-                    where = f"l_orderkey >= {low} and l_orderkey < {low + top // share}" if clustered else f"l_orderkey % {share} = {(3 * run + 1) % share}"
+                    where = f"l_orderkey >= {low} and l_orderkey < {low + top // share}" if clustered else f"l_orderkey % {share} = {(3 * run + remainder) % share}"
                     for name, engine in engines.items():
                         measure(results[name], engine, lambda engine: getattr(engine, command)(where), holding(data, where))
                 report(f"{command.upper()} of {name_of_share}, {'clustered' if clustered else 'scattered'}", results)

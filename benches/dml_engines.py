@@ -131,6 +131,10 @@ class Sail:
         _, port = self.server.listening_address
         self.spark = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
 
+    def stop(self):
+        self.spark.stop()
+        self.server.stop()
+
 
 def sail_if_installed() -> Sail | None:
     try:

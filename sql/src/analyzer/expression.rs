@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, TableFactor, TableFunctionArgs, TimezoneInfo, TypedString, Value, ValueWithSpan,
-    VisitorMut,
+    FunctionArguments, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TimezoneInfo,
+    TypedString, Value, ValueWithSpan, VisitorMut,
 };
 
 use super::ast::{call, cast, folded, number, parts, string, strip_pg_catalog};
@@ -23,12 +23,16 @@ impl VisitorMut for Expressions {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let ordinality = matches!(factor, TableFactor::Table { with_ordinality: true, .. });
         match factor {
-            TableFactor::Table { name, args: Some(TableFunctionArgs { args, .. }), .. }
-            | TableFactor::Function { name, args, .. } => {
+            TableFactor::Table { name, args: Some(TableFunctionArgs { args, .. }), alias, .. }
+            | TableFactor::Function { name, args, alias, .. } => {
                 strip_pg_catalog(name);
                 if parts(name).is_some_and(|parts| parts == ["generate_series"]) {
                     args.iter_mut().for_each(widen);
+                    if !ordinality {
+                        name_column(alias, "generate_series");
+                    }
                 }
             }
             _ => {}
@@ -67,6 +71,8 @@ impl VisitorMut for Expressions {
                 if bare && parts(&function.name).is_some_and(|parts| parts == ["localtimestamp"]) {
                     let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
                     *expr = cast(call("now", Vec::new()), timestamp);
+                } else if let Some(signed) = signed_type(function) {
+                    *expr = cast(expr.clone(), signed);
                 }
             }
             Expr::Cast { .. } => casts::rewrite(expr),
@@ -110,6 +116,34 @@ fn field_names(access_chain: &[AccessExpr]) -> Option<Vec<String>> {
             _ => None,
         })
         .collect()
+}
+
+/// The only column of a function in FROM has the name of its alias, else of the function.
+fn name_column(alias: &mut Option<TableAlias>, function: &str) {
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: function.into(),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}
+
+/// Postgres' type of what DataFusion counts without sign, which would be shown as numeric.
+fn signed_type(function: &Function) -> Option<DataType> {
+    match *parts(&function.name)?.as_slice() {
+        [ref name] if function.over.is_some() => match name.as_str() {
+            "row_number" | "rank" | "dense_rank" => Some(DataType::BigInt(None)),
+            "ntile" => Some(DataType::Integer(None)),
+            _ => None,
+        },
+        [ref name] if matches!(name.as_str(), "array_length" | "cardinality" | "array_ndims") => {
+            Some(DataType::Integer(None))
+        }
+        _ => None,
+    }
 }
 
 /// `generate_series` in FROM takes 64-bit constants only, while these functions give 32-bit ones.

@@ -1,5 +1,7 @@
 //! `CREATE VIEW`, and the statements that name a relation anew: `ALTER … RENAME TO`, `SET SCHEMA`.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -68,12 +70,32 @@ pub(super) fn rename(parser: &mut Parser) -> ParseResult<Option<Statement>> {
     })
 }
 
-/// Relations that a query names, common table expressions included.
+/// Relations that a query names, without its common table expressions.
 pub(crate) fn relations_of(query: &ast::Query) -> Vec<ast::ObjectName> {
-    let mut names = Vec::new();
-    let _ = ast::visit_relations(query, |name| {
-        names.push(name.clone());
-        std::ops::ControlFlow::<()>::Continue(())
-    });
+    let mut found = Relations::default();
+    let _ = ast::Visit::visit(query, &mut found);
+    let Relations { mut names, expressions } = found;
+    names.retain(|name| !expressions.iter().any(|expression| name == expression));
     names
+}
+
+#[derive(Default)]
+struct Relations {
+    names: Vec<ast::ObjectName>,
+    expressions: Vec<ast::ObjectName>,
+}
+
+impl ast::Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.expressions.extend(tables.map(|cte| ast::ObjectName::from(vec![cte.alias.name.clone()])));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ast::ObjectName) -> ControlFlow<()> {
+        self.names.push(name.clone());
+        ControlFlow::Continue(())
+    }
 }

@@ -5,6 +5,7 @@ pub mod arithmetic;
 mod context;
 pub mod names;
 mod null_in;
+mod parameters;
 pub mod parts;
 pub mod postgres_casts;
 mod relations;
@@ -238,15 +239,22 @@ fn infer_parameters<T>(
     let fields = |types: &[Option<Parameter>]| types.iter().map(|p| p.as_ref().map(field)).collect();
     let placeholders = rewrite::placeholders(query)?;
     given.resize(given.len().max(placeholders.highest), None);
-    for number in placeholders.limits {
+    for (number, pg_type) in placeholders.typed {
         if let Some(slot @ None) = number.checked_sub(1).and_then(|i| given.get_mut(i)) {
-            *slot = Some(Parameter::declared(&Type::INT8));
+            *slot = Some(Parameter::declared(&pg_type));
         }
     }
     let (mut logical, mut rest) = plan(fields(&given))?;
     if given.iter().any(Option::is_none) {
         let found = logical.get_parameter_fields().map_err(|e| Error::from(&e))?;
-        let found: BTreeMap<String, Option<FieldRef>> = found.into_iter().collect();
+        let mut found: BTreeMap<String, Option<FieldRef>> = found.into_iter().collect();
+        let beside = parameters::beside_arguments(&logical).map_err(|e| Error::from(&e))?;
+        for (name, field) in beside {
+            let known = found.entry(name).or_default();
+            if known.as_ref().is_none_or(|known| *known.data_type() == DataType::Null) {
+                *known = Some(field);
+            }
+        }
         for (i, slot) in given.iter_mut().enumerate().filter(|(_, slot)| slot.is_none()) {
             let inferred = found.get(&format!("${}", i + 1)).and_then(Option::as_ref);
             *slot = Some(match inferred.filter(|field| *field.data_type() != DataType::Null) {

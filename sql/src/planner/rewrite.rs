@@ -3,16 +3,18 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use arrow::datatypes::Field;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, Visit,
-    VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator,
+    Value, Visit, VisitMut, Visitor, VisitorMut,
 };
-
 use datafusion::sql::sqlparser::parser::Parser;
+use postgres_types::Type;
 
 use super::names;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::AuricDialect;
+use crate::types::{self, sql_type};
 
 /// Refuses what the planner would silently ignore.
 pub(super) fn refuse_unsupported(query: &Query) -> Result<()> {
@@ -103,14 +105,14 @@ impl Visitor for Unsupported {
 pub(super) struct Placeholders {
     /// Number of the highest; 0: there are none.
     pub highest: usize,
-    /// Numbers of those that are a LIMIT or OFFSET, and so are of type bigint.
-    pub limits: Vec<usize>,
+    /// Numbers and types of those that stand where only one type can: `LIMIT $1`, `$1::date`, `NOT $1`.
+    pub typed: Vec<(usize, Type)>,
     bad: Option<String>,
 }
 
 /// Finds the parameters. Fails with 42P02 for what is no parameter number.
 pub(super) fn placeholders(query: &Query) -> Result<Placeholders> {
-    let mut placeholders = Placeholders { highest: 0, limits: Vec::new(), bad: None };
+    let mut placeholders = Placeholders { highest: 0, typed: Vec::new(), bad: None };
     let _ = query.visit(&mut placeholders);
     match &placeholders.bad {
         Some(text) => Err(Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {text}"))),
@@ -139,7 +141,40 @@ impl Visitor for Placeholders {
             Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
             None => (None, None),
         };
-        self.limits.extend([limit, offset].into_iter().flatten().filter_map(number_of));
+        let limits = [limit, offset].into_iter().flatten().filter_map(number_of);
+        self.typed.extend(limits.map(|number| (number, Type::INT8)));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        let conditions = [&select.selection, &select.having, &select.qualify];
+        let alone = conditions.into_iter().flatten().filter_map(number_of);
+        self.typed.extend(alone.map(|number| (number, Type::BOOL)));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Cast { expr: inner, data_type, .. } => {
+                // A type that does not exist is an error of the planner's.
+                if let (Some(number), Ok(cast)) = (number_of(inner), sql_type::from_sql(data_type)) {
+                    let (pg_type, _) = types::pg_type(&Field::new("", cast, true));
+                    self.typed.push((number, pg_type));
+                }
+            }
+            Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } => {
+                self.typed.extend(number_of(inner).map(|number| (number, Type::BOOL)));
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+                let alone = [left, right].into_iter().filter_map(|side| number_of(side));
+                self.typed.extend(alone.map(|number| (number, Type::BOOL)));
+            }
+            Expr::Case { operand: None, conditions, .. } => {
+                let alone = conditions.iter().filter_map(|when| number_of(&when.condition));
+                self.typed.extend(alone.map(|number| (number, Type::BOOL)));
+            }
+            _ => {}
+        }
         ControlFlow::Continue(())
     }
 
