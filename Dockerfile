@@ -18,8 +18,8 @@ COPY config/auric.toml /etc/auric/auric.toml
 USER auric
 WORKDIR /data
 VOLUME /data
-# Clients outside of the container are not on its loopback: until users and passwords are set up, reach
-# the server with `docker exec` or with `--network host`.
+# Clients outside of the container are not on its loopback: mount a configuration with TLS, users and an
+# access list at /etc/auric/auric.toml (docs/security.md), or run it with `--network host`.
 ENV AURIC_SERVER__DATA_DIR=/data AURIC_SERVER__LISTEN=0.0.0.0:5433 AURIC_SERVER__HTTP=0.0.0.0:8433
 EXPOSE 5433 8433
 STOPSIGNAL SIGTERM

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use auric_sql::TransactionStatus;
 use auric_sql::activity::{Activity, Backend};
@@ -16,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest part of a statement that is shown, bytes.
 const QUERY_SHOWN: usize = 1024;
+
+/// Length of a secret of protocol 3.0, bytes.
+const SHORT_SECRET: usize = 4;
 
 /// All connections that passed authentication.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct Slot {
     pub pid: i32,
     /// Known to the client only: entitles it to cancel.
     secret: Bytes,
+    /// The client knows four bytes of the secret only (protocol 3.0).
+    short_secret: AtomicBool,
     /// Ends the connection.
     pub terminate: CancellationToken,
     state: Mutex<State>,
@@ -96,6 +102,7 @@ impl Connections {
         let slot = Arc::new(Slot {
             pid,
             secret: Bytes::copy_from_slice(&secret),
+            short_secret: AtomicBool::new(false),
             terminate: CancellationToken::new(),
             state: Mutex::new(State { backend, statement: None }),
         });
@@ -151,14 +158,22 @@ impl Connections {
 }
 
 impl Slot {
-    /// Secret for protocol 3.2 (32 bytes); protocol 3.0 takes the first four.
+    /// Secret for protocol 3.2, 32 bytes.
     pub fn secret(&self) -> &Bytes {
         &self.secret
     }
 
+    /// Secret for protocol 3.0: four bytes, which cancel from now on. A client that was told all of them
+    /// cannot be guessed at by these.
+    pub fn secret_of_four(&self) -> Bytes {
+        self.short_secret.store(true, Ordering::Relaxed);
+        self.secret.slice(..SHORT_SECRET)
+    }
+
     /// Compares all of it whatever differs, so that the time taken tells nothing.
     fn knows(&self, secret: &[u8]) -> bool {
-        (secret.len() == 4 || secret.len() == self.secret.len())
+        let length = if self.short_secret.load(Ordering::Relaxed) { SHORT_SECRET } else { self.secret.len() };
+        secret.len() == length
             && self.secret.iter().zip(secret).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
     }
 
@@ -246,7 +261,15 @@ mod tests {
         connections.cancel_with_secret(slot.pid, &[0; 32]);
         connections.cancel_with_secret(slot.pid, &[]);
         assert!(!token.is_cancelled());
+        // Part of it is not enough, unless the client was told no more.
         connections.cancel_with_secret(slot.pid, &slot.secret()[..4]);
+        assert!(!token.is_cancelled());
+        connections.cancel_with_secret(slot.pid, &slot.secret().clone());
+        assert!(token.is_cancelled());
+        let (token, short) = (slot.begin("select 1"), slot.secret_of_four());
+        connections.cancel_with_secret(slot.pid, &slot.secret().clone());
+        assert!(!token.is_cancelled());
+        connections.cancel_with_secret(slot.pid, &short);
         assert!(token.is_cancelled());
     }
 

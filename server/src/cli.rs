@@ -1,12 +1,17 @@
 //! The command line.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use rand::RngCore;
 
 use crate::config::{self, Config, Mistake};
+use crate::pgwire::Server;
+use crate::security;
+use crate::security::scram::{DEFAULT_ITERATIONS, SALT_LENGTH, Verifier};
 use crate::serve::{self, Pools, StartError};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LevelHandle};
@@ -37,6 +42,12 @@ enum Command {
     },
     /// Report every mistake in a configuration file.
     CheckConfig { file: PathBuf },
+    /// Read a password and print what to store instead of it (a SCRAM-SHA-256 verifier).
+    HashPassword {
+        /// Rounds of hashing: what makes guessing slow, and each login.
+        #[arg(long, default_value_t = DEFAULT_ITERATIONS.get(), value_parser = clap::value_parser!(u32).range(4096..=10_000_000))]
+        iterations: u32,
+    },
     /// Ask a running server whether it is ready; exit 0 if so.
     Healthcheck {
         /// HTTP address of the server [default: from the configuration].
@@ -83,6 +94,7 @@ pub fn run() -> ExitCode {
         Some(Command::Serve { options }) => finish(serve(&options)),
         Some(Command::Demo { scale, options }) => finish(demo(scale, &options)),
         Some(Command::CheckConfig { file }) => check_config(&file),
+        Some(Command::HashPassword { iterations }) => finish(hash_password(iterations)),
         Some(Command::Healthcheck { http, config }) => finish(healthcheck(http, config.as_deref())),
     }
 }
@@ -104,6 +116,16 @@ fn finish(result: Result<(), Vec<String>>) -> ExitCode {
 
 fn one(error: impl std::fmt::Display) -> Vec<String> {
     vec![error.to_string()]
+}
+
+fn with_causes(error: &impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 fn all(mistakes: Vec<Mistake>) -> Vec<String> {
@@ -131,7 +153,7 @@ fn serve(options: &ServeOptions) -> Result<(), Vec<String>> {
     pools.block_on(async {
         let signals = Signals::new().map_err(one)?;
         let opened = serve::open(&config, pools.handles()).await.map_err(one)?;
-        let reload = |level: &LevelHandle| reload(options, level);
+        let reload = |server: &Server, level: &LevelHandle| reload(options, server, level);
         serve::run(opened, &config, signals, reload, &level, || {}).await.map_err(one)
     })
 }
@@ -150,7 +172,7 @@ fn demo(scale: f64, options: &ServeOptions) -> Result<(), Vec<String>> {
             made = demo::make(&opened.server, scale) => made.map_err(one)?,
             () = signals.wait(|| {}) => return Err(one("interrupted; a second start goes on from here")),
         }
-        let reload = |level: &LevelHandle| reload(options, level);
+        let reload = |server: &Server, level: &LevelHandle| reload(options, server, level);
         serve::run(opened, &config, signals, reload, &level, demo::print_queries).await.map_err(one)
     })
 }
@@ -162,9 +184,13 @@ fn start(config: &Config) -> Result<(Pools, LevelHandle), Vec<String>> {
     Ok((pools.map_err(one)?, level))
 }
 
-/// SIGHUP: the log level is read again.
-fn reload(options: &ServeOptions, level: &LevelHandle) {
-    let outcome = configuration(options).and_then(|config| level.set(&config.log.level).map_err(one));
+/// SIGHUP: log level, certificates, users and the access list are read again.
+fn reload(options: &ServeOptions, server: &Server, level: &LevelHandle) {
+    let outcome = configuration(options).and_then(|config| {
+        level.set(&config.log.level).map_err(one)?;
+        let failed: Vec<String> = server.security.reload(&config).iter().map(with_causes).collect();
+        if failed.is_empty() { Ok(()) } else { Err(failed) }
+    });
     match outcome {
         Ok(()) => tracing::info!("configuration read again"),
         Err(mistakes) => {
@@ -174,7 +200,11 @@ fn reload(options: &ServeOptions, level: &LevelHandle) {
 }
 
 fn check_config(file: &Path) -> ExitCode {
-    match config::load_file(Some(file)) {
+    let checked = config::load_file(Some(file)).map_err(all).and_then(|config| {
+        // Files that it names, too.
+        security::tls::load(&config.tls).map_err(one)
+    });
+    match checked {
         Ok(_) => {
             say(&format!("{}: no mistakes", file.display()));
             ExitCode::SUCCESS
@@ -186,6 +216,35 @@ fn check_config(file: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The password comes from a terminal, asked for twice and not shown, or from standard input.
+fn hash_password(iterations: u32) -> Result<(), Vec<String>> {
+    let password = if std::io::stdin().is_terminal() {
+        let terminal = console::Term::stderr();
+        let ask = |prompt: &str| terminal.write_str(prompt).and_then(|()| terminal.read_secure_line());
+        let password = ask("Password: ").map_err(one)?;
+        if ask("The same again: ").map_err(one)? != password {
+            return Err(one("the passwords differ"));
+        }
+        password
+    } else {
+        std::io::read_to_string(std::io::stdin()).map_err(one)?
+    };
+    // The end of the line is not part of it.
+    let password = password.strip_suffix('\n').unwrap_or(&password);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    if password.is_empty() {
+        return Err(one("the password is empty"));
+    }
+    if password.contains(['\n', '\0']) {
+        return Err(one("a password is one line"));
+    }
+    let mut salt = [0; SALT_LENGTH];
+    rand::rng().fill_bytes(&mut salt);
+    let iterations = NonZeroU32::new(iterations).unwrap_or(DEFAULT_ITERATIONS);
+    say(&Verifier::new(password, &salt, iterations).to_text());
+    Ok(())
 }
 
 fn healthcheck(http: Option<String>, config: Option<&Path>) -> Result<(), Vec<String>> {

@@ -13,6 +13,7 @@ pub mod metrics;
 mod os;
 pub mod pgwire;
 pub mod runtime;
+pub mod security;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;

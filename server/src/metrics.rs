@@ -24,6 +24,9 @@ impl Counter {
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub connections_accepted: Counter,
+    /// Closed because newer ones were unauthenticated as well.
+    pub connections_displaced: Counter,
+    pub authentication_failures: Counter,
     pub statements_ok: Counter,
     pub statements_failed: Counter,
     pub rows_sent: Counter,
@@ -50,6 +53,20 @@ impl Metrics {
         };
         let accepted = self.connections_accepted.get();
         family("auric_connections_accepted_total", "counter", "Connections accepted.", &[("", accepted)]);
+        let displaced = self.connections_displaced.get();
+        family(
+            "auric_connections_displaced_total",
+            "counter",
+            "Connections closed because too many were unauthenticated.",
+            &[("", displaced)],
+        );
+        let failures = self.authentication_failures.get();
+        family(
+            "auric_authentication_failures_total",
+            "counter",
+            "Wrong passwords and unknown users.",
+            &[("", failures)],
+        );
         let statements = [
             ("{outcome=\"ok\"}", self.statements_ok.get()),
             ("{outcome=\"error\"}", self.statements_failed.get()),

@@ -27,6 +27,7 @@ use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
 use crate::pgwire::{self, Server};
 use crate::runtime::{self, Runtimes, spawn};
+use crate::security::{self, Security};
 use crate::shutdown::{self, Signals};
 use crate::telemetry::LevelHandle;
 
@@ -120,6 +121,7 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
     let http = bind(&config.server.http).await?;
     let runtime = runtime_env(config)?;
     let registry = catalogs(config, &runtime).await?;
+    let security = Security::new(config).map_err(|e| failed("cannot set up security", e))?;
     let connections = Connections::new(config.server.max_connections);
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let options = EngineOptions {
@@ -137,6 +139,7 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
         engine,
         connections,
         limits: Limits::new(config),
+        security,
         admission: Admission::new(config.query.max_concurrent, config.query.queue_timeout),
         metrics: Arc::new(Metrics::default()),
         runtimes: runtimes.clone(),
@@ -237,10 +240,15 @@ fn location(text: &str) -> Result<String, StartError> {
 
 impl Opened {
     /// Starts serving. Returns the sentence that says so.
-    pub fn start(self, stop_http: &CancellationToken) -> Result<(Arc<Server>, String), StartError> {
+    pub fn start(
+        self,
+        config: &Config,
+        stop_http: &CancellationToken,
+    ) -> Result<(Arc<Server>, String), StartError> {
         let address =
             |listener: &TcpListener| listener.local_addr().map_err(|e| failed("no local address", e));
         let (wire, web) = (address(&self.listener)?, address(&self.http)?);
+        security::warn_about_exposure(config, wire);
         let io = &self.server.runtimes.io;
         spawn(io, "listen", pgwire::listen(self.server.clone(), self.listener));
         let state = HttpState { server: self.server.clone(), runtime: self.runtime };
@@ -260,15 +268,15 @@ pub async fn run(
     opened: Opened,
     config: &Config,
     mut signals: Signals,
-    reload: impl Fn(&LevelHandle),
+    reload: impl Fn(&Server, &LevelHandle),
     level: &LevelHandle,
     after_ready: impl FnOnce(),
 ) -> Result<(), StartError> {
     let stop_http = CancellationToken::new();
-    let (server, ready) = opened.start(&stop_http)?;
+    let (server, ready) = opened.start(config, &stop_http)?;
     crate::cli::say(&ready);
     after_ready();
-    signals.wait(|| reload(level)).await;
+    signals.wait(|| reload(&server, level)).await;
     tokio::select! {
         () = shutdown::drain(&server, config.server.shutdown_grace) => {}
         () = signals.wait_again() => tracing::info!("not waiting any longer"),

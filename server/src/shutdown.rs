@@ -1,4 +1,5 @@
-//! Signals: SIGTERM and SIGINT end the server in order, SIGHUP reads the log level again.
+//! Signals: SIGTERM and SIGINT end the server in order, SIGHUP has parts of the
+//! configuration read again.
 
 use std::sync::Arc;
 use std::time::Duration;

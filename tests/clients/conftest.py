@@ -27,10 +27,10 @@ class Server:
     """A running `auric serve` with a data directory of its own."""
 
     def __init__(self, data_dir: pathlib.Path, *arguments: str, subcommand: tuple[str, ...] = ("serve",),
-                 environment: dict[str, str] | None = None):
+                 environment: dict[str, str] | None = None, listen: str = "127.0.0.1:0"):
         self.data_dir = data_dir
         self.process = subprocess.Popen(
-            [auric_binary(), *subcommand, "--data-dir", str(data_dir), "--listen", "127.0.0.1:0",
+            [auric_binary(), *subcommand, "--data-dir", str(data_dir), "--listen", listen,
              "--http", "127.0.0.1:0", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**{key: value for key, value in os.environ.items() if not key.startswith("AURIC_")}, **(environment or {})},

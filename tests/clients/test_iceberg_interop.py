@@ -164,6 +164,25 @@ def test_foreign_commits_are_seen_at_the_next_statement(server, schema):
         server.sql(f"select * from {schema}.t")
 
 
+def test_branches_and_tags(server, schema):
+    server.sql(f"create table {schema}.t (id bigint)")
+    server.sql(f"insert into {schema}.t values (1)")
+    table = server.pyiceberg().load_table((schema, "t"))
+    first = table.current_snapshot().snapshot_id
+    server.sql(f"insert into {schema}.t values (2)")
+    table.refresh()
+    second = table.current_snapshot().snapshot_id
+    table.manage_snapshots().create_tag(first, "start", max_ref_age_ms=10**11).create_branch(
+        second, "side", max_ref_age_ms=10**12, max_snapshot_age_ms=10**9, min_snapshots_to_keep=3).commit()
+    columns = "name, type, snapshot_id, max_reference_age_in_ms, min_snapshots_to_keep, max_snapshot_age_in_ms"
+    found = server.sql(f"select {columns} from {schema}.\"t$refs\" order by name")
+    assert found == [("main", "BRANCH", second, None, None, None), ("side", "BRANCH", second, 10**12, 3, 10**9),
+                     ("start", "TAG", first, 10**11, None, None)]
+    rows = table.refresh().inspect.refs().to_pylist()
+    assert found == sorted(tuple(row[name] for name in columns.split(", ")) for row in rows)
+    assert server.sql(f"select count(*) from {schema}.t version as of 'start'") == [(1,)]
+
+
 COLUMNS = ("b boolean, i int, l bigint not null, f real, d double precision, n numeric(20,4), dt date, tm time, "
            "ts timestamp, tz timestamptz, s text, bin bytea, u uuid, li int[]")
 INSERT = ("insert into {t} values (true, 1, 10, 1.5, 0.1, 12.3400, date '2024-01-05', time '01:02:03', "

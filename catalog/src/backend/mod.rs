@@ -15,7 +15,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use crate::TableIdent;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::table::TableFormat;
 
 /// Object identifier as Postgres clients see it: stored with the catalog, never reused.
@@ -37,6 +37,15 @@ pub struct TableEntry {
     pub pointer: String,
     /// The files belong to somebody else (registered by LOCATION): DROP leaves them alone.
     pub external: bool,
+    pub oid: Oid,
+}
+
+/// What a catalog knows of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewEntry {
+    pub ident: TableIdent,
+    /// Location of the current view metadata file.
+    pub pointer: String,
     pub oid: Oid,
 }
 
@@ -86,7 +95,28 @@ pub trait Backend: Debug + Send + Sync {
     async fn drop_table(&self, ident: &TableIdent) -> Result<()>;
     /// Keeps the OID. Fails with `TableNotFound`, `TableExists`, `NamespaceNotFound`.
     async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()>;
-    /// Replaces the metadata pointer of an Iceberg table if it still is `expected`.
+    /// Views of a namespace, ordered by name: they share their names with tables. A catalog without
+    /// views has none, and fails with `Unsupported` when asked to make one.
+    async fn views(&self, _namespace: &str) -> Result<Vec<ViewEntry>> {
+        Ok(Vec::new())
+    }
+    /// `None`: no such view.
+    async fn view(&self, _ident: &TableIdent) -> Result<Option<ViewEntry>> {
+        Ok(None)
+    }
+    /// Fails with `TableExists`, `NamespaceNotFound`, `Unsupported`.
+    async fn create_view(&self, ident: &TableIdent, _pointer: &str) -> Result<()> {
+        Err(Error::unsupported(ident, "a view, which this type of catalog does not hold"))
+    }
+    /// Fails with `TableNotFound`.
+    async fn drop_view(&self, ident: &TableIdent) -> Result<()> {
+        Err(Error::TableNotFound(ident.clone()))
+    }
+    /// Keeps the OID. Fails with `TableNotFound`, `TableExists`, `NamespaceNotFound`.
+    async fn rename_view(&self, from: &TableIdent, _to: &TableIdent) -> Result<()> {
+        Err(Error::TableNotFound(from.clone()))
+    }
+    /// Replaces the metadata pointer of an Iceberg table or view if it still is `expected`.
     async fn swap_pointer(&self, ident: &TableIdent, expected: &str, new: &str) -> Result<SwapOutcome>;
 
     /// A number that changes when a namespace or table is created, dropped, renamed or swapped by

@@ -54,7 +54,7 @@ impl Impact {
         let mut count = |spec: &PartitionSpec, values: &[ScalarValue]| -> Result<()> {
             // The same value may be a string in one place and a view of one in another.
             let values = values.iter().zip(&spec.fields);
-            let values = values.map(|(value, field)| Ok(value.cast_to(&field.result_type)?));
+            let values = values.map(|(value, field)| field.typed(value.clone()));
             partitions.insert((spec.spec_id, values.collect::<Result<Vec<_>>>()?));
             Ok(())
         };

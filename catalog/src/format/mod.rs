@@ -69,6 +69,27 @@ pub struct VersionInfo {
     pub is_current_ancestor: bool,
 }
 
+/// What a name for a version is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReferenceKind {
+    /// Commits move it.
+    Branch,
+    Tag,
+}
+
+/// A name that a table has for a version (Iceberg spec, "Snapshot References"), and how long it and the
+/// versions before it are to be kept, where the table says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub name: String,
+    pub kind: ReferenceKind,
+    /// Iceberg snapshot id, Delta version.
+    pub version: i64,
+    pub max_reference_age_ms: Option<i64>,
+    pub min_versions_to_keep: Option<i32>,
+    pub max_version_age_ms: Option<i64>,
+}
+
 /// A table format: reads snapshots, stages new tables, attempts commits. Holds its own caches.
 #[async_trait]
 pub trait Format: Debug + Send + Sync {
@@ -162,6 +183,11 @@ pub trait Format: Debug + Send + Sync {
     /// The table's versions, oldest first, as far as its metadata tells.
     async fn history(&self, _storage: &Storage, entry: &TableEntry) -> Result<Vec<VersionInfo>> {
         Err(Error::unsupported(&entry.ident, "a history"))
+    }
+
+    /// The table's branches and tags by name.
+    async fn references(&self, _storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {
+        Err(Error::unsupported(&entry.ident, "references"))
     }
 
     /// The version that the commit with this id ([`COMMIT_ID`](crate::table::COMMIT_ID) of its

@@ -7,6 +7,7 @@ mod files;
 mod history;
 mod partitions;
 mod properties;
+mod refs;
 mod snapshots;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::{Error, Result};
-use crate::format::VersionInfo;
+use crate::format::{Reference, VersionInfo};
 use crate::registry::Table;
 
 /// A relation about a table.
@@ -33,6 +34,7 @@ pub enum MetadataTable {
     Files,
     Partitions,
     Properties,
+    Refs,
 }
 
 impl MetadataTable {
@@ -44,6 +46,7 @@ impl MetadataTable {
             "files" => Self::Files,
             "partitions" => Self::Partitions,
             "properties" => Self::Properties,
+            "refs" => Self::Refs,
             _ => return None,
         })
     }
@@ -60,6 +63,7 @@ impl MetadataTable {
             Self::Files => files::schema(),
             Self::Partitions => partitions::schema(),
             Self::Properties => properties::schema(),
+            Self::Refs => refs::schema(),
         }
     }
 }
@@ -95,6 +99,7 @@ impl TableProvider for Provider {
             MetadataTable::Files => files::rows(table, wants).await?,
             MetadataTable::Partitions => vec![partitions::rows(table, wants).await?],
             MetadataTable::Properties => vec![properties::rows(table)?],
+            MetadataTable::Refs => vec![refs::rows(&references(table).await?)?],
         };
         Ok(MemorySourceConfig::try_new_exec(&[batches], self.schema(), projection.cloned())?)
     }
@@ -103,6 +108,13 @@ impl TableProvider for Provider {
 async fn versions(table: &Table) -> Result<Vec<VersionInfo>> {
     match &table.entry {
         Some(entry) => table.catalog.format(entry.format).history(table.catalog.storage(), entry).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+async fn references(table: &Table) -> Result<Vec<Reference>> {
+    match &table.entry {
+        Some(entry) => table.catalog.format(entry.format).references(table.catalog.storage(), entry).await,
         None => Ok(Vec::new()),
     }
 }

@@ -15,9 +15,10 @@ use tokio::sync::Mutex;
 
 use super::Catalog;
 use crate::TableIdent;
-use crate::backend::{NamespaceEntry, TableEntry};
+use crate::backend::{NamespaceEntry, TableEntry, ViewEntry};
 use crate::error::{Error, Result};
 use crate::table::{TableFormat, TableSnapshot};
+use crate::view::ViewDefinition;
 
 /// How old what no counter covers may be.
 const RECHECK: Duration = Duration::from_millis(500);
@@ -30,11 +31,19 @@ pub struct CatalogContents {
     pub namespaces: Vec<NamespaceContents>,
 }
 
-/// A namespace and its tables in order of name.
+/// A namespace, its tables and its views, each in order of name.
 #[derive(Debug)]
 pub struct NamespaceContents {
     pub entry: NamespaceEntry,
     pub tables: Vec<TableSummary>,
+    pub views: Vec<ViewSummary>,
+}
+
+/// A view with its definition, or why it cannot be read.
+#[derive(Debug, Clone)]
+pub struct ViewSummary {
+    pub entry: ViewEntry,
+    pub definition: Result<Arc<ViewDefinition>, Arc<Error>>,
 }
 
 /// A table with its current version, or why it cannot be read.
@@ -56,8 +65,18 @@ impl CatalogContents {
         tables.get(at)
     }
 
+    pub fn view(&self, ident: &TableIdent) -> Option<&ViewSummary> {
+        let views = &self.namespace(&ident.namespace)?.views;
+        let at = views.binary_search_by(|v| v.entry.ident.name.cmp(&ident.name)).ok()?;
+        views.get(at)
+    }
+
     pub fn tables(&self) -> impl Iterator<Item = &TableSummary> {
         self.namespaces.iter().flat_map(|namespace| &namespace.tables)
+    }
+
+    pub fn views(&self) -> impl Iterator<Item = &ViewSummary> {
+        self.namespaces.iter().flat_map(|namespace| &namespace.views)
     }
 }
 
@@ -130,10 +149,11 @@ impl Catalog {
         let loads: Vec<_> = loads.collect();
         let loaded: Vec<(usize, TableSummary)> =
             futures::stream::iter(loads).buffered(CONCURRENT_LOADS).map(Ok::<_, Error>).try_collect().await?;
-        let mut namespaces: Vec<NamespaceContents> = listed
-            .into_iter()
-            .map(|(entry, tables)| NamespaceContents { entry, tables: Vec::with_capacity(tables.len()) })
-            .collect();
+        let mut namespaces: Vec<NamespaceContents> = Vec::with_capacity(listed.len());
+        for (entry, tables) in listed {
+            let views = self.view_summaries(&entry.name).await?;
+            namespaces.push(NamespaceContents { entry, tables: Vec::with_capacity(tables.len()), views });
+        }
         for (namespace, summary) in loaded {
             if let Some(namespace) = namespaces.get_mut(namespace) {
                 namespace.tables.push(summary);
@@ -143,6 +163,16 @@ impl Catalog {
             namespace.tables.sort_by(|a, b| a.entry.ident.name.cmp(&b.entry.ident.name));
         }
         Ok(CatalogContents { namespaces })
+    }
+
+    async fn view_summaries(&self, namespace: &str) -> Result<Vec<ViewSummary>> {
+        let mut views = Vec::new();
+        for entry in self.backend.views(namespace).await? {
+            let definition = self.view_definition(&entry).await.map_err(Arc::new);
+            views.push(ViewSummary { entry, definition });
+        }
+        views.sort_by(|a, b| a.entry.ident.name.cmp(&b.entry.ident.name));
+        Ok(views)
     }
 
     /// An Iceberg table with the same pointer as before is the same: its metadata is immutable.

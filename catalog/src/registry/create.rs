@@ -91,8 +91,8 @@ impl Catalog {
         Ok(metadata.map(|pointer| (TableFormat::Iceberg, pointer)))
     }
 
-    async fn require_free(&self, ident: &TableIdent) -> Result<()> {
-        if self.backend.table(ident).await?.is_some() {
+    pub(super) async fn require_free(&self, ident: &TableIdent) -> Result<()> {
+        if self.backend.table(ident).await?.is_some() || self.backend.view(ident).await?.is_some() {
             return Err(Error::TableExists(ident.clone()));
         }
         let namespaces = self.backend.namespaces().await?;
@@ -102,12 +102,16 @@ impl Catalog {
         Ok(())
     }
 
+    async fn new_location(&self, ident: &TableIdent) -> Result<String> {
+        match self.backend.fixed_location(ident)? {
+            Some(location) => Ok(location),
+            None => self.free_location(ident).await,
+        }
+    }
+
     /// `warehouse/schema/table`; with a random suffix when something is left there of a table that
     /// was dropped without its files, or renamed.
-    async fn new_location(&self, ident: &TableIdent) -> Result<String> {
-        if let Some(location) = self.backend.fixed_location(ident)? {
-            return Ok(location);
-        }
+    pub(super) async fn free_location(&self, ident: &TableIdent) -> Result<String> {
         let namespace = directory_name(&ident.namespace);
         let location = format!("{}/{namespace}/{}", self.backend.warehouse(), directory_name(&ident.name));
         if !self.storage.has_files(&location).await? {

@@ -6,19 +6,21 @@ mod alter;
 mod contents;
 mod create;
 mod remove;
+mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
-pub use self::contents::{CatalogContents, NamespaceContents, TableSummary};
+pub use self::contents::{CatalogContents, NamespaceContents, TableSummary, ViewSummary};
 use crate::TableIdent;
 use crate::backend::{Backend, NamespaceEntry, Oid, TableEntry};
 use crate::error::{Error, Result};
 use crate::format::{Format, VersionSpec};
 use crate::storage::Storage;
 use crate::table::{Operation, TableFormat, TableSnapshot};
+use crate::view::ViewDefinition;
 
 /// All attached catalogs by name (a Postgres database each).
 #[derive(Debug, Clone, Default)]
@@ -51,6 +53,7 @@ pub struct Catalog {
     iceberg: Arc<dyn Format>,
     delta: Arc<dyn Format>,
     contents: contents::ContentsCache,
+    view_definitions: moka::sync::Cache<String, Arc<ViewDefinition>>,
 }
 
 /// A table as one statement sees it: its entry and one version.
@@ -94,7 +97,8 @@ impl Catalog {
         delta: Arc<dyn Format>,
     ) -> Self {
         let contents = contents::ContentsCache::default();
-        Self { name: name.into(), oid, backend, storage, iceberg, delta, contents }
+        let view_definitions = moka::sync::Cache::new(views::CACHED_VIEWS);
+        Self { name: name.into(), oid, backend, storage, iceberg, delta, contents, view_definitions }
     }
 
     pub fn name(&self) -> &str {
@@ -135,9 +139,15 @@ impl Catalog {
         }
     }
 
-    /// With `cascade`, drops its tables first. Fails with `NamespaceNotFound`, `NamespaceNotEmpty`.
+    /// With `cascade`, drops its views and tables first. Fails with `NamespaceNotFound`, `NamespaceNotEmpty`.
     pub async fn drop_namespace(&self, name: &str, cascade: bool) -> Result<()> {
         if cascade {
+            for entry in self.backend.views(name).await? {
+                match self.drop_view(&entry.ident).await {
+                    Ok(()) | Err(Error::TableNotFound(_)) => {}
+                    Err(e) => return Err(e),
+                }
+            }
             for entry in self.backend.tables(name).await? {
                 match self.drop_table(&entry.ident).await {
                     // Somebody else was faster.

@@ -16,13 +16,19 @@ impl Catalog {
         let dropped = self.backend.drop_table(ident).await;
         self.contents_changed();
         dropped?;
-        let Some(root) = root else { return Ok(()) };
+        if let Some(root) = root {
+            self.remove_if_ours(ident, root).await;
+        }
+        Ok(())
+    }
+
+    /// Removes what is below `root`, if that is inside the warehouse and no other table's.
+    pub(super) async fn remove_if_ours(&self, ident: &TableIdent, root: String) {
         match self.is_removable(&root).await {
             Ok(true) => self.remove_files(ident, root).await,
             Ok(false) => tracing::info!(table = %ident, root, "dropped table's files are kept"),
             Err(error) => tracing::warn!(table = %ident, root, %error, "dropped table's files are kept"),
         }
-        Ok(())
     }
 
     /// Root location. Of an Iceberg table that cannot be read, what its pointer tells.

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{JoinSide, JoinType, NullEquality, Statistics};
+use datafusion::functions::core::get_field;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, lit};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
@@ -120,8 +122,9 @@ pub(super) async fn plan(
     let hidden = dropped_columns(scan, &deletes).await?;
     let mut needed = output.clone();
     for id in deletes.key_ids() {
-        if !needed.columns.iter().any(|c| c.id == id) {
-            needed.columns.push(key_column(scan, &hidden, id)?);
+        let column = key(scan, &hidden, id)?.column;
+        if !needed.columns.iter().any(|c| c.id == column.id) {
+            needed.columns.push(column);
         }
     }
     for (file, scope) in files.iter_mut().zip(&deletes.scopes) {
@@ -131,10 +134,10 @@ pub(super) async fn plan(
     let context = scan.context(&needed);
     let mut plan = union(scan.scans(files, &needed, &marks(), &context, ScanMode::Joined)?)?;
     for (set, delete_files) in &deletes.sets {
-        let keys =
-            set.field_ids.iter().map(|id| key_column(scan, &hidden, *id)).collect::<Result<Vec<_>>>()?;
+        let keys = set.field_ids.iter().map(|id| key(scan, &hidden, *id)).collect::<Result<Vec<_>>>()?;
         let deleted = deleted_keys(scan, delete_files, &keys, &context)?;
-        plan = anti_join(deleted, plan, &keys, set.global)?;
+        let (deleted, data) = (with_nested(deleted, &keys)?, with_nested(plan, &keys)?);
+        plan = anti_join(deleted, data, &keys, set.global)?;
     }
     let given = plan.schema();
     let wanted = output.schema();
@@ -153,15 +156,83 @@ fn marks() -> [FieldRef; 2] {
     ]
 }
 
-fn key_column(scan: &Scan<'_>, hidden: &BTreeMap<FieldId, ScanColumn>, id: FieldId) -> Result<ScanColumn> {
-    if let Some((_, field)) = scan.request.snapshot.schema.column_by_id(id) {
+/// A key of equality deletes.
+struct Key {
+    id: FieldId,
+    /// The column that it is, or is in.
+    column: ScanColumn,
+    /// Names of the fields that lead to it, from the outermost; empty: it is the column.
+    path: Vec<String>,
+}
+
+impl Key {
+    /// Name of the key as a column.
+    fn name(&self) -> String {
+        match self.path.is_empty() {
+            true => self.column.field.name().clone(),
+            false => format!("\u{1}key:{}", self.id),
+        }
+    }
+
+    /// The key's value; null where a struct around it is.
+    fn value(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
+        let column = Column::new_with_schema(self.column.field.name(), schema)?;
+        let mut value: Arc<dyn PhysicalExpr> = Arc::new(column);
+        for name in &self.path {
+            let arguments = vec![value, lit(name.as_str())];
+            let options = Arc::new(ConfigOptions::default());
+            value = Arc::new(ScalarFunctionExpr::try_new(get_field(), arguments, schema, options)?);
+        }
+        Ok(value)
+    }
+}
+
+fn key(scan: &Scan<'_>, hidden: &BTreeMap<FieldId, ScanColumn>, id: FieldId) -> Result<Key> {
+    let schema = &scan.request.snapshot.schema;
+    if let Some((_, field)) = schema.column_by_id(id) {
         // A key column missing from a delete file would delete by null; that is the file's fault and shows
         // as an error where the column is required.
-        return Ok(ScanColumn { id, field: field.clone() });
+        return Ok(Key { id, column: ScanColumn { id, field: field.clone() }, path: Vec::new() });
     }
-    hidden.get(&id).cloned().ok_or_else(|| {
-        Error::unsupported(&scan.request.snapshot.location, "equality deletes on nested fields")
+    for column in ScanColumn::all(schema) {
+        if let Some(path) = path_to(column.field.data_type(), id) {
+            return Ok(Key { id, column, path });
+        }
+    }
+    let column = hidden.get(&id).cloned().ok_or_else(|| {
+        let feature = "equality deletes on fields of lists and maps, or on dropped nested fields";
+        Error::unsupported(&scan.request.snapshot.location, feature)
+    })?;
+    Ok(Key { id, column, path: Vec::new() })
+}
+
+/// Names of the fields that lead to the one with this id through structs.
+fn path_to(data_type: &DataType, id: FieldId) -> Option<Vec<String>> {
+    let DataType::Struct(fields) = data_type else { return None };
+    fields.iter().find_map(|field| {
+        let rest = match field_id(field) == Some(id) {
+            true => Vec::new(),
+            false => path_to(field.data_type(), id)?,
+        };
+        Some([vec![field.name().clone()], rest].concat())
     })
+}
+
+/// The plan with nested keys as columns of their own, if there are any.
+fn with_nested(plan: Arc<dyn ExecutionPlan>, keys: &[Key]) -> Result<Arc<dyn ExecutionPlan>> {
+    if keys.iter().all(|key| key.path.is_empty()) {
+        return Ok(plan);
+    }
+    let schema = plan.schema();
+    let own = schema.fields().iter().enumerate().map(|(i, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), i));
+        Ok((column, field.name().clone()))
+    });
+    // Another set of keys may have added the same one.
+    let nested = keys.iter().filter(|key| schema.index_of(&key.name()).is_err());
+    let nested = nested.map(|key| Ok((key.value(&schema)?, key.name())));
+    let columns = own.chain(nested).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
 }
 
 /// Key columns that the table no longer has: deletes on them still count. Their types are in the delete
@@ -206,11 +277,18 @@ fn dropped_column(id: FieldId, data_type: DataType) -> ScanColumn {
 fn deleted_keys(
     scan: &Scan<'_>,
     files: &[(Arc<EqualityDeleteFile>, i32)],
-    keys: &[ScanColumn],
+    keys: &[Key],
     context: &ScanContext,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let columns: Vec<FieldRef> = keys.iter().map(|k| k.field.clone()).chain(marks()).collect();
-    let is_constant: Vec<bool> = keys.iter().map(|_| false).chain([true, true]).collect();
+    // Two keys may be in one column.
+    let mut columns: Vec<FieldRef> = Vec::new();
+    for field in keys.iter().map(|key| &key.column.field) {
+        if !columns.iter().any(|known| known.name() == field.name()) {
+            columns.push(field.clone());
+        }
+    }
+    let is_constant: Vec<bool> = columns.iter().map(|_| false).chain([true, true]).collect();
+    columns.extend(marks());
     let mut by_store: BTreeMap<String, (Located, Vec<_>, u64)> = BTreeMap::new();
     for (file, scope) in files {
         let at = scan.request.storage.locate(&file.path)?;
@@ -250,17 +328,17 @@ fn deleted_keys(
 fn anti_join(
     deleted: Arc<dyn ExecutionPlan>,
     data: Arc<dyn ExecutionPlan>,
-    keys: &[ScanColumn],
+    keys: &[Key],
     global: bool,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let (left, right) = (deleted.schema(), data.schema());
-    let mut names: Vec<&str> = keys.iter().map(|k| k.field.name().as_str()).collect();
+    let mut names: Vec<String> = keys.iter().map(Key::name).collect();
     if !global {
-        names.push(SCOPE);
+        names.push(SCOPE.to_string());
     }
     let mut on: Vec<(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)> = Vec::with_capacity(names.len());
     for name in names {
-        let columns = (Column::new_with_schema(name, &left)?, Column::new_with_schema(name, &right)?);
+        let columns = (Column::new_with_schema(&name, &left)?, Column::new_with_schema(&name, &right)?);
         on.push((Arc::new(columns.0), Arc::new(columns.1)));
     }
     let sequences = Schema::new(vec![

@@ -4,8 +4,10 @@
 use std::fmt;
 
 use arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
 
 use super::schema::FieldId;
+use crate::error::Result;
 
 /// Partition transform (Iceberg spec, "Partition Transforms").
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,8 +52,20 @@ pub struct PartitionField {
     pub field_id: FieldId,
     pub name: String,
     pub transform: Transform,
-    /// Arrow type of the partition values.
+    /// Arrow type of the partition values; `Null` where the source column is in no schema any more.
     pub result_type: DataType,
+}
+
+impl PartitionField {
+    /// A partition value in the type by which values of this field are compared. Fails with `Internal` or
+    /// an arrow error if it is of another kind.
+    pub fn typed(&self, value: ScalarValue) -> Result<ScalarValue> {
+        // Where the source column is gone, nothing but the value itself tells its type.
+        match self.result_type.is_null() {
+            true => Ok(value),
+            false => Ok(value.cast_to(&self.result_type)?),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

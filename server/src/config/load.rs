@@ -1,12 +1,16 @@
 //! Reading the configuration: every mistake is found and told with its key.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use auric_catalog::storage::S3Options;
 
+use super::check::check;
 use super::value::FromToml;
 use super::{CatalogConfig, Config};
+use crate::security::access::Rule;
+use crate::security::scram::Verifier;
 
 /// Prefix of environment variables that set keys.
 const PREFIX: &str = "AURIC_";
@@ -56,10 +60,17 @@ const KEYS: &[Key<Config>] = keys!(Config {
     "server.max_connections" => server.max_connections,
     "server.max_message_size" => server.max_message_size,
     "server.auth_timeout" => server.auth_timeout,
+    "server.auth_max_delay" => server.auth_max_delay,
+    "server.max_unauthenticated" => server.max_unauthenticated,
     "server.idle_session_timeout" => server.idle_session_timeout,
     "server.max_prepared_statements" => server.max_prepared_statements,
     "server.max_portals" => server.max_portals,
     "server.io_threads" => server.io_threads,
+    "tls.certificate" => tls.certificate,
+    "tls.key" => tls.key,
+    "tls.client_ca" => tls.client_ca,
+    "tls.client_crl" => tls.client_crl,
+    "tls.minimum_version" => tls.minimum_version,
     "query.memory_limit" => query.memory_limit,
     "query.target_partitions" => query.target_partitions,
     "query.batch_size" => query.batch_size,
@@ -96,6 +107,18 @@ const CATALOG_KEYS: &[Key<CatalogConfig>] = keys!(CatalogConfig {
     "root" => root,
 });
 
+/// Keys of an entry of `[[access]]`.
+const ACCESS_KEYS: &[Key<Rule>] = keys!(Rule {
+    "type" => kind,
+    "database" => database,
+    "user" => user,
+    "address" => address,
+    "method" => method,
+});
+
+/// The one key of `[users.<name>]`.
+const PASSWORD: &str = "password";
+
 /// Reads a file, then the environment. All mistakes are returned together.
 pub fn load_file(path: Option<&Path>) -> Result<Config, Vec<Mistake>> {
     let text = match path {
@@ -111,12 +134,12 @@ pub fn load(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, Vec<Mistake>> {
-    let mut config = Config::default();
+    let mut draft = Draft::default();
     let mut mistakes = Vec::new();
     match toml::from_str::<toml::Table>(text) {
         Ok(table) => {
             for (key, value) in leaves(&table) {
-                apply(&mut config, &key, &key.join("."), &value, &mut mistakes);
+                apply(&mut draft, &key, &key.join("."), &value, &mut mistakes);
             }
         }
         Err(error) => mistakes
@@ -126,13 +149,20 @@ pub fn load(
         // A name without a section (`AURIC_HOME`) is somebody else's variable, not a misspelt key.
         let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) else { continue };
         let key: Vec<String> = rest.to_ascii_lowercase().split("__").map(str::to_string).collect();
-        apply(&mut config, &key, &name, &toml::Value::String(value), &mut mistakes);
+        apply(&mut draft, &key, &name, &toml::Value::String(value), &mut mistakes);
+    }
+    let Draft { mut config, access } = draft;
+    if access.keys().copied().ne(0..access.len()) {
+        mistakes.push(mistake("access", "entries are numbered from 0 without gaps"));
+    }
+    if !access.is_empty() {
+        config.access = access.into_values().collect();
     }
     check(&config, &mut mistakes);
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
 }
 
-fn mistake(key: impl Into<String>, message: impl Into<String>) -> Mistake {
+pub(super) fn mistake(key: impl Into<String>, message: impl Into<String>) -> Mistake {
     Mistake { key: key.into(), message: message.into() }
 }
 
@@ -145,7 +175,7 @@ impl Mistake {
     }
 }
 
-/// All values that are no tables, with the path to them.
+/// All values that are no tables, with the path to them; tables of an array are numbered from 0.
 fn leaves(table: &toml::Table) -> Vec<(Vec<String>, toml::Value)> {
     let mut found = Vec::new();
     for (name, value) in table {
@@ -157,25 +187,45 @@ fn leaves(table: &toml::Table) -> Vec<(Vec<String>, toml::Value)> {
                 }));
             }
             toml::Value::Table(_) => {}
+            toml::Value::Array(values) if values.first().is_some_and(toml::Value::is_table) => {
+                for (number, value) in values.iter().enumerate() {
+                    let at = [name.clone(), number.to_string()];
+                    match value {
+                        toml::Value::Table(inner) if !inner.is_empty() => {
+                            let inner = leaves(inner).into_iter();
+                            found.extend(inner.map(|(path, value)| ([&at[..], &path[..]].concat(), value)));
+                        }
+                        other => found.push((at.to_vec(), other.clone())),
+                    }
+                }
+            }
             value => found.push((vec![name.clone()], value.clone())),
         }
     }
     found
 }
 
+/// A configuration that is being read.
+#[derive(Default)]
+struct Draft {
+    config: Config,
+    /// Entries of the access list by number; they replace the list that there is without them.
+    access: BTreeMap<usize, Rule>,
+}
+
 /// Sets one key. `shown`: how the user wrote it.
-fn apply(
-    config: &mut Config,
-    path: &[String],
-    shown: &str,
-    value: &toml::Value,
-    mistakes: &mut Vec<Mistake>,
-) {
+fn apply(draft: &mut Draft, path: &[String], shown: &str, value: &toml::Value, mistakes: &mut Vec<Mistake>) {
+    let Draft { config, access } = draft;
     let parts: Vec<&str> = path.iter().map(String::as_str).collect();
     let result = match parts.as_slice() {
         ["catalogs", name, key] => {
             set(CATALOG_KEYS, config.catalogs.entry((*name).to_string()).or_default(), key, value)
         }
+        ["access", number, key] => set_access(access, number, key, value),
+        ["access"] => Err("expected entries [[access]]".to_string()),
+        ["access", _] => Err("expected a table with at least one key".to_string()),
+        ["users", name, key] => set_user(config, name, key, value),
+        ["users", _] => Err("expected a table [users.<name>] with the key password".to_string()),
         ["storage", "s3", "buckets", bucket, key] => {
             set(S3_KEYS, config.storage.s3_buckets.entry((*bucket).to_string()).or_default(), key, value)
         }
@@ -194,6 +244,25 @@ fn set<T>(keys: &[Key<T>], target: &mut T, name: &str, value: &toml::Value) -> R
     }
 }
 
+/// Sets a key of the entry with a number; an entry begins to exist when its first key is set.
+fn set_access(
+    rules: &mut BTreeMap<usize, Rule>,
+    number: &str,
+    key: &str,
+    value: &toml::Value,
+) -> Result<(), String> {
+    let number = number.parse().map_err(|_| "expected the number of an entry".to_string())?;
+    set(ACCESS_KEYS, rules.entry(number).or_insert_with(Rule::unset), key, value)
+}
+
+fn set_user(config: &mut Config, name: &str, key: &str, value: &toml::Value) -> Result<(), String> {
+    if key != PASSWORD {
+        return Err(unknown(key, [PASSWORD].into_iter()));
+    }
+    config.users.insert(name.to_string(), Verifier::from_toml(value)?);
+    Ok(())
+}
+
 /// The message for a key that does not exist.
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let others = ["storage.s3.endpoint", "catalogs.lake.warehouse"];
@@ -208,63 +277,12 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// What no single value can tell.
-fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
-    use super::value::CatalogKind;
-    for (key, address) in [("server.listen", &config.server.listen), ("server.http", &config.server.http)] {
-        if !is_address(address) {
-            mistakes.push(mistake(key, format!("expected HOST:PORT, found \"{address}\"")));
-        }
-    }
-    for (name, number) in [
-        ("server.max_connections", config.server.max_connections),
-        ("server.max_prepared_statements", config.server.max_prepared_statements),
-        ("server.max_portals", config.server.max_portals),
-        ("query.batch_size", config.query.batch_size),
-        ("query.max_concurrent", config.query.max_concurrent),
-    ] {
-        if number == 0 {
-            mistakes.push(mistake(name, "must be at least 1"));
-        }
-    }
-    if config.server.auth_timeout.is_zero() {
-        mistakes.push(mistake("server.auth_timeout", "must be longer than 0"));
-    }
-    if config.server.max_message_size.0 < 1024 {
-        mistakes.push(mistake("server.max_message_size", "must be at least 1KiB"));
-    }
-    if config.query.nice > 19 {
-        mistakes.push(mistake("query.nice", "must be between 0 and 19"));
-    }
-    if let Err(error) = crate::telemetry::parse_level(&config.log.level) {
-        mistakes.push(mistake("log.level", error));
-    }
-    for (name, catalog) in &config.catalogs {
-        let key = |key: &str| format!("catalogs.{name}.{key}");
-        match catalog.kind {
-            CatalogKind::Delta if catalog.root.is_none() => {
-                mistakes.push(mistake(key("root"), "a catalog of type \"delta\" needs it"));
-            }
-            CatalogKind::Sql if catalog.root.is_some() => {
-                mistakes.push(mistake(key("root"), "only a catalog of type \"delta\" has it"));
-            }
-            CatalogKind::Delta if catalog.database.is_some() || catalog.warehouse.is_some() => {
-                mistakes.push(mistake(key("type"), "database and warehouse belong to type \"sql\""));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn is_address(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-}
-
 /// Full names of all keys; `<name>` stands for a name that the user chooses.
 #[cfg(test)]
 pub(super) fn all_keys() -> Vec<String> {
     let plain = KEYS.iter().map(|key| key.name.to_string());
     let s3 = S3_KEYS.iter().map(|key| format!("storage.s3.{}", key.name));
     let catalogs = CATALOG_KEYS.iter().map(|key| format!("catalogs.lake.{}", key.name));
-    plain.chain(s3).chain(catalogs).collect()
+    let access = ACCESS_KEYS.iter().map(|key| format!("access.0.{}", key.name));
+    plain.chain(s3).chain(catalogs).chain(access).collect()
 }

@@ -4,6 +4,7 @@
 //! `KEYS` of [`mod@load`] is the only list of keys. `config/auric.toml`, compiled into the binary, is their
 //! manual; tests hold the two together.
 
+mod check;
 mod load;
 pub mod value;
 
@@ -14,7 +15,9 @@ use std::time::Duration;
 use auric_catalog::storage::{S3Options, StorageOptions};
 
 pub use self::load::{Mistake, load, load_file};
-use self::value::{ByteSize, CatalogKind, LogFormat, MemoryLimit};
+use self::value::{ByteSize, CatalogKind, LogFormat, MemoryLimit, TlsVersion};
+use crate::security::access::Rule;
+use crate::security::scram::Verifier;
 
 /// The shipped configuration file: every key, commented, with its default.
 pub const SHIPPED: &str = include_str!("../../../config/auric.toml");
@@ -23,6 +26,11 @@ pub const SHIPPED: &str = include_str!("../../../config/auric.toml");
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub server: ServerConfig,
+    pub tls: TlsConfig,
+    /// Who may connect; the first entry that fits decides.
+    pub access: Vec<Rule>,
+    /// Users with a password, by name.
+    pub users: BTreeMap<String, Verifier>,
     pub query: QueryConfig,
     pub log: LogConfig,
     pub storage: StorageOptions,
@@ -40,11 +48,27 @@ pub struct ServerConfig {
     pub max_connections: usize,
     pub max_message_size: ByteSize,
     pub auth_timeout: Duration,
+    /// Zero: guessing is not slowed down.
+    pub auth_max_delay: Duration,
+    pub max_unauthenticated: usize,
     pub idle_session_timeout: Duration,
     pub max_prepared_statements: usize,
     pub max_portals: usize,
     /// Threads that serve sockets; 0: chosen.
     pub io_threads: usize,
+}
+
+/// `[tls]`: PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The server's certificate, then those between it and its authority. `None`: no TLS.
+    pub certificate: Option<String>,
+    pub key: Option<String>,
+    /// Authorities that clients' certificates may come from.
+    pub client_ca: Option<String>,
+    /// Certificates of clients that are no longer valid: a list of each authority.
+    pub client_crl: Option<String>,
+    pub minimum_version: TlsVersion,
 }
 
 /// `[query]`
@@ -99,11 +123,22 @@ impl Default for Config {
                 max_connections: 1000,
                 max_message_size: ByteSize(64 << 20),
                 auth_timeout: Duration::from_secs(60),
+                auth_max_delay: Duration::from_secs(8),
+                max_unauthenticated: 200,
                 idle_session_timeout: Duration::ZERO,
                 max_prepared_statements: 10_000,
                 max_portals: 1000,
                 io_threads: 0,
             },
+            tls: TlsConfig {
+                certificate: None,
+                key: None,
+                client_ca: None,
+                client_crl: None,
+                minimum_version: TlsVersion::V1_2,
+            },
+            access: vec![Rule::trusted_loopback()],
+            users: BTreeMap::new(),
             query: QueryConfig {
                 memory_limit: MemoryLimit::Percent(70),
                 target_partitions: 0,

@@ -27,7 +27,11 @@ fn shipped_file_is_the_defaults() {
 #[test]
 fn shipped_file_has_every_key() {
     let table: toml::Table = toml::from_str(&uncommented()).unwrap();
-    for key in all_keys() {
+    let mut keys = all_keys();
+    // Entries of the access list: the keys of the first.
+    let first = table["access"][0].as_table().unwrap();
+    keys.retain(|key| key.strip_prefix("access.0.").is_none_or(|key| !first.contains_key(key)));
+    for key in keys {
         let mut value = Some(&table);
         let mut found = false;
         for part in key.split('.') {
@@ -101,4 +105,79 @@ fn secrets_come_from_files_and_are_not_shown() {
 fn broken_toml_names_the_line() {
     let mistakes = load("[server]\nlisten = ", no_environment()).unwrap_err();
     assert!(mistakes[0].message.starts_with("line 2: not valid TOML"), "{mistakes:?}");
+}
+
+const ALICE: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
+                     WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+
+#[test]
+fn users_have_verifiers_only() {
+    let config = load(&format!("[users.\"al.ice\"]\npassword = \"{ALICE}\""), no_environment()).unwrap();
+    assert_eq!(config.users["al.ice"].to_text(), ALICE);
+    assert!(!format!("{config:?}").contains("WG5d"));
+    let config = load("", environment("AURIC_USERS__ALICE__PASSWORD", ALICE)).unwrap();
+    assert!(config.users.contains_key("alice"));
+    for text in [
+        "[users.alice]\npassword = \"hunter2\"",
+        "[users]\nalice = \"hunter2\"",
+        "[users.alice]\npass = \"hunter2\"",
+    ] {
+        let mistakes = load(text, no_environment()).unwrap_err();
+        assert!(mistakes[0].key.starts_with("users.alice"), "{mistakes:?}");
+        assert!(!mistakes[0].message.contains("hunter2"), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn access_list_in_order() {
+    use crate::security::access::{ConnectionKind, Method};
+    let entry =
+        |n: u8| format!("[[access]]\ntype = \"hostnossl\"\nuser = \"u{n}\"\naddress = \"10.0.0.{n}\"\n");
+    let text: String = (0..12).map(entry).collect();
+    let config = load(&text, environment("AURIC_ACCESS__12__METHOD", "reject")).unwrap();
+    assert_eq!(config.access.len(), 13);
+    for (n, rule) in config.access.iter().take(12).enumerate() {
+        assert_eq!((rule.kind, rule.method), (ConnectionKind::Plain, Method::Scram));
+        assert_eq!((&rule.user.0, rule.address.0.len()), (&vec![format!("u{n}")], 1));
+        assert_eq!(rule.address.0[0].to_string(), format!("10.0.0.{n}/32"));
+    }
+    assert_eq!(config.access[12].method, Method::Reject);
+    let lists = "[[access]]\nuser = [\"a\", \"b\"]\ndatabase = \"x, y\"\naddress = [\"::1\", \"10.0.0.0/8\"]";
+    let rule = load(lists, no_environment()).unwrap().access.remove(0);
+    assert_eq!((rule.user.0.len(), rule.database.0.len(), rule.address.0.len()), (2, 2, 2));
+}
+
+#[test]
+fn mistakes_in_the_access_list() {
+    let keys = |text: &str| -> Vec<String> {
+        load(text, no_environment()).unwrap_err().into_iter().map(|mistake| mistake.key).collect()
+    };
+    assert_eq!(keys("[[access]]\nmethod = \"trust\""), ["access.0.method"]);
+    assert_eq!(keys("[[access]]\nmethod = \"trust\"\naddress = \"10.0.0.0/8\""), ["access.0.method"]);
+    assert_eq!(keys("[[access]]\nmethod = \"md5\""), ["access.0.method"]);
+    assert_eq!(keys("[[access]]\ntype = \"local\""), ["access.0.type"]);
+    assert_eq!(keys("[[access]]\ntype = \"hostssl\""), ["access.0.type"]);
+    assert_eq!(keys("[[access]]\nmethod = \"cert\""), ["access.0.type", "access.0.method"]);
+    assert_eq!(keys("[[access]]\naddress = \"10.0.0.0/33\""), ["access.0.address"]);
+    assert_eq!(keys("[[access]]\naddress = \"localhost\""), ["access.0.address"]);
+    assert_eq!(keys("[[access]]\nuser = \"+admins\""), ["access.0.user"]);
+    assert_eq!(keys("[[access]]\nuser = []"), ["access.0.user"]);
+    assert_eq!(keys("[[access]]\nusr = \"a\""), ["access.0.usr"]);
+    assert_eq!(keys("[[access]]"), ["access.0"]);
+    assert_eq!(keys("access = []"), ["access"]);
+    assert_eq!(keys("access = \"all\""), ["access"]);
+    let gap = load("", environment("AURIC_ACCESS__1__METHOD", "reject")).unwrap_err();
+    assert_eq!(gap[0].key, "access");
+}
+
+#[test]
+fn tls_needs_both_of_its_files() {
+    let keys = |text: &str| -> Vec<String> {
+        load(text, no_environment()).unwrap_err().into_iter().map(|mistake| mistake.key).collect()
+    };
+    assert_eq!(keys("[tls]\ncertificate = \"a\""), ["tls.key"]);
+    assert_eq!(keys("[tls]\nkey = \"a\""), ["tls.certificate"]);
+    assert_eq!(keys("[tls]\nclient_ca = \"a\""), ["tls.certificate"]);
+    assert_eq!(keys("[tls]\nclient_crl = \"a\""), ["tls.client_ca"]);
+    assert_eq!(keys("[tls]\nminimum_version = \"1.1\""), ["tls.minimum_version"]);
 }

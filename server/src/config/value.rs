@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use auric_catalog::storage::Secret;
+use ipnet::IpNet;
+
+use crate::security::access::{Addresses, ConnectionKind, Method, Names};
+use crate::security::scram::Verifier;
 
 /// A value of a key, read from TOML. Environment variables come as strings, so every type takes one.
 pub trait FromToml: Sized {
@@ -203,6 +207,57 @@ impl FromToml for MemoryLimit {
     }
 }
 
+/// A string, or an array of them; a string may hold several, separated by commas.
+fn strings(value: &toml::Value, what: &str) -> Result<Vec<String>, String> {
+    let texts = match value {
+        toml::Value::String(text) => text.split(',').map(|part| part.trim().to_string()).collect(),
+        toml::Value::Array(values) => values
+            .iter()
+            .map(|value| value.as_str().map(str::to_string).ok_or_else(|| wanted(what, value)))
+            .collect::<Result<Vec<_>, _>>()?,
+        other => return Err(wanted(what, other)),
+    };
+    if texts.is_empty() { Err(wanted(what, value)) } else { Ok(texts) }
+}
+
+/// Names of databases or users.
+impl FromToml for Names {
+    fn from_toml(value: &toml::Value) -> Result<Self, String> {
+        let names = strings(value, "a name, \"all\", or an array of names")?;
+        // What pg_hba.conf has beside names; taken for a name, it would fit nothing, in silence.
+        match names.iter().find(|name| name.is_empty() || name.starts_with(['/', '+', '@'])) {
+            Some(name) => Err(format!("expected a name, found \"{name}\"")),
+            None => Ok(Self(names)),
+        }
+    }
+}
+
+/// Networks: `10.0.0.0/8`, `::1/128`, an address, or `all`.
+impl FromToml for Addresses {
+    fn from_toml(value: &toml::Value) -> Result<Self, String> {
+        let what = "a network such as \"10.0.0.0/8\", an address, \"all\", or an array of these";
+        let mut networks = Vec::new();
+        for text in strings(value, what)? {
+            match text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)) {
+                Ok(network) => networks.push(network),
+                Err(_) if text == Names::ALL => networks.extend(Self::all().0),
+                Err(_) => return Err(format!("expected {what}, found \"{text}\"")),
+            }
+        }
+        Ok(Self(networks))
+    }
+}
+
+/// A verifier, or `file:PATH` or `env:NAME` where it is to be found. Messages never repeat it: it may
+/// be a password that somebody took for one.
+impl FromToml for Verifier {
+    fn from_toml(value: &toml::Value) -> Result<Self, String> {
+        let secret = Option::<Secret>::from_toml(value)?;
+        let text = secret.as_ref().map_or("", |secret| secret.reveal());
+        text.parse().map_err(|error: crate::security::scram::InvalidVerifier| error.to_string())
+    }
+}
+
 /// One of a few words.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
@@ -210,6 +265,9 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name { $($(#[$word_doc])* $variant),* }
 
+        words! { in $name { $($variant = $word),* } }
+    };
+    (in $name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
         impl FromToml for $name {
             fn from_toml(value: &toml::Value) -> Result<Self, String> {
                 match value.as_str() {
@@ -235,6 +293,15 @@ words! {
         Delta = "delta",
     }
 }
+
+words! {
+    /// Oldest version of TLS that is spoken.
+    TlsVersion { V1_2 = "1.2", V1_3 = "1.3" }
+}
+
+words! { in ConnectionKind { Any = "host", Tls = "hostssl", Plain = "hostnossl" } }
+
+words! { in Method { Trust = "trust", Scram = "scram", Certificate = "cert", Reject = "reject" } }
 
 #[cfg(test)]
 mod tests {

@@ -94,6 +94,23 @@ pub(super) fn copy_fail(body: Bytes) -> Result<String> {
     Reader(body).string()
 }
 
+/// SASLInitialResponse: the mechanism that the client chose, and its first message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SaslInitialResponse {
+    pub mechanism: String,
+    pub data: String,
+}
+
+/// Body of SASLInitialResponse.
+pub(super) fn sasl_initial_response(body: Bytes) -> Result<SaslInitialResponse> {
+    let mut reader = Reader(body);
+    let mechanism = reader.string()?;
+    // Without data the client would wait to be asked; SCRAM's clients speak first.
+    let data = reader.value()?.ok_or_else(|| protocol_violation("malformed SCRAM message"))?;
+    reader.end()?;
+    Ok(SaslInitialResponse { mechanism, data: utf8(&data)?.to_string() })
+}
+
 /// Key and value pairs of the startup message, after the protocol version.
 pub(super) fn startup_parameters(body: Bytes) -> Result<Vec<(String, String)>> {
     let mut reader = Reader(body);
@@ -208,6 +225,19 @@ mod tests {
     fn promised_elements_must_be_there() {
         assert!(parse(Bytes::from_static(b"\0select 1\0\xff\xff")).is_err());
         assert!(bind(Bytes::from_static(b"\0\0\0\0\0\x01\x7f\xff\xff\xff\0\0")).is_err());
+    }
+
+    #[test]
+    fn sasl_responses() {
+        let whole = b"SCRAM-SHA-256\0\0\0\0\x09n,,n=,r=a".to_vec();
+        let response = sasl_initial_response(Bytes::from(whole.clone())).unwrap();
+        assert_eq!((response.mechanism.as_str(), response.data.as_str()), ("SCRAM-SHA-256", "n,,n=,r=a"));
+        for length in 0..whole.len() {
+            let error = sasl_initial_response(Bytes::copy_from_slice(&whole[..length])).unwrap_err();
+            assert_eq!(error.code, SqlState("08P01"), "at {length}");
+        }
+        let nothing = b"SCRAM-SHA-256\0\xff\xff\xff\xff";
+        assert!(sasl_initial_response(Bytes::from_static(nothing)).is_err());
     }
 
     #[test]

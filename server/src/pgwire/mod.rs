@@ -4,6 +4,7 @@
 //! has the reasons). One task per connection on the I/O pool reads the client's messages and drives
 //! its session; statements run on other pools ([`run`]).
 
+mod authentication;
 mod connection;
 mod copy;
 mod encode;
@@ -14,6 +15,7 @@ mod parameter;
 mod run;
 mod simple_query;
 mod startup;
+mod stream;
 mod wire;
 
 use std::net::SocketAddr;
@@ -31,6 +33,8 @@ use crate::activity::Connections;
 use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
 use crate::runtime::{Runtimes, spawn};
+use crate::security::Security;
+use crate::security::waiting::Place;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ pub struct Server {
     pub engine: Arc<Engine>,
     pub connections: Arc<Connections>,
     pub limits: Limits,
+    pub security: Security,
     pub admission: Admission,
     pub metrics: Arc<Metrics>,
     pub runtimes: Runtimes,
@@ -56,7 +61,8 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 server.metrics.connections_accepted.inc();
-                let task = connection(server.clone(), stream, peer);
+                let place = server.security.waiting.enter();
+                let task = connection(server.clone(), stream, peer, place);
                 spawn(&server.runtimes.io, "connection", task);
             }
             Err(error) => {
@@ -68,14 +74,25 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-/// One connection from its first byte to its last.
-async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+/// One connection from its first byte to its last. `place`: given back when the client has proved who
+/// it is.
+async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, place: Place) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
-    let wire = Wire::new(stream, server.limits.max_message_size);
+    let wire = Wire::new(stream, startup::MAX_AUTH_MESSAGE);
     let startup = startup::start(wire, &server, peer);
-    match tokio::time::timeout(server.limits.auth_timeout, startup).await {
+    let started = tokio::select! {
+        biased;
+        () = place.lost() => {
+            server.metrics.connections_displaced.inc();
+            tracing::debug!(%peer, "too many unauthenticated connections: the oldest is closed");
+            return;
+        }
+        started = tokio::time::timeout(server.limits.auth_timeout, startup) => started,
+    };
+    drop(place);
+    match started {
         // Silent for too long: closed without a word, as by Postgres.
         Err(_) => tracing::debug!(%peer, "startup timed out"),
         Ok(Ok(Started::Connection(connection))) => connection.serve().await,

@@ -6,12 +6,15 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use pgwire::messages::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::stream::{Encrypted, Stream};
+use crate::security::tls::Tls;
 
 /// Output is written to the socket when this much of it waits.
 pub(super) const FLUSH_AT: usize = 64 * 1024;
@@ -51,8 +54,7 @@ struct Outgoing {
 
 #[derive(Debug)]
 pub(super) struct Wire {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    stream: Stream,
     input: BytesMut,
     outgoing: Outgoing,
     /// Bytes of a refused message that are still to be discarded.
@@ -63,10 +65,8 @@ pub(super) struct Wire {
 impl Wire {
     /// `max_message`: longest message accepted, bytes.
     pub(super) fn new(stream: TcpStream, max_message: usize) -> Self {
-        let (reader, writer) = stream.into_split();
         Self {
-            reader,
-            writer,
+            stream: Stream::Plain(stream),
             input: BytesMut::new(),
             outgoing: Outgoing::default(),
             skip: 0,
@@ -74,12 +74,31 @@ impl Wire {
         }
     }
 
+    /// Accepts messages of this length from now on, bytes.
+    pub(super) fn set_max_message(&mut self, max_message: usize) {
+        self.max_message = max_message.min(PROTOCOL_LIMIT);
+    }
+
+    /// Does the client begin with this byte? Nothing is read.
+    pub(super) async fn begins_with(&self, byte: u8) -> io::Result<bool> {
+        self.stream.begins_with(byte).await
+    }
+
+    /// Encrypts everything from here on. Nothing may have been read that was not asked for.
+    pub(super) async fn encrypt(&mut self, tls: Arc<Tls>) -> io::Result<()> {
+        self.stream.encrypt(tls).await
+    }
+
+    pub(super) fn encrypted(&self) -> Option<&Encrypted> {
+        self.stream.encrypted()
+    }
+
     /// Reads some bytes. 0: the client closed the connection.
     async fn read_more(&mut self) -> io::Result<usize> {
         if self.input.capacity() - self.input.len() < 4096 {
             self.input.reserve(16 * 1024);
         }
-        let read = self.reader.read_buf(&mut self.input).await?;
+        let read = self.stream.read_buf(&mut self.input).await?;
         let skipped = self.skip.min(self.input.len());
         self.input.advance(skipped);
         self.skip -= skipped;
@@ -205,7 +224,7 @@ impl Wire {
         let outgoing = &mut self.outgoing;
         outgoing.seal();
         while let Some(front) = outgoing.segments.front_mut() {
-            let written = self.writer.write(front).await?;
+            let written = self.stream.write(front).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -215,17 +234,23 @@ impl Wire {
                 outgoing.segments.pop_front();
             }
         }
-        Ok(())
+        // TLS keeps records back that the socket had no room for.
+        self.stream.flush().await
+    }
+
+    /// Ends the output in good order.
+    pub(super) async fn end(&mut self) {
+        let _ = self.stream.shutdown().await;
     }
 
     /// Sends what waits and says goodbye. Reads what the client is still sending, for a moment, so
     /// that the kernel does not throw the last message away with a reset.
     pub(super) async fn close(&mut self) {
-        if self.flush().await.is_err() || self.writer.shutdown().await.is_err() {
+        if self.flush().await.is_err() || self.stream.shutdown().await.is_err() {
             return;
         }
         let mut scratch = vec![0u8; 16 * 1024];
-        while let Ok(1..) = self.reader.read(&mut scratch).await {}
+        while let Ok(1..) = self.stream.read(&mut scratch).await {}
     }
 }
 

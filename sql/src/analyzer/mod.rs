@@ -28,7 +28,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::VisitMut;
 
-pub use self::ast::{call, number, string};
+pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::present_output::present_output;
 

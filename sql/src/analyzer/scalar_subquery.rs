@@ -18,7 +18,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, SubqueryAlias, lit,
+    AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, SubqueryAlias, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -274,13 +274,24 @@ fn lift(plan: &LogicalPlan, correlation: &mut Vec<Expr>) -> Result<Option<Logica
             joined.build().map(Some)
         }
         LogicalPlan::SubqueryAlias(alias) => lift_alias(alias, correlation),
+        LogicalPlan::Projection(projection) => lift_projection(projection, None, correlation),
         _ => Ok(None),
     }
 }
 
-/// A derived table: its predicates move up if the columns they use are among its own.
 fn lift_alias(alias: &SubqueryAlias, correlation: &mut Vec<Expr>) -> Result<Option<LogicalPlan>> {
     let LogicalPlan::Projection(projection) = alias.input.as_ref() else { return Ok(None) };
+    let relation: TableReference = alias.alias.clone();
+    let lifted = lift_projection(projection, Some(&relation), correlation)?;
+    lifted.map(|plan| LogicalPlanBuilder::from(plan).alias(relation)?.build()).transpose()
+}
+
+/// A derived table, called `relation`: its predicates move up, and the columns that they use with them.
+fn lift_projection(
+    projection: &Projection,
+    relation: Option<&TableReference>,
+    correlation: &mut Vec<Expr>,
+) -> Result<Option<LogicalPlan>> {
     if projection.expr.iter().any(Expr::contains_outer) {
         return Ok(None);
     }
@@ -292,11 +303,10 @@ fn lift_alias(alias: &SubqueryAlias, correlation: &mut Vec<Expr>) -> Result<Opti
         let name = format!("__lifted_{}", renamed.len());
         if !renamed.contains_key(column) {
             exprs.push(Expr::Column(column.clone()).alias(&name));
-            let relation: TableReference = alias.alias.clone();
-            renamed.insert(column.clone(), Column::new(Some(relation), name));
+            renamed.insert(column.clone(), Column::new(relation.cloned(), name));
         }
     }
-    let plan = LogicalPlanBuilder::from(input).project(exprs)?.alias(alias.alias.clone())?.build()?;
+    let plan = LogicalPlanBuilder::from(input).project(exprs)?.build()?;
     for predicate in inner {
         correlation.push(rename(predicate, &renamed)?);
     }

@@ -77,6 +77,7 @@ impl SqlState {
     pub const IO_ERROR: Self = Self("58030");
     pub const UNDEFINED_FILE: Self = Self("58P01");
     pub const INTERNAL_ERROR: Self = Self("XX000");
+    pub const INVALID_OBJECT_DEFINITION: Self = Self("42P17");
     pub const DATA_CORRUPTED: Self = Self("XX001");
 }
 

@@ -28,7 +28,7 @@ pub(super) fn alter_table(parser: &mut Parser) -> ParseResult<Option<Statement>>
         return Ok(None);
     };
     let action = match action {
-        Action::Add(name) => AlterAction::AddConstraint(check(parser, name)?),
+        Action::Add(name) => AlterAction::AddConstraint(Box::new(check(parser, name)?)),
         Action::Drop => {
             let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
             let name = folded(parser.parse_identifier()?);

@@ -19,6 +19,7 @@ mod session;
 pub mod statement;
 pub(crate) mod table_version;
 mod update;
+pub(crate) mod view;
 
 use std::sync::Arc;
 
@@ -164,12 +165,15 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::DELETE => delete::delete(parser),
         Keyword::MERGE => merge::merge(parser),
         Keyword::EXPLAIN => explain(parser, text, lines),
-        Keyword::CREATE => create(parser),
-        Keyword::DROP => drop_object(parser),
-        Keyword::ALTER => match alter_table::alter_table(parser)? {
-            Some(statement) => Ok(statement),
-            None => other(parser),
+        Keyword::CREATE => create(parser, text, lines),
+        Keyword::ALTER => match view::rename(parser)? {
+            Some(rename) => Ok(rename),
+            None => match alter_table::alter_table(parser)? {
+                Some(alter) => Ok(alter),
+                None => other(parser),
+            },
         },
+        Keyword::DROP => drop_object(parser),
         Keyword::INSERT => dml::insert(parser),
         Keyword::TRUNCATE => dml::truncate(parser),
         Keyword::COPY => copy::copy(parser),
@@ -296,12 +300,13 @@ fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statem
     })
 }
 
-fn create(parser: &mut Parser) -> ParseResult<Statement> {
+fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statement> {
     let second = parser.peek_nth_token_ref(1).token.clone();
     let replace = matches!(&second, Token::Word(w) if w.keyword == Keyword::OR);
     let object = parser.peek_nth_token_ref(if replace { 3 } else { 1 }).token.clone();
     match &object {
         Token::Word(w) if w.keyword == Keyword::TABLE => create_table::create_table(parser),
+        Token::Word(w) if w.keyword == Keyword::VIEW => view::create_view(parser, text, lines),
         Token::Word(w) if w.keyword == Keyword::SCHEMA && !replace => {
             parser.expect_keywords(&[Keyword::CREATE, Keyword::SCHEMA])?;
             let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
@@ -325,7 +330,7 @@ fn drop_object(parser: &mut Parser) -> ParseResult<Statement> {
         Token::Word(w) => w.keyword,
         _ => Keyword::NoKeyword,
     };
-    if !matches!(object, Keyword::TABLE | Keyword::SCHEMA) {
+    if !matches!(object, Keyword::TABLE | Keyword::VIEW | Keyword::SCHEMA) {
         return other(parser);
     }
     parser.expect_keyword(Keyword::DROP)?;
@@ -336,7 +341,8 @@ fn drop_object(parser: &mut Parser) -> ParseResult<Statement> {
         parser.parse_one_of_keywords(&[Keyword::CASCADE, Keyword::RESTRICT]) == Some(Keyword::CASCADE);
     let _ = parser.parse_keyword(Keyword::PURGE);
     Ok(match object {
-        Keyword::TABLE => Statement::DropTable { names, if_exists },
+        Keyword::TABLE => Statement::DropTable { names, if_exists, cascade },
+        Keyword::VIEW => Statement::DropView { names, if_exists, cascade },
         _ => Statement::DropSchema { names, if_exists, cascade },
     })
 }

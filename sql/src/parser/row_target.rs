@@ -176,6 +176,15 @@ pub(crate) fn everything(
     select(with, items, from, selection)
 }
 
+/// Whether a function is the row constructor.
+pub(crate) fn is_row(name: &ObjectName) -> bool {
+    let ident = match name.0.as_slice() {
+        [part] => part.as_ident(),
+        _ => None,
+    };
+    ident.is_some_and(|ident| ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("row"))
+}
+
 /// `name` as a FROM item.
 pub(crate) fn table(name: ObjectName) -> TableWithJoins {
     let relation = ast::TableFactor::Table {

@@ -33,7 +33,16 @@ pub enum Statement {
     DropTable {
         names: Vec<ObjectName>,
         if_exists: bool,
+        cascade: bool,
     },
+    CreateView(Box<CreateView>),
+    DropView {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`.
+    Rename(Box<Rename>),
     Insert(Box<Insert>),
     Truncate(Truncate),
     Update(Box<Update>),
@@ -120,7 +129,7 @@ pub struct AlterTable {
 
 #[derive(Debug, Clone)]
 pub enum AlterAction {
-    AddConstraint(CheckClause),
+    AddConstraint(Box<CheckClause>),
     DropConstraint { name: String, if_exists: bool },
 }
 
@@ -142,6 +151,35 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// `AS … WITH NO DATA`.
     pub with_no_data: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct CreateView {
+    pub name: ObjectName,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+    /// Names of the first columns; empty: those of the query.
+    pub columns: Vec<String>,
+    pub comment: Option<String>,
+    pub query: Box<ast::Query>,
+    /// Text of the query.
+    pub text: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Rename {
+    /// `ALTER VIEW`; a table is renamed by `ALTER TABLE` alone, a view by either.
+    pub view: bool,
+    pub name: ObjectName,
+    pub to: RenameTo,
+    pub if_exists: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum RenameTo {
+    /// Postgres takes a bare name; with a schema before it, the relation moves there too.
+    Name(ObjectName),
+    Schema(String),
 }
 
 #[derive(Debug, Clone)]

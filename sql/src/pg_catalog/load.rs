@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use auric_catalog::registry::{CatalogContents, NamespaceContents, TableSummary};
+use auric_catalog::registry::{CatalogContents, NamespaceContents, TableSummary, ViewSummary};
 use auric_catalog::table::TableSnapshot;
 use parking_lot::Mutex;
 
@@ -58,10 +58,10 @@ fn image(engine: &Engine, contents: &CatalogContents) -> CatalogImage {
         name: namespace.entry.name.clone(),
         comment: namespace.entry.properties.get(NAMESPACE_COMMENT).cloned(),
     });
-    let relations = contents
-        .namespaces
-        .iter()
-        .flat_map(|namespace| namespace.tables.iter().map(move |table| relation(namespace, table)));
+    let relations = contents.namespaces.iter().flat_map(|namespace| {
+        let tables = namespace.tables.iter().map(move |table| relation(namespace, table));
+        tables.chain(namespace.views.iter().map(move |view| of_view(namespace, view)))
+    });
     CatalogImage::new(databases, namespaces.collect(), relations.collect())
 }
 
@@ -90,6 +90,37 @@ fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
         Err(error) => {
             tracing::warn!(table = %entry.ident, %error, "table is listed without columns");
         }
+    }
+    relation
+}
+
+fn of_view(namespace: &NamespaceContents, view: &ViewSummary) -> Relation {
+    let entry = &view.entry;
+    let mut relation = Relation {
+        oid: entry.oid,
+        namespace_oid: namespace.entry.oid,
+        namespace: entry.ident.namespace.clone(),
+        name: entry.ident.name.clone(),
+        kind: RelationKind::View,
+        columns: Vec::new(),
+        key: Vec::new(),
+        checks: Vec::new(),
+        comment: None,
+        rows: None,
+        bytes: None,
+        properties: Default::default(),
+        definition: None,
+        has_partitions: false,
+        format: None,
+    };
+    match &view.definition {
+        Ok(definition) => {
+            relation.columns = definition.columns.fields().iter().map(|f| Column::of_field(f)).collect();
+            relation.comment = definition.comment.clone().filter(|comment| !comment.is_empty());
+            // As Postgres ends them.
+            relation.definition = Some(format!("{};", definition.sql.trim_end()));
+        }
+        Err(error) => tracing::warn!(view = %entry.ident, %error, "view is listed without columns"),
     }
     relation
 }

@@ -1,7 +1,8 @@
 //! Integer `+`, `-` and `*` that fail with 22003 instead of wrapping around.
 //!
 //! DataFusion's own operators wrap; every operator on two integers is planned as one of these
-//! functions instead, constant folding included.
+//! functions instead, constant folding included. So are a date and a number of days, which DataFusion
+//! makes an interval of nanoseconds, for less than three centuries.
 
 use arrow::array::{Array, Datum};
 use arrow::compute::{cast, kernels::numeric};
@@ -13,6 +14,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    cast as cast_expr,
 };
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -39,12 +41,27 @@ impl ExprPlanner for CheckedArithmetic {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let is_integer = |e: &Expr| matches!(e.get_type(schema), Ok(t) if t.is_signed_integer());
-        if !is_integer(&expr.left) || !is_integer(&expr.right) {
-            return Ok(PlannerResult::Original(expr));
+        let is_date = |e: &Expr| matches!(e.get_type(schema), Ok(DataType::Date32));
+        let (left, right) = (&expr.left, &expr.right);
+        if is_integer(left) && is_integer(right) {
+            return Ok(PlannerResult::Planned(operation.of(expr.left, expr.right)));
         }
-        let function = ScalarUDF::new_from_impl(Checked::new(operation));
-        let call = ScalarFunction::new_udf(function.into(), vec![expr.left, expr.right]);
-        Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+        let days = |e: Expr| cast_expr(e, DataType::Int32);
+        let number = match operation {
+            Operation::Add | Operation::Subtract if is_date(left) && is_integer(right) => {
+                operation.of(days(expr.left), expr.right)
+            }
+            Operation::Add if is_integer(left) && is_date(right) => operation.of(expr.left, days(expr.right)),
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        Ok(PlannerResult::Planned(cast_expr(days(number), DataType::Date32)))
+    }
+}
+
+impl Operation {
+    fn of(self, left: Expr, right: Expr) -> Expr {
+        let function = ScalarUDF::new_from_impl(Checked::new(self));
+        Expr::ScalarFunction(ScalarFunction::new_udf(function.into(), vec![left, right]))
     }
 }
 

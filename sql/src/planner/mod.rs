@@ -4,12 +4,15 @@
 pub mod arithmetic;
 mod context;
 pub mod names;
+mod null_in;
 pub mod parts;
 pub mod postgres_casts;
 mod relations;
 pub(crate) mod rewrite;
+mod row_in;
 mod system;
 mod time_travel;
+pub mod view;
 pub mod yielding;
 
 use std::collections::BTreeMap;
@@ -18,6 +21,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
+use auric_catalog::view::View;
 use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
@@ -47,6 +51,8 @@ pub struct Scope {
     pub tables: Arc<TransactionTables>,
     /// `None`: nobody can abandon the statement.
     pub abandoned: Option<Abandoned>,
+    /// Views whose queries this is inside of, by catalog and name.
+    pub expanding: Vec<(String, TableIdent)>,
 }
 
 /// A planned query. Placeholders are still in it.
@@ -130,6 +136,8 @@ impl Scope {
         // Names of result columns are those of what was written.
         let written = query.clone();
         crate::analyzer::rewrite(&mut query);
+        row_in::rewrite(&mut query)?;
+        null_in::rewrite(&mut query);
         rewrite::count_instead_of_exists(&mut query);
         let relations = Relations::resolve(self, &query, source, named).await?;
         let state = relations.state(self).await?;
@@ -196,11 +204,20 @@ impl Scope {
         planner.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(|e| Error::from(&e))
     }
 
-    /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a system relation.
+    /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a view.
     pub async fn table(&self, name: &ast::ObjectName, source: &Parsed) -> Result<Table> {
-        match relations::find_table(self, name).await? {
-            Some(table) => Ok(table),
+        match relations::find_relation(self, &relations::reference(name)?).await? {
+            Some(relations::Found::Table(table)) => Ok(table),
+            Some(relations::Found::View(view)) => Err(relations::not_a_table(&view)),
             None => Err(relations::undefined(name, source)),
+        }
+    }
+
+    /// The view of a name. `None`: no such view, or a table is what the name means.
+    pub async fn view(&self, name: &ast::ObjectName) -> Result<Option<View>> {
+        match relations::find_relation(self, &relations::reference(name)?).await? {
+            Some(relations::Found::View(view)) => Ok(Some(view)),
+            _ => Ok(None),
         }
     }
 

@@ -13,7 +13,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SelectItem, With};
 
 use super::{
-    Parameter, Relations, Scope, context, infer_parameters, located, names, relations, rewrite, system,
+    Parameter, Relations, Scope, context, infer_parameters, located, names, null_in, relations, rewrite,
+    row_in, system,
 };
 use crate::analyzer::number;
 use crate::error::{Error, Result, SqlState};
@@ -57,7 +58,17 @@ impl Scope {
             return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
                 .with_detail("It is a system relation, which is made from the catalog's contents."));
         }
-        Ok((self.table(name, source).await?, reference))
+        match relations::find_relation(self, &reference).await? {
+            Some(relations::Found::Table(table)) => return Ok((table, reference)),
+            Some(relations::Found::View(view)) => return Err(relations::not_a_table(&view)),
+            None => {}
+        }
+        if relations::find_metadata(self, &reference).await?.is_some() {
+            let message = format!("cannot change relation \"{}\"", reference.table());
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
+                .with_detail("It tells what the table's metadata says."));
+        }
+        Err(relations::undefined(name, source))
     }
 
     /// Plans a statement of several parts: `build` plans them and says what the plan is; it may be
@@ -96,6 +107,8 @@ impl Parts<'_> {
     fn plan(&self, mut query: Query, row: Option<&LogicalPlan>) -> Result<LogicalPlan> {
         rewrite::make_names_unique(&mut query);
         crate::analyzer::rewrite(&mut query);
+        row_in::rewrite(&mut query)?;
+        null_in::rewrite(&mut query);
         rewrite::count_instead_of_exists(&mut query);
         let planned = row.map(|plan| HashMap::from([(ROW.to_string(), plan.clone())])).unwrap_or_default();
         let provider = context::StatementContext::with_planned(self.state, self.relations, planned);

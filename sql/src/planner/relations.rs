@@ -11,6 +11,7 @@ use auric_catalog::format::VersionSpec;
 use auric_catalog::metadata_table::MetadataTable;
 use auric_catalog::registry::{Catalog, Table};
 use auric_catalog::table::TableVersion;
+use auric_catalog::view::View;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
@@ -21,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, Query, Spanned, TableFactor, TableVersion as AsOf, Visit, Visitor,
 };
 
-use super::{Scope, system, time_travel};
+use super::{Scope, system, time_travel, view};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::table_function;
@@ -43,6 +44,14 @@ pub enum Read {
     Current(TableVersion),
     /// A version that never changes, of the table with this id.
     Pinned(String),
+    /// A view, defined in this metadata file.
+    View(String),
+}
+
+/// What a name means.
+pub enum Found {
+    Table(Table),
+    View(View),
 }
 
 type Lookup = std::result::Result<Arc<dyn TableSource>, Error>;
@@ -136,12 +145,16 @@ impl Relations {
             self.volatile = true;
             return Ok(provider_as_source(provider));
         }
-        let Some(table) = find(scope, key).await? else {
-            if let Some((relation, table)) = find_metadata(scope, key).await? {
-                self.volatile = true;
-                return Ok(provider_as_source(relation.provider(&table)));
+        let table = match find_relation(scope, key).await? {
+            Some(Found::Table(table)) => table,
+            Some(Found::View(found)) => return self.expand(scope, key, &found).await,
+            None => {
+                if let Some((relation, table)) = find_metadata(scope, key).await? {
+                    self.volatile = true;
+                    return Ok(provider_as_source(relation.provider(&table)));
+                }
+                return Err(undefined(name, source));
             }
-            return Err(undefined(name, source));
         };
         self.dependencies.push(Dependency {
             catalog: table.catalog.name().to_string(),
@@ -152,6 +165,24 @@ impl Relations {
         // What the transaction has changed has no version to tell it by.
         self.volatile |= table.snapshot.version == TableVersion::Unpublished;
         Ok(provider_as_source(table.provider()))
+    }
+
+    /// A view, with what it reads among the dependencies.
+    async fn expand(&mut self, scope: &Scope, key: &TableReference, found: &View) -> Lookup {
+        let view::Expanded { source, dependencies } = view::expand(scope, found).await?;
+        match dependencies {
+            None => self.volatile = true,
+            Some(of_view) => {
+                self.dependencies.push(Dependency {
+                    catalog: found.catalog.name().to_string(),
+                    ident: found.ident().clone(),
+                    name: key.clone(),
+                    read: Read::View(found.entry.pointer.clone()),
+                });
+                self.dependencies.extend(of_view);
+            }
+        }
+        Ok(source)
     }
 
     async fn lookup_version(
@@ -225,15 +256,25 @@ impl Relations {
 /// Whether the tables of a plan are still at the versions that it was made for.
 pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result<bool> {
     for dependency in dependencies {
-        let Some(table) = find(scope, &dependency.name).await? else {
-            return Ok(false);
+        let is_same = |catalog: &Catalog, ident: &TableIdent| {
+            catalog.name() == dependency.catalog && *ident == dependency.ident
         };
-        let same = table.catalog.name() == dependency.catalog && table.ident == dependency.ident;
-        let unchanged = match &dependency.read {
-            Read::Current(version) => table.snapshot.version == *version,
-            Read::Pinned(table_id) => table.snapshot.table_id == *table_id,
+        let unchanged = match find_relation(scope, &dependency.name).await? {
+            None => false,
+            Some(Found::Table(table)) => {
+                is_same(&table.catalog, &table.ident)
+                    && match &dependency.read {
+                        Read::Current(version) => table.snapshot.version == *version,
+                        Read::Pinned(table_id) => table.snapshot.table_id == *table_id,
+                        Read::View(_) => false,
+                    }
+            }
+            Some(Found::View(view)) => {
+                is_same(&view.catalog, view.ident())
+                    && dependency.read == Read::View(view.entry.pointer.clone())
+            }
         };
-        if !same || !unchanged {
+        if !unchanged {
             return Ok(false);
         }
     }
@@ -296,11 +337,22 @@ pub fn undefined(name: &ObjectName, source: &Parsed) -> Error {
     if start.line == 0 { error } else { error.with_position(source.position(start.line, start.column)) }
 }
 
-pub async fn find_table(scope: &Scope, name: &ObjectName) -> Result<Option<Table>> {
-    find(scope, &reference(name)?).await
+/// The error for a statement that needs a table.
+pub(super) fn not_a_table(view: &View) -> Error {
+    let message = format!("\"{}\" is a view, not a table", view.ident().name);
+    Error::new(SqlState::WRONG_OBJECT_TYPE, message)
 }
 
+/// The table of a name. `None`: there is none; a view is none.
 async fn find(scope: &Scope, name: &TableReference) -> Result<Option<Table>> {
+    match find_relation(scope, name).await? {
+        Some(Found::Table(table)) => Ok(Some(table)),
+        _ => Ok(None),
+    }
+}
+
+/// The table or view of a name.
+pub(super) async fn find_relation(scope: &Scope, name: &TableReference) -> Result<Option<Found>> {
     match name {
         TableReference::Full { catalog, schema, table } => {
             let catalog = scope.engine.registry.catalog(catalog)?.clone();
@@ -320,7 +372,7 @@ async fn find(scope: &Scope, name: &TableReference) -> Result<Option<Table>> {
 }
 
 /// The table that a name like `t$files` is about.
-async fn find_metadata(scope: &Scope, name: &TableReference) -> Result<Option<(MetadataTable, Table)>> {
+pub async fn find_metadata(scope: &Scope, name: &TableReference) -> Result<Option<(MetadataTable, Table)>> {
     let Some((table, relation)) = name.table().rsplit_once('$') else { return Ok(None) };
     let Some(relation) = MetadataTable::of_name(relation) else { return Ok(None) };
     let table = match name {
@@ -333,9 +385,12 @@ async fn find_metadata(scope: &Scope, name: &TableReference) -> Result<Option<(M
     Ok(find(scope, &table).await?.map(|table| (relation, table)))
 }
 
-async fn lookup(scope: &Scope, catalog: &Arc<Catalog>, schema: &str, table: &str) -> Result<Option<Table>> {
-    let ident = TableIdent::new(schema, table);
-    scope.tables.get(catalog, &ident).await
+async fn lookup(scope: &Scope, catalog: &Arc<Catalog>, schema: &str, name: &str) -> Result<Option<Found>> {
+    let ident = TableIdent::new(schema, name);
+    if let Some(table) = scope.tables.get(catalog, &ident).await? {
+        return Ok(Some(Found::Table(table)));
+    }
+    Ok(catalog.view(&ident).await?.map(Found::View))
 }
 
 /// Where a new table of that name goes: the first schema of the search path, if it names none.

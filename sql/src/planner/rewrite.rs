@@ -18,9 +18,61 @@ use crate::parser::AuricDialect;
 pub(super) fn refuse_unsupported(query: &Query) -> Result<()> {
     let mut check = Unsupported(None);
     let _ = query.visit(&mut check);
+    if let Some(what) = check.0 {
+        return Err(crate::statement::not_supported(what));
+    }
+    let mut check = WindowInCondition(None);
+    let _ = query.visit(&mut check);
     match check.0 {
-        Some(what) => Err(crate::statement::not_supported(what)),
+        Some(clause) => {
+            let message = format!("window functions are not allowed in {clause}");
+            Err(Error::new(SqlState("42P20"), message))
+        }
         None => Ok(()),
+    }
+}
+
+/// Finds the clause with a window function in it that is evaluated before there are windows.
+struct WindowInCondition(Option<&'static str>);
+
+impl Visitor for WindowInCondition {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for (clause, condition) in [("WHERE", &select.selection), ("HAVING", &select.having)] {
+            let mut calls = WindowCall { depth: 0 };
+            if condition.as_ref().is_some_and(|condition| condition.visit(&mut calls).is_break()) {
+                self.0 = Some(clause);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Stops at a window function that is not in a subquery.
+struct WindowCall {
+    depth: usize,
+}
+
+impl Visitor for WindowCall {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function) if self.depth == 0 && function.over.is_some() => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 
@@ -225,7 +277,7 @@ const AMONG: &str = r#"
          WHEN (SELECT count(*) FROM (SELECT 1) AS "in" ("of") WHERE "of" IS NULL) > 0 THEN NULL
          ELSE FALSE END"#;
 
-fn among(item: &Expr, subquery: &Query, negated: bool) -> Option<Expr> {
+pub(super) fn among(item: &Expr, subquery: &Query, negated: bool) -> Option<Expr> {
     let dialect = AuricDialect::default();
     let mut expr = Parser::new(&dialect).try_with_sql(AMONG).ok()?.parse_expr().ok()?;
     let _ = VisitMut::visit(&mut expr, &mut Fill { item, subquery });

@@ -277,7 +277,8 @@ impl Session {
         state.execution_props_mut().query_execution_start_time = Some(transaction_start);
         let tables = self.block.as_ref().map_or_else(Arc::default, |block| block.tables.clone());
         let abandoned = self.abandoned.clone();
-        Ok(Scope { engine: self.engine.clone(), state: Arc::new(state), info, tables, abandoned })
+        let (engine, state, expanding) = (self.engine.clone(), Arc::new(state), Vec::new());
+        Ok(Scope { engine, state, info, tables, abandoned, expanding })
     }
 }
 

@@ -159,6 +159,28 @@ impl TransactionTables {
         Ok(())
     }
 
+    /// Renames a table that the transaction makes. `false`: it is not one.
+    pub fn rename_created(&self, table: &Table, to: &TableIdent) -> Result<bool> {
+        let mut slot = self.change.lock();
+        let Some(change) = slot.as_mut().filter(|c| same(&c.table, &key(&table.catalog, &table.ident)))
+        else {
+            return Ok(false);
+        };
+        if !change.created {
+            let message = "renaming a table that the transaction has changed is not supported";
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+                .with_hint("COMMIT in between, or use autocommit."));
+        }
+        change.table.ident = to.clone();
+        change.current.ident = to.clone();
+        Ok(true)
+    }
+
+    /// Forgets the version seen of a name that means something else now.
+    pub fn forget(&self, catalog: &Catalog, ident: &TableIdent) {
+        self.seen.lock().remove(&key(catalog, ident));
+    }
+
     /// A table that COMMIT will drop.
     pub fn drop_table(&self, table: &Table) -> Result<()> {
         self.check(table)?;

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use super::dml::execute::{self, Explained};
 use super::dml::insert;
 use super::dml::row_statement::{self, RowStatement};
+use super::dml::truncate;
 use super::{CommandTag, Output, Prepared, not_supported, parameters, query, rows};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::Explain;
@@ -34,6 +35,7 @@ pub async fn prepare(
             let prepared = insert::prepare(session, insert, given, parsed).await?;
             Ok(Prepared { columns, ..prepared })
         }
+        Statement::Truncate(_) => Ok(Prepared::plain(parsed, columns)),
         statement => {
             let Some(statement) = RowStatement::of(statement) else {
                 return Err(not_supported("EXPLAIN of this statement"));
@@ -70,6 +72,26 @@ pub async fn execute(
     show(&scope, explain, physical, lines).await
 }
 
+/// Each table by itself, under its name if there are several.
+async fn explain_truncate(
+    scope: &Scope,
+    explain: &Explain,
+    plans: Vec<(String, Arc<dyn ExecutionPlan>)>,
+    mode: Explained,
+) -> Result<Output> {
+    let several = plans.len() > 1;
+    let mut lines = Vec::new();
+    for (name, physical) in plans {
+        lines.extend(several.then(|| format!("Table: {name}")));
+        if mode == Explained::Impact {
+            lines.extend(execute::impact_lines(&execute::impact(rows::stream(scope, physical)?).await?));
+        } else {
+            lines.extend(shown(scope, explain, physical).await?);
+        }
+    }
+    text(lines)
+}
+
 /// The physical plan, after `lines`.
 async fn show(
     scope: &Scope,
@@ -77,6 +99,12 @@ async fn show(
     physical: Arc<dyn ExecutionPlan>,
     mut lines: Vec<String>,
 ) -> Result<Output> {
+    lines.extend(shown(scope, explain, physical).await?);
+    text(lines)
+}
+
+async fn shown(scope: &Scope, explain: &Explain, physical: Arc<dyn ExecutionPlan>) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
     if explain.analyze {
         let (produced, seconds) = run(scope, physical.clone()).await?;
         lines.extend(lines_of(
@@ -87,7 +115,7 @@ async fn show(
     } else {
         lines.extend(lines_of(&DisplayableExecutionPlan::new(physical.as_ref()).indent(explain.verbose)));
     }
-    text(lines)
+    Ok(lines)
 }
 
 fn text(lines: Vec<String>) -> Result<Output> {
@@ -118,6 +146,10 @@ async fn explain_change(
     let physical = match (&explain.statement, RowStatement::of(&explain.statement)) {
         (Statement::Insert(insert), _) => {
             insert::explain(session, scope.clone(), insert, prepared, values, mode).await?
+        }
+        (Statement::Truncate(truncate), _) => {
+            let plans = truncate::explain(&scope, truncate, &prepared.parsed, mode).await?;
+            return explain_truncate(&scope, explain, plans, mode).await;
         }
         (_, Some(statement)) => row_statement::explain(&scope, statement, prepared, values, mode).await?,
         (_, None) => return Err(not_supported("EXPLAIN of this statement")),

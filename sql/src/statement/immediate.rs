@@ -30,6 +30,9 @@ impl Session {
             | Statement::CreateTable(_)
             | Statement::AlterTable(_)
             | Statement::DropTable { .. }
+            | Statement::CreateView(_)
+            | Statement::DropView { .. }
+            | Statement::Rename(_)
             | Statement::Insert(_)
             | Statement::Truncate(_)
             | Statement::Update(_)

@@ -197,6 +197,9 @@ pub(crate) async fn prepare(
         | Statement::CreateTable(_)
         | Statement::AlterTable(_)
         | Statement::DropTable { .. }
+        | Statement::CreateView(_)
+        | Statement::DropView { .. }
+        | Statement::Rename(_)
         | Statement::Truncate(_)
         | Statement::Copy(_)
         | Statement::Set(_)
@@ -236,9 +239,14 @@ pub(crate) async fn execute(
         }
         Statement::CreateTable(create) => ddl::create_table::execute(session, create, parsed).await,
         Statement::AlterTable(alter) => ddl::alter_table::execute(session, alter, parsed).await,
-        Statement::DropTable { names, if_exists } => {
-            ddl::drop_table::execute(session, names, *if_exists, parsed).await
+        Statement::DropTable { names, if_exists, cascade } => {
+            ddl::drop_table::execute(session, names, *if_exists, *cascade, parsed).await
         }
+        Statement::CreateView(create) => ddl::create_view::execute(session, create, parsed).await,
+        Statement::DropView { names, if_exists, cascade } => {
+            ddl::drop_view::execute(session, names, *if_exists, *cascade, parsed).await
+        }
+        Statement::Rename(rename) => ddl::rename::execute(session, rename, parsed).await,
         Statement::Insert(insert) => dml::insert::execute(session, insert, prepared, values).await,
         Statement::Truncate(truncate) => dml::truncate::execute(session, truncate, parsed).await,
         Statement::Update(update) => {

@@ -9,6 +9,7 @@ mod layout;
 mod namespaces;
 mod sqlite;
 mod tables;
+mod views;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +19,8 @@ use async_trait::async_trait;
 use self::layout::{EXISTS_PROPERTY, Layout};
 use self::sqlite::{Database, Driver, Write};
 use self::tables::TableRow;
-use super::{Backend, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry};
+use self::views::ViewRow;
+use super::{Backend, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry, ViewEntry};
 use crate::TableIdent;
 use crate::error::{Error, Result};
 use crate::name::check_name;
@@ -114,6 +116,43 @@ impl SqlBackend {
                 })
             })
             .collect()
+    }
+
+    async fn view_rows(&self, namespace: &str, name: Option<&str>) -> Result<Vec<ViewRow>> {
+        let statement = if name.is_some() { views::SELECT_ONE } else { views::SELECT_ALL };
+        let mut query = sqlx::query::<Driver>(statement).bind(&self.catalog).bind(namespace);
+        if let Some(name) = name {
+            query = query.bind(name);
+        }
+        let rows = query.fetch_all(self.database.readers()).await.map_err(|e| self.error(e))?;
+        rows.iter().map(ViewRow::read).collect::<sqlx::Result<_>>().map_err(|e| self.error(e))
+    }
+
+    /// As [`Self::view_rows`], every view with an OID.
+    async fn view_entries(&self, namespace: &str, name: Option<&str>) -> Result<Vec<ViewEntry>> {
+        if !self.layout.typed {
+            return Ok(Vec::new());
+        }
+        let mut rows = self.view_rows(namespace, name).await?;
+        if rows.iter().any(|row| row.oid.is_none()) {
+            self.assign_oids().await?;
+            rows = self.view_rows(namespace, name).await?;
+        }
+        let entries = rows.into_iter().filter_map(|row| row.oid.map(|oid| (row, oid)));
+        entries
+            .map(|(row, oid)| {
+                let ident = TableIdent::new(namespace, row.name);
+                Ok(ViewEntry { ident, pointer: row.pointer, oid: to_oid(oid)? })
+            })
+            .collect()
+    }
+
+    fn require_views(&self, ident: &TableIdent) -> Result<()> {
+        if self.layout.typed {
+            return Ok(());
+        }
+        let feature = "a view, in a catalog database of the older layout without the column iceberg_type";
+        Err(Error::unsupported(ident, feature))
     }
 
     async fn require_namespace(&self, t: &mut Write, name: &str) -> Result<()> {
@@ -241,6 +280,57 @@ impl Backend for SqlBackend {
         match tables::rename(&mut t, &self.catalog, self.layout.typed, from, to).await {
             Ok(true) => {}
             Ok(false) => return Err(Error::TableNotFound(from.clone())),
+            Err(e) if sqlite::is_constraint_violation(&e) => return Err(Error::TableExists(to.clone())),
+            Err(e) => return Err(self.error(e)),
+        }
+        self.keep_namespace(&mut t, &from.namespace).await?;
+        self.commit(t).await
+    }
+
+    async fn views(&self, namespace: &str) -> Result<Vec<ViewEntry>> {
+        self.view_entries(namespace, None).await
+    }
+
+    async fn view(&self, ident: &TableIdent) -> Result<Option<ViewEntry>> {
+        Ok(self.view_entries(&ident.namespace, Some(&ident.name)).await?.pop())
+    }
+
+    async fn create_view(&self, ident: &TableIdent, pointer: &str) -> Result<()> {
+        check_name("view", &ident.name)?;
+        self.require_views(ident)?;
+        let mut t = self.database.write().await?;
+        self.require_namespace(&mut t, &ident.namespace).await?;
+        self.require_free_name(&mut t, ident).await?;
+        tables::forget(&mut t, &self.catalog, ident).await.map_err(|e| self.error(e))?;
+        let values = [&*self.catalog, &ident.namespace, &ident.name, pointer];
+        match tables::run(&mut t, views::INSERT, &values).await {
+            Ok(_) => self.commit(t).await,
+            Err(e) if sqlite::is_constraint_violation(&e) => Err(Error::TableExists(ident.clone())),
+            Err(e) => Err(self.error(e)),
+        }
+    }
+
+    async fn drop_view(&self, ident: &TableIdent) -> Result<()> {
+        self.require_views(ident)?;
+        let mut t = self.database.write().await?;
+        let values = [&*self.catalog, &ident.namespace, &ident.name];
+        if tables::run(&mut t, views::DELETE, &values).await.map_err(|e| self.error(e))? == 0 {
+            return Err(Error::TableNotFound(ident.clone()));
+        }
+        self.keep_namespace(&mut t, &ident.namespace).await?;
+        self.commit(t).await
+    }
+
+    async fn rename_view(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
+        check_name("view", &to.name)?;
+        self.require_views(from)?;
+        let mut t = self.database.write().await?;
+        self.require_namespace(&mut t, &to.namespace).await?;
+        self.require_free_name(&mut t, to).await?;
+        let values = [&*self.catalog, &from.namespace, &from.name, &to.namespace, &to.name];
+        match tables::run(&mut t, views::RENAME, &values).await {
+            Ok(0) => return Err(Error::TableNotFound(from.clone())),
+            Ok(_) => {}
             Err(e) if sqlite::is_constraint_violation(&e) => return Err(Error::TableExists(to.clone())),
             Err(e) => return Err(self.error(e)),
         }

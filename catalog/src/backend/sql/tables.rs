@@ -144,10 +144,7 @@ pub async fn name_is_taken(t: &mut Write, catalog: &str, ident: &TableIdent) -> 
 
 pub async fn insert(t: &mut Write, catalog: &str, typed: bool, entry: &NewTableEntry) -> sqlx::Result<()> {
     let TableIdent { namespace, name } = &entry.ident;
-    // Left behind where another program worked without our triggers; a new table is a new object.
-    for statement in [DELETE_OID, DELETE_EXTERNAL, INSERT_OID] {
-        run(t, statement, &[catalog, namespace, name]).await?;
-    }
+    forget(t, catalog, &entry.ident).await?;
     let statement = match (entry.format, typed) {
         (TableFormat::Iceberg, true) => INSERT_ICEBERG_TYPED,
         (TableFormat::Iceberg, false) => INSERT_ICEBERG,
@@ -156,6 +153,15 @@ pub async fn insert(t: &mut Write, catalog: &str, typed: bool, entry: &NewTableE
     run(t, statement, &[catalog, namespace, name, &entry.pointer]).await?;
     if entry.external {
         run(t, INSERT_EXTERNAL, &[catalog, namespace, name]).await?;
+    }
+    Ok(())
+}
+
+/// Gives a name a fresh OID: what is known of it was left behind where another program worked without
+/// our triggers, and a new table or view is a new object.
+pub async fn forget(t: &mut Write, catalog: &str, ident: &TableIdent) -> sqlx::Result<()> {
+    for statement in [DELETE_OID, DELETE_EXTERNAL, INSERT_OID] {
+        run(t, statement, &[catalog, &ident.namespace, &ident.name]).await?;
     }
     Ok(())
 }

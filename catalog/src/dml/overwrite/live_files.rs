@@ -47,7 +47,7 @@ pub(super) fn partition_of(list: &FileList, row: usize) -> Result<Vec<ScalarValu
     let mut values = Vec::with_capacity(spec.fields.len());
     for (bounds, field) in list.stats.partitions.iter().zip(&spec.fields) {
         let value = ScalarValue::try_from_array(&bounds.lower, row)?;
-        values.push(canonical(value.cast_to(&field.result_type)?));
+        values.push(canonical(field.typed(value)?));
     }
     Ok(values)
 }

@@ -1,4 +1,4 @@
-//! INSERT OVERWRITE and TRUNCATE: whole files are replaced.
+//! INSERT OVERWRITE, TRUNCATE and the DELETE of whole partitions: whole files are replaced.
 //!
 //! [`replacement`] says which files go, [`evolved`] what a file of an earlier partitioning has to do
 //! with partitions of today.
@@ -6,6 +6,7 @@
 mod evolved;
 mod live_files;
 mod replacement;
+mod whole_files;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
 pub(super) use self::replacement::Replacement;
+pub use self::whole_files::{WholeFiles, delete};
 use super::insert::returned;
 use super::publish::Publish;
 use super::write_exec::{self, Kind, Returned, Write};

@@ -1,6 +1,6 @@
 //! Which files of a version an overwrite takes out, and which rows it lets in.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub(in crate::dml) struct Replacement {
     filters: Arc<Vec<Filter>>,
     /// Whatever is changed meanwhile conflicts.
     pub reads_everything: bool,
+    /// What the table's history shows of the statement; `None`: the predicates.
+    pub parameters: Option<BTreeMap<String, String>>,
 }
 
 /// A predicate over identity partition columns.
@@ -69,7 +71,7 @@ impl Replacement {
             Replaced::Where(_) => Replaced::Where(expressions),
             replaced => replaced,
         };
-        Ok(Self { operation, replaced, filters, reads_everything: false })
+        Ok(Self { operation, replaced, filters, reads_everything: false, parameters: None })
     }
 
     fn predicate(&self) -> String {
@@ -99,9 +101,25 @@ impl Replacement {
         let written = written_partitions(change)?;
         change.isolation = table.catalog.format(snapshot.format).isolation(snapshot, self.operation)?;
         change.read = self.read_set(snapshot, &written);
-        if !self.filters.is_empty() {
-            change.parameters.insert("predicate".into(), self.predicate());
+        match &self.parameters {
+            Some(parameters) => change.parameters = parameters.clone(),
+            None if self.filters.is_empty() => {}
+            None => {
+                change.parameters.insert("predicate".into(), self.predicate());
+            }
         }
+        change.removed = self.files(table, &written).await?;
+        change.rows.deleted = change.removed.iter().map(|file| live_rows(file)).sum();
+        Ok(())
+    }
+
+    /// The files that go, for new rows in these partitions.
+    pub async fn files(
+        &self,
+        table: &Table,
+        written: &HashSet<Vec<ScalarValue>>,
+    ) -> Result<Vec<Arc<LiveFile>>> {
+        let snapshot = &table.snapshot;
         let removed = match &self.replaced {
             Replaced::PartitionsOfRows if snapshot.default_spec.is_unpartitioned() => {
                 every_file(lists(snapshot).await?)
@@ -110,7 +128,7 @@ impl Replacement {
             Replaced::PartitionsOfRows => {
                 let mut removed = vec![];
                 for list in lists(snapshot).await? {
-                    in_partitions(table, &list, &written, &mut removed)?;
+                    in_partitions(table, &list, written, &mut removed)?;
                 }
                 removed
             }
@@ -123,9 +141,7 @@ impl Replacement {
                 removed
             }
         };
-        change.removed = with_deletes(snapshot, removed).await?;
-        change.rows.deleted = change.removed.iter().map(|file| live_rows(file)).sum();
-        Ok(())
+        with_deletes(snapshot, removed).await
     }
 
     fn read_set(&self, snapshot: &TableSnapshot, written: &HashSet<Vec<ScalarValue>>) -> ReadSet {

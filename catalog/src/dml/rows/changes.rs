@@ -19,6 +19,13 @@ use crate::table::RowCounts;
 /// Neighbouring rows that are worth a look at all of their positions at once.
 const LONG_RUN: usize = 16;
 
+/// Rows that RETURNING is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReturnedRows {
+    Changed,
+    New,
+}
+
 /// Where things are in a batch of the input.
 #[derive(Debug, Clone, Copy)]
 pub struct InputColumns {
@@ -30,6 +37,7 @@ pub struct InputColumns {
     pub table_columns: usize,
     /// Trailing columns of RETURNING.
     pub returning: usize,
+    pub returned: ReturnedRows,
 }
 
 /// Collects the changes of one statement from all its tasks.
@@ -117,8 +125,11 @@ impl Changes {
             total.updated += counts.updated;
             total.deleted += counts.deleted;
         }
-        self.keep_returned(batch, &BooleanArray::from(is_change))?;
         let (is_new, is_update) = (BooleanArray::from(is_new), BooleanArray::from(is_update));
+        match self.columns.returned {
+            ReturnedRows::Changed => self.keep_returned(batch, &BooleanArray::from(is_change))?,
+            ReturnedRows::New => self.keep_returned(batch, &is_new)?,
+        }
         self.note_updates(batch, &is_update)?;
         let rows = self.new_rows(batch, &is_new, &is_update)?;
         Ok(NewRows { rows, updates: filter(&is_update, &is_new).map_err(internal)?.as_boolean().clone() })
@@ -206,14 +217,14 @@ impl Changes {
         filter_record_batch(&rows, is_new).map_err(internal)
     }
 
-    fn keep_returned(&self, batch: &RecordBatch, is_change: &BooleanArray) -> Result<()> {
-        if self.columns.returning == 0 || is_change.true_count() == 0 {
+    fn keep_returned(&self, batch: &RecordBatch, is_returned: &BooleanArray) -> Result<()> {
+        if self.columns.returning == 0 || is_returned.true_count() == 0 {
             return Ok(());
         }
         let first = self.columns.values + self.columns.table_columns;
         let columns: Vec<usize> = (first..first + self.columns.returning).collect();
         let rows = batch.project(&columns).map_err(internal)?;
-        let rows = filter_record_batch(&rows, is_change).map_err(internal)?;
+        let rows = filter_record_batch(&rows, is_returned).map_err(internal)?;
         let mut returned = self.returned.lock();
         returned.reservation.try_grow(rows.get_array_memory_size())?;
         returned.batches.push(rows);

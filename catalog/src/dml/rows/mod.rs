@@ -18,7 +18,7 @@ use datafusion::execution::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
 
 use self::apply::Apply;
-use self::changes::InputColumns;
+use self::changes::{InputColumns, ReturnedRows};
 use self::exec::RowChangeExec;
 use super::impact;
 use super::insert::sorted;
@@ -66,7 +66,8 @@ pub struct ChangeOptions {
     /// The statement reads the target also in other ways than through [`RowTarget::provider`]: any
     /// change of it conflicts.
     pub reads_all: bool,
-    /// Trailing columns of the input that are returned for each changed row, instead of the impact.
+    /// Trailing columns of the input that are returned for each changed row (of an overwrite: for each
+    /// new one), instead of the impact.
     pub returning: usize,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
@@ -155,6 +156,11 @@ impl RowTarget {
             values: addresses + 1,
             table_columns,
             returning: options.returning,
+            returned: match options.operation {
+                // The rows that give way are not those that the statement is about.
+                Operation::Overwrite => ReturnedRows::New,
+                _ => ReturnedRows::Changed,
+            },
         };
         let expected = columns.values + table_columns + options.returning;
         if input.schema().fields().len() != expected {

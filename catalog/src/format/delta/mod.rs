@@ -43,7 +43,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::{CommitOutcome, Format, RowLevelMode, VersionInfo, VersionSpec};
+use super::{CommitOutcome, Format, Reference, ReferenceKind, RowLevelMode, VersionInfo, VersionSpec};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
@@ -160,6 +160,19 @@ impl Format for DeltaFormat {
 
     async fn history(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<VersionInfo>> {
         history::history(storage, &root_location(&entry.pointer)?).await
+    }
+
+    async fn references(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {
+        let snapshot = self.load(storage, entry).await?;
+        let TableVersion::Delta { version } = snapshot.version else { return Ok(Vec::new()) };
+        Ok(vec![Reference {
+            name: "main".to_string(),
+            kind: ReferenceKind::Branch,
+            version: i64::try_from(version).unwrap_or(i64::MAX),
+            max_reference_age_ms: None,
+            min_versions_to_keep: None,
+            max_version_age_ms: None,
+        }])
     }
 
     async fn find_commit(

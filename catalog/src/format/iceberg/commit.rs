@@ -16,6 +16,7 @@ use super::partition::{BoundSpec, bind_specs, check_writable};
 use super::properties::{deletes_old_metadata, metadata_folder, metadata_gzip};
 use super::snapshot::{IcebergState, View, state, table_snapshot};
 use super::snapshot_producer::{FileChanges, SnapshotProducer};
+use super::unknown_transforms;
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry, SwapOutcome};
 use crate::error::{Error, Result};
@@ -86,6 +87,7 @@ impl Commit<'_> {
         written: &mut Vec<String>,
     ) -> Result<Prepared> {
         failpoint::pass("iceberg::before-manifests")?;
+        unknown_transforms::check_writable(base)?;
         let gzip = metadata_gzip(base.properties())?;
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
         // CREATE TABLE without rows has no snapshot; an append without rows may carry a summary.

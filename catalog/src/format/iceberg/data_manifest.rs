@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, UInt64Array};
+use arrow::array::{Array, ArrayRef, UInt64Array, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use iceberg::spec::{
@@ -13,7 +13,7 @@ use iceberg::spec::{
 
 use super::literal::to_array;
 use super::manifests::sequence_number;
-use super::partition::BoundSpec;
+use super::partition::{BoundSpec, is_untold};
 use crate::error::{Error, Result};
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
 use crate::table::{DataFile, FieldId, FileList, PartitionField};
@@ -75,8 +75,10 @@ pub fn convert(file: &ManifestFile, manifest: &Manifest, bound: &BoundSpec) -> R
     let data: Vec<&IcebergDataFile> = live.iter().map(|e| e.data_file()).collect();
     let partitions = partition_values(file, manifest, bound, &data)?
         .into_iter()
-        .map(|values| PartitionBounds {
-            may_contain_null: (0..values.len()).map(|i| values.is_null(i)).collect(),
+        .zip(&bound.spec.fields)
+        .map(|(values, field)| PartitionBounds {
+            // What is not known is null too, but does not stand for one.
+            may_contain_null: (0..values.len()).map(|i| values.is_null(i) && !is_untold(field)).collect(),
             lower: values.clone(),
             upper: values,
         })
@@ -119,6 +121,10 @@ pub fn partition_values(
         header.partition_spec().partition_type(header.schema()).map_err(|e| corrupt(e.to_string()))?;
     let mut arrays = Vec::with_capacity(bound.spec.fields.len());
     for field in &bound.spec.fields {
+        if is_untold(field) {
+            arrays.push(new_null_array(&DataType::Utf8, data.len()));
+            continue;
+        }
         let written = written_type.fields().iter().enumerate().find(|(_, f)| f.id == field.field_id);
         let Some((position, written)) = written else {
             return Err(corrupt(format!("its partition values lack field {}", field.name)));

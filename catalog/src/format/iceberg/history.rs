@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iceberg::spec::{SnapshotRef, SnapshotReference, TableMetadata};
+use iceberg::spec::{SnapshotRef, SnapshotReference, SnapshotRetention, TableMetadata};
 use serde::Deserialize;
 
 use super::snapshot::View;
 use crate::TableIdent;
 use crate::error::{Error, Result};
-use crate::format::{VersionInfo, VersionSpec};
+use crate::format::{Reference, ReferenceKind, VersionInfo, VersionSpec};
 
 /// What `version` names: a snapshot with the schema that it is read with. Fails with `VersionNotFound`.
 pub fn view(ident: &TableIdent, metadata: &TableMetadata, version: &VersionSpec) -> Result<View> {
@@ -19,7 +19,7 @@ pub fn view(ident: &TableIdent, metadata: &TableMetadata, version: &VersionSpec)
             View::at(metadata, snapshot.clone())
         }
         VersionSpec::Ref(name) => {
-            let reference = references(metadata)?.remove(name);
+            let reference = refs(metadata)?.remove(name);
             let snapshot = reference.as_ref().and_then(|r| metadata.snapshot_by_id(r.snapshot_id));
             let snapshot = snapshot.ok_or_else(|| not_found(format!("\"{name}\"")))?;
             let view = View::at(metadata, snapshot.clone())?;
@@ -41,7 +41,24 @@ pub fn view(ident: &TableIdent, metadata: &TableMetadata, version: &VersionSpec)
 }
 
 /// Branches and tags by name.
-fn references(metadata: &TableMetadata) -> Result<HashMap<String, SnapshotReference>> {
+pub fn references(metadata: &TableMetadata) -> Result<Vec<Reference>> {
+    let described = refs(metadata)?.into_iter().map(|(name, reference)| {
+        let (kind, min_versions_to_keep, max_version_age_ms, max_reference_age_ms) = match reference.retention
+        {
+            SnapshotRetention::Branch { min_snapshots_to_keep, max_snapshot_age_ms, max_ref_age_ms } => {
+                (ReferenceKind::Branch, min_snapshots_to_keep, max_snapshot_age_ms, max_ref_age_ms)
+            }
+            SnapshotRetention::Tag { max_ref_age_ms } => (ReferenceKind::Tag, None, None, max_ref_age_ms),
+        };
+        let version = reference.snapshot_id;
+        Reference { name, kind, version, max_reference_age_ms, min_versions_to_keep, max_version_age_ms }
+    });
+    let mut described: Vec<Reference> = described.collect();
+    described.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(described)
+}
+
+fn refs(metadata: &TableMetadata) -> Result<HashMap<String, SnapshotReference>> {
     #[derive(Deserialize)]
     struct References {
         #[serde(default)]

@@ -21,7 +21,7 @@ pub use super::delete_manifest::DeleteManifest;
 use super::cache::{Caches, ManifestKey, get_or_read, parse_aside};
 use super::literal::{datum, to_array};
 use super::partition::BoundSpec;
-use super::{data_manifest, delete_manifest};
+use super::{data_manifest, delete_manifest, unknown_transforms};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::FileList;
@@ -88,7 +88,11 @@ pub async fn read_manifest(storage: &Storage, file: &ManifestFile) -> Result<Man
     let bytes = storage.read(&file.manifest_path).await?;
     let path = file.manifest_path.clone();
     parse_aside(&file.manifest_path, move || {
-        Manifest::parse_avro(&bytes).map_err(|e| Error::corrupt(path, e))
+        match unknown_transforms::without_fields(&bytes) {
+            Some(bytes) => Manifest::parse_avro(&bytes),
+            None => Manifest::parse_avro(&bytes),
+        }
+        .map_err(|e| Error::corrupt(path, e))
     })
     .await
 }

@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use iceberg::spec::TableMetadata;
 use uuid::Uuid;
 
-use super::features;
+use super::{features, unknown_transforms};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 
@@ -37,6 +37,7 @@ pub fn parse(location: &str, bytes: &[u8]) -> Result<TableMetadata> {
     let mut value: serde_json::Value =
         serde_json::from_slice(json).map_err(|e| Error::corrupt(location, e))?;
     features::check(location, &value)?;
+    unknown_transforms::rename(&mut value);
     supply_sequence_number(&mut value);
     let defaults = features::defaults(&value);
     let metadata: TableMetadata = serde_json::from_value(value).map_err(|e| Error::corrupt(location, e))?;

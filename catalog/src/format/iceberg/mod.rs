@@ -13,6 +13,7 @@
 //! | `stage` | a table definition | the metadata of a new table |
 //! | `row_deletes`, `puffin` | deleted positions | deletion vectors or position delete files |
 //! | `metrics`, `summary`, `snapshot_producer`, `manifest_filter`, `superseded`, `manifest_merge`, `commit` | a change | a committed version |
+//! | `view` | a view | its metadata file, and back |
 //! | `history` | a snapshot id, branch, tag or time | an earlier version |
 //!
 //! **Invariant:** whatever is read from a file is checked before it is believed; a file that breaks
@@ -43,6 +44,8 @@ mod summary;
 mod superseded;
 #[cfg(test)]
 mod tests;
+mod unknown_transforms;
+pub mod view;
 
 use std::sync::Arc;
 
@@ -50,7 +53,7 @@ use async_trait::async_trait;
 
 use self::cache::{CachedTable, Caches, get_or_read, parse_aside};
 use self::snapshot::View;
-use super::{CommitOutcome, Format, RowLevelMode, VersionInfo, VersionSpec};
+use super::{CommitOutcome, Format, Reference, RowLevelMode, VersionInfo, VersionSpec};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::Result;
@@ -131,6 +134,7 @@ impl Format for IcebergFormat {
     }
 
     fn check_writable(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<()> {
+        unknown_transforms::check_writable(metadata(snapshot)?)?;
         match operation {
             // Files only go, and their partitions are checked by the commit.
             Operation::Delete | Operation::Truncate | Operation::Alter => Ok(()),
@@ -160,6 +164,10 @@ impl Format for IcebergFormat {
 
     async fn history(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<VersionInfo>> {
         Ok(history::versions(metadata(self.load(storage, entry).await?.as_ref())?))
+    }
+
+    async fn references(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {
+        history::references(metadata(self.load(storage, entry).await?.as_ref())?)
     }
 
     async fn find_commit(

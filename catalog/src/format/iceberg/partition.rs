@@ -51,6 +51,8 @@ fn bind_spec(spec: &iceberg::spec::PartitionSpec, schemas: &[&Arc<Schema>]) -> R
     let mut types = Vec::with_capacity(spec.fields().len());
     for field in spec.fields() {
         let source = schemas.iter().find_map(|schema| schema.field_by_id(field.source_id));
+        // What an unknown transform gives, nobody knows.
+        let source = source.filter(|_| field.transform != IcebergTransform::Unknown);
         let primitive = source
             .and_then(|source| field.transform.result_type(&source.field_type).ok())
             .and_then(|result| result.as_primitive_type().cloned());
@@ -68,6 +70,11 @@ fn bind_spec(spec: &iceberg::spec::PartitionSpec, schemas: &[&Arc<Schema>]) -> R
         types.push(primitive);
     }
     Ok(BoundSpec { spec: Arc::new(PartitionSpec { spec_id: spec.spec_id(), fields }), types })
+}
+
+/// Whether the values of a field are not known: those of a transform that is not in the specification.
+pub fn is_untold(field: &PartitionField) -> bool {
+    matches!(&field.transform, Transform::Unknown(name) if *name == IcebergTransform::Unknown.to_string())
 }
 
 pub fn neutral_transform(transform: &IcebergTransform) -> Transform {

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
 use roaring::RoaringTreemap;
@@ -192,6 +193,50 @@ async fn equality_deletes_on_several_keys_with_positions() {
     let positions = position_deletes(&lake, "p", &[("f", 3)]);
     lake.deletes.positions_by_partition.insert((0, vec![]), vec![Arc::new(positions)]);
     assert_eq!(lake.rows("SELECT * FROM t").await, ["3,c"]);
+}
+
+/// `s struct<a, inner struct<b>>`, ids 1 to 4.
+fn nested(rows: Vec<Option<(i64, Option<&str>)>>) -> (Field, ArrayRef) {
+    let inner = Fields::from(vec![field(4, "b", DataType::Utf8)]);
+    let outer = Fields::from(vec![
+        field(2, "a", DataType::Int64),
+        field(3, "inner", DataType::Struct(inner.clone())),
+    ]);
+    let a: Int64Array = rows.iter().map(|row| row.map(|(a, _)| a)).collect();
+    let b: StringArray = rows.iter().map(|row| row.and_then(|(_, b)| b)).collect();
+    let whole = NullBuffer::from_iter(rows.iter().map(Option::is_some));
+    let inner = StructArray::new(inner, vec![Arc::new(b)], Some(whole.clone()));
+    let values = StructArray::new(outer.clone(), vec![Arc::new(a), Arc::new(inner)], Some(whole));
+    (field(1, "s", DataType::Struct(outer)), Arc::new(values))
+}
+
+#[tokio::test]
+async fn equality_deletes_on_fields_of_structs() {
+    let row_ids =
+        |n: i64| (field(9, "id", DataType::Int64), Arc::new(Int64Array::from_iter_values(0..n)) as _);
+    let data = batch(vec![
+        nested(vec![Some((1, Some("x"))), Some((2, Some("y"))), Some((2, None)), None, Some((3, Some("x")))]),
+        row_ids(5),
+    ]);
+    let fields = data.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+    let mut lake = Lake::with_config(table_schema(fields), SessionConfig::new().with_target_partitions(2));
+    lake.add(vec![TestFile::new("f", data).sequence(1)]);
+    // Only the field itself, under a struct of the same id and another name.
+    let only_b = Fields::from(vec![field(4, "old_b", DataType::Utf8)]);
+    let only_inner = Fields::from(vec![field(3, "inner", DataType::Struct(only_b.clone()))]);
+    let values = StructArray::new(only_b, vec![Arc::new(StringArray::from(vec!["x"]))], None);
+    let values = StructArray::new(only_inner.clone(), vec![Arc::new(values)], None);
+    let by_b = batch(vec![(field(1, "old_s", DataType::Struct(only_inner)), Arc::new(values) as ArrayRef)]);
+    lake.deletes.equality_global = vec![equality(&lake, "e1", &by_b, vec![4], 5)];
+    assert_eq!(lake.rows("SELECT id FROM t ORDER BY id").await, ["1", "2", "3"]);
+    assert_eq!(lake.rows("SELECT count(*) FROM t").await, ["3"]);
+    // Two keys of one struct, besides; null equals null, and a null struct has null fields.
+    let both = batch(vec![nested(vec![Some((2, None)), Some((2, Some("z")))])]);
+    lake.deletes.equality_global.push(equality(&lake, "e2", &both, vec![2, 4], 5));
+    assert_eq!(lake.rows("SELECT id FROM t ORDER BY id").await, ["1", "3"]);
+    let none = batch(vec![nested(vec![None])]);
+    lake.deletes.equality_global.push(equality(&lake, "e3", &none, vec![4], 5));
+    assert_eq!(lake.rows("SELECT id FROM t ORDER BY id").await, ["1"]);
 }
 
 #[tokio::test]

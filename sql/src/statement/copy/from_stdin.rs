@@ -90,7 +90,7 @@ async fn write_rows(scope: Scope, table: Table, source: Incoming) -> Result<u64>
     let plan = LogicalPlanBuilder::scan("copy", provider_as_source(Arc::new(source)), None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| Error::from(&e))?;
-    let plan = assign::to_table(&scope, &table, plan, &targets)?;
+    let plan = assign::text_to_table(&scope, &table, plan, &targets)?;
     let plan = check::enforce(&scope, &table, plan, &check::Checked::default())?;
     if let Some(told) = told_rows::of_block(&scope, &table, &plan, 0, false)? {
         let changed = execute::execute_change(&scope, &told.target, &told.plan, told.options).await?;

@@ -45,10 +45,10 @@ pub fn declared(
     }
     let (_, from) = planned.to_field(&row).map_err(|e| Error::from(&e))?;
     let to = Field::new(column, data_type.clone(), true);
-    let value = assign::convert(planned.clone(), &from, &to, &row).map_err(|e| Error {
-        message: e.message.replacen("but expression", "but default expression", 1),
-        ..e
-    })?;
+    let value =
+        assign::convert(planned.clone(), assign::Given::of(&planned), (&from, &to), &row).map_err(|e| {
+            Error { message: e.message.replacen("but expression", "but default expression", 1), ..e }
+        })?;
     // A default that can never be computed is one of no use: it fails now.
     let now = scope.evaluate(value)?;
     let changes = |e: &Expr| matches!(e, Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable);

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::super::{CommandTag, Output};
+use super::dependents::{self, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::session::Session;
@@ -11,6 +12,7 @@ pub async fn execute(
     session: &mut Session,
     names: &[ObjectName],
     if_exists: bool,
+    cascade: bool,
     parsed: &Parsed,
 ) -> Result<Output> {
     session.check_writable("DROP TABLE")?;
@@ -35,6 +37,10 @@ pub async fn execute(
                     ..e
                 });
             }
+            Err(e) if e.code == SqlState::WRONG_OBJECT_TYPE => {
+                let message = e.message.replacen("is a view, not a table", "is not a table", 1);
+                return Err(Error { message, ..e }.with_hint("Use DROP VIEW to remove a view."));
+            }
             Err(e) => {
                 let (catalog, ident) = scope.new_table(name)?;
                 if catalog.backend().table(&ident).await?.is_none() {
@@ -43,6 +49,14 @@ pub async fn execute(
                 tables.push((catalog, ident, None));
             }
         }
+    }
+    let dropped: Vec<Relation> = tables
+        .iter()
+        .map(|(catalog, ident, _)| Relation { catalog: catalog.clone(), ident: ident.clone() })
+        .collect();
+    let dependents = dependents::of(&dropped, cascade).await?;
+    for view in dependents::announced(session, dependents) {
+        view.catalog.drop_view(&view.ident).await?;
     }
     for (catalog, ident, table) in tables {
         match (session.block.is_some(), table) {

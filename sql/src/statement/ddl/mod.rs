@@ -1,13 +1,17 @@
-//! Statements that define schemas and tables.
+//! Statements that define schemas, tables and views.
 
 pub mod alter_table;
 mod column_default;
 mod constraint;
 pub mod create_schema;
 pub mod create_table;
+pub mod create_view;
+mod dependents;
 pub mod drop_schema;
 pub mod drop_table;
+pub mod drop_view;
 mod portable;
+pub mod rename;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 

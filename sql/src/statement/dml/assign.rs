@@ -1,5 +1,6 @@
 //! Assignment of a query's columns to those of a table: order, defaults, and casts as Postgres'
-//! assignment casts (numbers are rounded, text is read).
+//! assignment casts (numbers are rounded; text is read if it is a literal or a parameter, which have
+//! no type of their own, and refused for another type if it is a value of type text).
 
 use arrow::datatypes::{DataType, Field};
 use auric_catalog::registry::Table;
@@ -12,8 +13,57 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::error::{Error, Result, SqlState};
 use crate::parser::AuricDialect;
+use crate::pg_catalog::types::format_type;
 use crate::planner::Scope;
 use crate::types::text_input;
+
+/// What the type of a value that comes as text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// The one it has.
+    Typed,
+    /// Unknown until it is assigned: a literal, a parameter, a field of COPY.
+    Unknown,
+}
+
+impl Given {
+    pub fn of(expr: &Expr) -> Self {
+        match expr {
+            Expr::Alias(alias) => Self::of(&alias.expr),
+            Expr::Literal(..) | Expr::Placeholder(_) => Self::Unknown,
+            _ => Self::Typed,
+        }
+    }
+
+    /// Of a column of a query: literals in its select list have no type, those of subqueries are text.
+    pub fn of_column(plan: &LogicalPlan, index: usize) -> Self {
+        match plan {
+            LogicalPlan::Projection(projection) => match projection.expr.get(index) {
+                Some(Expr::Column(column)) => match projection.input.schema().maybe_index_of_column(column) {
+                    Some(index) => Self::of_column(&projection.input, index),
+                    None => Self::Typed,
+                },
+                Some(expr) => Self::of(expr),
+                None => Self::Typed,
+            },
+            LogicalPlan::Sort(sort) => Self::of_column(&sort.input, index),
+            LogicalPlan::Limit(limit) => Self::of_column(&limit.input, index),
+            // The planner has given them the types of their columns: see `source::check_values`.
+            LogicalPlan::Values(_) => Self::Unknown,
+            _ => Self::Typed,
+        }
+    }
+}
+
+/// A plan with exactly the table's columns, from one of text for `targets`, in that order, which is read.
+pub fn text_to_table(
+    scope: &Scope,
+    table: &Table,
+    source: LogicalPlan,
+    targets: &[String],
+) -> Result<LogicalPlan> {
+    columns(scope, table, source, targets, &[], |_, _| Given::Unknown)
+}
 
 /// A plan with exactly the table's columns, from one whose columns are for `targets`, in that order.
 pub fn to_table(
@@ -33,6 +83,17 @@ pub fn to_table_with(
     targets: &[String],
     constants: &[(String, ScalarValue)],
 ) -> Result<LogicalPlan> {
+    columns(scope, table, source, targets, constants, Given::of_column)
+}
+
+fn columns(
+    scope: &Scope,
+    table: &Table,
+    source: LogicalPlan,
+    targets: &[String],
+    constants: &[(String, ScalarValue)],
+    given: impl Fn(&LogicalPlan, usize) -> Given,
+) -> Result<LogicalPlan> {
     let schema = &table.snapshot.schema;
     let mut expressions = Vec::with_capacity(schema.arrow.fields().len());
     for field in schema.arrow.fields() {
@@ -44,7 +105,7 @@ pub fn to_table_with(
             Some(index) => {
                 let (qualifier, from) = source.schema().qualified_field(index);
                 let column = Expr::Column(Column::new(qualifier.cloned(), from.name()));
-                convert(column, from, field, source.schema())?
+                convert(column, given(&source, index), (from, field), source.schema())?
             }
             None => default_of(scope, table, field)?,
         };
@@ -58,12 +119,15 @@ pub fn to_table_with(
 
 /// `expr`, which is as `from` says, as a value of the column `to`. Fails with 42804 where Postgres
 /// has no cast on assignment.
-pub fn convert(expr: Expr, from: &Field, to: &Field, schema: &DFSchema) -> Result<Expr> {
+pub fn convert(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSchema) -> Result<Expr> {
     let (source, target) = (from.data_type(), to.data_type());
     if source == target || *source == DataType::Null {
         return expr.cast_to(target, schema).map_err(|e| Error::from(&e));
     }
-    let text = matches!(source, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let text = is_text(source);
+    if !(text && given == Given::Unknown) {
+        check(from, to)?;
+    }
     if text && let Some(read) = text_input::read(&expr, target) {
         return read.cast_to(target, schema).map_err(|e| Error::from(&e));
     }
@@ -71,49 +135,55 @@ pub fn convert(expr: Expr, from: &Field, to: &Field, schema: &DFSchema) -> Resul
         t if t.is_integer() && (source.is_floating() || source.is_decimal()) => round(vec![expr]),
         _ => expr,
     };
-    let allowed = text || is_assignable(source, target);
-    if !allowed {
-        let (source_type, _) = crate::types::pg_type(from);
-        let (target_type, _) = crate::types::pg_type(to);
-        return Err(Error::new(
-            SqlState::DATATYPE_MISMATCH,
-            format!(
-                "column \"{}\" is of type {} but expression is of type {}",
-                to.name(),
-                target_type.name(),
-                source_type.name()
-            ),
-        )
-        .with_hint("You will need to rewrite or cast the expression."));
-    }
     expr.cast_to(target, schema).map_err(|e| Error::from(&e))
 }
 
-/// Whether Postgres casts on assignment: within a class of types, and anything to text.
-fn is_assignable(from: &DataType, to: &DataType) -> bool {
-    #[derive(PartialEq)]
-    enum Class {
-        Number,
-        Text,
-        Bytes,
-        Bool,
-        DateTime,
-        Time,
-        Other,
+/// Fails with 42804 if Postgres would not cast a value like `from` when it is assigned to the column `to`.
+pub fn check(from: &Field, to: &Field) -> Result<()> {
+    if is_assignable(from.data_type(), to.data_type()) {
+        return Ok(());
     }
-    let class = |t: &DataType| match t {
-        t if t.is_numeric() => Class::Number,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Class::Text,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            Class::Bytes
+    let (source_type, _) = crate::types::pg_type(from);
+    let (target_type, _) = crate::types::pg_type(to);
+    let message = format!(
+        "column \"{}\" is of type {} but expression is of type {}",
+        to.name(),
+        format_type(target_type.oid(), None),
+        format_type(source_type.oid(), None)
+    );
+    Err(Error::new(SqlState::DATATYPE_MISMATCH, message)
+        .with_hint("You will need to rewrite or cast the expression."))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// Whether Postgres casts on assignment: within a class of types, and anything to text; arrays and rows
+/// if it does their items.
+fn is_assignable(from: &DataType, to: &DataType) -> bool {
+    use DataType::*;
+    match (from, to) {
+        (Null, _) => true,
+        (Dictionary(_, from), to) => is_assignable(from, to),
+        (from, to) if from == to || is_text(to) => true,
+        // A uuid.
+        (FixedSizeBinary(16), _) | (_, FixedSizeBinary(16)) => false,
+        (List(from) | LargeList(from), List(to) | LargeList(to)) | (Map(from, _), Map(to, _)) => {
+            is_assignable(from.data_type(), to.data_type())
         }
-        DataType::Boolean => Class::Bool,
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Class::DateTime,
-        DataType::Time32(_) | DataType::Time64(_) => Class::Time,
-        _ => Class::Other,
-    };
-    let (from, to) = (class(from), class(to));
-    from == to || to == Class::Text
+        (Struct(from), Struct(to)) => {
+            from.len() == to.len()
+                && from.iter().zip(to).all(|(from, to)| is_assignable(from.data_type(), to.data_type()))
+        }
+        (Date32 | Date64 | Timestamp(..), Date32 | Date64 | Timestamp(..)) => true,
+        (Time32(_) | Time64(_) | Timestamp(..), Time32(_) | Time64(_)) => true,
+        (
+            Binary | LargeBinary | BinaryView | FixedSizeBinary(_),
+            Binary | LargeBinary | BinaryView | FixedSizeBinary(_),
+        ) => true,
+        (from, to) => from.is_numeric() && to.is_numeric(),
+    }
 }
 
 /// The value of a column that the statement leaves out.
@@ -140,7 +210,8 @@ pub fn default_of(scope: &Scope, table: &Table, field: &Field) -> Result<Expr> {
         let expr = scope.constant_expr(&expr)?;
         let row = DFSchema::empty();
         let (_, from) = expr.to_field(&row).map_err(|e| Error::from(&e))?;
-        return convert(expr, &from, field, &row);
+        let given = Given::of(&expr);
+        return convert(expr, given, (&from, field), &row);
     }
     let null = ScalarValue::try_from(field.data_type()).map_err(|e| Error::from(&e))?;
     Ok(lit(null))

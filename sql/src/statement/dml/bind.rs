@@ -261,24 +261,22 @@ fn values_of(assignment: &Assignment) -> Result<Values<'_>> {
         ast::Expr::Subquery(query) => Ok(Values::Query(query)),
         ast::Expr::Nested(value) if assignment.columns.len() == 1 => Ok(Values::Each(vec![value])),
         ast::Expr::Nested(_) => Err(wrong_count()),
-        ast::Expr::Function(function) if is_row(&function.name) => match &function.args {
-            ast::FunctionArguments::List(list) => list
-                .args
-                .iter()
-                .map(|arg| match arg {
-                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Ok(expr),
-                    _ => Err(not_a_row()),
-                })
-                .collect::<Result<Vec<_>>>()
-                .map(Values::Each),
-            _ => Err(not_a_row()),
-        },
+        ast::Expr::Function(function) if crate::parser::row_target::is_row(&function.name) => {
+            match &function.args {
+                ast::FunctionArguments::List(list) => list
+                    .args
+                    .iter()
+                    .map(|arg| match arg {
+                        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Ok(expr),
+                        _ => Err(not_a_row()),
+                    })
+                    .collect::<Result<Vec<_>>>()
+                    .map(Values::Each),
+                _ => Err(not_a_row()),
+            }
+        }
         _ => Err(not_a_row()),
     }
-}
-
-fn is_row(name: &ObjectName) -> bool {
-    matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|ident| names::folded(ident) == "row"))
 }
 
 fn not_a_row() -> Error {

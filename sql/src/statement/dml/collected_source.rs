@@ -28,6 +28,7 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 
 use super::super::rows;
+use super::key_ranges::{MAX_RANGES, in_ranges};
 use super::row_change::{RowChange, columns_of};
 use super::row_statement::has_subquery;
 use crate::error::{Error, Result};
@@ -36,7 +37,9 @@ use crate::planner::Scope;
 /// Most bytes of a source that is collected; the rest of a larger one is streamed.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Most values of a key that are listed one by one.
-const MAX_VALUES: usize = 200;
+const MAX_LISTED: usize = 200;
+/// Most values of a key that ranges are made of.
+const MAX_VALUES: usize = 20_000;
 
 /// A source as the join takes it.
 pub struct Source {
@@ -237,13 +240,22 @@ impl Collected {
             }
         }
         let Some((low, high)) = bounds else { return Ok(Some(lit(false))) };
-        let between = key.target.clone().between(lit(low), lit(high));
+        let between = key.target.clone().between(lit(low.clone()), lit(high.clone()));
         Ok(Some(match values {
-            Some(values) if values.len() > 1 => {
-                let listed = values.into_iter().map(lit).collect();
-                between.and(key.target.clone().in_list(listed, false))
+            // An equality: transforms of partitions are known for values, not for ranges.
+            Some(_) if low == high => key.target.clone().eq(lit(low)),
+            Some(values) => {
+                let listed = values.len() <= MAX_LISTED;
+                let list = || key.target.clone().in_list(values.iter().cloned().map(lit).collect(), false);
+                let mut predicate = if listed { between.and(list()) } else { between };
+                if values.len() > MAX_RANGES
+                    && let Some(ranges) = in_ranges(&key.target, values.into_iter().collect())
+                {
+                    predicate = predicate.and(ranges);
+                }
+                predicate
             }
-            _ => between,
+            None => between,
         }))
     }
 }

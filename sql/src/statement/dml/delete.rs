@@ -1,12 +1,24 @@
 //! DELETE.
 
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use auric_catalog::dml::overwrite::{self, WholeFiles};
 use auric_catalog::dml::rows::SecondChange;
 use auric_catalog::table::Operation;
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
 
 use super::bind::{self, BoundTarget};
+use super::collected_source::substituted;
+use super::insert::Commit;
 use super::row_change::{Action, Clause, RowChange};
-use super::row_statement::{PlannedChange, predicate};
-use crate::error::Result;
+use super::row_statement::{PlannedChange, has_subquery, predicate};
+use crate::error::{Error, Result};
 use crate::parser::statement::{Delete, MergeKind};
 use crate::parser::{Parsed, row_target};
 use crate::planner::parts::PartsRequest;
@@ -54,4 +66,48 @@ pub async fn resolve(
         })
         .await?;
     Ok(planned.into())
+}
+
+/// The physical plan of a DELETE that takes whole files out of the table and opens none. `None`: it is
+/// another statement, or rows have to be looked at.
+pub async fn whole_files(
+    scope: &Scope,
+    change: &RowChange,
+    values: &[ScalarValue],
+    commit: Commit,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if change.operation != Operation::Delete || change.source.is_some() || !change.returning.is_empty() {
+        return Ok(None);
+    }
+    let table = change.target.table();
+    let condition = change.condition.as_ref().map(|condition| substituted(condition, values)).transpose()?;
+    let filters = condition.map(split_conjunction_owned).unwrap_or_default();
+    let row = DFSchema::try_from_qualified_schema(change.relation.clone(), &table.snapshot.schema.arrow)
+        .map_err(|e| Error::from(&e))?;
+    if !filters.iter().all(|filter| is_simple(filter, &row)) {
+        return Ok(None);
+    }
+    let delete = WholeFiles {
+        filters,
+        parameters: change.parameters.clone(),
+        dry_run: commit == Commit::DryRun,
+        publish: scope.tables.publish(table)?,
+    };
+    Ok(overwrite::delete(table, scope.state.as_ref(), delete).await?)
+}
+
+/// Whether a condition means the same without the planner's rules: it has no subquery and no cast that
+/// arrow does in another way than Postgres.
+fn is_simple(filter: &Expr, row: &DFSchema) -> bool {
+    let differs = |expr: &Expr| match expr {
+        Expr::Cast(cast) => {
+            let to = cast.field.data_type();
+            to.is_integer() || to.is_binary() || matches!(to, DataType::FixedSizeBinary(_))
+        }
+        _ => false,
+    };
+    filter.get_type(row).is_ok_and(|found| found == DataType::Boolean)
+        && !filter.is_volatile()
+        && !has_subquery(filter)
+        && !filter.exists(|expr| Ok(differs(expr))).unwrap_or(true)
 }

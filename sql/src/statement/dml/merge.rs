@@ -16,7 +16,6 @@ use crate::parser::statement::{Merge, MergeAction, MergeClause, MergeKind};
 use crate::parser::{Parsed, row_target};
 use crate::planner::parts::{Parts, PartsRequest};
 use crate::planner::{Parameter, Scope};
-use crate::statement::not_supported;
 
 pub async fn resolve(
     scope: &Scope,
@@ -95,7 +94,13 @@ fn bound(
 ) -> Result<RowChange> {
     let source = parts.relation(vec![merge.source.clone()])?;
     let both = target.with(Some(&source))?;
-    let on = parts.condition(&both, &merge.on)?;
+    let mut on = parts.condition(&both, &merge.on)?;
+    let outer = merge.clauses.iter().any(|clause| clause.kind != MergeKind::Matched);
+    if outer && has_subquery(&on) {
+        // As a value, it has no subqueries but scalar ones, which can become columns.
+        let value = parts.expressions(&both, std::slice::from_ref(&merge.on))?;
+        on = value.into_iter().next().unwrap_or(on);
+    }
     let mut rows = Vec::new();
     let mut clauses = Vec::new();
     for (i, (clause, assigned)) in merge.clauses.iter().zip(assigned).enumerate() {
@@ -109,7 +114,7 @@ fn bound(
         let action = action(target, parts, clause, (row, &source), assigned, i, &mut rows)?;
         clauses.push(Clause { kind: clause.kind, condition, action });
     }
-    let change = RowChange {
+    Ok(RowChange {
         target: target.row_target(),
         relation: target.relation.clone(),
         returning: bind::returning(parts, &both, &merge.returning)?,
@@ -121,13 +126,7 @@ fn bound(
         second_change: SecondChange::Refuse("MERGE"),
         parameters: parameters(merge),
         reads_target: parts.reads(&target.table),
-    };
-    let outer = change.keeps_source() || change.keeps_target();
-    if outer && change.condition.as_ref().is_some_and(has_subquery) {
-        return Err(not_supported("a subquery in ON of a MERGE with WHEN NOT MATCHED")
-            .with_hint("Compute it in the source: USING (SELECT …)."));
-    }
-    Ok(change)
+    })
 }
 
 fn action(

@@ -172,19 +172,23 @@ async fn changes(
     ];
     let planned =
         statement.scope.plan_query_over(&query, &statement.types, statement.parsed, None, named).await?;
+    // The updated values follow the inserted ones, behind is-new, duplicate, address and applies.
+    let first = 2 + addresses.len() + 1 + 1;
+    let given: Vec<_> =
+        (0..fields.len()).map(|i| assign::Given::of_column(&planned.plan, first + 2 * i)).collect();
     let once = vec![(col(DUPLICATE).eq(lit(1_i64)), Violation::SecondTime("ON CONFLICT DO UPDATE"))];
     let plan = check::require(planned.plan, &Checked::default(), once)?;
     let mut columns: Vec<Expr> = addresses.iter().map(|field| col(field.name())).collect();
     columns.push(
         case(action(RowAction::Insert), when(col(APPLIES), action(RowAction::Update)).end())?.alias(ACTION),
     );
-    for (i, field) in fields.iter().enumerate() {
+    for (i, (field, given)) in fields.iter().zip(given).enumerate() {
         let updated = col(format!("__auric_updated_{i}"));
         let updated = match assigned.get(field.name()) {
             Some(None) => assign::default_of(&statement.scope, table, field)?,
             _ => {
                 let (_, from) = updated.to_field(plan.schema()).map_err(|e| Error::from(&e))?;
-                assign::convert(updated, &from, field, plan.schema())?
+                assign::convert(updated, given, (&from, field), plan.schema())?
             }
         };
         let inserted = col(format!("__auric_inserted_{i}"));

@@ -120,7 +120,10 @@ fn value_of(scope: &Scope, table: &Table, name: &str, value: Expr) -> Result<Sca
     let schema = DFSchema::empty();
     let (_, from) = value.to_field(&schema).map_err(|e| Error::from(&e))?;
     let to = table.snapshot.schema.arrow.field_with_name(name).map_err(|_| undefined_column(table, name))?;
-    let value = scope.evaluate(assign::convert(value, &from, to, &schema)?)?;
+    let value = {
+        let given = assign::Given::of(&value);
+        scope.evaluate(assign::convert(value, given, (&from, to), &schema)?)?
+    };
     let empty = matches!(&value,
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text))
             if text.is_empty());

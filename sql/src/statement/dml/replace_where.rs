@@ -20,6 +20,7 @@ use super::execute::change_plan;
 use super::insert::{Commit, InsertPlan, InsertRows};
 use super::new_rows::{self, NEW_ROWS, TARGET, column, item};
 use super::overwrite as whole_files;
+use super::returning::{self, Returned};
 use crate::error::{Error, Result};
 use crate::planner::Scope;
 
@@ -32,23 +33,21 @@ pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Com
     if let Some(filter) = over_partitions(scope, table, &alias, predicate) {
         return whole_files::replace_files(statement, Replaced::Where(vec![filter]), commit).await;
     }
-    if !statement.insert.returning.is_empty() {
-        return Err(not_supported("RETURNING of REPLACE WHERE with a predicate that is not over partitions"));
-    }
     let target = RowTarget::new(table.clone()).published(scope.tables.publish(table)?);
-    let plan = union(
-        deleted(statement, &target, &alias, predicate).await?,
-        inserted(statement, &target, &alias, predicate).await?,
-    )?;
+    let inserted = inserted(statement, &target, &alias, predicate).await?;
+    let returned = returning::plan(scope, table, statement.insert, inserted, statement.parsed).await?;
+    let deleted = deleted(statement, &target, &alias, predicate).await?;
+    let plan = union(with_nulls(deleted, &returned)?, returned.plan.clone())?;
     let options = ChangeOptions {
         operation: Operation::Overwrite,
         second_change: SecondChange::Ignore,
         parameters: [("predicate".to_string(), predicate.to_string())].into(),
         reads_all: whole_files::reads(&plan, table),
-        returning: 0,
+        returning: returned.columns.len(),
         dry_run: commit == Commit::DryRun,
     };
-    Ok(InsertPlan { plan: change_plan(scope, &target, &plan, options).await?, returned: None })
+    let plan = change_plan(scope, &target, &plan, options).await?;
+    Ok(InsertPlan { plan, returned: returned.shown() })
 }
 
 /// The predicate, if every data file satisfies it as a whole or not at all.
@@ -94,6 +93,16 @@ async fn deleted(
         columns.push(null(field.data_type())?.alias(field.name()));
     }
     project(planned.plan, columns)
+}
+
+/// Rows that go with nulls for what is returned of those that come.
+fn with_nulls(deleted: LogicalPlan, returned: &Returned) -> Result<LogicalPlan> {
+    let mut columns: Vec<Expr> = deleted.schema().columns().into_iter().map(Expr::Column).collect();
+    let added = returned.plan.schema().fields().iter().skip(columns.len());
+    for (i, field) in added.enumerate() {
+        columns.push(null(field.data_type())?.alias(format!("__auric_returning_{i}")));
+    }
+    project(deleted, columns)
 }
 
 /// The new rows, failing at the first that does not satisfy the predicate.

@@ -19,6 +19,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::assign;
 use super::check::{self, Checked};
+use super::on_subquery::{self, Sides};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::merge_action;
 use crate::parser::statement::MergeKind;
@@ -251,9 +252,11 @@ impl RowChange {
             (true, false) => JoinType::Left,
             (false, _) => JoinType::Right,
         };
+        let condition = condition.unwrap_or_else(|| lit(true));
+        let Sides { source, target, condition } = on_subquery::lift(Sides { source, target, condition })?;
         let mut marked: Vec<Expr> = source.schema().columns().into_iter().map(Expr::Column).collect();
         marked.push(lit(true).alias(SOURCE));
-        let condition = condition.map(split_conjunction_owned).unwrap_or_else(|| vec![lit(true)]);
+        let condition = split_conjunction_owned(condition);
         LogicalPlanBuilder::from(source)
             .project(marked)
             .and_then(|source| source.join_on(target, join_type, condition))
@@ -443,5 +446,5 @@ impl RowChange {
 /// A value as the column takes it.
 fn converted(value: &Expr, field: &Field, schema: &DFSchema) -> Result<Expr> {
     let (_, from) = value.to_field(schema).map_err(failed)?;
-    assign::convert(value.clone(), &from, field, schema)
+    assign::convert(value.clone(), assign::Given::of(value), (&from, field), schema)
 }

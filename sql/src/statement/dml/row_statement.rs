@@ -10,9 +10,10 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
-use super::super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, parameters};
+use super::super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, parameters, rows};
 use super::collected_source::{self as source, Source};
 use super::execute::{self, Attempts, Changed};
+use super::insert::Commit;
 use super::row_change::RowChange;
 use super::{delete, merge, update};
 use crate::error::Result;
@@ -159,6 +160,10 @@ async fn run(
     let (types, values) = parameters::bind(&prepared.given, values)?;
     let planned = statement.resolve(scope, &types, &prepared.parsed).await?;
     let change = &planned.change;
+    if let Some(plan) = delete::whole_files(scope, change, &values, Commit::Yes).await? {
+        let impact = execute::impact(rows::stream(scope, plan)?).await?;
+        return Ok(Output::Complete(CommandTag::Count(statement.verb(), impact.rows_changed())));
+    }
     let (plan, source) = with_source(scope, &planned, values).await?;
     let options = change.options(false);
     let changed = execute::execute_change(scope, &change.target, &plan, options).await?;
@@ -202,6 +207,10 @@ pub async fn explain(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let (types, values) = parameters::bind(&prepared.given, values)?;
     let planned = statement.resolve(scope, &types, &prepared.parsed).await?;
+    let commit = if mode == execute::Explained::Impact { Commit::DryRun } else { Commit::Yes };
+    if let Some(plan) = delete::whole_files(scope, &planned.change, &values, commit).await? {
+        return Ok(plan);
+    }
     let (plan, dry_run) = match mode {
         execute::Explained::Plan => (parameters::substitute(&planned.plan, values)?, false),
         execute::Explained::Analyze => (with_source(scope, &planned, values).await?.0, false),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use auric_catalog::registry::Table;
 use datafusion::common::{DFSchema, DFSchemaRef};
-use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::logical_expr::{ExprSchemable, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SetExpr, Value};
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::super::not_supported;
+use super::assign;
 use super::partition::Partition;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::Insert;
@@ -56,6 +57,7 @@ pub async fn resolve(
         check_count(width, targets.len(), !explicit.is_empty())?;
         // As in Postgres, a list of values may be shorter than the table: the rest is defaulted.
         targets.truncate(width);
+        check_values(scope, &table, &query, &targets)?;
         replace_defaults(&table, &mut query, &targets)?;
     }
     let target_schema = width.map(|_| value_schema(&table, &query, &targets)).transpose()?;
@@ -147,6 +149,44 @@ fn value_schema(table: &Table, query: &Query, targets: &[String]) -> Result<DFSc
     let schema = DFSchema::from_unqualified_fields(fields.collect::<Vec<_>>().into(), Default::default())
         .map_err(|e| Error::from(&e))?;
     Ok(Arc::new(schema))
+}
+
+/// Fails with 42804 for a value that Postgres would not cast to its column. The planner casts whatever
+/// arrow can, as the values are planned into the columns' types.
+fn check_values(scope: &Scope, table: &Table, query: &Query, targets: &[String]) -> Result<()> {
+    let SetExpr::Values(values) = query.body.as_ref() else {
+        return Ok(());
+    };
+    let arrow = &table.snapshot.schema.arrow;
+    let fields: Vec<&Field> = targets.iter().filter_map(|name| arrow.field_with_name(name).ok()).collect();
+    for row in &values.rows {
+        for (expr, field) in row.content.iter().zip(&fields) {
+            if is_plain(expr, field.data_type()) {
+                continue;
+            }
+            // What needs more than a row to be planned (a subquery, a parameter) is cast as it is.
+            let Ok(planned) = scope.row_expr(expr, &DFSchema::empty()) else { continue };
+            let Ok((_, from)) = planned.to_field(&DFSchema::empty()) else { continue };
+            let text = from.data_type().is_string();
+            if !(text && assign::Given::of(&planned) == assign::Given::Unknown) {
+                assign::check(&from, field)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether it takes no plan to tell that a value can be assigned.
+fn is_plain(expr: &Expr, to: &DataType) -> bool {
+    match expr {
+        Expr::Value(value) => match value.value {
+            Value::Number(..) => to.is_numeric() || to.is_string(),
+            Value::Boolean(_) => *to == DataType::Boolean || to.is_string(),
+            _ => true,
+        },
+        Expr::UnaryOp { expr, .. } => to.is_numeric() && is_plain(expr, to),
+        _ => false,
+    }
 }
 
 /// Whether a column of a VALUES list holds nothing but text literals and NULL.

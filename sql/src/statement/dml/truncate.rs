@@ -1,24 +1,30 @@
 //! `TRUNCATE`: each table in a commit of its own, or by the COMMIT of the transaction.
 
+use std::sync::Arc;
+
 use auric_catalog::dml::overwrite;
 use auric_catalog::table::Operation;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::super::{CommandTag, Output};
-use super::execute::Attempts;
+use super::execute::{Attempts, Explained};
+use super::insert::Commit;
 use super::write;
 use crate::error::Result;
 use crate::parser::Parsed;
 use crate::parser::statement::Truncate;
+use crate::planner::Scope;
 use crate::session::Session;
 
 pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed) -> Result<Output> {
     session.check_writable("TRUNCATE TABLE")?;
-    // An unknown name is found out before anything is done.
+    // An unknown name, or a table that cannot be written, is found out before anything is done.
     let scope = session.scope().await?;
     for name in &truncate.tables {
         let (table, _) = scope.changeable_table(name, parsed).await?;
         table.check_writable(Operation::Truncate)?;
+        plan(&scope, name, parsed, Commit::DryRun).await?;
     }
     for name in &truncate.tables {
         let mut attempts = Attempts::new(session.block.is_some());
@@ -34,7 +40,33 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
 
 async fn one(session: &mut Session, name: &ObjectName, parsed: &Parsed) -> Result<Output> {
     let scope = session.scope().await?;
-    let (table, _) = scope.changeable_table(name, parsed).await?;
-    let plan = overwrite::truncate(&table, scope.state.as_ref(), false, scope.tables.publish(&table)?)?;
+    let plan = plan(&scope, name, parsed, Commit::Yes).await?;
     write::run(&scope, plan, None).await
+}
+
+/// The physical plan that empties one table.
+async fn plan(
+    scope: &Scope,
+    name: &ObjectName,
+    parsed: &Parsed,
+    commit: Commit,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let (table, _) = scope.changeable_table(name, parsed).await?;
+    let publish = scope.tables.publish(&table)?;
+    Ok(overwrite::truncate(&table, scope.state.as_ref(), commit == Commit::DryRun, publish)?)
+}
+
+/// The tables' names and physical plans, for EXPLAIN.
+pub async fn explain(
+    scope: &Scope,
+    truncate: &Truncate,
+    parsed: &Parsed,
+    mode: Explained,
+) -> Result<Vec<(String, Arc<dyn ExecutionPlan>)>> {
+    let commit = if mode == Explained::Impact { Commit::DryRun } else { Commit::Yes };
+    let mut plans = Vec::new();
+    for name in &truncate.tables {
+        plans.push((name.to_string(), plan(scope, name, parsed, commit).await?));
+    }
+    Ok(plans)
 }

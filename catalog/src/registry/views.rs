@@ -1,0 +1,93 @@
+//! Views: looked up, made, replaced, renamed and dropped.
+
+use std::sync::Arc;
+
+use super::Catalog;
+use crate::TableIdent;
+use crate::backend::{SwapOutcome, ViewEntry};
+use crate::error::{Error, Result};
+use crate::format::iceberg::view as metadata;
+use crate::name::check_name;
+use crate::view::{NewView, View, ViewDefinition};
+
+/// Definitions kept in memory, by the path of their metadata file (which never changes).
+pub(super) const CACHED_VIEWS: u64 = 4_096;
+
+impl Catalog {
+    /// The view as it is now. `None`: no such view. Fails with `Corrupt`.
+    pub async fn view(self: &Arc<Self>, ident: &TableIdent) -> Result<Option<View>> {
+        let Some(entry) = self.backend.view(ident).await? else { return Ok(None) };
+        let definition = self.view_definition(&entry).await?;
+        Ok(Some(View { catalog: self.clone(), entry, definition }))
+    }
+
+    pub(super) async fn view_definition(&self, entry: &ViewEntry) -> Result<Arc<ViewDefinition>> {
+        if let Some(known) = self.view_definitions.get(&entry.pointer) {
+            return Ok(known);
+        }
+        let definition = Arc::new(metadata::read(&self.storage, &entry.pointer).await?);
+        self.view_definitions.insert(entry.pointer.clone(), definition.clone());
+        Ok(definition)
+    }
+
+    /// Fails with `TableExists`, `NamespaceNotFound`, `Unsupported`, `Invalid`.
+    pub async fn create_view(&self, ident: &TableIdent, view: &NewView) -> Result<()> {
+        check_name("view", &ident.name)?;
+        self.require_free(ident).await?;
+        let location = self.free_location(ident).await?;
+        let pointer = metadata::write(&self.storage, &location, None, &self.name, view).await?;
+        let created = self.backend.create_view(ident, &pointer).await;
+        self.contents_changed();
+        if matches!(
+            created,
+            Err(Error::TableExists(_) | Error::NamespaceNotFound(_) | Error::Unsupported { .. })
+        ) {
+            self.remove_unused(&pointer).await;
+        }
+        created
+    }
+
+    /// Replaces the view's query. Fails with `Conflict` if somebody else has replaced it since it was
+    /// read, `CommitUnknown`.
+    pub async fn replace_view(&self, view: &View, new: &NewView) -> Result<()> {
+        let (ident, expected) = (view.ident(), &view.entry.pointer);
+        let root = metadata::root_of(expected).unwrap_or(expected);
+        let pointer = metadata::write(&self.storage, root, Some(expected), &self.name, new).await?;
+        let swapped = self.backend.swap_pointer(ident, expected, &pointer).await;
+        self.contents_changed();
+        match swapped? {
+            SwapOutcome::Swapped => Ok(()),
+            SwapOutcome::Moved => {
+                self.remove_unused(&pointer).await;
+                let winner = "another statement replaced, renamed or dropped the view".to_string();
+                Err(Error::Conflict { table: ident.to_string(), winner })
+            }
+            SwapOutcome::Unknown(source) => Err(Error::CommitUnknown { table: ident.to_string(), source }),
+        }
+    }
+
+    /// Fails with `TableNotFound`; failing to remove its metadata files is only logged.
+    pub async fn drop_view(&self, ident: &TableIdent) -> Result<()> {
+        let entry = self.backend.view(ident).await?.ok_or_else(|| Error::TableNotFound(ident.clone()))?;
+        let dropped = self.backend.drop_view(ident).await;
+        self.contents_changed();
+        dropped?;
+        if let Some(root) = metadata::root_of(&entry.pointer) {
+            self.remove_if_ours(ident, root.to_string()).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps the OID. Fails with `TableNotFound`, `TableExists`, `NamespaceNotFound`.
+    pub async fn rename_view(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
+        let renamed = self.backend.rename_view(from, to).await;
+        self.contents_changed();
+        renamed
+    }
+
+    async fn remove_unused(&self, pointer: &str) {
+        if let Err(error) = self.storage.delete(pointer).await {
+            tracing::warn!(path = pointer, %error, "could not remove the metadata of a view that was not made");
+        }
+    }
+}

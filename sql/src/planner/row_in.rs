@@ -1,0 +1,192 @@
+//! `(a, b) IN (SELECT x, y …)`, which DataFusion has for one column only, by `EXISTS`.
+//!
+//! Rows are equal if all columns are, unequal if one of them is, and else the comparison is null (Postgres
+//! manual 9.24). So `IN` is true if an equal row exists, else null if one exists that is not unequal. Where
+//! nothing tells null from false, as in a condition, it is the first question alone, and `NOT IN` the second
+//! one negated: these become joins.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CaseWhen, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select,
+    SelectItem, SetExpr, TableFactor, UnaryOperator, VisitMut, VisitorMut,
+};
+
+use crate::analyzer::{boolean, null, number};
+use crate::error::{Error, Result, SqlState};
+use crate::parser::row_target;
+
+/// Rewrites all of a query. Fails with 42601 if a subquery has another number of columns than its row.
+pub(super) fn rewrite(query: &mut Query) -> Result<()> {
+    let mut rows = Rows { failed: None };
+    let _ = VisitMut::visit(query, &mut rows);
+    rows.failed.map_or(Ok(()), Err)
+}
+
+struct Rows {
+    failed: Option<Error>,
+}
+
+impl Rows {
+    fn replace(&mut self, expr: &mut Expr, by: fn(&RowIn<'_>) -> Result<Expr>) -> ControlFlow<()> {
+        let Some(replaced) = RowIn::of(expr).map(|row| by(&row)) else {
+            return ControlFlow::Continue(());
+        };
+        match replaced {
+            Ok(replaced) => {
+                *expr = replaced;
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// What a condition is true for stays the same if its nulls become false.
+    fn condition(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Nested(inner) => self.condition(inner),
+            Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+                self.condition(left)?;
+                self.condition(right)
+            }
+            _ => self.replace(expr, |row| row.is_true()),
+        }
+    }
+}
+
+impl VisitorMut for Rows {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        match &mut select.selection {
+            Some(condition) => self.condition(condition),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.replace(expr, |row| row.value())
+    }
+}
+
+struct RowIn<'a> {
+    row: Vec<&'a Expr>,
+    subquery: &'a Query,
+    negated: bool,
+}
+
+impl<'a> RowIn<'a> {
+    fn of(expr: &'a Expr) -> Option<Self> {
+        let Expr::InSubquery { expr, subquery, negated } = expr else { return None };
+        Some(Self { row: row(expr)?, subquery, negated: *negated })
+    }
+
+    /// For a condition.
+    fn is_true(&self) -> Result<Expr> {
+        match self.negated {
+            false => self.exists(equal, false),
+            true => self.exists(not_unequal, true),
+        }
+    }
+
+    /// With its three values.
+    fn value(&self) -> Result<Expr> {
+        let when = |condition: Expr, result: Expr| CaseWhen { condition, result };
+        let value = Expr::Case {
+            case_token: AttachedToken::empty(),
+            end_token: AttachedToken::empty(),
+            operand: None,
+            conditions: vec![
+                when(self.exists(equal, false)?, boolean(true)),
+                when(self.exists(not_unequal, false)?, null()),
+            ],
+            else_result: Some(Box::new(boolean(false))),
+        };
+        let value = Expr::Nested(Box::new(value));
+        Ok(match self.negated {
+            true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(value) },
+            false => value,
+        })
+    }
+
+    /// Whether the subquery has a row for which `compare` holds in all columns.
+    fn exists(&self, compare: fn(Expr, Expr) -> Expr, negated: bool) -> Result<Expr> {
+        let names: Vec<Ident> =
+            (0..self.row.len()).map(|i| Ident::with_quote('"', format!("\u{1}of{i}"))).collect();
+        let mut subquery = self.subquery.clone();
+        let plain = named(&mut subquery, &names)?;
+        let mut from = row_target::derived(subquery, Ident::with_quote('"', "\u{1}in"), names.clone());
+        if plain && let TableFactor::Derived { alias, .. } = &mut from.relation {
+            // Without an alias, which DataFusion could not lift a correlation over.
+            *alias = None;
+        }
+        let pairs = names.into_iter().map(Expr::Identifier).zip(&self.row);
+        let compared = pairs.map(|(of, item)| compare(of, Expr::Nested(Box::new((*item).clone()))));
+        let condition = compared.reduce(|left, right| binary(left, BinaryOperator::And, right));
+        let item = SelectItem::UnnamedExpr(number(1));
+        let subquery = row_target::select(None, vec![item], vec![from], condition)?;
+        Ok(Expr::Exists { subquery: Box::new(subquery), negated })
+    }
+}
+
+/// The items of `(a, b)` or `ROW(a, …)`.
+fn row(expr: &Expr) -> Option<Vec<&Expr>> {
+    match expr {
+        Expr::Tuple(items) => Some(items.iter().collect()),
+        Expr::Nested(inner) => row(inner),
+        Expr::Function(function) if row_target::is_row(&function.name) => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let items = list.args.iter().map(|arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                _ => None,
+            });
+            items.collect()
+        }
+        _ => None,
+    }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+fn equal(of: Expr, item: Expr) -> Expr {
+    binary(of, BinaryOperator::Eq, item)
+}
+
+/// Equal or null, in a form that is plain equality again where neither side can be null.
+fn not_unequal(of: Expr, item: Expr) -> Expr {
+    let is_null = |expr: &Expr| Expr::IsNull(Box::new(expr.clone()));
+    let nulls = binary(is_null(&of), BinaryOperator::Or, is_null(&item));
+    Expr::Nested(Box::new(binary(equal(of, item), BinaryOperator::Or, nulls)))
+}
+
+/// Gives the columns of a plain query these names. `false`: the query is not that plain.
+fn named(query: &mut Query, names: &[Ident]) -> Result<bool> {
+    let ordered = query.order_by.is_some();
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(false) };
+    let exprs: Option<Vec<Expr>> = select
+        .projection
+        .iter()
+        .map(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+            _ => None,
+        })
+        .collect();
+    let Some(exprs) = exprs else { return Ok(false) };
+    if exprs.len() != names.len() {
+        let too = if exprs.len() > names.len() { "many" } else { "few" };
+        return Err(Error::new(SqlState::SYNTAX_ERROR, format!("subquery has too {too} columns")));
+    }
+    if ordered {
+        return Ok(false);
+    }
+    let items = exprs.into_iter().zip(names);
+    select.projection =
+        items.map(|(expr, name)| SelectItem::ExprWithAlias { expr, alias: name.clone() }).collect();
+    Ok(true)
+}
