@@ -19,6 +19,8 @@ pub struct InsertOptions {
     pub returning: usize,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
+    /// The rows were computed from the table itself.
+    pub reads_target: bool,
     pub publish: Publish,
 }
 
@@ -44,6 +46,7 @@ pub fn plan_published(
         kind: Kind::Append,
         returned: Returned::Count,
         dry_run: false,
+        reads_target: false,
         publish,
     };
     write_exec::plan(write, input)
@@ -62,6 +65,7 @@ pub fn plan_with(
         kind: Kind::Append,
         returned: returned(options.returning, options.dry_run),
         dry_run: options.dry_run,
+        reads_target: options.reads_target,
         publish: options.publish,
     };
     write_exec::plan(write, input)

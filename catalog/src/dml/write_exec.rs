@@ -30,7 +30,7 @@ use super::publish::Publish;
 use super::returning::Returning;
 use crate::error::Error;
 use crate::registry::Table;
-use crate::table::{Operation, TableChange};
+use crate::table::{Isolation, Operation, ReadSet, TableChange};
 use crate::write::{self, InputOrder, write_order};
 
 /// What becomes of the files that the table has.
@@ -60,6 +60,8 @@ pub(super) struct Write {
     pub returned: Returned,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
+    /// The rows were computed from the table itself.
+    pub reads_target: bool,
     pub publish: Publish,
 }
 
@@ -287,6 +289,10 @@ impl Run {
         let mut change = TableChange::new(self.operation, written.files);
         if let Kind::Replace(replacement) = &self.write.kind {
             replacement.apply(table, &mut change).await?;
+        } else if self.write.reads_target && self.operation != Operation::Create {
+            // Appends never conflict; but other writers need to know that this one is not blind.
+            change.read = ReadSet::Filters(Vec::new());
+            change.isolation = Isolation::Snapshot;
         }
         let impact = Impact::of(&change)?;
         let nothing = change.is_empty() && self.operation != Operation::Create;

@@ -54,6 +54,10 @@ pub(super) fn error_response(severity: &str, error: &Error) -> ErrorResponse {
         (b'D', error.detail.clone()),
         (b'H', error.hint.clone()),
         (b'P', error.position.map(|p| p.to_string())),
+        (b's', error.object.as_ref().map(|object| object.schema.clone())),
+        (b't', error.object.as_ref().map(|object| object.table.clone())),
+        (b'c', error.object.as_ref().and_then(|object| object.column.clone())),
+        (b'n', error.object.as_ref().and_then(|object| object.constraint.clone())),
     ];
     fields.extend(optional.into_iter().filter_map(|(key, value)| Some((key, sendable(&value?)))));
     ErrorResponse::new(fields)

@@ -98,11 +98,22 @@ pub struct Error {
     pub hint: Option<String>,
     /// Position in the statement text, in characters from 1.
     pub position: Option<u32>,
+    /// What a row was refused by.
+    pub object: Option<Box<ErrorObject>>,
+}
+
+/// Names that clients find in fields of their own (Postgres manual, 55.8).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ErrorObject {
+    pub schema: String,
+    pub table: String,
+    pub column: Option<String>,
+    pub constraint: Option<String>,
 }
 
 impl Error {
     pub fn new(code: SqlState, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None, hint: None, position: None }
+        Self { code, message: message.into(), detail: None, hint: None, position: None, object: None }
     }
 
     #[must_use]
@@ -114,6 +125,12 @@ impl Error {
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    pub fn with_object(mut self, object: ErrorObject) -> Self {
+        self.object = Some(Box::new(object));
         self
     }
 

@@ -99,7 +99,8 @@ def test_the_last_of_a_million_leaves_nothing(server, connection, schema):
         f"MERGE INTO {schema}.t USING (SELECT x, {bad} AS v FROM {rows}) AS s ON t.id = s.x "
         f"WHEN NOT MATCHED THEN INSERT VALUES (s.x, s.v)",
     ]:
-        refused(connection, sql, "23514", message_primary='"t_v_check"', message_detail=detail)
+        names = {"schema_name": schema, "table_name": "t", "constraint_name": "t_v_check"}
+        refused(connection, sql, "23514", message_primary='"t_v_check"', message_detail=detail, **names)
         assert data_files(root) == before
     with pytest.raises(psycopg.Error) as failure, connection.cursor() as cursor:
         with cursor.copy(f"COPY {schema}.t FROM STDIN") as copy:
@@ -114,6 +115,8 @@ def test_the_last_of_a_million_leaves_nothing(server, connection, schema):
         "23502",
         message_primary='null value in column "id" of relation "t"',
         message_detail="Failing row contains (null, 1).",
+        table_name="t",
+        column_name="id",
     )
     assert data_files(root) == before
     assert connection.execute(f"SELECT count(*) FROM {schema}.t").fetchone() == (1,)

@@ -66,6 +66,7 @@ pub fn plan(
         kind: Kind::Replace(Arc::new(replacement)),
         returned: returned(options.returning, options.dry_run),
         dry_run: options.dry_run,
+        reads_target: false,
         publish: options.publish,
     };
     Ok(write_exec::plan(write, input)?)
@@ -84,6 +85,7 @@ pub fn truncate(
         kind: Kind::Replace(Arc::new(replacement)),
         returned: Returned::Impact { ignored: 0 },
         dry_run,
+        reads_target: false,
         publish,
     };
     let nothing = Arc::new(EmptyExec::new(table.snapshot.schema.arrow.clone()));

@@ -52,6 +52,7 @@ pub async fn delete(
         kind: Kind::Replace(Arc::new(replacement)),
         returned: Returned::Impact { ignored: 0 },
         dry_run: delete.dry_run,
+        reads_target: false,
         publish: delete.publish,
     };
     let nothing = Arc::new(EmptyExec::new(snapshot.schema.arrow.clone()));

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 
 use super::condition;
 use super::failing_row;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, ErrorObject, Result, SqlState};
 use crate::planner::Scope;
 
 /// Which rows of a plan are new rows of a table, and where.
@@ -31,14 +31,9 @@ pub struct Checked {
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Violation {
-    Null {
-        table: String,
-        column: String,
-    },
-    Constraint {
-        table: String,
-        constraint: String,
-    },
+    /// A null in this column.
+    Null(ErrorObject),
+    Constraint(ErrorObject),
     /// It is not one of those that the statement replaces.
     Outside {
         table: String,
@@ -52,11 +47,19 @@ impl Violation {
     /// `row`: the values of the row that is at fault.
     fn error(&self, row: Option<String>) -> Error {
         let error = match self.clone() {
-            Self::Null { table, column } => auric_catalog::Error::NotNullViolation { table, column }.into(),
-            Self::Constraint { table, constraint } => Error::new(
-                SqlState::CHECK_VIOLATION,
-                format!("new row for relation \"{table}\" violates check constraint \"{constraint}\""),
-            ),
+            Self::Null(object) => {
+                let column = object.column.clone().unwrap_or_default();
+                let null = auric_catalog::Error::NotNullViolation { table: object.table.clone(), column };
+                Error::from(null).with_object(object)
+            }
+            Self::Constraint(object) => {
+                let constraint = object.constraint.as_deref().unwrap_or_default();
+                let message = format!(
+                    "new row for relation \"{}\" violates check constraint \"{constraint}\"",
+                    object.table
+                );
+                Error::new(SqlState::CHECK_VIOLATION, message).with_object(object)
+            }
             Self::Outside { table, predicate } => {
                 auric_catalog::Error::OutsideOfOverwrite { table, predicate }.into()
             }
@@ -73,19 +76,24 @@ impl Violation {
 /// a constraint (23514). Fails with 0A000 for a constraint that cannot be evaluated here.
 pub fn enforce(scope: &Scope, table: &Table, plan: LogicalPlan, checked: &Checked) -> Result<LogicalPlan> {
     let snapshot = &table.snapshot;
-    let name = &table.ident.name;
+    let object = |column: Option<&String>, constraint: Option<&String>| ErrorObject {
+        schema: table.ident.namespace.clone(),
+        table: table.ident.name.clone(),
+        column: column.cloned(),
+        constraint: constraint.cloned(),
+    };
     let mut conditions = Vec::with_capacity(snapshot.constraints.len());
     for (i, field) in snapshot.schema.arrow.fields().iter().enumerate() {
         let (relation, given) = plan.schema().qualified_field(checked.first_column + i);
         if !field.is_nullable() && given.is_nullable() {
             let condition = Expr::Column(Column::new(relation.cloned(), given.name())).is_not_null();
-            let violation = Violation::Null { table: name.clone(), column: field.name().clone() };
+            let violation = Violation::Null(object(Some(field.name()), None));
             conditions.push((condition, violation));
         }
     }
     for constraint in &snapshot.constraints {
         let condition = condition::of_row(scope, table, constraint, plan.schema(), checked.first_column)?;
-        let violation = Violation::Constraint { table: name.clone(), constraint: constraint.name.clone() };
+        let violation = Violation::Constraint(object(None, Some(&constraint.name)));
         conditions.push((condition, violation));
     }
     check(plan, checked, conditions, snapshot.schema.arrow.fields().len())

@@ -157,7 +157,8 @@ impl<'a> InsertRows<'a> {
         let input = rows::physical(&self.scope, &returned.plan).await?;
         let options = insert::InsertOptions {
             returning: returned.columns.len(),
-            dry_run: commit == Commit::DryRun,
+            dry_run,
+            reads_target: overwrite::reads(&returned.plan, table),
             publish: self.scope.tables.publish(&self.source.table)?,
         };
         let plan = insert::plan_with(&self.source.table, input, options).map_err(|e| Error::from(&e))?;
