@@ -133,11 +133,22 @@ pub enum AlterAction {
     DropConstraint { name: String, if_exists: bool },
 }
 
+/// What becomes of a temporary table at the end of each transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCommit {
+    PreserveRows,
+    DeleteRows,
+    Drop,
+}
+
 #[derive(Debug, Clone)]
 pub struct CreateTable {
     pub name: ObjectName,
     pub or_replace: bool,
     pub if_not_exists: bool,
+    pub temporary: bool,
+    /// What was said; there is none for other tables than temporary ones.
+    pub on_commit: Option<OnCommit>,
     pub columns: Vec<ColumnClause>,
     pub key_columns: Vec<String>,
     /// Those of columns and of the table, in the order of the text.

@@ -4,6 +4,7 @@
 //! statement writes its files, and what it changes is added to one pending change, which COMMIT
 //! commits. Statements of the transaction see the table with that change made; ROLLBACK deletes the
 //! files. A second changed table is refused at its statement, as nothing could make two commits atomic.
+//! Temporary tables do not count: see [`temporary`](super::temporary).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,6 +81,10 @@ impl TransactionTables {
 
     /// The table at the version of this transaction, with what it has changed.
     pub async fn get(&self, catalog: &Arc<Catalog>, ident: &TableIdent) -> Result<Option<Table>> {
+        // Changed at once, also in a block: the session alone changes them.
+        if self.in_block && catalog.is_temporary() {
+            return Ok(catalog.table(ident).await?);
+        }
         let key = key(catalog, ident);
         if let Some(change) = self.change.lock().as_ref()
             && same(&change.table, &key)
@@ -103,7 +108,7 @@ impl TransactionTables {
     /// When the change that a statement makes to `table` is committed. Fails where the transaction
     /// cannot change that table.
     pub fn publish(self: &Arc<Self>, table: &Table) -> Result<Publish> {
-        if !self.in_block {
+        if !self.in_block || table.catalog.is_temporary() {
             return Ok(Publish::Now);
         }
         self.check(table)?;

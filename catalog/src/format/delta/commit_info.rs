@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::action::CommitInfo;
 use super::snapshot::DeltaState;
 use crate::error::{Error, Result};
-use crate::table::{Alteration, Isolation, Operation, ReadSet, TableChange};
+use crate::table::alteration::{Alteration, Comment};
+use crate::table::{Isolation, Operation, ReadSet, TableChange};
 
 const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
 const PREDICATE: &str = "predicate";
@@ -58,9 +59,13 @@ fn operation(change: &TableChange) -> &'static str {
         Operation::Truncate => "TRUNCATE",
         Operation::Update => "UPDATE",
         Operation::Merge => "MERGE",
-        Operation::Alter => match change.alteration {
+        Operation::Alter => match &change.alteration {
             Some(Alteration::AddConstraint(_)) => "ADD CONSTRAINT",
             Some(Alteration::DropConstraint(_)) => "DROP CONSTRAINT",
+            Some(Alteration::Comment(Comment { column: Some(_), .. })) => "CHANGE COLUMN",
+            Some(Alteration::Comment(Comment { column: None, .. })) => "SET TBLPROPERTIES",
+            Some(Alteration::Properties(change)) if change.set.is_empty() => "UNSET TBLPROPERTIES",
+            Some(Alteration::Properties(_)) => "SET TBLPROPERTIES",
             None => "ALTER TABLE",
         },
     }
@@ -103,6 +108,16 @@ fn parameters(state: &DeltaState, change: &TableChange) -> Result<BTreeMap<Strin
                 set("constraint", name.clone());
                 set("existed", "true".into());
             }
+            Some(Alteration::Comment(Comment { column: Some(column), text })) => {
+                set("column", json(&serde_json::json!({"name": column, "comment": text}))?);
+            }
+            Some(Alteration::Comment(Comment { column: None, text })) => {
+                set("properties", json(&serde_json::json!({"comment": text}))?);
+            }
+            Some(Alteration::Properties(change)) if change.set.is_empty() => {
+                set("properties", json(&change.unset)?);
+            }
+            Some(Alteration::Properties(change)) => set("properties", json(&change.set)?),
             None => {}
         },
     }
