@@ -13,7 +13,7 @@ impl Table {
     pub async fn alter(&self, alteration: Alteration) -> Result<()> {
         let read = match alteration {
             Alteration::AddConstraint(_) => ReadSet::Filters(Vec::new()),
-            Alteration::DropConstraint(_) | Alteration::Comment(_) | Alteration::Properties(_) => {
+            Alteration::DropConstraint(_) | Alteration::Comments(_) | Alteration::Properties(_) => {
                 ReadSet::Nothing
             }
         };

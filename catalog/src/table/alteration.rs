@@ -11,7 +11,8 @@ pub enum Alteration {
     /// satisfy it; the change's read set must be all of them.
     AddConstraint(CheckConstraint),
     DropConstraint(String),
-    Comment(Comment),
+    /// One after the other.
+    Comments(Vec<Comment>),
     Properties(PropertyChange),
 }
 

@@ -378,7 +378,7 @@ fn transformed(parser: &mut Parser) -> ParseResult<(String, Transform)> {
 }
 
 /// `'key' = 'value'`, `key = value`, `'key' 'value'`, or a bare key (true).
-fn property(parser: &mut Parser) -> ParseResult<(String, String)> {
+pub(super) fn property(parser: &mut Parser) -> ParseResult<(String, String)> {
     let mut key = String::new();
     loop {
         match parser.next_token() {

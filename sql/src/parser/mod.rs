@@ -5,6 +5,7 @@
 //! never rewritten and never parsed twice.
 
 mod alter_table;
+mod comment;
 mod copy;
 mod create_table;
 mod data_type;
@@ -175,6 +176,10 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
                 Some(alter) => Ok(alter),
                 None => other(parser),
             },
+        },
+        Keyword::COMMENT => match comment::comment(parser)? {
+            Some(comment) => Ok(comment),
+            None => other(parser),
         },
         Keyword::DROP => drop_object(parser),
         Keyword::INSERT => dml::insert(parser),

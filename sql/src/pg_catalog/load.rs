@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use auric_catalog::registry::{Catalog, CatalogContents, NamespaceContents, TableSummary, ViewSummary};
+use auric_catalog::registry::{
+    COMMENT, Catalog, CatalogContents, NamespaceContents, TableSummary, ViewSummary,
+};
 use auric_catalog::table::TableSnapshot;
 use parking_lot::Mutex;
 
@@ -15,9 +17,6 @@ use crate::session::info::SessionInfo;
 use crate::session::temporary::TemporaryTables;
 use crate::statement::condition;
 use crate::types::literal;
-
-/// Namespace property that holds a schema's comment.
-const NAMESPACE_COMMENT: &str = "comment";
 
 /// The last image of each database, with the contents that it was made from.
 #[derive(Debug, Default)]
@@ -81,7 +80,7 @@ fn image(engine: &Engine, contents: &[&CatalogContents]) -> CatalogImage {
     let namespaces = all().map(|namespace| Namespace {
         oid: namespace.entry.oid,
         name: namespace.entry.name.clone(),
-        comment: namespace.entry.properties.get(NAMESPACE_COMMENT).cloned(),
+        comment: namespace.entry.properties.get(COMMENT).cloned(),
     });
     let relations = all().flat_map(|namespace| {
         let tables = namespace.tables.iter().map(move |table| relation(namespace, table));

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use auric_catalog::TableIdent;
+use auric_catalog::table::{Alteration, Comment};
+
 use super::{CommandTag, Output};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::TransactionModes;
@@ -116,8 +119,23 @@ pub async fn commit(session: &mut Session) -> Result<Output> {
             return Err(e);
         }
     }
+    let comments = block.tables.take_comments();
     end(session, true);
+    for ((catalog, ident), comments) in comments {
+        if let Err(e) = comment(session, &catalog, &ident, comments).await {
+            // The rest has happened.
+            session.warning(e.code, format!("the comments on {ident} were not made: {}", e.message));
+        }
+    }
     done("COMMIT")
+}
+
+async fn comment(session: &Session, catalog: &str, ident: &TableIdent, comments: Vec<Comment>) -> Result<()> {
+    // A table that the transaction has dropped after all needs none.
+    if let Some(table) = session.engine.registry.catalog(catalog)?.table(ident).await? {
+        table.alter(Alteration::Comments(comments)).await?;
+    }
+    Ok(())
 }
 
 /// Commits what the transaction changed, in one commit of its table.

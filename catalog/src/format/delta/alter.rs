@@ -27,9 +27,16 @@ pub(super) fn metadata(table: &str, metadata: &Metadata, alteration: &Alteration
                 return Err(Error::Invalid(format!("{table} has no check constraint \"{name}\"")));
             }
         }
-        Alteration::Comment(Comment { column: None, text }) => altered.description.clone_from(text),
-        Alteration::Comment(Comment { column: Some(column), text }) => {
-            altered.schema_string = commented(table, &metadata.schema_string, column, text.as_deref())?;
+        Alteration::Comments(comments) => {
+            for Comment { column, text } in comments {
+                match column {
+                    None => altered.description.clone_from(text),
+                    Some(column) => {
+                        let schema = commented(table, &altered.schema_string, column, text.as_deref())?;
+                        altered.schema_string = schema;
+                    }
+                }
+            }
         }
         Alteration::Properties(PropertyChange { set, unset }) => {
             properties::check_change(set, unset)?;
@@ -63,7 +70,7 @@ fn commented(table: &str, schema: &str, column: &str, text: Option<&str>) -> Res
 /// The table's protocol, if it has to be raised.
 pub(super) fn protocol(protocol: &Protocol, alteration: &Alteration) -> Option<Protocol> {
     match alteration {
-        Alteration::DropConstraint(_) | Alteration::Comment(_) => None,
+        Alteration::DropConstraint(_) | Alteration::Comments(_) => None,
         Alteration::Properties(change) => {
             let mut raised = None;
             for feature in properties::features_of(&change.set) {

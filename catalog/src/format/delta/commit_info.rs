@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::action::CommitInfo;
 use super::snapshot::DeltaState;
 use crate::error::{Error, Result};
-use crate::table::alteration::{Alteration, Comment};
+use crate::table::alteration::Alteration;
 use crate::table::{Isolation, Operation, ReadSet, TableChange};
 
 const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
@@ -62,8 +62,10 @@ fn operation(change: &TableChange) -> &'static str {
         Operation::Alter => match &change.alteration {
             Some(Alteration::AddConstraint(_)) => "ADD CONSTRAINT",
             Some(Alteration::DropConstraint(_)) => "DROP CONSTRAINT",
-            Some(Alteration::Comment(Comment { column: Some(_), .. })) => "CHANGE COLUMN",
-            Some(Alteration::Comment(Comment { column: None, .. })) => "SET TBLPROPERTIES",
+            Some(Alteration::Comments(comments)) => match comments.iter().any(|c| c.column.is_some()) {
+                true => "CHANGE COLUMN",
+                false => "SET TBLPROPERTIES",
+            },
             Some(Alteration::Properties(change)) if change.set.is_empty() => "UNSET TBLPROPERTIES",
             Some(Alteration::Properties(_)) => "SET TBLPROPERTIES",
             None => "ALTER TABLE",
@@ -108,11 +110,16 @@ fn parameters(state: &DeltaState, change: &TableChange) -> Result<BTreeMap<Strin
                 set("constraint", name.clone());
                 set("existed", "true".into());
             }
-            Some(Alteration::Comment(Comment { column: Some(column), text })) => {
-                set("column", json(&serde_json::json!({"name": column, "comment": text}))?);
-            }
-            Some(Alteration::Comment(Comment { column: None, text })) => {
-                set("properties", json(&serde_json::json!({"comment": text}))?);
+            Some(Alteration::Comments(comments)) => {
+                for comment in comments {
+                    match &comment.column {
+                        Some(column) => {
+                            let column = serde_json::json!({"name": column, "comment": comment.text});
+                            set("column", column.to_string());
+                        }
+                        None => set("properties", serde_json::json!({"comment": comment.text}).to_string()),
+                    }
+                }
             }
             Some(Alteration::Properties(change)) if change.set.is_empty() => {
                 set("properties", json(&change.unset)?);

@@ -21,18 +21,7 @@ pub fn altered(
         Alteration::AddConstraint(_) | Alteration::DropConstraint(_) => {
             Err(Error::unsupported(format!("Iceberg table \"{table}\""), "CHECK constraints"))
         }
-        Alteration::Comment(Comment { column: Some(column), text }) => {
-            let schema = commented(table, base.current_schema(), column, text.as_deref())?;
-            builder.add_current_schema(schema).map_err(rejected)
-        }
-        Alteration::Comment(Comment { column: None, text }) => {
-            let key = properties::COMMENT.to_string();
-            match text {
-                Some(text) => builder.set_properties(HashMap::from([(key, text.clone())])),
-                None => builder.remove_properties(&[key]),
-            }
-            .map_err(rejected)
-        }
+        Alteration::Comments(comments) => with_comments(table, base, builder, comments),
         Alteration::Properties(PropertyChange { set, unset }) => {
             properties::check_change(base.properties(), set, unset)?;
             let set: BTreeMap<_, _> = set.clone();
@@ -41,6 +30,34 @@ pub fn altered(
                 .and_then(|builder| builder.set_properties(set.into_iter().collect()))
                 .map_err(rejected)
         }
+    }
+}
+
+fn with_comments(
+    table: &str,
+    base: &TableMetadata,
+    mut builder: TableMetadataBuilder,
+    comments: &[Comment],
+) -> Result<TableMetadataBuilder> {
+    let mut schema = None;
+    for Comment { column, text } in comments {
+        match (column, text) {
+            (Some(column), _) => {
+                let before = schema.as_ref().unwrap_or(base.current_schema().as_ref());
+                schema = Some(commented(table, before, column, text.as_deref())?);
+            }
+            (None, Some(text)) => {
+                let property = HashMap::from([(properties::COMMENT.to_string(), text.clone())]);
+                builder = builder.set_properties(property).map_err(rejected)?;
+            }
+            (None, None) => {
+                builder = builder.remove_properties(&[properties::COMMENT.to_string()]).map_err(rejected)?;
+            }
+        }
+    }
+    match schema {
+        Some(schema) => builder.add_current_schema(schema).map_err(rejected),
+        None => Ok(builder),
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn execute(session: &mut Session, rename: &Rename, parsed: &Parsed) ->
                 super::warn_not_transactional(session, verb);
             }
             table.catalog.rename_table(&table.ident, &to).await?;
-            scope.tables.forget(&table.catalog, &table.ident);
+            scope.tables.forget(&table.catalog, &table.ident, &to);
             Ok(done)
         }
         Err(e) if e.code == SqlState::UNDEFINED_TABLE && rename.if_exists => {
