@@ -17,3 +17,4 @@ pub mod security;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
+pub mod temporary;

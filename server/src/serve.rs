@@ -30,6 +30,7 @@ use crate::runtime::{self, Runtimes, spawn};
 use crate::security::{self, Security};
 use crate::shutdown::{self, Signals};
 use crate::telemetry::LevelHandle;
+use crate::temporary::TemporaryDirectory;
 
 /// Why the server does not start: a sentence for the user.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,8 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
     let registry = catalogs(config, &runtime).await?;
     let security = Security::new(config).map_err(|e| failed("cannot set up security", e))?;
     let connections = Connections::new(config.server.max_connections);
+    let temporary = TemporaryDirectory::open(&absolute(&config.server.data_dir)?)
+        .map_err(|e| failed("cannot use the directory of temporary tables", e))?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let options = EngineOptions {
         target_partitions: if config.query.target_partitions == 0 {
@@ -132,6 +135,9 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
         },
         batch_size: config.query.batch_size,
         statement_timeout_ms: u64::try_from(config.query.statement_timeout.as_millis()).unwrap_or(u64::MAX),
+        temporary_directory: auric_catalog::storage::to_url(&temporary.path().to_string_lossy())
+            .map_err(|e| failed("invalid data directory", e))?
+            .to_string(),
     };
     let engine = Engine::new(registry, runtime.clone(), options, Arc::new(SystemClock), connections.clone())
         .map_err(|e| failed("cannot start the engine", e))?;
@@ -144,6 +150,7 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
         metrics: Arc::new(Metrics::default()),
         runtimes: runtimes.clone(),
         draining: CancellationToken::new(),
+        temporary,
     });
     Ok(Opened { server, runtime, listener, http })
 }

@@ -28,6 +28,8 @@ pub struct EngineOptions {
     pub batch_size: usize,
     /// `statement_timeout` that sessions start with, milliseconds; 0: none.
     pub statement_timeout_ms: u64,
+    /// Location below which the files of temporary tables are.
+    pub temporary_directory: String,
 }
 
 /// Shared by all sessions.

@@ -68,7 +68,12 @@ async fn fixture() -> Fixture {
         Err(e) => panic!("{e}"),
     }
     registry.attach(Arc::new(catalog));
-    let options = EngineOptions { target_partitions: 2, batch_size: 1024, statement_timeout_ms: 0 };
+    let options = EngineOptions {
+        target_partitions: 2,
+        batch_size: 1024,
+        statement_timeout_ms: 0,
+        temporary_directory: format!("file://{}/temporary", directory.path().display()),
+    };
     let engine = Engine::new(registry, runtime, options, Arc::new(SystemClock), Arc::new(Nobody)).unwrap();
     Fixture { directory, engine }
 }

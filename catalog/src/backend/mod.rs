@@ -3,6 +3,7 @@
 
 pub mod delta_directory;
 pub mod sql;
+pub mod temporary;
 
 #[cfg(test)]
 mod conformance;
@@ -79,9 +80,20 @@ pub trait Backend: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Whether its tables are temporary ones of a session.
+    fn is_temporary(&self) -> bool {
+        false
+    }
+
     async fn namespaces(&self) -> Result<Vec<NamespaceEntry>>;
     /// Fails with `NamespaceExists`.
     async fn create_namespace(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()>;
+    /// Gives a property of a namespace a value, or takes it away. Fails with `NamespaceNotFound`,
+    /// `Unsupported`.
+    async fn set_namespace_property(&self, name: &str, key: &str, _value: Option<&str>) -> Result<()> {
+        let what = format!("the property \"{key}\" of a schema, which this type of catalog does not hold");
+        Err(Error::unsupported(name, what))
+    }
     /// Fails with `NamespaceNotFound`, `NamespaceNotEmpty`.
     async fn drop_namespace(&self, name: &str) -> Result<()>;
 

@@ -13,7 +13,9 @@ impl Table {
     pub async fn alter(&self, alteration: Alteration) -> Result<()> {
         let read = match alteration {
             Alteration::AddConstraint(_) => ReadSet::Filters(Vec::new()),
-            Alteration::DropConstraint(_) => ReadSet::Nothing,
+            Alteration::DropConstraint(_) | Alteration::Comments(_) | Alteration::Properties(_) => {
+                ReadSet::Nothing
+            }
         };
         let change = TableChange {
             alteration: Some(alteration),

@@ -22,6 +22,9 @@ use crate::storage::Storage;
 use crate::table::{Operation, TableFormat, TableSnapshot};
 use crate::view::ViewDefinition;
 
+/// Namespace property that holds a schema's comment.
+pub const COMMENT: &str = "comment";
+
 /// All attached catalogs by name (a Postgres database each).
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
@@ -113,6 +116,11 @@ impl Catalog {
         &self.storage
     }
 
+    /// Whether its tables are the temporary ones of a session.
+    pub fn is_temporary(&self) -> bool {
+        self.backend.is_temporary()
+    }
+
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
@@ -137,6 +145,13 @@ impl Catalog {
             Err(Error::NamespaceExists(_)) if if_not_exists => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    /// Sets or removes a schema's comment. Fails with `NamespaceNotFound`, `Unsupported`.
+    pub async fn comment_on_namespace(&self, name: &str, text: Option<&str>) -> Result<()> {
+        let set = self.backend.set_namespace_property(name, COMMENT, text).await;
+        self.contents_changed();
+        set
     }
 
     /// With `cascade`, drops its views and tables first. Fails with `NamespaceNotFound`, `NamespaceNotEmpty`.

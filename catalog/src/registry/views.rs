@@ -8,6 +8,7 @@ use crate::backend::{SwapOutcome, ViewEntry};
 use crate::error::{Error, Result};
 use crate::format::iceberg::view as metadata;
 use crate::name::check_name;
+use crate::table::Comment;
 use crate::view::{NewView, View, ViewDefinition};
 
 /// Definitions kept in memory, by the path of their metadata file (which never changes).
@@ -53,6 +54,17 @@ impl Catalog {
         let (ident, expected) = (view.ident(), &view.entry.pointer);
         let root = metadata::root_of(expected).unwrap_or(expected);
         let pointer = metadata::write(&self.storage, root, Some(expected), &self.name, new).await?;
+        self.swap_view(ident, expected, pointer).await
+    }
+
+    /// Replaces the comment of the view, or of a column of it. Fails as [`Catalog::replace_view`] does, and
+    /// with `Invalid` if there is no such column.
+    pub async fn comment_on_view(&self, view: &View, comment: &Comment) -> Result<()> {
+        let pointer = metadata::write_comment(&self.storage, &view.entry.pointer, comment).await?;
+        self.swap_view(view.ident(), &view.entry.pointer, pointer).await
+    }
+
+    async fn swap_view(&self, ident: &TableIdent, expected: &str, pointer: String) -> Result<()> {
         let swapped = self.backend.swap_pointer(ident, expected, &pointer).await;
         self.contents_changed();
         match swapped? {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
-use super::constraint::Alteration;
+use super::alteration::Alteration;
 use super::data_file::NewDataFile;
 use super::deletes::NewRowDeletes;
 use super::live_file::LiveFile;

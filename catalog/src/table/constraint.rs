@@ -10,12 +10,3 @@ pub struct CheckConstraint {
     /// SQL over the table's columns, in the dialect of the engine that wrote it (Delta: Spark's).
     pub expression: String,
 }
-
-/// What `ALTER TABLE` does to a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Alteration {
-    /// Whoever asks for it has seen that all rows of the version that the change is made against
-    /// satisfy it; the change's read set must be all of them.
-    AddConstraint(CheckConstraint),
-    DropConstraint(String),
-}

@@ -1,5 +1,6 @@
 //! The neutral model: what a scan, a write or a merge needs to know of a table, whatever its format.
 
+pub mod alteration;
 pub mod change;
 pub mod constraint;
 pub mod data_file;
@@ -14,8 +15,9 @@ pub mod snapshot;
 pub mod statistics;
 pub mod transform;
 
+pub use alteration::{Alteration, Comment, PropertyChange};
 pub use change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
-pub use constraint::{Alteration, CheckConstraint};
+pub use constraint::CheckConstraint;
 pub use data_file::{DataFile, FileList, NewDataFile};
 pub use definition::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
 pub use live_file::LiveFile;

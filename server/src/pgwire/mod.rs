@@ -35,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::runtime::{Runtimes, spawn};
 use crate::security::Security;
 use crate::security::waiting::Place;
+use crate::temporary::TemporaryDirectory;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Server {
     pub runtimes: Runtimes,
     /// Cancelled when the server stops accepting; idle connections end.
     pub draining: CancellationToken,
+    /// Where the engine keeps temporary tables.
+    pub temporary: TemporaryDirectory,
 }
 
 /// Accepts connections until the server drains.

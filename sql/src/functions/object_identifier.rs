@@ -169,6 +169,9 @@ pub fn find_relation<'a>(context: &'a CatalogContext, name: &str) -> Option<Foun
     let parts = split_name(name)?;
     match parts.as_slice() {
         [name] => context.image.relation_in_path(&context.path(), name),
+        [schema, name] if schema == "pg_temp" => {
+            context.image.relation_by_name(context.info.temporary_schema()?, name)
+        }
         [schema, name] => context.image.relation_by_name(schema, name),
         [database, schema, name] if *database == context.info.database => {
             context.image.relation_by_name(schema, name)

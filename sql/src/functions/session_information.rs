@@ -34,7 +34,16 @@ pub const FUNCTIONS: &[Definition] = &[
     // The server's own addresses are not known here; NULL is Postgres' answer on a local socket.
     Definition::strict("inet_server_addr", "inet", (0, 0), |_, _| Ok(Value::Null)),
     Definition::strict("inet_server_port", "int4", (0, 0), |_, _| Ok(Value::Null)),
-    Definition::strict("pg_my_temp_schema", "oid", (0, 0), |_, _| Ok(0.into())),
+    Definition::strict("pg_my_temp_schema", "oid", (0, 0), |call, _| {
+        Ok(call
+            .info()?
+            .temporary
+            .as_ref()
+            .and_then(|temporary| temporary.schema_oid())
+            .unwrap_or_default()
+            .into())
+    }),
+    // Those of other sessions are not seen.
     Definition::strict("pg_is_other_temp_schema", "bool", (1, 1), |_, _| Ok(false.into())),
     Definition::strict("pg_postmaster_start_time", "timestamptz", (0, 0), |call, _| {
         let starts = call.info()?.engine.as_ref().map(|engine| engine.activity.backends());
@@ -68,6 +77,7 @@ fn current_schemas(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
         && !info.search_path.iter().any(|schema| schema == "pg_catalog");
     let mut schemas = Vec::new();
     if implicit {
+        schemas.extend(info.temporary_schema().map(str::to_string));
         schemas.push("pg_catalog".to_string());
     }
     schemas.extend(info.search_path.iter().cloned());

@@ -3,13 +3,14 @@
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ParseResult;
-use super::create_table::check;
-use super::dml::folded;
+use super::create_table::{check, property};
+use super::dml::{folded, word_is};
 use super::statement::{AlterAction, AlterTable, Statement};
 
-/// The statement up to what tells that it is about a constraint that can be one of ours.
+/// The statement up to what tells that it is about properties, or a constraint that can be one of ours.
 struct Head {
     if_exists: bool,
     name: ObjectName,
@@ -20,6 +21,8 @@ enum Action {
     /// `CHECK` follows.
     Add(Option<Ident>),
     Drop,
+    SetProperties,
+    UnsetProperties,
 }
 
 /// `None`: another form of the statement; the parser is where it was.
@@ -35,8 +38,35 @@ pub(super) fn alter_table(parser: &mut Parser) -> ParseResult<Option<Statement>>
             let _ = parser.parse_one_of_keywords(&[Keyword::RESTRICT, Keyword::CASCADE]);
             AlterAction::DropConstraint { name, if_exists }
         }
+        Action::SetProperties => AlterAction::SetProperties(properties(parser)?),
+        Action::UnsetProperties => {
+            let _ = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+            AlterAction::UnsetProperties(properties(parser)?.into_iter().map(|(key, _)| key).collect())
+        }
     };
     Ok(Some(Statement::AlterTable(Box::new(AlterTable { name, if_exists, action }))))
+}
+
+fn properties(parser: &mut Parser) -> ParseResult<Vec<(String, String)>> {
+    parser.expect_token(&Token::LParen)?;
+    let properties = parser.parse_comma_separated(property)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(properties)
+}
+
+/// Reads the words before a list of properties; whether these are set. `None`: they are others.
+fn changes_properties(parser: &mut Parser) -> Option<bool> {
+    let set =
+        ["set", "unset", "reset"].iter().find(|word| word_is(parser, 0, word)).map(|word| *word == "set")?;
+    let named = word_is(parser, 1, "tblproperties");
+    if !named && parser.peek_nth_token_ref(1).token != Token::LParen {
+        return None;
+    }
+    parser.next_token();
+    if named {
+        parser.next_token();
+    }
+    Some(set)
 }
 
 fn head(parser: &mut Parser) -> ParseResult<Head> {
@@ -46,6 +76,10 @@ fn head(parser: &mut Parser) -> ParseResult<Head> {
     let name = parser.parse_object_name(false)?;
     if parser.parse_keywords(&[Keyword::DROP, Keyword::CONSTRAINT]) {
         return Ok(Head { if_exists, name, action: Action::Drop });
+    }
+    if let Some(set) = changes_properties(parser) {
+        let action = if set { Action::SetProperties } else { Action::UnsetProperties };
+        return Ok(Head { if_exists, name, action });
     }
     parser.expect_keyword(Keyword::ADD)?;
     let constraint = match parser.parse_keyword(Keyword::CONSTRAINT) {

@@ -2,7 +2,7 @@
 
 use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefinition};
 use auric_catalog::table::{TableFormat, Transform};
-use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SelectInto, SetExpr};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ParseResult;
 use super::data_type::data_type;
 use super::dml::folded;
-use super::statement::{CheckClause, ColumnClause, CreateTable, Statement};
+use super::statement::{CheckClause, ColumnClause, CreateTable, OnCommit, Statement};
 
 /// Precedence of IS, and of `NOT NULL` as a test, in the dialect.
 const IS_PRECEDENCE: u8 = 40;
@@ -18,24 +18,25 @@ const IS_PRECEDENCE: u8 = 40;
 pub(super) fn create_table(parser: &mut Parser) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::CREATE)?;
     let or_replace = parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]);
+    // UNLOGGED gives up what a crash may cost; here it costs nothing.
+    let kind = parser.parse_one_of_keywords(&[
+        Keyword::LOCAL,
+        Keyword::GLOBAL,
+        Keyword::TEMP,
+        Keyword::TEMPORARY,
+        Keyword::UNLOGGED,
+    ]);
+    if matches!(kind, Some(Keyword::LOCAL | Keyword::GLOBAL)) {
+        parser.expect_one_of_keywords(&[Keyword::TEMP, Keyword::TEMPORARY])?;
+    }
     parser.expect_keyword(Keyword::TABLE)?;
     let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
     let name = parser.parse_object_name(false)?;
     let mut table = CreateTable {
-        name,
         or_replace,
         if_not_exists,
-        columns: Vec::new(),
-        key_columns: Vec::new(),
-        checks: Vec::new(),
-        format: None,
-        partitioning: Vec::new(),
-        sorting: Vec::new(),
-        location: None,
-        comment: None,
-        properties: Vec::new(),
-        query: None,
-        with_no_data: false,
+        temporary: !matches!(kind, None | Some(Keyword::UNLOGGED)),
+        ..CreateTable::named(name)
     };
     if parser.peek_token_ref().token == Token::LParen
         && !begins_query(parser, 1)
@@ -209,6 +210,10 @@ fn clause(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<bool> {
             let _ = parser.consume_token(&Token::Eq);
             table.comment = Some(parser.parse_literal_string()?);
         }
+        "on" => {
+            parser.expect_keywords(&[Keyword::ON, Keyword::COMMIT])?;
+            table.on_commit = Some(on_commit(parser)?);
+        }
         "tblproperties" | "with" => {
             parser.next_token();
             parser.expect_token(&Token::LParen)?;
@@ -228,6 +233,57 @@ fn clause(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<bool> {
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// After `ON COMMIT`.
+fn on_commit(parser: &mut Parser) -> ParseResult<OnCommit> {
+    if parser.parse_keyword(Keyword::DROP) {
+        return Ok(OnCommit::Drop);
+    }
+    let kept = parser.expect_one_of_keywords(&[Keyword::PRESERVE, Keyword::DELETE])? == Keyword::PRESERVE;
+    parser.expect_keyword(Keyword::ROWS)?;
+    Ok(if kept { OnCommit::PreserveRows } else { OnCommit::DeleteRows })
+}
+
+/// `SELECT … INTO [TEMP] [TABLE] name …`, as the `CREATE TABLE AS` that it means. Gives any other
+/// query back.
+pub(super) fn select_into(mut query: Box<Query>) -> Statement {
+    let into = match query.body.as_mut() {
+        SetExpr::Select(select) => select.into.take(),
+        _ => None,
+    };
+    match into {
+        None => Statement::Query(query),
+        Some(SelectInto { temporary, name, .. }) => Statement::CreateTable(Box::new(CreateTable {
+            temporary,
+            query: Some(query),
+            ..CreateTable::named(name)
+        })),
+    }
+}
+
+impl CreateTable {
+    /// Without anything but its name.
+    fn named(name: ObjectName) -> Self {
+        Self {
+            name,
+            or_replace: false,
+            if_not_exists: false,
+            temporary: false,
+            on_commit: None,
+            columns: Vec::new(),
+            key_columns: Vec::new(),
+            checks: Vec::new(),
+            format: None,
+            partitioning: Vec::new(),
+            sorting: Vec::new(),
+            location: None,
+            comment: None,
+            properties: Vec::new(),
+            query: None,
+            with_no_data: false,
+        }
+    }
 }
 
 fn query_in_parentheses(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<bool> {
@@ -322,7 +378,7 @@ fn transformed(parser: &mut Parser) -> ParseResult<(String, Transform)> {
 }
 
 /// `'key' = 'value'`, `key = value`, `'key' 'value'`, or a bare key (true).
-fn property(parser: &mut Parser) -> ParseResult<(String, String)> {
+pub(super) fn property(parser: &mut Parser) -> ParseResult<(String, String)> {
     let mut key = String::new();
     loop {
         match parser.next_token() {

@@ -5,6 +5,7 @@
 //! never rewritten and never parsed twice.
 
 mod alter_table;
+mod comment;
 mod copy;
 mod create_table;
 mod data_type;
@@ -160,7 +161,10 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
     };
     match word.keyword {
         Keyword::SELECT | Keyword::VALUES | Keyword::TABLE => query(parser),
-        Keyword::WITH => row_target::with(parser),
+        Keyword::WITH => match row_target::with(parser)? {
+            Statement::Query(query) => Ok(create_table::select_into(query)),
+            statement => Ok(statement),
+        },
         Keyword::UPDATE => update::update(parser),
         Keyword::DELETE => delete::delete(parser),
         Keyword::MERGE => merge::merge(parser),
@@ -172,6 +176,10 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
                 Some(alter) => Ok(alter),
                 None => other(parser),
             },
+        },
+        Keyword::COMMENT => match comment::comment(parser)? {
+            Some(comment) => Ok(comment),
+            None => other(parser),
         },
         Keyword::DROP => drop_object(parser),
         Keyword::INSERT => dml::insert(parser),
@@ -213,8 +221,7 @@ fn query(parser: &mut Parser) -> ParseResult<Statement> {
     if let Some(table) = table_command(parser)? {
         return Ok(Statement::Query(table));
     }
-    let statement = parser.parse_statement_query()?;
-    Ok(Statement::Query(statement))
+    Ok(create_table::select_into(parser.parse_statement_query()?))
 }
 
 /// A query, checked for what sqlparser lets pass.
@@ -303,10 +310,19 @@ fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statem
 fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statement> {
     let second = parser.peek_nth_token_ref(1).token.clone();
     let replace = matches!(&second, Token::Word(w) if w.keyword == Keyword::OR);
-    let object = parser.peek_nth_token_ref(if replace { 3 } else { 1 }).token.clone();
+    let mut at = if replace { 3 } else { 1 };
+    let is_modifier = |token: &Token| {
+        matches!(token, Token::Word(w) if matches!(w.keyword,
+            Keyword::LOCAL | Keyword::GLOBAL | Keyword::TEMP | Keyword::TEMPORARY | Keyword::UNLOGGED))
+    };
+    let modified = is_modifier(&parser.peek_nth_token_ref(at).token);
+    while is_modifier(&parser.peek_nth_token_ref(at).token) {
+        at += 1;
+    }
+    let object = parser.peek_nth_token_ref(at).token.clone();
     match &object {
         Token::Word(w) if w.keyword == Keyword::TABLE => create_table::create_table(parser),
-        Token::Word(w) if w.keyword == Keyword::VIEW => view::create_view(parser, text, lines),
+        Token::Word(w) if w.keyword == Keyword::VIEW && !modified => view::create_view(parser, text, lines),
         Token::Word(w) if w.keyword == Keyword::SCHEMA && !replace => {
             parser.expect_keywords(&[Keyword::CREATE, Keyword::SCHEMA])?;
             let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);

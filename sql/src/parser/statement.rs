@@ -30,6 +30,7 @@ pub enum Statement {
     },
     CreateTable(Box<CreateTable>),
     AlterTable(Box<AlterTable>),
+    Comment(Box<CommentOn>),
     DropTable {
         names: Vec<ObjectName>,
         if_exists: bool,
@@ -130,7 +131,37 @@ pub struct AlterTable {
 #[derive(Debug, Clone)]
 pub enum AlterAction {
     AddConstraint(Box<CheckClause>),
-    DropConstraint { name: String, if_exists: bool },
+    DropConstraint {
+        name: String,
+        if_exists: bool,
+    },
+    /// `SET TBLPROPERTIES`, or Postgres' `SET (…)`.
+    SetProperties(Vec<(String, String)>),
+    /// `UNSET TBLPROPERTIES`, or Postgres' `RESET (…)`.
+    UnsetProperties(Vec<String>),
+}
+
+#[derive(Debug, Clone)]
+pub struct CommentOn {
+    pub object: Commented,
+    /// `None`: NULL.
+    pub text: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Commented {
+    Table(ObjectName),
+    View(ObjectName),
+    Schema(ObjectName),
+    Column { relation: ObjectName, column: String },
+}
+
+/// What becomes of a temporary table at the end of each transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCommit {
+    PreserveRows,
+    DeleteRows,
+    Drop,
 }
 
 #[derive(Debug, Clone)]
@@ -138,6 +169,9 @@ pub struct CreateTable {
     pub name: ObjectName,
     pub or_replace: bool,
     pub if_not_exists: bool,
+    pub temporary: bool,
+    /// What was said; there is none for other tables than temporary ones.
+    pub on_commit: Option<OnCommit>,
     pub columns: Vec<ColumnClause>,
     pub key_columns: Vec<String>,
     /// Those of columns and of the table, in the order of the text.

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::shape::{self, Shape};
 use super::types;
+use crate::session::temporary::TEMPORARY_SCHEMA;
 
 /// OID of schema `pg_catalog`.
 pub const PG_CATALOG: Oid = 11;
@@ -130,6 +131,11 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// No other schema may be called like those of temporary tables.
+    pub fn is_temporary(&self) -> bool {
+        self.namespace.starts_with(TEMPORARY_SCHEMA)
+    }
+
     pub fn key_index_oid(&self) -> Oid {
         KEY_INDEX_BASE | self.oid
     }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use auric_catalog::registry::{CatalogContents, NamespaceContents, TableSummary, ViewSummary};
+use auric_catalog::registry::{
+    COMMENT, Catalog, CatalogContents, NamespaceContents, TableSummary, ViewSummary,
+};
 use auric_catalog::table::TableSnapshot;
 use parking_lot::Mutex;
 
@@ -12,11 +14,9 @@ use super::image::{CatalogImage, Check, Column, Database, Namespace, Relation, R
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::session::info::SessionInfo;
+use crate::session::temporary::TemporaryTables;
 use crate::statement::condition;
 use crate::types::literal;
-
-/// Namespace property that holds a schema's comment.
-const NAMESPACE_COMMENT: &str = "comment";
 
 /// The last image of each database, with the contents that it was made from.
 #[derive(Debug, Default)]
@@ -29,7 +29,11 @@ impl CatalogContext {
     /// The context of a statement that looks into the catalog
     /// ([`plan_needs_catalog`](crate::analyzer::plan_needs_catalog)).
     pub async fn load(engine: &Engine, info: Arc<SessionInfo>) -> Result<Arc<Self>> {
-        let image = load(engine, &info.database).await?;
+        let image = match info.temporary.as_ref().and_then(|temporary| Some((temporary, temporary.opened()?)))
+        {
+            Some((temporary, catalog)) => load_with(engine, &info.database, temporary, catalog).await?,
+            None => load(engine, &info.database).await?,
+        };
         Ok(Arc::new(Self { info, image }))
     }
 }
@@ -42,23 +46,43 @@ async fn load(engine: &Engine, database: &str) -> Result<Arc<CatalogImage>> {
     {
         return Ok(image.clone());
     }
-    let image = Arc::new(image(engine, &contents));
+    let image = Arc::new(image(engine, &[&contents]));
     engine.images.0.lock().insert(database.to_string(), (contents, image.clone()));
     Ok(image)
 }
 
-fn image(engine: &Engine, contents: &CatalogContents) -> CatalogImage {
+/// The same with the session's temporary tables.
+async fn load_with(
+    engine: &Engine,
+    database: &str,
+    temporary: &TemporaryTables,
+    catalog: &Arc<Catalog>,
+) -> Result<Arc<CatalogImage>> {
+    let contents =
+        [engine.registry.catalog(database)?.table_summaries().await?, catalog.table_summaries().await?];
+    if let Some((last, image)) = temporary.image.lock().as_ref()
+        && last.iter().zip(&contents).all(|(last, now)| Arc::ptr_eq(last, now))
+    {
+        return Ok(image.clone());
+    }
+    let image = Arc::new(image(engine, &[&contents[0], &contents[1]]));
+    *temporary.image.lock() = Some((contents, image.clone()));
+    Ok(image)
+}
+
+fn image(engine: &Engine, contents: &[&CatalogContents]) -> CatalogImage {
     let databases = engine
         .registry
         .catalogs()
         .map(|catalog| Database { oid: catalog.oid(), name: catalog.name().to_string() })
         .collect();
-    let namespaces = contents.namespaces.iter().map(|namespace| Namespace {
+    let all = || contents.iter().flat_map(|contents| &contents.namespaces);
+    let namespaces = all().map(|namespace| Namespace {
         oid: namespace.entry.oid,
         name: namespace.entry.name.clone(),
-        comment: namespace.entry.properties.get(NAMESPACE_COMMENT).cloned(),
+        comment: namespace.entry.properties.get(COMMENT).cloned(),
     });
-    let relations = contents.namespaces.iter().flat_map(|namespace| {
+    let relations = all().flat_map(|namespace| {
         let tables = namespace.tables.iter().map(move |table| relation(namespace, table));
         tables.chain(namespace.views.iter().map(move |view| of_view(namespace, view)))
     });

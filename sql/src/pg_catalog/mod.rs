@@ -53,10 +53,12 @@ pub struct CatalogContext {
 }
 
 impl CatalogContext {
-    /// Schemas that unqualified names are looked up in, `pg_catalog` (implicitly first) included.
+    /// Schemas that unqualified names are looked up in: that of temporary tables and `pg_catalog`
+    /// (implicitly first) included.
     pub fn path(&self) -> Vec<String> {
         let explicit = &self.info.search_path;
-        let mut path = Vec::with_capacity(explicit.len() + 1);
+        let mut path = Vec::with_capacity(explicit.len() + 2);
+        path.extend(self.info.temporary_schema().map(str::to_string));
         if !explicit.iter().any(|schema| schema == "pg_catalog") {
             path.push("pg_catalog".to_string());
         }

@@ -32,6 +32,7 @@ struct Class<'a> {
     has_index: bool,
     columns: usize,
     checks: usize,
+    temporary: bool,
     options: Option<Vec<String>>,
 }
 
@@ -61,7 +62,7 @@ impl Class<'_> {
             0.into(),
             0.into(),
             false.into(),
-            "p".into(),
+            if self.temporary { "t" } else { "p" }.into(),
             i64::try_from(self.checks).unwrap_or_default().into(),
             false.into(),
             false.into(),
@@ -107,6 +108,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 has_index: false,
                 columns: shape.columns.len(),
                 checks: 0,
+                temporary: false,
                 options: None,
             }
             .into_row(),
@@ -126,6 +128,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 has_index: has_key,
                 columns: relation.columns.len(),
                 checks: relation.checks.len(),
+                temporary: relation.is_temporary(),
                 options: options(relation),
             }
             .into_row(),
@@ -143,6 +146,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                     has_index: false,
                     columns: relation.key.len(),
                     checks: 0,
+                    temporary: relation.is_temporary(),
                     options: None,
                 }
                 .into_row(),

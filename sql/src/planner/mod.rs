@@ -222,6 +222,17 @@ impl Scope {
         }
     }
 
+    /// Whether a name means a temporary table.
+    pub async fn is_temporary(&self, name: &ast::ObjectName) -> Result<bool> {
+        let found = relations::find_relation(self, &relations::reference(name)?).await?;
+        Ok(matches!(found, Some(relations::Found::Table(table)) if table.catalog.is_temporary()))
+    }
+
+    /// Where a new temporary table of that name goes. Fails with 42P16.
+    pub fn new_temporary_table(&self, name: &ast::ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
+        relations::new_temporary_table(self, name)
+    }
+
     /// Where a new table of that name goes.
     pub fn new_table(&self, name: &ast::ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
         relations::new_table(self, name)

@@ -1,5 +1,5 @@
 //! Names of relations to table providers, before planning: `catalog.schema.table`, `schema.table`,
-//! then the search path, with `pg_catalog` implicitly first.
+//! then the search path, with `pg_catalog` and the session's temporary tables implicitly first.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -353,6 +353,12 @@ async fn find(scope: &Scope, name: &TableReference) -> Result<Option<Table>> {
 
 /// The table or view of a name.
 pub(super) async fn find_relation(scope: &Scope, name: &TableReference) -> Result<Option<Found>> {
+    if let Some((catalog, ident)) = temporary(scope, name) {
+        let found = lookup(scope, catalog, &ident.namespace, &ident.name).await?;
+        if found.is_some() || name.schema().is_some() {
+            return Ok(found);
+        }
+    }
     match name {
         TableReference::Full { catalog, schema, table } => {
             let catalog = scope.engine.registry.catalog(catalog)?.clone();
@@ -393,9 +399,40 @@ async fn lookup(scope: &Scope, catalog: &Arc<Catalog>, schema: &str, name: &str)
     Ok(catalog.view(&ident).await?.map(Found::View))
 }
 
+/// Where a temporary table of that name is, if there are any and it can be the name of one: they hide
+/// others, and are in the schema `pg_temp`.
+fn temporary<'a>(scope: &'a Scope, name: &TableReference) -> Option<(&'a Arc<Catalog>, TableIdent)> {
+    let temporary = scope.info.temporary.as_ref()?;
+    let in_database = name.catalog().is_none_or(|catalog| catalog == scope.info.database);
+    let in_schema = name.schema().is_none_or(|schema| temporary.is_own_schema(schema));
+    let catalog = temporary.opened().filter(|_| in_database && in_schema)?;
+    Some((catalog, TableIdent::new(temporary.schema(), name.table())))
+}
+
+/// Where a new temporary table of that name goes.
+pub fn new_temporary_table(scope: &Scope, name: &ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
+    let name = reference(name)?;
+    let Some(temporary) = &scope.info.temporary else {
+        return Err(Error::new(SqlState::INTERNAL_ERROR, "there is no place for temporary tables"));
+    };
+    let in_database = name.catalog().is_none_or(|catalog| catalog == scope.info.database);
+    if !in_database || !name.schema().is_none_or(|schema| temporary.is_own_schema(schema)) {
+        let message = "cannot create temporary relation in non-temporary schema";
+        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, message));
+    }
+    Ok((temporary.open().clone(), TableIdent::new(temporary.schema(), name.table())))
+}
+
 /// Where a new table of that name goes: the first schema of the search path, if it names none.
 pub fn new_table(scope: &Scope, name: &ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
-    let (catalog, ident) = match reference(name)? {
+    let name = reference(name)?;
+    if let Some(temporary) = &scope.info.temporary
+        && name.catalog().is_none_or(|catalog| catalog == scope.info.database)
+        && name.schema().is_some_and(|schema| temporary.is_own_schema(schema))
+    {
+        return Ok((temporary.open().clone(), TableIdent::new(temporary.schema(), name.table())));
+    }
+    let (catalog, ident) = match name {
         TableReference::Full { catalog, schema, table } => (
             scope.engine.registry.catalog(&catalog)?.clone(),
             TableIdent::new(schema.as_ref(), table.as_ref()),

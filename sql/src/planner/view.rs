@@ -87,6 +87,8 @@ fn inside(scope: &Scope, view: &View) -> Result<Scope> {
     let mut info = scope.info.as_ref().clone();
     info.database = view.catalog.name().to_string();
     info.search_path = view.definition.search_path.clone();
+    // A view means the same to every session.
+    info.temporary = None;
     inner.info = Arc::new(info);
     Ok(inner)
 }

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use super::carried::Carried;
 use super::settings::Settings;
+use super::temporary::TemporaryTables;
 use crate::engine::Engine;
 
 /// A session as its statements see it. One value per statement; `settings` are the live ones.
@@ -32,11 +33,21 @@ pub struct SessionInfo {
     pub statement_start: DateTime<Utc>,
     /// All settings (`current_setting`, `set_config`, `pg_settings`). Never hold the lock across an await.
     pub settings: Arc<RwLock<Settings>>,
+    /// `None`: none that names could mean (inside of a view).
+    pub temporary: Option<Arc<TemporaryTables>>,
     /// What all sessions share; `None` only in unit tests of functions.
     pub engine: Option<Arc<Engine>>,
 }
 
 impl SessionInfo {
+    /// Name of the schema of the session's temporary tables, once it has had one.
+    pub fn temporary_schema(&self) -> Option<&str> {
+        self.temporary
+            .as_ref()
+            .filter(|temporary| temporary.opened().is_some())
+            .map(|temporary| temporary.schema())
+    }
+
     /// Value of a setting as `SHOW` prints it. `None`: there is no such setting.
     pub fn setting(&self, name: &str) -> Option<String> {
         self.settings.read().show(name)

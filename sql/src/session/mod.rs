@@ -5,6 +5,7 @@ pub mod cursor;
 pub mod info;
 pub mod search_path;
 pub mod settings;
+pub mod temporary;
 pub mod transaction;
 pub mod vars;
 
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use auric_catalog::backend::temporary::SavedTables;
 use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use parking_lot::RwLock;
@@ -21,6 +23,7 @@ use self::carried::Carried;
 use self::cursor::Cursor;
 use self::info::SessionInfo;
 use self::settings::{Scope as SettingScope, Settings};
+use self::temporary::TemporaryTables;
 use self::transaction::{Mark, TransactionTables};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
@@ -64,7 +67,9 @@ pub struct Notice {
 pub(crate) struct Block {
     pub start: DateTime<Utc>,
     pub tables: Arc<TransactionTables>,
-    pub savepoints: Vec<(String, Mark)>,
+    pub savepoints: Vec<(String, Mark, SavedTables)>,
+    /// The temporary tables at its start.
+    pub temporary: SavedTables,
     pub failed: bool,
 }
 
@@ -79,6 +84,7 @@ pub struct Session {
     /// Statements of PREPARE.
     pub(crate) prepared: HashMap<String, Arc<Prepared>>,
     pub(crate) cursors: HashMap<String, Cursor>,
+    pub(crate) temporary: Arc<TemporaryTables>,
     abandoned: Option<Abandoned>,
 }
 
@@ -93,7 +99,9 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(engine: Arc<Engine>, parameters: ConnectParameters) -> Result<Self> {
-        engine.registry.catalog(&parameters.database)?;
+        let catalog = engine.registry.catalog(&parameters.database)?;
+        let directory = &engine.options.temporary_directory;
+        let temporary = Arc::new(TemporaryTables::new(parameters.pid, directory, catalog.storage().clone()));
         let mut settings = Settings::default();
         settings.set_startup("session_authorization", &parameters.user)?;
         settings.set_startup("statement_timeout", &engine.options.statement_timeout_ms.to_string())?;
@@ -115,6 +123,7 @@ impl Session {
             notices: Vec::new(),
             prepared: HashMap::new(),
             cursors: HashMap::new(),
+            temporary,
         })
     }
 
@@ -247,6 +256,10 @@ impl Session {
     }
 
     pub(crate) async fn scope(&self) -> Result<Scope> {
+        if self.block.is_none() {
+            // The statement before this one was a transaction of its own.
+            self.temporary.commit();
+        }
         let now = self.engine.clock.now();
         let catalog = self.engine.registry.catalog(&self.parameters.database)?;
         let schemas = catalog.namespaces().await?;
@@ -266,6 +279,7 @@ impl Session {
             transaction_start,
             statement_start: now,
             settings: self.settings.clone(),
+            temporary: Some(self.temporary.clone()),
             engine: Some(self.engine.clone()),
         });
         let time_zone = self.settings.read().get("TimeZone").map(str::to_string);

@@ -4,6 +4,7 @@
 //! statement writes its files, and what it changes is added to one pending change, which COMMIT
 //! commits. Statements of the transaction see the table with that change made; ROLLBACK deletes the
 //! files. A second changed table is refused at its statement, as nothing could make two commits atomic.
+//! Temporary tables do not count: see [`temporary`](super::temporary).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use std::sync::Arc;
 use auric_catalog::TableIdent;
 use auric_catalog::dml::publish::{Deferred, Publish};
 use auric_catalog::registry::{Catalog, Table};
-use auric_catalog::table::{PendingChange, TableChange};
+use auric_catalog::table::{Comment, PendingChange, TableChange};
 use auric_catalog::write::WrittenFiles;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result, SqlState};
 
-type Key = (String, TableIdent);
+pub type Key = (String, TableIdent);
 
 fn key(catalog: &Catalog, ident: &TableIdent) -> Key {
     (catalog.name().to_string(), ident.clone())
@@ -58,6 +59,7 @@ pub struct Work {
 #[derive(Debug, Clone)]
 pub struct Mark {
     change: Option<Change>,
+    comments: usize,
 }
 
 /// Tables as one transaction (or one statement outside of any) sees them.
@@ -66,6 +68,8 @@ pub struct TransactionTables {
     in_block: bool,
     seen: Mutex<HashMap<Key, Option<Table>>>,
     change: Mutex<Option<Change>>,
+    /// Comments on tables, which COMMIT makes after all else: each table's are a commit of their own.
+    comments: Mutex<Vec<(Key, Comment)>>,
     /// What was rolled back to a savepoint: open cursors may read its files until the end.
     undone: Mutex<Vec<Change>>,
     /// Files that are of no use any more, for the same reason. Deleted when this is dropped.
@@ -80,6 +84,10 @@ impl TransactionTables {
 
     /// The table at the version of this transaction, with what it has changed.
     pub async fn get(&self, catalog: &Arc<Catalog>, ident: &TableIdent) -> Result<Option<Table>> {
+        // Changed at once, also in a block: the session alone changes them.
+        if self.in_block && catalog.is_temporary() {
+            return Ok(catalog.table(ident).await?);
+        }
         let key = key(catalog, ident);
         if let Some(change) = self.change.lock().as_ref()
             && same(&change.table, &key)
@@ -103,7 +111,7 @@ impl TransactionTables {
     /// When the change that a statement makes to `table` is committed. Fails where the transaction
     /// cannot change that table.
     pub fn publish(self: &Arc<Self>, table: &Table) -> Result<Publish> {
-        if !self.in_block {
+        if !self.in_block || table.catalog.is_temporary() {
             return Ok(Publish::Now);
         }
         self.check(table)?;
@@ -171,13 +179,16 @@ impl TransactionTables {
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)
                 .with_hint("COMMIT in between, or use autocommit."));
         }
+        self.rename_commented(&key(&table.catalog, &table.ident), to);
         change.table.ident = to.clone();
         change.current.ident = to.clone();
         Ok(true)
     }
 
     /// Forgets the version seen of a name that means something else now.
-    pub fn forget(&self, catalog: &Catalog, ident: &TableIdent) {
+    /// `renamed`: what the table is called now.
+    pub fn forget(&self, catalog: &Catalog, ident: &TableIdent, renamed: &TableIdent) {
+        self.rename_commented(&key(catalog, ident), renamed);
         self.seen.lock().remove(&key(catalog, ident));
     }
 
@@ -207,12 +218,36 @@ impl TransactionTables {
     }
 
     pub fn mark(&self) -> Mark {
-        Mark { change: self.change.lock().clone() }
+        Mark { change: self.change.lock().clone(), comments: self.comments.lock().len() }
     }
 
     pub fn rollback_to(&self, mark: &Mark) {
         let undone = std::mem::replace(&mut *self.change.lock(), mark.change.clone());
         self.undone.lock().extend(undone);
+        self.comments.lock().truncate(mark.comments);
+    }
+
+    /// A comment that COMMIT will make.
+    pub fn comment(&self, table: &Table, comment: Comment) {
+        self.comments.lock().push((key(&table.catalog, &table.ident), comment));
+    }
+
+    /// Takes the comments that COMMIT has to make, by catalog and table.
+    pub fn take_comments(&self) -> Vec<(Key, Vec<Comment>)> {
+        let mut by_table: Vec<(Key, Vec<Comment>)> = Vec::new();
+        for (key, comment) in std::mem::take(&mut *self.comments.lock()) {
+            match by_table.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, comments)) => comments.push(comment),
+                None => by_table.push((key, vec![comment])),
+            }
+        }
+        by_table
+    }
+
+    fn rename_commented(&self, from: &Key, to: &TableIdent) {
+        for (key, _) in self.comments.lock().iter_mut().filter(|(key, _)| key == from) {
+            key.1 = to.clone();
+        }
     }
 }
 

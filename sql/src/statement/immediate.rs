@@ -33,6 +33,7 @@ impl Session {
             | Statement::CreateView(_)
             | Statement::DropView { .. }
             | Statement::Rename(_)
+            | Statement::Comment(_)
             | Statement::Insert(_)
             | Statement::Truncate(_)
             | Statement::Update(_)

@@ -196,6 +196,7 @@ pub(crate) async fn prepare(
         | Statement::DropSchema { .. }
         | Statement::CreateTable(_)
         | Statement::AlterTable(_)
+        | Statement::Comment(_)
         | Statement::DropTable { .. }
         | Statement::CreateView(_)
         | Statement::DropView { .. }
@@ -239,6 +240,7 @@ pub(crate) async fn execute(
         }
         Statement::CreateTable(create) => ddl::create_table::execute(session, create, parsed).await,
         Statement::AlterTable(alter) => ddl::alter_table::execute(session, alter, parsed).await,
+        Statement::Comment(comment) => ddl::comment::execute(session, comment, parsed).await,
         Statement::DropTable { names, if_exists, cascade } => {
             ddl::drop_table::execute(session, names, *if_exists, *cascade, parsed).await
         }

@@ -39,6 +39,8 @@ pub fn discard(session: &mut Session, what: Discard) -> Result<Output> {
             session.settings.write().reset_all();
             session.prepared.clear();
             session.cursors.clear();
+            session.temporary.discard();
+            session.temporary.commit();
             Ok(Output::Complete(CommandTag::Plain("DISCARD ALL")))
         }
         Discard::Plans => {
@@ -48,6 +50,12 @@ pub fn discard(session: &mut Session, what: Discard) -> Result<Output> {
             Ok(Output::Complete(CommandTag::Plain("DISCARD PLANS")))
         }
         Discard::Sequences => Ok(Output::Complete(CommandTag::Plain("DISCARD SEQUENCES"))),
-        Discard::Temp => Ok(Output::Complete(CommandTag::Plain("DISCARD TEMP"))),
+        Discard::Temp => {
+            session.temporary.discard();
+            if session.block.is_none() {
+                session.temporary.commit();
+            }
+            Ok(Output::Complete(CommandTag::Plain("DISCARD TEMP")))
+        }
     }
 }

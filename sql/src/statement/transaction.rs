@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use auric_catalog::TableIdent;
+use auric_catalog::table::{Alteration, Comment};
+
 use super::{CommandTag, Output};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::TransactionModes;
@@ -19,11 +22,13 @@ pub fn begin(session: &mut Session, start: bool, modes: &TransactionModes) -> Re
         apply_modes(session, modes)?;
         return done(tag);
     }
+    session.temporary.commit();
     session.settings.write().begin();
     session.block = Some(Block {
         start: session.engine.clock.now(),
         tables: Arc::new(TransactionTables::of_block()),
         savepoints: Vec::new(),
+        temporary: session.temporary.save(),
         failed: false,
     });
     let defaults = {
@@ -90,6 +95,11 @@ fn end(session: &mut Session, committed: bool) -> Option<Block> {
     }
     drop(settings);
     session.cursors.retain(|_, cursor| cursor.hold && committed);
+    match &block {
+        Some(_) if committed => session.temporary.commit(),
+        Some(block) => session.temporary.roll_back(&block.temporary),
+        None => {}
+    }
     block
 }
 
@@ -109,8 +119,23 @@ pub async fn commit(session: &mut Session) -> Result<Output> {
             return Err(e);
         }
     }
+    let comments = block.tables.take_comments();
     end(session, true);
+    for ((catalog, ident), comments) in comments {
+        if let Err(e) = comment(session, &catalog, &ident, comments).await {
+            // The rest has happened.
+            session.warning(e.code, format!("the comments on {ident} were not made: {}", e.message));
+        }
+    }
     done("COMMIT")
+}
+
+async fn comment(session: &Session, catalog: &str, ident: &TableIdent, comments: Vec<Comment>) -> Result<()> {
+    // A table that the transaction has dropped after all needs none.
+    if let Some(table) = session.engine.registry.catalog(catalog)?.table(ident).await? {
+        table.alter(Alteration::Comments(comments)).await?;
+    }
+    Ok(())
 }
 
 /// Commits what the transaction changed, in one commit of its table.
@@ -142,14 +167,14 @@ fn no_savepoint(name: &str) -> Error {
 
 pub fn savepoint(session: &mut Session, name: &str) -> Result<Output> {
     let block = session.block.as_mut().ok_or_else(|| outside("SAVEPOINT"))?;
-    block.savepoints.push((name.to_string(), block.tables.mark()));
+    block.savepoints.push((name.to_string(), block.tables.mark(), session.temporary.save()));
     session.settings.write().savepoint(name);
     done("SAVEPOINT")
 }
 
 pub fn release(session: &mut Session, name: &str) -> Result<Output> {
     let block = session.block.as_mut().ok_or_else(|| outside("RELEASE SAVEPOINT"))?;
-    let index = block.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| no_savepoint(name))?;
+    let index = block.savepoints.iter().rposition(|(n, ..)| n == name).ok_or_else(|| no_savepoint(name))?;
     block.savepoints.truncate(index);
     session.settings.write().release(name);
     done("RELEASE")
@@ -157,10 +182,11 @@ pub fn release(session: &mut Session, name: &str) -> Result<Output> {
 
 pub fn rollback_to(session: &mut Session, name: &str) -> Result<Output> {
     let block = session.block.as_mut().ok_or_else(|| outside("ROLLBACK TO SAVEPOINT"))?;
-    let index = block.savepoints.iter().rposition(|(n, _)| n == name).ok_or_else(|| no_savepoint(name))?;
+    let index = block.savepoints.iter().rposition(|(n, ..)| n == name).ok_or_else(|| no_savepoint(name))?;
     block.savepoints.truncate(index + 1);
-    if let Some((_, mark)) = block.savepoints.last() {
+    if let Some((_, mark, temporary)) = block.savepoints.last() {
         block.tables.rollback_to(mark);
+        session.temporary.restore(temporary);
     }
     block.failed = false;
     session.settings.write().rollback_to(name);

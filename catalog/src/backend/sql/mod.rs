@@ -217,6 +217,15 @@ impl Backend for SqlBackend {
         self.commit(t).await
     }
 
+    async fn set_namespace_property(&self, name: &str, key: &str, value: Option<&str>) -> Result<()> {
+        let mut t = self.database.write().await?;
+        self.require_namespace(&mut t, name).await?;
+        // The row that says that it exists may be the only one.
+        let recorded = namespaces::set_property(&mut t, &self.catalog, name, key, value).await;
+        recorded.map_err(|e| self.error(e))?;
+        self.commit(t).await
+    }
+
     async fn drop_namespace(&self, name: &str) -> Result<()> {
         let mut t = self.database.write().await?;
         self.require_namespace(&mut t, name).await?;

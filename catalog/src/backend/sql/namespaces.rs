@@ -49,6 +49,9 @@ const INSERT_PROPERTY: &str = "INSERT INTO iceberg_namespace_properties \
 const HAS_TABLES: &str = "SELECT 1 FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 \
      UNION ALL SELECT 1 FROM auric_delta_tables WHERE catalog_name = $1 AND table_namespace = $2 LIMIT 1";
 
+const DELETE_PROPERTY: &str = "DELETE FROM iceberg_namespace_properties \
+     WHERE catalog_name = $1 AND namespace = $2 AND property_key = $3";
+
 const DELETE_PROPERTIES: &str =
     "DELETE FROM iceberg_namespace_properties WHERE catalog_name = $1 AND namespace = $2";
 
@@ -98,6 +101,23 @@ async fn insert_properties(
             .bind(value)
             .execute(&mut **t)
             .await?;
+    }
+    Ok(())
+}
+
+/// Replaces a property, or removes it. The namespace goes on to exist without any.
+pub async fn set_property(
+    t: &mut Write,
+    catalog: &str,
+    name: &str,
+    key: &str,
+    value: Option<&str>,
+) -> sqlx::Result<()> {
+    super::tables::run(t, DELETE_PROPERTY, &[catalog, name, EXISTS_PROPERTY]).await?;
+    super::tables::run(t, DELETE_PROPERTY, &[catalog, name, key]).await?;
+    super::tables::run(t, INSERT_PROPERTY, &[catalog, name, EXISTS_PROPERTY, "true"]).await?;
+    if let Some(value) = value {
+        super::tables::run(t, INSERT_PROPERTY, &[catalog, name, key, value]).await?;
     }
     Ok(())
 }

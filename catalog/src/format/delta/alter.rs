@@ -4,7 +4,7 @@ use super::action::{Metadata, Protocol};
 use super::properties;
 use super::writable::constraint_key;
 use crate::error::{Error, Result};
-use crate::table::Alteration;
+use crate::table::alteration::{Alteration, Comment, PropertyChange};
 
 /// First writer version that stands for CHECK constraints (Delta protocol, "CHECK Constraints").
 const CONSTRAINTS_WRITER: i32 = 3;
@@ -27,18 +27,86 @@ pub(super) fn metadata(table: &str, metadata: &Metadata, alteration: &Alteration
                 return Err(Error::Invalid(format!("{table} has no check constraint \"{name}\"")));
             }
         }
+        Alteration::Comments(comments) => {
+            for Comment { column, text } in comments {
+                match column {
+                    None => altered.description.clone_from(text),
+                    Some(column) => {
+                        let schema = commented(table, &altered.schema_string, column, text.as_deref())?;
+                        altered.schema_string = schema;
+                    }
+                }
+            }
+        }
+        Alteration::Properties(PropertyChange { set, unset }) => {
+            properties::check_change(set, unset)?;
+            altered.configuration.retain(|key, _| !unset.contains(key));
+            altered.configuration.extend(set.clone());
+        }
     }
     Ok(altered)
+}
+
+/// The schema with another comment on a column (Delta protocol, "Column Metadata": `comment`).
+fn commented(table: &str, schema: &str, column: &str, text: Option<&str>) -> Result<String> {
+    let mut schema: serde_json::Value = serde_json::from_str(schema).map_err(|e| Error::corrupt(table, e))?;
+    let fields = schema.get_mut("fields").and_then(serde_json::Value::as_array_mut);
+    let field =
+        fields.into_iter().flatten().find(|field| field.get("name").is_some_and(|name| name == column));
+    let field = field
+        .and_then(serde_json::Value::as_object_mut)
+        .ok_or_else(|| Error::Invalid(format!("{table} has no column \"{column}\"")))?;
+    let metadata = field.entry("metadata").or_insert_with(|| serde_json::json!({}));
+    let metadata = metadata
+        .as_object_mut()
+        .ok_or_else(|| Error::corrupt(table, format!("the metadata of column {column} is no object")))?;
+    match text {
+        Some(text) => metadata.insert("comment".into(), text.into()),
+        None => metadata.remove("comment"),
+    };
+    Ok(schema.to_string())
 }
 
 /// The table's protocol, if it has to be raised.
 pub(super) fn protocol(protocol: &Protocol, alteration: &Alteration) -> Option<Protocol> {
     match alteration {
-        Alteration::DropConstraint(_) => None,
+        Alteration::DropConstraint(_) | Alteration::Comments(_) => None,
+        Alteration::Properties(change) => {
+            let mut raised = None;
+            for feature in properties::features_of(&change.set) {
+                let so_far = raised.as_ref().unwrap_or(protocol);
+                raised = properties::with_feature(so_far, feature).or(raised);
+            }
+            raised
+        }
         Alteration::AddConstraint(_) if protocol.writer_features.is_some() => {
             properties::with_feature(protocol, properties::CHECK_CONSTRAINTS)
         }
         Alteration::AddConstraint(_) => (protocol.min_writer_version < CONSTRAINTS_WRITER)
             .then(|| Protocol { min_writer_version: CONSTRAINTS_WRITER, ..protocol.clone() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_leaves_all_else_of_a_column() {
+        let schema = r#"{"type":"struct","fields":[
+            {"name":"a","type":"long","nullable":false,"metadata":{"delta.columnMapping.id":7}},
+            {"name":"b","type":"string","nullable":true,"metadata":{"comment":"old"}}]}"#;
+        let after = commented("t", schema, "a", Some("new")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&after).unwrap();
+        assert_eq!(
+            json["fields"][0]["metadata"],
+            serde_json::json!({"delta.columnMapping.id": 7, "comment": "new"})
+        );
+        assert_eq!(json["fields"][0]["nullable"], serde_json::json!(false));
+        assert_eq!(json["fields"][1]["metadata"]["comment"], "old");
+        let after = commented("t", schema, "b", None).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&after).unwrap();
+        assert_eq!(json["fields"][1]["metadata"], serde_json::json!({}));
+        assert!(matches!(commented("t", schema, "c", None), Err(Error::Invalid(_))));
     }
 }

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::action::CommitInfo;
 use super::snapshot::DeltaState;
 use crate::error::{Error, Result};
-use crate::table::{Alteration, Isolation, Operation, ReadSet, TableChange};
+use crate::table::alteration::Alteration;
+use crate::table::{Isolation, Operation, ReadSet, TableChange};
 
 const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
 const PREDICATE: &str = "predicate";
@@ -58,9 +59,15 @@ fn operation(change: &TableChange) -> &'static str {
         Operation::Truncate => "TRUNCATE",
         Operation::Update => "UPDATE",
         Operation::Merge => "MERGE",
-        Operation::Alter => match change.alteration {
+        Operation::Alter => match &change.alteration {
             Some(Alteration::AddConstraint(_)) => "ADD CONSTRAINT",
             Some(Alteration::DropConstraint(_)) => "DROP CONSTRAINT",
+            Some(Alteration::Comments(comments)) => match comments.iter().any(|c| c.column.is_some()) {
+                true => "CHANGE COLUMN",
+                false => "SET TBLPROPERTIES",
+            },
+            Some(Alteration::Properties(change)) if change.set.is_empty() => "UNSET TBLPROPERTIES",
+            Some(Alteration::Properties(_)) => "SET TBLPROPERTIES",
             None => "ALTER TABLE",
         },
     }
@@ -103,6 +110,21 @@ fn parameters(state: &DeltaState, change: &TableChange) -> Result<BTreeMap<Strin
                 set("constraint", name.clone());
                 set("existed", "true".into());
             }
+            Some(Alteration::Comments(comments)) => {
+                for comment in comments {
+                    match &comment.column {
+                        Some(column) => {
+                            let column = serde_json::json!({"name": column, "comment": comment.text});
+                            set("column", column.to_string());
+                        }
+                        None => set("properties", serde_json::json!({"comment": comment.text}).to_string()),
+                    }
+                }
+            }
+            Some(Alteration::Properties(change)) if change.set.is_empty() => {
+                set("properties", json(&change.unset)?);
+            }
+            Some(Alteration::Properties(change)) => set("properties", json(&change.set)?),
             None => {}
         },
     }

@@ -126,10 +126,7 @@ pub(super) fn for_new_table(properties: &BTreeMap<String, String>) -> Result<New
             continue;
         }
         if key.starts_with("delta.") {
-            let (_, shape, feature) = KNOWN
-                .iter()
-                .find(|(known, ..)| known == key)
-                .ok_or_else(|| Error::Invalid(format!("unknown Delta table property \"{key}\"")))?;
+            let (_, shape, feature) = known(key)?;
             shape.check(key, value)?;
             if let Some(feature) = feature
                 && is_true(value)
@@ -155,6 +152,41 @@ pub(super) fn for_new_table(properties: &BTreeMap<String, String>) -> Result<New
         new.features.insert("columnMapping".into());
     }
     Ok(new)
+}
+
+/// Properties that say how files and log are written: changing them takes more than saying so.
+const FIXED: &[&str] = &[
+    COLUMN_MAPPING_MODE,
+    ENABLE_IN_COMMIT_TIMESTAMPS,
+    ENABLE_ROW_TRACKING,
+    "delta.checkpointPolicy",
+    "delta.enableTypeWidening",
+];
+
+/// Whether the properties of a table can be changed so. Fails as [`for_new_table`] does, and with
+/// `Unsupported` for what only a new table can have.
+pub(super) fn check_change(set: &BTreeMap<String, String>, unset: &[String]) -> Result<()> {
+    for key in set.keys().chain(unset).filter(|key| key.starts_with("delta.")) {
+        if FIXED.contains(&key.as_str()) || key.starts_with(FEATURE_PREFIX) {
+            return Err(Error::unsupported("an existing Delta table", format!("changing \"{key}\"")));
+        }
+        let (_, shape, _) = known(key)?;
+        if let Some(value) = set.get(key) {
+            shape.check(key, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Table features that true values of these properties ask for.
+pub(super) fn features_of(set: &BTreeMap<String, String>) -> impl Iterator<Item = &'static str> {
+    let is_on = |key: &&str| set.get(*key).is_some_and(|value| is_true(value));
+    KNOWN.iter().filter(move |(key, ..)| is_on(key)).filter_map(|(_, _, feature)| *feature)
+}
+
+fn known(key: &str) -> Result<&'static (&'static str, Value, Option<&'static str>)> {
+    let found = KNOWN.iter().find(|(known, ..)| *known == key);
+    found.ok_or_else(|| Error::Invalid(format!("unknown Delta table property \"{key}\"")))
 }
 
 fn add_feature(features: &mut BTreeSet<String>, feature: &str, value: &str) -> Result<()> {

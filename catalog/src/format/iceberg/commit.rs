@@ -9,6 +9,7 @@ use std::sync::Arc;
 use iceberg::spec::{FormatVersion, MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
 use uuid::Uuid;
 
+use super::alter;
 use super::cache::{CachedTable, Caches};
 use super::metadata_file;
 use super::metrics::{EntryBuilder, delete_entry};
@@ -24,7 +25,7 @@ use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::storage::Storage;
 use crate::table::deletes::StoredDeletes;
-use crate::table::{Alteration, COMMIT_ID, Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
+use crate::table::{COMMIT_ID, Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
 
 /// Where an attempt works.
 pub struct Commit<'a> {
@@ -47,9 +48,6 @@ impl Commit<'_> {
     /// See [`Format::commit`](crate::format::Format::commit).
     pub async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {
         let base_state = state(base)?;
-        if let Some(Alteration::AddConstraint(_) | Alteration::DropConstraint(_)) = change.alteration {
-            return Err(Error::unsupported(format!("Iceberg table \"{}\"", self.ident), "CHECK constraints"));
-        }
         let staged = base_state.metadata_location.is_none();
         if !staged && change.is_empty() && change.summary.keys().all(|key| key == COMMIT_ID) {
             return Ok(CommitOutcome::Committed(base.version.clone()));
@@ -90,8 +88,12 @@ impl Commit<'_> {
         unknown_transforms::check_writable(base)?;
         let gzip = metadata_gzip(base.properties())?;
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
-        // CREATE TABLE without rows has no snapshot; an append without rows may carry a summary.
-        if previous.is_some() || !change.added.is_empty() {
+        if let Some(alteration) = &change.alteration {
+            builder = alter::altered(&self.ident.to_string(), base, builder, alteration)?;
+        }
+        // CREATE TABLE without rows has no snapshot, nor has an alteration; an append without rows may carry a summary.
+        let changes_rows = previous.is_some() && change.alteration.is_none();
+        if changes_rows || !change.added.is_empty() {
             let specs = bind_specs(base)?.into_iter().map(|bound| (bound.spec.spec_id, bound)).collect();
             let changes = file_changes(self.ident, base, &specs, change)?;
             let table = self.ident.to_string();

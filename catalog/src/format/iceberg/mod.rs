@@ -19,6 +19,7 @@
 //! **Invariant:** whatever is read from a file is checked before it is believed; a file that breaks
 //! the specification gives an error that names it, never a panic and never a wrong row.
 
+mod alter;
 mod cache;
 mod commit;
 mod data_manifest;

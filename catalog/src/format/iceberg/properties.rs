@@ -60,14 +60,40 @@ pub fn for_new_table(
     if let Some(comment) = comment {
         stored.insert(COMMENT.to_string(), comment.to_string());
     }
-    metadata_gzip(&stored)?;
-    for (name, value) in &stored {
+    check_values(&stored)?;
+    Ok(stored)
+}
+
+/// Whether the properties of a table can be changed so. Fails with `Invalid` as for a new table, and
+/// with `Unsupported` for another format version.
+pub fn check_change(
+    before: &HashMap<String, String>,
+    set: &BTreeMap<String, String>,
+    unset: &[String],
+) -> Result<()> {
+    let names = || set.keys().chain(unset);
+    if let Some(name) = names().find(|name| RESERVED.contains(&name.as_str())) {
+        return Err(Error::Invalid(format!("table property \"{name}\" is reserved")));
+    }
+    if names().any(|name| name == FORMAT_VERSION) {
+        return Err(Error::unsupported("an Iceberg table", "another format version than it was made with"));
+    }
+    let mut after = before.clone();
+    after.retain(|name, _| !unset.contains(name));
+    after.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
+    check_values(&after)
+}
+
+/// Fails with `Invalid` for values that a later commit would stumble over.
+fn check_values(stored: &HashMap<String, String>) -> Result<()> {
+    metadata_gzip(stored)?;
+    for (name, value) in stored {
         if name == METRICS_DEFAULT || name.starts_with(METRICS_COLUMN_PREFIX) {
             MetricsMode::parse(value)
                 .ok_or_else(|| Error::Invalid(format!("invalid value for {name}: \"{value}\"")))?;
         }
     }
-    Ok(stored)
+    Ok(())
 }
 
 /// Folder of new metadata files, without trailing slash.

@@ -11,11 +11,11 @@ use iceberg::spec::{
 };
 use iceberg::{NamespaceIdent, ViewCreation};
 
-use super::metadata_file;
 use super::schema::{arrow_field, iceberg_fields};
+use super::{alter, metadata_file};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
-use crate::table::ColumnDefinition;
+use crate::table::{ColumnDefinition, Comment};
 use crate::view::{DIALECT, NewView, ViewDefinition};
 
 /// Properties of a view's metadata. `comment` is what other engines use.
@@ -38,14 +38,60 @@ pub async fn write(
         Some(path) => Some(parse(path, &storage.read(path).await?)?),
     };
     let metadata = metadata(location, previous_metadata, catalog, view)?;
-    let folder = format!("{}/metadata", metadata.location().trim_end_matches('/'));
+    write_file(storage, metadata.location(), previous, &metadata).await
+}
+
+async fn write_file(
+    storage: &Storage,
+    location: &str,
+    previous: Option<&str>,
+    metadata: &ViewMetadata,
+) -> Result<String> {
+    let folder = format!("{}/metadata", location.trim_end_matches('/'));
     let path = metadata_file::next_location(&folder, previous, uuid::Uuid::new_v4(), false);
     let json =
-        serde_json::to_vec(&metadata).map_err(|e| Error::Internal(format!("writing view metadata: {e}")))?;
+        serde_json::to_vec(metadata).map_err(|e| Error::Internal(format!("writing view metadata: {e}")))?;
     if !storage.create(&path, Bytes::from(json)).await? {
         return Err(Error::Internal(format!("{path} exists already")));
     }
     Ok(path)
+}
+
+/// Writes the metadata file that follows `previous`, with another comment on the view or on a column of
+/// it. Returns where it is. Fails with `Corrupt`, and with `Invalid` if there is no such column.
+pub async fn write_comment(storage: &Storage, previous: &str, comment: &Comment) -> Result<String> {
+    let metadata = parse(previous, &storage.read(previous).await?)?;
+    let metadata = commented(previous, metadata, comment)?;
+    let root = root_of(previous).unwrap_or(previous);
+    write_file(storage, root, Some(previous), &metadata).await
+}
+
+fn commented(path: &str, metadata: ViewMetadata, comment: &Comment) -> Result<ViewMetadata> {
+    let invalid = |e: iceberg::Error| Error::Invalid(format!("cannot store the view: {e}"));
+    let text = comment.text.as_deref();
+    let builder = match (&comment.column, text) {
+        (None, Some(text)) => {
+            let property = HashMap::from([(COMMENT.to_string(), text.to_string())]);
+            metadata.into_builder().set_properties(property)
+        }
+        (None, None) => Ok(metadata.into_builder().remove_properties(&[COMMENT.to_string()])),
+        (Some(column), _) => {
+            let version = metadata.current_version().clone();
+            let before = version.schema(&metadata).map_err(|e| Error::corrupt(path, e))?;
+            let schema = alter::commented("the view", &before, column, text)?;
+            let version = ViewVersion::builder()
+                .with_version_id(metadata.current_version_id().saturating_add(1))
+                .with_schema_id(schema.schema_id())
+                .with_timestamp_ms(chrono::Utc::now().timestamp_millis())
+                .with_summary(version.summary().clone())
+                .with_representations(version.representations().clone())
+                .with_default_catalog(version.default_catalog().cloned())
+                .with_default_namespace(version.default_namespace().clone())
+                .build();
+            metadata.into_builder().set_current_version(version, schema)
+        }
+    };
+    Ok(builder.and_then(|builder| builder.build()).map_err(invalid)?.metadata)
 }
 
 /// Reads the metadata file of a view. Fails with `Corrupt`.

@@ -1,10 +1,10 @@
-//! `ALTER TABLE … ADD CONSTRAINT … CHECK` and `DROP CONSTRAINT`.
+//! `ALTER TABLE … ADD CONSTRAINT … CHECK`, `DROP CONSTRAINT`, and table properties.
 
 use std::sync::Arc;
 
 use auric_catalog::registry::Table;
 use auric_catalog::scan::LakeTable;
-use auric_catalog::table::{Alteration, CheckConstraint, Operation, TableFormat};
+use auric_catalog::table::{Alteration, CheckConstraint, Operation, PropertyChange, TableFormat};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use futures::StreamExt;
@@ -61,6 +61,17 @@ async fn attempt(session: &mut Session, alter: &AlterTable, parsed: &Parsed) -> 
                 return Err(Error::new(SqlState::UNDEFINED_OBJECT, message));
             }
             Alteration::DropConstraint(name.clone())
+        }
+        AlterAction::SetProperties(set) => {
+            Alteration::Properties(PropertyChange { set: set.iter().cloned().collect(), unset: Vec::new() })
+        }
+        AlterAction::UnsetProperties(unset) => {
+            let known = |key: &&String| table.snapshot.properties.contains_key(*key);
+            let unset: Vec<String> = unset.iter().filter(known).cloned().collect();
+            if unset.is_empty() {
+                return Ok(DONE);
+            }
+            Alteration::Properties(PropertyChange { unset, ..PropertyChange::default() })
         }
     };
     table.alter(alteration).await?;

@@ -20,7 +20,11 @@ use crate::session::Session;
 pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parsed) -> Result<Output> {
     session.check_writable("CREATE TABLE")?;
     let scope = session.scope().await?;
-    let (catalog, ident) = scope.new_table(&create.name)?;
+    let (catalog, ident) = match create.temporary {
+        true => scope.new_temporary_table(&create.name)?,
+        false => scope.new_table(&create.name)?,
+    };
+    check_temporary(create, &catalog)?;
     let exists = match scope.tables.get(&catalog, &ident).await {
         Ok(found) => found.is_some(),
         // What cannot be read exists all the same.
@@ -51,6 +55,9 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
     };
     let definition = definition(&scope, &ident.name, create, planned.as_ref())?;
     let table = catalog.stage_table(&ident, &definition, create.location.as_deref()).await?;
+    if catalog.is_temporary() {
+        return temporary(session, create, &scope, &table, planned).await;
+    }
     let in_block = session.block.is_some();
     let Some(planned) = planned.filter(|_| !create.with_no_data) else {
         if in_block {
@@ -62,6 +69,49 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
     };
     let count = fill(&scope, &table, &planned, in_block).await?;
     Ok(Output::Complete(CommandTag::Count("SELECT", count)))
+}
+
+fn check_temporary(create: &CreateTable, catalog: &Catalog) -> Result<()> {
+    if !catalog.is_temporary() {
+        return match create.on_commit {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                SqlState::INVALID_TABLE_DEFINITION,
+                "ON COMMIT can only be used on temporary tables",
+            )),
+        };
+    }
+    if create.location.is_some() {
+        return Err(not_supported("LOCATION of a temporary table"));
+    }
+    match create.format {
+        Some(TableFormat::Delta) => Err(not_supported("a temporary table in Delta format")),
+        _ => Ok(()),
+    }
+}
+
+/// Makes and fills a temporary table. It is there at once; the transaction can undo it.
+async fn temporary(
+    session: &mut Session,
+    create: &CreateTable,
+    scope: &Scope,
+    staged: &Table,
+    planned: Option<PlannedQuery>,
+) -> Result<Output> {
+    let undo = session.temporary.undo();
+    staged.catalog.create_staged(staged).await?;
+    let table = staged.catalog.table(&staged.ident).await?;
+    let table = table.ok_or_else(|| auric_catalog::Error::TableNotFound(staged.ident.clone()))?;
+    session.temporary.at_commit(&table, create.on_commit);
+    let tag = match planned.filter(|_| !create.with_no_data) {
+        None => CommandTag::Plain("CREATE TABLE"),
+        Some(planned) => CommandTag::Count("SELECT", fill(scope, &table, &planned, false).await?),
+    };
+    undo.forget();
+    if session.block.is_none() {
+        session.temporary.commit();
+    }
+    Ok(Output::Complete(tag))
 }
 
 /// Writes the query's rows into the new table: the first commit creates it.

@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
+use auric_catalog::registry::Catalog;
 use auric_catalog::table::ColumnDefinition;
 use auric_catalog::view::{NewView, View};
 
-use super::super::{CommandTag, Output};
+use super::super::{CommandTag, Output, not_supported};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::CreateView;
-use crate::planner::{PlannedQuery, missing_parameter};
+use crate::parser::view::relations_of;
+use crate::planner::{PlannedQuery, Scope, missing_parameter};
 use crate::session::Session;
 
 const DONE: Output = Output::Complete(CommandTag::Plain("CREATE VIEW"));
@@ -28,6 +30,7 @@ pub async fn execute(session: &mut Session, create: &CreateView, parsed: &Parsed
         let message = format!("\"{}\" is not a view", ident.name);
         return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message));
     }
+    refuse_temporary(&scope, &catalog, create).await?;
     // A view that would read itself is found out here.
     scope.expanding.push((catalog.name().to_string(), ident.clone()));
     let planned = scope.plan_query(&create.query, &[], parsed).await?;
@@ -51,6 +54,18 @@ pub async fn execute(session: &mut Session, create: &CreateView, parsed: &Parsed
         _ => catalog.create_view(&ident, &view).await?,
     }
     Ok(DONE)
+}
+
+/// A view lasts, and means the same to everyone.
+async fn refuse_temporary(scope: &Scope, catalog: &Catalog, create: &CreateView) -> Result<()> {
+    let mut reads_temporary = catalog.is_temporary();
+    for name in relations_of(&create.query) {
+        reads_temporary |= scope.is_temporary(&name).await?;
+    }
+    match reads_temporary {
+        true => Err(not_supported("a temporary view, or a view of a temporary table,")),
+        false => Ok(()),
+    }
 }
 
 fn columns(create: &CreateView, planned: &PlannedQuery) -> Result<Vec<ColumnDefinition>> {

@@ -60,6 +60,7 @@ pub async fn execute(
     }
     for (catalog, ident, table) in tables {
         match (session.block.is_some(), table) {
+            (true, _) if catalog.is_temporary() => session.temporary.drop_in_block(&ident).await?,
             (true, Some(table)) => scope.tables.drop_table(&table)?,
             _ => catalog.drop_table(&ident).await?,
         }

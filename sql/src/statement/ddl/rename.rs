@@ -29,12 +29,18 @@ pub async fn execute(session: &mut Session, rename: &Rename, parsed: &Parsed) ->
         Ok(table) => {
             let to = new_name(&rename.to, &table.ident)?;
             require_free(&scope, &table.catalog, &to).await?;
+            if table.catalog.is_temporary() != (to.namespace == session.temporary.schema()) {
+                let message = "cannot move objects into or out of temporary schemas";
+                return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            }
             if scope.tables.rename_created(&table, &to)? {
                 return Ok(done);
             }
-            super::warn_not_transactional(session, verb);
+            if !table.catalog.is_temporary() {
+                super::warn_not_transactional(session, verb);
+            }
             table.catalog.rename_table(&table.ident, &to).await?;
-            scope.tables.forget(&table.catalog, &table.ident);
+            scope.tables.forget(&table.catalog, &table.ident, &to);
             Ok(done)
         }
         Err(e) if e.code == SqlState::UNDEFINED_TABLE && rename.if_exists => {
