@@ -3,6 +3,8 @@
 import pytest
 from deltalake import DeltaTable
 
+from test_serving import until
+
 
 @pytest.fixture
 def table(server, schema):
@@ -96,4 +98,4 @@ def test_replacing_and_changing_rows_is_refused_and_leaves_nothing(server, table
             connection.execute(f"INSERT OVERWRITE {table} VALUES (6, 'f')")
         assert failure.value.sqlstate == "0A000"
         connection.rollback()
-    assert set(root(server, table).rglob("*.parquet")) == before
+    until(lambda: set(root(server, table).rglob("*.parquet")) == before)
