@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result, SqlState};
 
+/// Catalog and table.
 pub type Key = (String, TableIdent);
 
 fn key(catalog: &Catalog, ident: &TableIdent) -> Key {

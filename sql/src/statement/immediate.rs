@@ -29,6 +29,7 @@ impl Session {
             | Statement::DropSchema { .. }
             | Statement::CreateTable(_)
             | Statement::AlterTable(_)
+            | Statement::Comment(_)
             | Statement::DropTable { .. }
             | Statement::CreateView(_)
             | Statement::DropView { .. }
