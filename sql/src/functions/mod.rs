@@ -6,7 +6,9 @@
 pub mod access_privileges;
 pub mod administration;
 pub mod array;
+pub mod calendar;
 pub mod catalog_information;
+pub mod columnar;
 pub mod comments;
 pub mod function;
 pub mod json;
@@ -16,6 +18,7 @@ pub mod object_identifier;
 pub mod session_information;
 pub mod single_value;
 pub mod string;
+pub mod template;
 pub mod visibility;
 
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+use self::columnar::ColumnarFunction;
 use self::function::Function;
 
 /// Registers all functions of this module.
@@ -43,6 +47,10 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     ];
     for definition in chapters.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(Function::new(definition))))?;
+    }
+    let columnar = [template::FUNCTIONS];
+    for definition in columnar.into_iter().flatten() {
+        registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
