@@ -63,6 +63,7 @@ impl VisitorMut for Expressions {
             }
             Expr::Function(function) => {
                 strip_pg_catalog(&mut function.name);
+                name_interval_parts(function);
                 let bare = matches!(function.args, FunctionArguments::None);
                 if bare && parts(&function.name).is_some_and(|parts| parts == ["localtimestamp"]) {
                     let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
@@ -99,6 +100,34 @@ impl VisitorMut for Expressions {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `make_interval(days => 10)`: the arguments in their places, with zeros for those that are missing.
+fn name_interval_parts(function: &mut Function) {
+    const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if parts(&function.name).is_none_or(|parts| parts != ["make_interval"]) {
+        return;
+    }
+    let mut values: Vec<Expr> = Vec::new();
+    for argument in &list.args {
+        let (at, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (values.len(), value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                let Some(at) = NAMES.iter().position(|known| *known == folded(name)) else { return };
+                (at, value)
+            }
+            _ => return,
+        };
+        while values.len() <= at {
+            values.push(number("0".to_string()));
+        }
+        if let Some(place) = values.get_mut(at) {
+            *place = value.clone();
+        }
+    }
+    list.args =
+        values.into_iter().map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value))).collect();
 }
 
 /// `(row).a.b`: the fields; `None`: some of it is an array subscript.
