@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, TableFactor, TableFunctionArgs, TimezoneInfo, TypedString, Value, ValueWithSpan,
-    VisitorMut,
+    FunctionArguments, TableFactor, TableFunctionArgs, TimezoneInfo, TypedString, UnaryOperator, Value,
+    ValueWithSpan, VisitorMut,
 };
 
 use super::ast::{call, cast, folded, number, parts, string, strip_pg_catalog};
@@ -57,6 +57,11 @@ impl VisitorMut for Expressions {
                 }
             }
             Expr::BinaryOp { op, .. } => rewrite_operator(op),
+            // DataFusion puts the sign before the literal's text, where only its first part has it.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if is_interval(inner) => {
+                let inner = std::mem::replace(&mut **inner, super::ast::null());
+                *expr = call("interval_um", vec![inner]);
+            }
             Expr::AnyOp { compare_op, right, .. } | Expr::AllOp { compare_op, right, .. } => {
                 rewrite_operator(compare_op);
                 rewrite_array_literal(right);
@@ -102,6 +107,13 @@ impl VisitorMut for Expressions {
     }
 }
 
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_interval(inner),
+        expr => matches!(expr, Expr::Interval(_)),
+    }
+}
+
 /// `make_interval(days => 10)`: the arguments in their places, with zeros for those that are missing.
 fn name_interval_parts(function: &mut Function) {
     const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
@@ -126,8 +138,7 @@ fn name_interval_parts(function: &mut Function) {
             *place = value.clone();
         }
     }
-    list.args =
-        values.into_iter().map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value))).collect();
+    list.args = values.into_iter().map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value))).collect();
 }
 
 /// `(row).a.b`: the fields; `None`: some of it is an array subscript.

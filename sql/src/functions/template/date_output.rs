@@ -213,6 +213,11 @@ fn number(field: Field, fill: bool, parts: &Parts) -> Result<Option<String>> {
         let width = if fill { 0 } else { width + usize::from(value < 0) };
         format!("{value:0width$}")
     };
+    // Of days, the sign counts.
+    let padded_with_sign = |value: i64, width: usize| {
+        let width = if fill { 0 } else { width };
+        format!("{value:0width$}")
+    };
     Ok(Some(match field {
         Field::Hour12 => padded(if parts.hour % 12 == 0 { 12 } else { parts.hour % 12 }, 2),
         Field::Hour24 => padded(parts.hour, 2),
@@ -226,8 +231,8 @@ fn number(field: Field, fill: bool, parts: &Parts) -> Result<Option<String>> {
         }
         Field::SecondOfDay => (parts.hour * 3600 + parts.minute * 60 + parts.second).to_string(),
         Field::Month => padded(parts.month, 2),
-        Field::Day => padded(parts.day, 2),
-        Field::DayOfYear => padded(year_day(parts), 3),
+        Field::Day => padded_with_sign(parts.day, 2),
+        Field::DayOfYear => padded_with_sign(year_day(parts), 3),
         Field::IsoDayOfYear => {
             let day = parts.date()?;
             padded(day - iso_year_start(iso_week(day).0) + 1, 3)
@@ -238,7 +243,7 @@ fn number(field: Field, fill: bool, parts: &Parts) -> Result<Option<String>> {
             day => day.to_string(),
         },
         Field::WeekOfMonth => ((parts.day - 1) / 7 + 1).to_string(),
-        Field::WeekOfYear => padded((year_day(parts) - 1) / 7 + 1, 2),
+        Field::WeekOfYear => padded_with_sign((year_day(parts) - 1) / 7 + 1, 2),
         Field::IsoWeek => padded(iso_week(parts.date()?).1, 2),
         Field::Quarter if parts.month == 0 => return Ok(None),
         Field::Quarter => ((parts.month - 1) / 3 + 1).to_string(),
