@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
+use crate::planner::date_arithmetic::DateArithmetic;
 use crate::planner::postgres_casts::PostgresCasts;
 use crate::planner::yielding::YieldingJoins;
 use crate::session::{ConnectParameters, Session};
@@ -93,7 +94,9 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(CheckedArithmetic)];
+    // After the untyped literals, which get their type from the other operand.
     planners.extend(crate::analyzer::expr_planners());
+    planners.push(Arc::new(DateArithmetic));
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut rules = crate::analyzer::rules();
     rules.push(Arc::new(PostgresCasts));

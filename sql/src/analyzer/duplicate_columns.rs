@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, VisitMut, VisitorMut};
 
 /// The rewrite.
 pub struct DuplicateColumns;
@@ -42,6 +42,35 @@ impl VisitorMut for DuplicateColumns {
 fn name_of(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(ident) => ident.value.clone(),
-        other => other.to_string(),
+        other => {
+            // DataFusion's names leave casts out, and know one name of each function.
+            let mut plain = other.clone();
+            let _ = plain.visit(&mut Plain);
+            plain.to_string()
+        }
+    }
+}
+
+struct Plain;
+
+impl VisitorMut for Plain {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => {
+                let inner = std::mem::replace(&mut **inner, super::ast::null());
+                *expr = inner;
+            }
+            Expr::Function(function) => {
+                let name = function.name.to_string().to_lowercase();
+                let clock = ["now", "current_timestamp", "transaction_timestamp", "localtimestamp"];
+                if clock.contains(&name.as_str()) {
+                    *expr = super::ast::call("now", Vec::new());
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
     }
 }

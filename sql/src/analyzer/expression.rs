@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TimezoneInfo,
-    TypedString, Value, ValueWithSpan, VisitorMut,
+    TypedString, UnaryOperator, Value, ValueWithSpan, VisitorMut,
 };
 
 use super::ast::{call, cast, folded, number, parts, string, strip_pg_catalog};
@@ -61,12 +61,18 @@ impl VisitorMut for Expressions {
                 }
             }
             Expr::BinaryOp { op, .. } => rewrite_operator(op),
+            // DataFusion puts the sign before the literal's text, where only its first part has it.
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if is_interval(inner) => {
+                let inner = std::mem::replace(&mut **inner, super::ast::null());
+                *expr = call("interval_um", vec![inner]);
+            }
             Expr::AnyOp { compare_op, right, .. } | Expr::AllOp { compare_op, right, .. } => {
                 rewrite_operator(compare_op);
                 rewrite_array_literal(right);
             }
             Expr::Function(function) => {
                 strip_pg_catalog(&mut function.name);
+                name_interval_parts(function);
                 let bare = matches!(function.args, FunctionArguments::None);
                 if bare && parts(&function.name).is_some_and(|parts| parts == ["localtimestamp"]) {
                     let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
@@ -105,6 +111,40 @@ impl VisitorMut for Expressions {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_interval(inner),
+        expr => matches!(expr, Expr::Interval(_)),
+    }
+}
+
+/// `make_interval(days => 10)`: the arguments in their places, with zeros for those that are missing.
+fn name_interval_parts(function: &mut Function) {
+    const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if parts(&function.name).is_none_or(|parts| parts != ["make_interval"]) {
+        return;
+    }
+    let mut values: Vec<Expr> = Vec::new();
+    for argument in &list.args {
+        let (at, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (values.len(), value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                let Some(at) = NAMES.iter().position(|known| *known == folded(name)) else { return };
+                (at, value)
+            }
+            _ => return,
+        };
+        while values.len() <= at {
+            values.push(number("0".to_string()));
+        }
+        if let Some(place) = values.get_mut(at) {
+            *place = value.clone();
+        }
+    }
+    list.args = values.into_iter().map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value))).collect();
 }
 
 /// `(row).a.b`: the fields; `None`: some of it is an array subscript.

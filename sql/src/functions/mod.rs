@@ -6,16 +6,23 @@
 pub mod access_privileges;
 pub mod administration;
 pub mod array;
+pub mod calendar;
 pub mod catalog_information;
+pub mod columnar;
 pub mod comments;
+pub mod date_part;
+pub mod date_time;
 pub mod function;
+pub mod interval;
 pub mod json;
 pub mod keywords;
 pub mod merge_action;
 pub mod object_identifier;
+pub mod row_values;
 pub mod session_information;
 pub mod single_value;
 pub mod string;
+pub mod template;
 pub mod visibility;
 
 use std::sync::Arc;
@@ -25,6 +32,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+use self::columnar::ColumnarFunction;
 use self::function::Function;
 
 /// Registers all functions of this module.
@@ -40,9 +48,20 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         array::FUNCTIONS,
         string::FUNCTIONS,
         json::FUNCTIONS,
+        date_time::CLOCK,
     ];
     for definition in chapters.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(Function::new(definition))))?;
+    }
+    let columnar = [
+        template::FUNCTIONS,
+        date_part::FUNCTIONS,
+        date_time::FUNCTIONS,
+        interval::FUNCTIONS,
+        row_values::FUNCTIONS,
+    ];
+    for definition in columnar.into_iter().flatten() {
+        registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;

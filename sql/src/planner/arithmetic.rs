@@ -1,7 +1,7 @@
 //! Integer `+`, `-` and `*` that fail with 22003 instead of wrapping around.
 //!
 //! DataFusion's own operators wrap; every operator on two integers is planned as one of these
-//! functions instead, constant folding included. So are a date and a number of days, which DataFusion
+//! functions instead, constant folding included. So are two dates, and a date and a number of days, which DataFusion
 //! makes an interval of nanoseconds, for less than three centuries.
 
 use arrow::array::{Array, Datum};
@@ -50,6 +50,9 @@ impl ExprPlanner for CheckedArithmetic {
         let number = match operation {
             Operation::Add | Operation::Subtract if is_date(left) && is_integer(right) => {
                 operation.of(days(expr.left), expr.right)
+            }
+            Operation::Subtract if is_date(left) && is_date(right) => {
+                return Ok(PlannerResult::Planned(operation.of(days(expr.left), days(expr.right))));
             }
             Operation::Add if is_integer(left) && is_date(right) => operation.of(expr.left, days(expr.right)),
             _ => return Ok(PlannerResult::Original(expr)),

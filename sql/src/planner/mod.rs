@@ -3,6 +3,7 @@
 
 pub mod arithmetic;
 mod context;
+pub mod date_arithmetic;
 pub mod names;
 mod null_in;
 mod parameters;

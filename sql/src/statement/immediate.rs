@@ -29,7 +29,6 @@ impl Session {
             | Statement::DropSchema { .. }
             | Statement::CreateTable(_)
             | Statement::AlterTable(_)
-            | Statement::Comment(_)
             | Statement::DropTable { .. }
             | Statement::CreateView(_)
             | Statement::DropView { .. }

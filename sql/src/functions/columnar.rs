@@ -1,0 +1,200 @@
+//! Functions over whole arrow arrays, for those that users call once per row of a table: types are
+//! agreed on while planning, the function then sees arrays of exactly these types.
+
+use std::hash::{Hash, Hasher};
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+use std::sync::Arc;
+
+use super::function::error;
+use crate::types::pg_type;
+
+/// Timestamps without time zone, as all functions here see them.
+pub const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+/// Intervals, as all functions here see them.
+pub const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+
+/// Timestamps with time zone, as all functions here see them.
+pub fn timestamptz() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+}
+
+/// The arguments of one call.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    pub arrays: Vec<ArrayRef>,
+    pub options: &'a ConfigOptions,
+    /// The type to return.
+    pub result: &'a DataType,
+    pub rows: usize,
+}
+
+impl Columns<'_> {
+    /// Argument `i`. Fails (internal error) when there is none.
+    pub fn array(&self, i: usize) -> Result<&ArrayRef> {
+        self.arrays.get(i).ok_or_else(|| DataFusionError::Internal("an argument is missing".into()))
+    }
+
+    /// Argument `i`, which is text.
+    pub fn text(&self, i: usize) -> Result<&StringArray> {
+        self.array(i)?
+            .as_string_opt::<i32>()
+            .ok_or_else(|| DataFusionError::Internal("an argument is no text".into()))
+    }
+}
+
+/// A function.
+#[derive(Debug)]
+pub struct Columnar {
+    pub name: &'static str,
+    pub volatility: Volatility,
+    /// The types to cast the arguments to; `None`: there is no such function.
+    pub arguments: fn(&[DataType]) -> Option<Vec<DataType>>,
+    /// The type of the result, by the types of the arguments and those of their values that are constant.
+    pub returns: fn(&[DataType], &[Option<&ScalarValue>]) -> Result<DataType>,
+    pub eval: fn(&Columns<'_>) -> Result<ArrayRef>,
+}
+
+/// A [`Columnar`] as DataFusion calls it.
+#[derive(Debug)]
+pub struct ColumnarFunction {
+    definition: &'static Columnar,
+    signature: Signature,
+}
+
+impl ColumnarFunction {
+    pub fn new(definition: &'static Columnar) -> Self {
+        Self { definition, signature: Signature::user_defined(definition.volatility) }
+    }
+}
+
+impl PartialEq for ColumnarFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.definition.name == other.definition.name
+    }
+}
+
+impl Eq for ColumnarFunction {}
+
+impl Hash for ColumnarFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.definition.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for ColumnarFunction {
+    fn name(&self) -> &str {
+        self.definition.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        (self.definition.returns)(types, &[])
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let result = (self.definition.returns)(&types, args.scalar_arguments)?;
+        Ok(Arc::new(Field::new(self.definition.name, result, true)))
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        (self.definition.arguments)(types).ok_or_else(|| {
+            let names: Vec<_> = types.iter().map(type_name).collect();
+            error("42883", format!("function {}({}) does not exist", self.definition.name, names.join(", ")))
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = all_scalar && self.definition.volatility != Volatility::Volatile;
+        let rows = if constant { 1 } else { args.number_rows };
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let result = args.return_field.data_type();
+        let columns = Columns { arrays, options: &args.config_options, result, rows };
+        let array = (self.definition.eval)(&columns)?;
+        let array = if array.data_type() == result { array } else { cast(&array, result)? };
+        Ok(if constant {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+        } else {
+            ColumnarValue::Array(array)
+        })
+    }
+}
+
+/// A type as Postgres names it in messages.
+pub fn type_name(data_type: &DataType) -> &'static str {
+    use postgres_types::Type;
+    match pg_type(&Field::new("", data_type.clone(), true)).0 {
+        Type::BOOL => "boolean",
+        Type::INT2 => "smallint",
+        Type::INT4 => "integer",
+        Type::INT8 => "bigint",
+        Type::FLOAT4 => "real",
+        Type::FLOAT8 => "double precision",
+        Type::NUMERIC => "numeric",
+        Type::DATE => "date",
+        Type::TIME => "time without time zone",
+        Type::TIMESTAMP => "timestamp without time zone",
+        Type::TIMESTAMPTZ => "timestamp with time zone",
+        Type::INTERVAL => "interval",
+        Type::BYTEA => "bytea",
+        Type::UUID => "uuid",
+        Type::JSON => "json",
+        Type::BOOL_ARRAY => "boolean[]",
+        Type::INT2_ARRAY => "smallint[]",
+        Type::INT4_ARRAY => "integer[]",
+        Type::INT8_ARRAY => "bigint[]",
+        Type::FLOAT4_ARRAY => "real[]",
+        Type::FLOAT8_ARRAY => "double precision[]",
+        Type::NUMERIC_ARRAY => "numeric[]",
+        Type::DATE_ARRAY => "date[]",
+        Type::TIMESTAMP_ARRAY => "timestamp without time zone[]",
+        Type::TIMESTAMPTZ_ARRAY => "timestamp with time zone[]",
+        Type::TEXT_ARRAY => "text[]",
+        _ => "text",
+    }
+}
+
+/// Text, or a value without a type.
+pub fn is_text(data_type: &DataType) -> bool {
+    data_type.is_string() || data_type.is_null()
+}
+
+/// The types of two-argument functions whose second argument is text.
+pub fn with_text(first: DataType, second: &DataType) -> Option<Vec<DataType>> {
+    is_text(second).then(|| vec![first, DataType::Utf8])
+}
+
+/// What is made of a text, kept for as long as the text stays the same.
+#[derive(Debug)]
+pub struct Parsed<T> {
+    text: String,
+    parsed: T,
+    parse: fn(&str) -> Result<T>,
+}
+
+impl<T> Parsed<T> {
+    pub fn new(parse: fn(&str) -> Result<T>) -> Result<Self> {
+        Ok(Self { text: String::new(), parsed: parse("")?, parse })
+    }
+
+    pub fn of(&mut self, text: &str) -> Result<&T> {
+        if self.text != text {
+            self.parsed = (self.parse)(text)?;
+            self.text = text.to_string();
+        }
+        Ok(&self.parsed)
+    }
+}
