@@ -105,7 +105,7 @@ def test_a_project_is_built_again_and_again(server, schema, tmp_path):
     # dbt asks for the columns of a table that its transaction has just made, and sees none to comment on.
     assert comments == [("customers", "Who buys", "The name"), ("orders", "All the orders, it's said", None)]
 
-    dbt("build", "--full-refresh")
+    dbt("run", "--full-refresh")
     for table in ("replaced", "merged", "appended"):
         assert amounts(table) == after
     dbt("docs", "generate")
