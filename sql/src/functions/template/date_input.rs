@@ -347,7 +347,7 @@ impl Reader<'_, '_> {
         let rest = self.input.rest;
         let begins =
             |word: &&str| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-        match words.iter().position(|word| begins(word)) {
+        match words.iter().position(begins) {
             Some(index) => {
                 self.input.take(words.get(index).map_or(0, |word| word.len()));
                 Ok(i64::try_from(index).unwrap_or_default())
