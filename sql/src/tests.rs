@@ -192,7 +192,6 @@ async fn queries_without_tables() {
     assert_eq!(code(s, "select nope").await, "42703 column \"nope\" does not exist");
     assert!(code(s, "select nope(1)").await.starts_with("42883"));
     assert!(code(s, "delete from t").await.starts_with("42P01"));
-    assert!(code(s, "select * into x from (values (1)) t").await.starts_with("0A000"));
     assert!(ok(s, "explain select sum(x) from (values (1)) t(x)").await.starts_with("QUERY PLAN\n"));
     assert!(ok(s, "explain analyze select 1").await.contains("Execution Time"));
 }
