@@ -1,40 +1,7 @@
-//! Recorded statements, client by client.
+//! What `psql` asks for, and the rows that it gets. All recorded statements of tools are replayed over the wire:
+//! `tests/clients/test_recorded.py`.
 
-use super::{failures, rows, session};
-
-fn report(failed: &[String]) {
-    assert!(failed.is_empty(), "{} statements failed:\n{}", failed.len(), failed.join("\n"));
-}
-
-#[tokio::test]
-async fn psql() {
-    report(&failures(include_str!("psql.sql")).await);
-}
-
-#[tokio::test]
-async fn sqlalchemy() {
-    report(&failures(include_str!("sqlalchemy.sql")).await);
-}
-
-#[tokio::test]
-async fn superset() {
-    report(&failures(include_str!("superset.sql")).await);
-}
-
-#[tokio::test]
-async fn dbeaver() {
-    report(&failures(include_str!("dbeaver.sql")).await);
-}
-
-#[tokio::test]
-async fn metabase() {
-    report(&failures(include_str!("metabase.sql")).await);
-}
-
-#[tokio::test]
-async fn pgjdbc() {
-    report(&failures(include_str!("pgjdbc.sql")).await);
-}
+use super::{rows, session};
 
 #[tokio::test]
 async fn psql_describe_lists_the_columns_of_a_table() {

@@ -6,7 +6,6 @@ mod functions;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::util::pretty::pretty_format_batches;
 use chrono::Utc;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::execution::SessionStateBuilder;
@@ -186,25 +185,4 @@ pub(super) async fn rows(context: &SessionContext, sql: &str) -> Vec<Vec<String>
         }
     }
     rows
-}
-
-/// Runs all statements of a recording (separated by `;;`) and returns what failed.
-pub(super) async fn failures(recording: &str) -> Vec<String> {
-    let context = session();
-    let mut failures = Vec::new();
-    for sql in recording.split("\n;;") {
-        let sql = sql.trim();
-        if sql.is_empty() {
-            continue;
-        }
-        match run(&context, sql).await {
-            Ok(batches) => {
-                if std::env::var_os("SHOW_ROWS").is_some() {
-                    println!("{sql}\n{}", pretty_format_batches(&batches).unwrap());
-                }
-            }
-            Err(e) => failures.push(format!("{e}\n  {sql}\n")),
-        }
-    }
-    failures
 }
