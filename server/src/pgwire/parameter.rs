@@ -4,6 +4,7 @@
 //! text first and cast to the arrow type that the session expects.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use auric_sql::pg_catalog::types::format_type;
 use auric_sql::types::arrow_type;
 use auric_sql::types::text_input;
 use auric_sql::{Error, Result, SqlState};
@@ -35,26 +36,15 @@ fn unsupported(pg: &Type) -> Error {
     Error::new(SqlState("0A000"), format!("parameters of type {pg} are not supported"))
 }
 
-/// Name in messages, as Postgres has it.
-fn name(pg: &Type) -> &str {
-    match *pg {
-        Type::BOOL => "boolean",
-        Type::INT2 => "smallint",
-        Type::INT4 => "integer",
-        Type::INT8 => "bigint",
-        Type::FLOAT4 => "real",
-        Type::FLOAT8 => "double precision",
-        Type::TIMESTAMPTZ => "timestamp with time zone",
-        ref other => other.name(),
-    }
-}
-
 fn invalid_text(pg: &Type, text: &str) -> Error {
     let code = match *pg {
         Type::DATE | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ | Type::INTERVAL => "22007",
         _ => "22P02",
     };
-    Error::new(SqlState(code), format!("invalid input syntax for type {}: \"{text}\"", name(pg)))
+    Error::new(
+        SqlState(code),
+        format!("invalid input syntax for type {}: \"{text}\"", format_type(pg.oid(), None)),
+    )
 }
 
 fn from_text(pg: &Type, text: &str) -> Result<ScalarValue> {
@@ -95,7 +85,10 @@ fn parse_bool(text: &str) -> Option<bool> {
 fn parse_integer<I: TryFrom<i128>>(pg: &Type, text: &str) -> Result<I> {
     let value: i128 = text.parse().map_err(|_| invalid_text(pg, text))?;
     I::try_from(value).map_err(|_| {
-        Error::new(SqlState("22003"), format!("value \"{text}\" is out of range for type {}", name(pg)))
+        Error::new(
+            SqlState("22003"),
+            format!("value \"{text}\" is out of range for type {}", format_type(pg.oid(), None)),
+        )
     })
 }
 
@@ -109,8 +102,12 @@ fn parse_float(text: &str) -> Option<f64> {
 }
 
 fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
-    let invalid =
-        || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
+    let invalid = || {
+        Error::new(
+            SqlState("22P03"),
+            format!("incorrect binary data format for type {}", format_type(pg.oid(), None)),
+        )
+    };
     macro_rules! fixed {
         ($int:ty) => {
             <$int>::from_be_bytes(bytes.try_into().map_err(|_| invalid())?)
@@ -149,8 +146,12 @@ fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
 
 /// The text form of a value in binary, for types that go through their text.
 fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
-    let invalid =
-        || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
+    let invalid = || {
+        Error::new(
+            SqlState("22P03"),
+            format!("incorrect binary data format for type {}", format_type(pg.oid(), None)),
+        )
+    };
     if let Kind::Array(element) = pg.kind() {
         return array_to_text(element, bytes);
     }
@@ -180,10 +181,11 @@ fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
         | Type::CHAR => utf8(bytes).map(str::to_string),
         _ => match from_binary_as_text(pg, bytes) {
             Some(text) => Ok(text),
-            None => {
-                Err(Error::new(SqlState("0A000"), format!("no binary input format for type {}", name(pg)))
-                    .with_hint("Send the parameter as text."))
-            }
+            None => Err(Error::new(
+                SqlState("0A000"),
+                format!("no binary input format for type {}", format_type(pg.oid(), None)),
+            )
+            .with_hint("Send the parameter as text.")),
         },
     }
 }

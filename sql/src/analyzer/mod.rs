@@ -15,6 +15,7 @@ mod duplicate_columns;
 mod empty_relations;
 mod expression;
 mod needs_catalog;
+mod own_exprs;
 mod present_output;
 mod qualified_wildcards;
 mod scalar_subquery;
@@ -30,6 +31,7 @@ use datafusion::sql::sqlparser::ast::VisitMut;
 
 pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
+pub use self::own_exprs::{any_own_expr, change_own_exprs};
 pub use self::present_output::present_output;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.

@@ -1,5 +1,6 @@
 //! Functions of values of any type: `pg_typeof` (manual 9.26), `num_nulls` and `num_nonnulls` (9.2).
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int32Array, StringArray};
@@ -17,10 +18,10 @@ pub const FUNCTIONS: &[Columnar] = &[
         returns: |_, _| Ok(DataType::Utf8),
         eval: |columns| {
             let name = match columns.array(0)?.data_type() {
-                DataType::Null => "unknown",
+                DataType::Null => "unknown".to_string(),
                 known => type_name(known),
             };
-            Ok(Arc::new(StringArray::from(vec![name; columns.rows])))
+            Ok(Arc::new(StringArray::from_iter_values(repeat_n(name, columns.rows))))
         },
     },
     Columnar {

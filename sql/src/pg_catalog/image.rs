@@ -131,6 +131,27 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// One of which no more is known.
+    pub fn new(oid: Oid, namespace: (Oid, &str), name: &str, kind: RelationKind) -> Self {
+        Self {
+            oid,
+            namespace_oid: namespace.0,
+            namespace: namespace.1.to_string(),
+            name: name.to_string(),
+            kind,
+            columns: Vec::new(),
+            key: Vec::new(),
+            checks: Vec::new(),
+            comment: None,
+            rows: None,
+            bytes: None,
+            properties: BTreeMap::new(),
+            definition: None,
+            has_partitions: false,
+            format: None,
+        }
+    }
+
     /// No other schema may be called like those of temporary tables.
     pub fn is_temporary(&self) -> bool {
         self.namespace.starts_with(TEMPORARY_SCHEMA)

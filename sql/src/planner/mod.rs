@@ -12,6 +12,7 @@ pub mod postgres_casts;
 mod relations;
 pub(crate) mod rewrite;
 mod row_in;
+pub(crate) mod select_items;
 mod system;
 mod time_travel;
 pub mod view;
