@@ -64,8 +64,9 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         removed,
         deletes,
         change_files,
-        // No statement of a transaction block alters a table.
+        // No statement of a transaction block alters a table, or replaces it.
         alteration: None,
+        replacement: None,
         read,
         isolation,
         rows,

@@ -13,6 +13,7 @@ pub mod drop_table;
 pub mod drop_view;
 mod portable;
 pub mod rename;
+mod replace_table;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 
