@@ -95,9 +95,22 @@ def running(data_dir: pathlib.Path, *arguments: str, **options):
             server.process.wait()
 
 
+class Postgres:
+    """A running PostgreSQL in place of Auric, for those who want to see that a test of a client asks for what is right."""
+
+    def __init__(self, conninfo: str):
+        found = psycopg.conninfo.conninfo_to_dict(conninfo)
+        self.host, self.port, self.user, self.database = found["host"], int(found["port"]), found["user"], found["dbname"]
+
+    dsn, connect, sql = Server.dsn, Server.connect, Server.sql
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """One server for all tests that do not need their own; each test uses a schema of its own."""
+    if conninfo := os.environ.get("AURIC_TEST_POSTGRES"):
+        yield Postgres(conninfo)
+        return
     with running(tmp_path_factory.mktemp("auric")) as server:
         yield server
 
