@@ -47,7 +47,6 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         administration::FUNCTIONS,
         array::FUNCTIONS,
         string::FUNCTIONS,
-        json::FUNCTIONS,
         date_time::CLOCK,
     ];
     for definition in chapters.into_iter().flatten() {
@@ -62,6 +61,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     ];
     for definition in columnar.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
+    }
+    for function in json::functions() {
+        registry.register_udf(function)?;
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
