@@ -15,6 +15,7 @@ mod duplicate_columns;
 mod empty_relations;
 mod expression;
 mod needs_catalog;
+mod number_literal;
 mod present_output;
 mod qualified_wildcards;
 mod scalar_subquery;
@@ -30,6 +31,7 @@ use datafusion::sql::sqlparser::ast::VisitMut;
 
 pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
+pub use self::number_literal::leave_to_columns;
 pub use self::present_output::present_output;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
@@ -40,6 +42,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut expression::Expressions);
     let _ = node.visit(&mut set_returning::SetReturning);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);
+    let _ = node.visit(&mut number_literal::NumberLiterals);
 }
 
 /// Planners to put before DataFusion's own.

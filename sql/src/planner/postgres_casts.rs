@@ -12,8 +12,9 @@ use datafusion::functions::expr_fn::round;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
 
 use crate::types::text_input;
 
@@ -44,6 +45,12 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Transformed::no(expr);
     };
+    if let (Expr::Literal(ScalarValue::Int64(Some(number)), None), DataType::Int32) =
+        (inner.as_ref(), field.data_type())
+        && let Ok(number) = i32::try_from(*number)
+    {
+        return Transformed::yes(lit(number));
+    }
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
         return Transformed::no(expr);
     };
