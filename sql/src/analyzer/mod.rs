@@ -17,6 +17,7 @@ mod expression;
 mod function_in_from;
 mod json_aggregate;
 mod needs_catalog;
+mod number_literal;
 mod present_output;
 mod qualified_wildcards;
 mod scalar_subquery;
@@ -32,6 +33,7 @@ use datafusion::sql::sqlparser::ast::VisitMut;
 
 pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
+pub use self::number_literal::leave_to_columns;
 pub use self::present_output::present_output;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
@@ -44,6 +46,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut set_returning::SetReturning);
     let _ = node.visit(&mut function_in_from::FunctionInFrom);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);
+    let _ = node.visit(&mut number_literal::NumberLiterals);
 }
 
 /// Planners to put before DataFusion's own.

@@ -5,6 +5,7 @@
 
 pub mod access_privileges;
 pub mod administration;
+pub mod aggregate;
 pub mod array;
 pub mod calendar;
 pub mod catalog_information;
@@ -17,6 +18,7 @@ pub mod interval;
 pub mod json;
 pub mod keywords;
 pub mod merge_action;
+pub mod numeric;
 pub mod object_identifier;
 pub mod row_values;
 pub mod session_information;
@@ -68,6 +70,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
     registry.register_udf(Arc::new(merge_action::function()))?;
+    for function in aggregate::functions() {
+        registry.register_udaf(function)?;
+    }
     registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(single_value::SingleValue::default())))?;
     Ok(())
 }

@@ -13,8 +13,9 @@ use datafusion::functions::expr_fn::round;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast, lit};
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
 
 use super::json_operators;
 use crate::types::text_input;
@@ -100,6 +101,12 @@ fn rounded(expr: Expr, source: &DataType) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Transformed::no(expr);
     };
+    if let (Expr::Literal(ScalarValue::Int64(Some(number)), None), DataType::Int32) =
+        (inner.as_ref(), field.data_type())
+        && let Ok(number) = i32::try_from(*number)
+    {
+        return Transformed::yes(lit(number));
+    }
     if !field.data_type().is_integer() || is_rounded(inner) {
         return Transformed::no(expr);
     }

@@ -19,6 +19,7 @@ mod trivial;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::Field;
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
@@ -30,6 +31,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
+use crate::types;
 pub(crate) use dml::condition;
 use dml::row_statement::RowStatement;
 
@@ -40,6 +42,17 @@ pub struct OutputColumn {
     pub pg_type: Type,
     /// `atttypmod` (numeric precision and scale), or -1.
     pub type_modifier: i32,
+    /// Of a `numeric` that is shown with as many digits as Postgres shows of a quotient: the fewest after the
+    /// point.
+    pub quotient_scale: Option<u8>,
+}
+
+impl OutputColumn {
+    /// A column of that name whose values are as the field says.
+    pub fn of(name: impl Into<String>, field: &Field) -> Self {
+        let (pg_type, type_modifier) = types::pg_type(field);
+        Self { name: name.into(), pg_type, type_modifier, quotient_scale: types::quotient_scale(field) }
+    }
 }
 
 /// A statement with names and types resolved.
