@@ -138,6 +138,7 @@ async fn run_with(
                 }
                 String::from_utf8(text).unwrap()
             }
+            Output::CopyOutBinary { .. } => "COPY OUT".to_string(),
             Output::CopyIn(_) => "COPY IN".to_string(),
             Output::Empty => String::new(),
         };

@@ -9,6 +9,7 @@ use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
 use tokio::sync::mpsc;
 
 use super::connection::{Connection, Watch};
+use super::copy_binary::{BinaryInput, HEADER, TRAILER};
 use super::error::{Step, Stop, lost_task};
 use super::frontend;
 use super::run::Chunk;
@@ -39,7 +40,7 @@ impl Connection {
 
     /// Feeds the client's data to `copy` until it is done, fails or gives up.
     pub(super) async fn copy_in(&mut self, copy: Box<dyn CopyIn>, watch: &Watch) -> Step<CommandTag> {
-        let (columns, binary) = (copy.column_count(), copy.is_binary());
+        let (columns, binary) = (copy.columns().len(), copy.is_binary());
         let (input, receiver) = mpsc::channel(PIECES_AHEAD);
         let mut writer = scoped(&self.server.runtimes.query, "copy", write_all(copy, receiver));
         self.wire.put(&CopyInResponse::new(
@@ -146,21 +147,54 @@ enum CopyMessage {
 }
 
 async fn write_all(mut copy: Box<dyn CopyIn>, mut input: mpsc::Receiver<Input>) -> Result<CommandTag> {
+    let mut binary = copy.is_binary().then(|| BinaryInput::new(copy.as_ref()));
     loop {
-        match input.recv().await {
-            Some(Input::Data(data)) => {
-                if let Err(error) = copy.write(data).await {
-                    copy.abort().await;
-                    return Err(error);
-                }
-            }
-            Some(Input::Finish) => return copy.finish().await,
+        let written = match input.recv().await {
+            Some(Input::Data(data)) => match &mut binary {
+                Some(rows) => write_binary(copy.as_mut(), rows, &data).await,
+                None => copy.write(data).await,
+            },
+            Some(Input::Finish) => match finish_binary(copy.as_mut(), binary.as_mut()).await {
+                Ok(()) => return copy.finish().await,
+                failed => failed,
+            },
             Some(Input::Abort) | None => {
                 copy.abort().await;
                 return Err(Error::new(SqlState("57014"), "COPY from stdin was given up"));
             }
+        };
+        if let Err(error) = written {
+            copy.abort().await;
+            return Err(error);
         }
     }
+}
+
+async fn write_binary(copy: &mut dyn CopyIn, input: &mut BinaryInput, data: &[u8]) -> Result<()> {
+    input.push(data);
+    while let Some(rows) = input.next_batch()? {
+        copy.write_rows(rows).await?;
+    }
+    Ok(())
+}
+
+async fn finish_binary(copy: &mut dyn CopyIn, input: Option<&mut BinaryInput>) -> Result<()> {
+    match input.map(BinaryInput::finish).transpose()?.flatten() {
+        Some(rows) => copy.write_rows(rows).await,
+        None => Ok(()),
+    }
+}
+
+/// What ends COPY TO STDOUT in binary format. `alone`: there were no rows, and the header comes with it,
+/// as drivers expect it.
+pub(super) fn binary_end(alone: bool) -> Chunk {
+    let header: &[u8] = if alone { HEADER } else { &[] };
+    let mut out = BytesMut::new();
+    out.put_u8(b'd');
+    out.put_u32(header.len() as u32 + 6);
+    out.extend_from_slice(header);
+    out.put_i16(TRAILER);
+    Chunk { bytes: out.freeze(), rows: 0 }
 }
 
 /// Rows of COPY TO STDOUT, one CopyData message each, in chunks.

@@ -208,7 +208,7 @@ impl Connection {
                 None => self.next_event(&mut run, watch).await?,
             };
             match event {
-                Event::Columns(_) => is_query = true,
+                Event::Columns(..) => is_query = true,
                 Event::Rows(chunk) => {
                     let (now, later) = chunk.split(limit - rows);
                     rows += now.rows;

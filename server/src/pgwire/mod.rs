@@ -7,6 +7,7 @@
 mod authentication;
 mod connection;
 mod copy;
+mod copy_binary;
 mod encode;
 mod error;
 mod extended_query;

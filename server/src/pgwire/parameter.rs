@@ -14,6 +14,8 @@ use postgres_types::{Kind, Type};
 use super::encode::{Interval, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS, numeric_to_text, put_interval};
 use super::frontend::utf8;
 
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
 /// Decodes a parameter. `None`: NULL. Fails with 22P02, 22003, 22007 (text) or 22P03 (binary).
 pub(super) fn decode(pg: &Type, bytes: Option<&[u8]>, binary: bool) -> Result<ScalarValue> {
     let target = arrow_type(pg);
@@ -33,6 +35,11 @@ pub(super) fn decode(pg: &Type, bytes: Option<&[u8]>, binary: bool) -> Result<Sc
 
 fn unsupported(pg: &Type) -> Error {
     Error::new(SqlState("0A000"), format!("parameters of type {pg} are not supported"))
+}
+
+/// The values that stand for infinity: no table can hold them.
+fn infinite(pg: &Type) -> Error {
+    Error::new(SqlState("22008"), format!("{} out of range: infinity is not supported", name(pg)))
 }
 
 /// Name in messages, as Postgres has it.
@@ -108,7 +115,8 @@ fn parse_float(text: &str) -> Option<f64> {
     }
 }
 
-fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
+/// Decodes a value in binary, as the type that [`arrow_type`] names or as text.
+pub(super) fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
     let invalid =
         || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
     macro_rules! fixed {
@@ -128,12 +136,23 @@ fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
         Type::FLOAT4 => ScalarValue::Float32(Some(fixed!(f32))),
         Type::FLOAT8 => ScalarValue::Float64(Some(fixed!(f64))),
         Type::DATE => {
-            let days = i64::from(fixed!(i32)) + POSTGRES_EPOCH_DAYS;
+            let days = fixed!(i32);
+            if matches!(days, i32::MIN | i32::MAX) {
+                return Err(infinite(pg));
+            }
+            let days = i64::from(days) + POSTGRES_EPOCH_DAYS;
             ScalarValue::Date32(Some(i32::try_from(days).map_err(|_| invalid())?))
         }
-        Type::TIME => ScalarValue::Time64Microsecond(Some(fixed!(i64))),
+        Type::TIME => match fixed!(i64) {
+            micros @ 0..MICROS_PER_DAY => ScalarValue::Time64Microsecond(Some(micros)),
+            _ => return Err(Error::new(SqlState("22008"), "time out of range")),
+        },
         Type::TIMESTAMP | Type::TIMESTAMPTZ => {
-            let micros = fixed!(i64).checked_add(POSTGRES_EPOCH_MICROS).ok_or_else(invalid)?;
+            let micros = fixed!(i64);
+            if matches!(micros, i64::MIN | i64::MAX) {
+                return Err(infinite(pg));
+            }
+            let micros = micros.checked_add(POSTGRES_EPOCH_MICROS).ok_or_else(invalid)?;
             let zone = match arrow_type(pg) {
                 DataType::Timestamp(TimeUnit::Microsecond, zone) => zone,
                 _ => None,

@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, mpsc};
 
 use super::Server;
 use super::copy;
+use super::copy_binary;
 use super::encode::{BatchEncoder, Formats};
 use crate::runtime::{Scoped, scoped};
 
@@ -46,7 +47,7 @@ pub(super) enum Work {
 /// What a running statement tells the connection.
 pub(super) enum Event {
     /// Rows follow.
-    Columns(Arc<Vec<OutputColumn>>),
+    Columns(Arc<Vec<OutputColumn>>, Formats),
     /// COPY TO STDOUT: data follows.
     CopyOut {
         columns: usize,
@@ -119,7 +120,9 @@ impl Run {
         formats: Formats,
     ) -> Self {
         let (sender, events) = mpsc::channel(CHUNKS_AHEAD);
-        let task = Task { server: server.clone(), session: session.clone(), formats, events: sender };
+        let unformatted = matches!(work, Work::Statement(_));
+        let task =
+            Task { server: server.clone(), session: session.clone(), formats, unformatted, events: sender };
         let handle = match (&work, immediate) {
             (_, true) => &server.runtimes.io,
             (Work::Statement(_), false) => &server.runtimes.plan,
@@ -134,6 +137,8 @@ struct Task {
     server: Arc<Server>,
     session: Arc<SharedSession>,
     formats: Formats,
+    /// Nobody has asked for the formats: a binary cursor's rows go out in binary.
+    unformatted: bool,
     events: mpsc::Sender<Event>,
 }
 
@@ -184,13 +189,20 @@ impl Task {
         drop(session);
         match output {
             Output::Rows(rows) => {
-                self.send(Event::Columns(rows.columns.clone())).await?;
-                self.send_rows(rows.stream, &rows.columns).await?;
+                let formats = if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
+                self.send(Event::Columns(rows.columns.clone(), formats.clone())).await?;
+                self.send_rows(rows.stream, &rows.columns, &formats).await?;
                 self.send(Event::Done(Some(rows.tag))).await
             }
-            Output::CopyOut { columns, binary, stream } => {
-                self.send(Event::CopyOut { columns, binary }).await?;
+            Output::CopyOut { columns, stream } => {
+                self.send(Event::CopyOut { columns, binary: false }).await?;
                 let rows = self.send_copy_data(stream).await?;
+                self.send(Event::CopyOutDone).await?;
+                self.send(Event::Done(Some(CommandTag::Count("COPY", rows)))).await
+            }
+            Output::CopyOutBinary { columns, stream } => {
+                self.send(Event::CopyOut { columns: columns.len(), binary: true }).await?;
+                let rows = self.send_binary_copy_data(stream, &columns).await?;
                 self.send(Event::CopyOutDone).await?;
                 self.send(Event::Done(Some(CommandTag::Count("COPY", rows)))).await
             }
@@ -200,10 +212,15 @@ impl Task {
         }
     }
 
-    async fn send_rows(&self, mut stream: SendableRecordBatchStream, columns: &[OutputColumn]) -> Result<()> {
+    async fn send_rows(
+        &self,
+        mut stream: SendableRecordBatchStream,
+        columns: &[OutputColumn],
+        formats: &Formats,
+    ) -> Result<()> {
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(Error::from)?;
-            let mut encoder = BatchEncoder::new(&batch, columns, &self.formats)?;
+            let mut encoder = BatchEncoder::new(&batch, columns, formats)?;
             while let Some((bytes, rows)) = encoder.next_chunk()? {
                 self.send(Event::Rows(Chunk { bytes, rows })).await?;
             }
@@ -220,6 +237,25 @@ impl Task {
                 self.send(Event::Rows(chunk)).await?;
             }
         }
+        Ok(total)
+    }
+
+    async fn send_binary_copy_data(
+        &self,
+        mut stream: SendableRecordBatchStream,
+        columns: &[OutputColumn],
+    ) -> Result<u64> {
+        let mut total = 0;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(Error::from)?;
+            let preamble: &[u8] = if total == 0 { copy_binary::HEADER } else { &[] };
+            let mut encoder = BatchEncoder::for_copy(&batch, columns, preamble)?;
+            while let Some((bytes, rows)) = encoder.next_chunk()? {
+                total += rows;
+                self.send(Event::Rows(Chunk { bytes, rows })).await?;
+            }
+        }
+        self.send(Event::Rows(copy::binary_end(total == 0))).await?;
         Ok(total)
     }
 

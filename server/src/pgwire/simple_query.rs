@@ -84,7 +84,7 @@ impl Connection {
         let mut rows = 0;
         loop {
             match self.next_event(run, watch).await? {
-                Event::Columns(columns) => self.wire.put(&row_description(&columns, &Formats::TEXT)),
+                Event::Columns(columns, formats) => self.wire.put(&row_description(&columns, &formats)),
                 Event::CopyOut { columns, binary } => self.begin_copy_out(columns, binary),
                 Event::Rows(chunk) => {
                     rows += chunk.rows;

@@ -216,6 +216,17 @@ fn legacy_option(parser: &mut Parser, written: &mut Written) -> ParseResult<bool
 fn finish(written: Written) -> ParseResult<CopyOptions> {
     let format = written.format.unwrap_or(CopyFormat::Text);
     let csv = format == CopyFormat::Csv;
+    if format == CopyFormat::Binary {
+        let textual = [
+            ("DELIMITER", written.delimiter.is_some()),
+            ("NULL", written.null.is_some()),
+            ("DEFAULT", written.default.is_some()),
+            ("HEADER", written.header != Header::None),
+        ];
+        if let Some((option, _)) = textual.iter().find(|(_, given)| *given) {
+            return invalid(format!("cannot specify {option} in BINARY mode"));
+        }
+    }
     let one_byte = |what: &str, text: Option<String>, default: u8| match text {
         None => Ok(default),
         Some(text) => match text.as_bytes() {

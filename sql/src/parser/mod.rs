@@ -202,10 +202,9 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::EXECUTE => session::execute(parser),
         Keyword::DEALLOCATE => session::deallocate(parser),
         Keyword::DECLARE => {
-            let (name, binary, hold) = session::declare_head(parser)?;
-            let text = rest_of_text(parser, text, lines);
+            let (name, options) = session::declare_head(parser)?;
             let query = whole_query(parser)?;
-            Ok(Statement::Declare(Box::new(statement::Declare { name, hold, binary, query, text })))
+            Ok(Statement::Declare(Box::new(statement::Declare { name, options, query })))
         }
         Keyword::FETCH => session::fetch(parser),
         Keyword::CLOSE => session::close(parser),

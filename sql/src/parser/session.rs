@@ -7,7 +7,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ParseResult;
 use super::dml::{folded, parse_word, word_is};
-use super::statement::{Discard, Fetch, Set, Show, Statement, TransactionModes};
+use super::statement::{Discard, Fetch, Movement, Set, Show, Statement, TransactionModes};
+use crate::session::cursor::{CursorOptions, Scroll};
 
 /// `name` or `class.name`.
 fn setting_name(parser: &mut Parser) -> ParseResult<String> {
@@ -318,65 +319,111 @@ pub(super) fn deallocate(parser: &mut Parser) -> ParseResult<Statement> {
     Ok(Statement::Deallocate(Some(folded(parser.parse_identifier()?))))
 }
 
-/// `DECLARE name [options] CURSOR [{WITH | WITHOUT} HOLD] FOR`: name, binary, hold.
-pub(super) fn declare_head(parser: &mut Parser) -> ParseResult<(String, bool, bool)> {
+/// `DECLARE name [options] CURSOR [{WITH | WITHOUT} HOLD] FOR`.
+pub(super) fn declare_head(parser: &mut Parser) -> ParseResult<(String, CursorOptions)> {
     parser.expect_keyword(Keyword::DECLARE)?;
     let name = folded(parser.parse_identifier()?);
-    let mut binary = false;
+    let mut options = CursorOptions::default();
     loop {
-        if parse_word(parser, "binary") {
-            binary = true;
-        } else if !(parse_word(parser, "insensitive")
-            || parse_word(parser, "asensitive")
-            || parse_word(parser, "no")
-            || parse_word(parser, "scroll"))
-        {
+        let scroll = if parse_word(parser, "binary") {
+            options.binary = true;
+            continue;
+        } else if parse_word(parser, "insensitive") || parse_word(parser, "asensitive") {
+            continue;
+        } else if word_is(parser, 0, "no") && word_is(parser, 1, "scroll") {
+            parser.next_token();
+            parser.next_token();
+            Scroll::No
+        } else if parse_word(parser, "scroll") {
+            Scroll::Yes
+        } else {
             break;
+        };
+        if !matches!(options.scroll, Scroll::Maybe) && options.scroll != scroll {
+            return Err(ParserError::ParserError("cannot specify both SCROLL and NO SCROLL".into()));
         }
+        options.scroll = scroll;
     }
     if !parse_word(parser, "cursor") {
         return parser.expected_ref("CURSOR", parser.peek_token_ref());
     }
-    let mut hold = false;
     if word_is(parser, 1, "hold") {
-        hold = parse_word(parser, "with");
-        if !hold && !parse_word(parser, "without") {
+        options.hold = parse_word(parser, "with");
+        if !options.hold && !parse_word(parser, "without") {
             return parser.expected_ref("WITH or WITHOUT", parser.peek_token_ref());
         }
         parser.next_token();
     }
     parser.expect_keyword(Keyword::FOR)?;
-    Ok((name, binary, hold))
+    Ok((name, options))
+}
+
+/// A whole number with or without a sign. `None`: there is none.
+fn signed_number(parser: &mut Parser) -> ParseResult<Option<i64>> {
+    let signed = matches!(parser.peek_token_ref().token, Token::Minus | Token::Plus);
+    let negative = parser.consume_token(&Token::Minus);
+    if !negative {
+        let _ = parser.consume_token(&Token::Plus);
+    }
+    let token = parser.peek_token_ref().clone();
+    let Token::Number(digits, _) = &token.token else {
+        return if signed { parser.expected("a number", token) } else { Ok(None) };
+    };
+    // As Postgres: what is no integer is no number here.
+    let Ok(number) = digits.parse::<i32>() else { return parser.expected("an integer", token) };
+    parser.next_token();
+    Ok(Some(if negative { -i64::from(number) } else { number.into() }))
+}
+
+/// What FORWARD and BACKWARD say after themselves.
+fn row_count(parser: &mut Parser) -> ParseResult<Option<i64>> {
+    if parse_word(parser, "all") {
+        return Ok(None);
+    }
+    Ok(Some(signed_number(parser)?.unwrap_or(1)))
+}
+
+fn row_number(parser: &mut Parser) -> ParseResult<i64> {
+    match signed_number(parser)? {
+        Some(number) => Ok(number),
+        None => parser.expected_ref("an integer", parser.peek_token_ref()),
+    }
+}
+
+fn movement(parser: &mut Parser) -> ParseResult<Movement> {
+    // A cursor may have the name of a direction.
+    if matches!(parser.peek_nth_token_ref(1).token, Token::EOF | Token::SemiColon) {
+        return Ok(Movement::Forward(Some(1)));
+    }
+    Ok(if parse_word(parser, "next") {
+        Movement::Forward(Some(1))
+    } else if parse_word(parser, "prior") {
+        Movement::Backward(Some(1))
+    } else if parse_word(parser, "first") {
+        Movement::Absolute(1)
+    } else if parse_word(parser, "last") {
+        Movement::Absolute(-1)
+    } else if parse_word(parser, "absolute") {
+        Movement::Absolute(row_number(parser)?)
+    } else if parse_word(parser, "relative") {
+        Movement::Relative(row_number(parser)?)
+    } else if parse_word(parser, "backward") {
+        Movement::Backward(row_count(parser)?)
+    } else {
+        parse_word(parser, "forward");
+        Movement::Forward(row_count(parser)?)
+    })
 }
 
 pub(super) fn fetch(parser: &mut Parser) -> ParseResult<Statement> {
     let discard = word_is(parser, 0, "move");
     parser.next_token();
-    let mut count = Some(1);
-    if parse_word(parser, "next") {
-    } else if parse_word(parser, "all") {
-        count = None;
-    } else if parse_word(parser, "forward") {
-        if parse_word(parser, "all") {
-            count = None;
-        } else if matches!(parser.peek_token_ref().token, Token::Number(..)) {
-            count = Some(parser.parse_literal_uint()?);
-        }
-    } else if matches!(parser.peek_token_ref().token, Token::Number(..)) {
-        count = Some(parser.parse_literal_uint()?);
-    } else if ["prior", "first", "last", "absolute", "relative", "backward"]
-        .iter()
-        .any(|w| word_is(parser, 0, w))
-        || parser.peek_token_ref().token == Token::Minus
-    {
-        while parser.next_token().token != Token::EOF {}
-        return Ok(Statement::Unsupported("FETCH other than forward".into()));
-    }
+    let movement = movement(parser)?;
     if !parser.parse_keyword(Keyword::FROM) {
         let _ = parser.parse_keyword(Keyword::IN);
     }
     let cursor = folded(parser.parse_identifier()?);
-    Ok(Statement::Fetch(Fetch { cursor, count, discard }))
+    Ok(Statement::Fetch(Fetch { cursor, movement, discard }))
 }
 
 pub(super) fn close(parser: &mut Parser) -> ParseResult<Statement> {

@@ -6,6 +6,7 @@ use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefini
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
 use crate::error::Result;
+use crate::session::cursor::CursorOptions;
 
 pub use super::delete::Delete;
 pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
@@ -322,18 +323,25 @@ pub struct TransactionModes {
 #[derive(Debug, Clone)]
 pub struct Declare {
     pub name: String,
-    pub hold: bool,
-    pub binary: bool,
+    pub options: CursorOptions,
     pub query: Box<ast::Query>,
-    /// Text of the query.
-    pub text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
     pub cursor: String,
-    /// Rows forward; `None`: all that are left. Backward movement is refused while parsing.
-    pub count: Option<u64>,
-    /// MOVE: skip them.
+    pub movement: Movement,
+    /// MOVE: the rows are not given.
     pub discard: bool,
+}
+
+/// Which rows FETCH gives. `None`: ALL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Movement {
+    Forward(Option<i64>),
+    Backward(Option<i64>),
+    /// The row of that number from 1; negative: counted from the end.
+    Absolute(i64),
+    /// The row so many after this one.
+    Relative(i64),
 }

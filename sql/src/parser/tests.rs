@@ -1,8 +1,9 @@
 use arrow::datatypes::{DataType, TimeUnit};
 use auric_catalog::table::{TableFormat, Transform};
 
-use super::statement::{CopyFormat, CopySource, CreateTable, Discard, Header, Show};
+use super::statement::{CopyFormat, CopySource, CreateTable, Discard, Header, Movement, Show};
 use super::*;
+use crate::session::cursor::{CursorOptions, Scroll};
 
 fn one(text: &str) -> Statement {
     let mut parsed = parse(text).unwrap();
@@ -146,9 +147,26 @@ fn session_statements() {
     assert!(matches!(one("abort"), Statement::Rollback));
     assert!(matches!(one("rollback to savepoint A"), Statement::RollbackTo(n) if n == "a"));
     assert!(
-        matches!(one("declare c no scroll cursor without hold for select 1"), Statement::Declare(d) if !d.hold && d.text == "select 1")
+        matches!(one("declare c no scroll cursor without hold for select 1"), Statement::Declare(d) if d.options == CursorOptions { scroll: Scroll::No, ..CursorOptions::default() })
     );
-    assert!(matches!(one("fetch forward 10 from c"), Statement::Fetch(f) if f.count == Some(10)));
+    for (text, movement) in [
+        ("fetch c", Movement::Forward(Some(1))),
+        ("fetch next from next", Movement::Forward(Some(1))),
+        ("fetch next", Movement::Forward(Some(1))),
+        ("fetch from c", Movement::Forward(Some(1))),
+        ("fetch forward 10 from c", Movement::Forward(Some(10))),
+        ("fetch -3 in c", Movement::Forward(Some(-3))),
+        ("fetch all c", Movement::Forward(None)),
+        ("fetch forward c", Movement::Forward(Some(1))),
+        ("fetch prior c", Movement::Backward(Some(1))),
+        ("fetch backward all from c", Movement::Backward(None)),
+        ("fetch first from c", Movement::Absolute(1)),
+        ("move last in c", Movement::Absolute(-1)),
+        ("move absolute +4 c", Movement::Absolute(4)),
+        ("move relative -4 c", Movement::Relative(-4)),
+    ] {
+        assert!(matches!(one(text), Statement::Fetch(f) if f.movement == movement), "{text}");
+    }
     assert!(
         matches!(one("prepare p (int) as select $1"), Statement::Prepare { text, .. } if text == "select $1")
     );

@@ -20,6 +20,7 @@ mod pg_attribute;
 mod pg_authid;
 mod pg_class;
 mod pg_constraint;
+mod pg_cursors;
 mod pg_database;
 mod pg_description;
 mod pg_index;
@@ -91,6 +92,7 @@ fn source(name: &str) -> Source {
         "pg_class" => Source::Image(pg_class::rows),
         "pg_collation" => Source::Image(static_rows::pg_collation),
         "pg_constraint" => Source::Image(pg_constraint::rows),
+        "pg_cursors" => Source::Session(pg_cursors::rows),
         "pg_database" => Source::Image(pg_database::rows),
         "pg_description" => Source::Image(pg_description::rows),
         "pg_index" => Source::Image(pg_index::rows),

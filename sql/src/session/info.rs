@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 
 use super::carried::Carried;
+use super::cursor::OpenCursor;
 use super::settings::Settings;
 use super::temporary::TemporaryTables;
 use crate::engine::Engine;
@@ -35,6 +36,8 @@ pub struct SessionInfo {
     pub settings: Arc<RwLock<Settings>>,
     /// `None`: none that names could mean (inside of a view).
     pub temporary: Option<Arc<TemporaryTables>>,
+    /// Cursors that were open when the statement began.
+    pub cursors: Vec<OpenCursor>,
     /// What all sessions share; `None` only in unit tests of functions.
     pub engine: Option<Arc<Engine>>,
 }

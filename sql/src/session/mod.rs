@@ -20,7 +20,7 @@ use parking_lot::RwLock;
 use postgres_types::Type;
 
 use self::carried::Carried;
-use self::cursor::Cursor;
+use self::cursor::Cursors;
 use self::info::SessionInfo;
 use self::settings::{Scope as SettingScope, Settings};
 use self::temporary::TemporaryTables;
@@ -83,9 +83,9 @@ pub struct Session {
     pub(crate) notices: Vec<Notice>,
     /// Statements of PREPARE.
     pub(crate) prepared: HashMap<String, Arc<Prepared>>,
-    pub(crate) cursors: HashMap<String, Cursor>,
+    pub(crate) cursors: Cursors,
     pub(crate) temporary: Arc<TemporaryTables>,
-    abandoned: Option<Abandoned>,
+    pub(crate) abandoned: Option<Abandoned>,
 }
 
 impl fmt::Debug for Session {
@@ -122,7 +122,7 @@ impl Session {
             abandoned: None,
             notices: Vec::new(),
             prepared: HashMap::new(),
-            cursors: HashMap::new(),
+            cursors: Cursors::default(),
             temporary,
         })
     }
@@ -280,6 +280,7 @@ impl Session {
             statement_start: now,
             settings: self.settings.clone(),
             temporary: Some(self.temporary.clone()),
+            cursors: self.cursors.list(),
             engine: Some(self.engine.clone()),
         });
         let time_zone = self.settings.read().get("TimeZone").map(str::to_string);

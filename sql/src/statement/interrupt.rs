@@ -28,6 +28,10 @@ impl Abandoned {
     pub fn new(is_abandoned: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(is_abandoned))
     }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        (self.0)()
+    }
 }
 
 impl fmt::Debug for Abandoned {

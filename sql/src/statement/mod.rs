@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
@@ -138,17 +139,24 @@ pub struct RowOutput {
     /// [`types`](crate::types): the encoder downcasts by the batch's schema.
     pub stream: SendableRecordBatchStream,
     pub tag: CommandTag,
+    /// The rows of a binary cursor, which go out in that format if nobody asks for another.
+    pub binary: bool,
 }
 
-/// COPY … FROM STDIN in progress: the client's bytes go in, one commit comes out.
+/// COPY … FROM STDIN in progress: the client's data goes in, one commit comes out.
 #[async_trait::async_trait]
 pub trait CopyIn: Send + fmt::Debug {
-    /// Number of columns (CopyInResponse).
-    fn column_count(&self) -> usize;
-    /// `true` for the binary format.
+    /// Name of the table, for messages.
+    fn table(&self) -> &str;
+    /// The columns that the client sends.
+    fn columns(&self) -> &[OutputColumn];
+    /// `true` for the binary format: the data comes by [`CopyIn::write_rows`], else by [`CopyIn::write`].
     fn is_binary(&self) -> bool;
     /// Takes some of the client's bytes; waits while the writer is behind.
     async fn write(&mut self, data: Bytes) -> Result<()>;
+    /// Takes decoded rows. Columns are of the type that [`arrow_type`](crate::types::arrow_type) gives
+    /// for that of [`CopyIn::columns`], or text that Postgres' input function reads.
+    async fn write_rows(&mut self, rows: RecordBatch) -> Result<()>;
     /// The client sent all: commit.
     async fn finish(self: Box<Self>) -> Result<CommandTag>;
     /// The client gave up, or the connection broke: nothing is committed.
@@ -158,10 +166,14 @@ pub trait CopyIn: Send + fmt::Debug {
 /// What running a statement gives.
 pub enum Output {
     Rows(RowOutput),
-    /// COPY … TO STDOUT: each batch of the stream has one Binary column of encoded rows.
+    /// COPY … TO STDOUT as text or CSV: each batch of the stream has one Binary column of encoded rows.
     CopyOut {
         columns: usize,
-        binary: bool,
+        stream: SendableRecordBatchStream,
+    },
+    /// COPY … TO STDOUT in binary format: the rows themselves.
+    CopyOutBinary {
+        columns: Arc<Vec<OutputColumn>>,
         stream: SendableRecordBatchStream,
     },
     CopyIn(Box<dyn CopyIn>),
@@ -204,6 +216,7 @@ pub(crate) async fn prepare(
         Statement::Execute { name, .. } => {
             prepared::columns(session, name).map(|c| Prepared::plain(parsed, c))
         }
+        Statement::Declare(declare) => cursor::prepare(session, declare, &given, parsed).await,
         Statement::Fetch(fetch) => cursor::columns(session, fetch).map(|c| Prepared::plain(parsed, c)),
         Statement::CreateSchema { .. }
         | Statement::DropSchema { .. }
@@ -228,7 +241,6 @@ pub(crate) async fn prepare(
         | Statement::RollbackTo(_)
         | Statement::Prepare { .. }
         | Statement::Deallocate(_)
-        | Statement::Declare(_)
         | Statement::Close(_)
         | Statement::Accepted(_) => Ok(Prepared::plain(parsed, None)),
         Statement::Unsupported(what) => Err(not_supported(what)),
@@ -290,7 +302,7 @@ pub(crate) async fn execute(
         }
         Statement::Execute { name, parameters } => prepared::execute(session, name, parameters).await,
         Statement::Deallocate(name) => prepared::deallocate(session, name.as_deref()),
-        Statement::Declare(declare) => cursor::declare(session, declare, parsed).await,
+        Statement::Declare(declare) => cursor::declare(session, declare, prepared, values).await,
         Statement::Fetch(fetch) => cursor::fetch(session, fetch).await,
         Statement::Close(name) => cursor::close(session, name.as_deref()),
         Statement::Accepted(tag) => Ok(Output::Complete(CommandTag::Plain(tag))),

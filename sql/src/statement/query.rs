@@ -40,7 +40,8 @@ pub async fn execute(
     let plan = parameters::substitute(&planned.plan, values)?;
     let physical = rows::physical(&scope, &plan).await?;
     let stream = rows::stream(&scope, physical)?;
-    Ok(Output::Rows(RowOutput { columns: planned.columns.clone(), stream, tag: CommandTag::Select }))
+    let columns = planned.columns.clone();
+    Ok(Output::Rows(RowOutput { columns, stream, tag: CommandTag::Select, binary: false }))
 }
 
 /// The prepared plan, or a new one if tables or the types of values have changed.

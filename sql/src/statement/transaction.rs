@@ -94,7 +94,7 @@ fn end(session: &mut Session, committed: bool) -> Option<Block> {
         settings.rollback();
     }
     drop(settings);
-    session.cursors.retain(|_, cursor| cursor.hold && committed);
+    session.cursors.end(committed);
     match &block {
         Some(_) if committed => session.temporary.commit(),
         Some(block) => session.temporary.roll_back(&block.temporary),
@@ -176,6 +176,7 @@ pub fn release(session: &mut Session, name: &str) -> Result<Output> {
     let block = session.block.as_mut().ok_or_else(|| outside("RELEASE SAVEPOINT"))?;
     let index = block.savepoints.iter().rposition(|(n, ..)| n == name).ok_or_else(|| no_savepoint(name))?;
     block.savepoints.truncate(index);
+    session.cursors.released(index);
     session.settings.write().release(name);
     done("RELEASE")
 }
@@ -189,6 +190,7 @@ pub fn rollback_to(session: &mut Session, name: &str) -> Result<Output> {
         session.temporary.restore(temporary);
     }
     block.failed = false;
+    session.cursors.rolled_back_to(index);
     session.settings.write().rollback_to(name);
     done("ROLLBACK")
 }

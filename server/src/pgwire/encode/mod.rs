@@ -121,9 +121,15 @@ fn patch(out: &mut BytesMut, at: usize, value: i32) {
     }
 }
 
+/// Message type of CopyData, whose binary rows look like those of DataRow.
+const COPY_DATA: u8 = b'd';
+
 /// Writes the rows of one batch, in chunks.
 pub(super) struct BatchEncoder {
     columns: Vec<Column>,
+    message: u8,
+    /// Bytes that the first message has before its row.
+    preamble: &'static [u8],
     rows: usize,
     next: usize,
 }
@@ -143,7 +149,17 @@ impl BatchEncoder {
                 None => Column::new(array, &column.pg_type, formats.is_binary(i)),
             })
             .collect::<Result<_>>()?;
-        Ok(Self { columns, rows: batch.num_rows(), next: 0 })
+        Ok(Self { columns, message: DATA_ROW, preamble: &[], rows: batch.num_rows(), next: 0 })
+    }
+
+    /// Rows of COPY in binary format. `preamble`: stands before the first row.
+    pub(super) fn for_copy(
+        batch: &RecordBatch,
+        columns: &[OutputColumn],
+        preamble: &'static [u8],
+    ) -> Result<Self> {
+        let encoder = Self::new(batch, columns, &Formats::All(true))?;
+        Ok(Self { message: COPY_DATA, preamble, ..encoder })
     }
 
     /// The next rows as DataRow messages, and their number. `None`: all rows were written.
@@ -161,10 +177,11 @@ impl BatchEncoder {
         Ok(Some((out.freeze(), (self.next - first) as u64)))
     }
 
-    fn put_row(&self, row: usize, out: &mut BytesMut) -> Result<()> {
-        out.put_u8(DATA_ROW);
+    fn put_row(&mut self, row: usize, out: &mut BytesMut) -> Result<()> {
+        out.put_u8(self.message);
         let at = out.len();
         out.put_i32(0);
+        out.extend_from_slice(std::mem::take(&mut self.preamble));
         out.put_u16(self.columns.len() as u16);
         for column in &self.columns {
             column.put_with_length(row, out)?;

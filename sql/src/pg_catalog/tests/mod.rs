@@ -106,6 +106,7 @@ pub(super) fn context() -> Arc<CatalogContext> {
         statement_start: now,
         settings: Arc::new(RwLock::new(Settings::default())),
         temporary: None,
+        cursors: Vec::new(),
         engine: None,
     };
     Arc::new(CatalogContext { info: Arc::new(info), image: Arc::new(image()) })

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{ArrayRef, StringBuilder};
+use arrow::array::{ArrayRef, AsArray, StringBuilder};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -24,12 +24,12 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 use super::super::dml::{assign, check, execute, insert, told_rows, write};
-use super::super::{CommandTag, CopyIn, Output, rows};
+use super::super::{CommandTag, CopyIn, Output, OutputColumn, rows};
 use super::records::{Record, Records};
-use super::text_value::{Origin, convert};
+use super::text_value::{Origin, cast_exactly, convert};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
-use crate::parser::statement::{CopyOptions, Header};
+use crate::parser::statement::{CopyFormat, CopyOptions, Header};
 use crate::planner::Scope;
 use crate::session::Session;
 
@@ -71,12 +71,14 @@ pub async fn execute(
     let writer = tokio::spawn(write_rows(scope, table.clone(), source));
     Ok(Output::CopyIn(Box::new(CopyFrom {
         table: table.ident.name.clone(),
+        columns: schema.fields().iter().map(|field| OutputColumn::of(field.name(), field)).collect(),
         builders: schema.fields().iter().map(|_| StringBuilder::new()).collect(),
         schema,
         records: Records::new(options.clone()),
         options: options.clone(),
         lines: Vec::new(),
         bytes: 0,
+        rows: 0,
         header: options.header != Header::None,
         sender: Some(sender),
         writer: Some(writer),
@@ -106,6 +108,7 @@ async fn write_rows(scope: Scope, table: Table, source: Incoming) -> Result<u64>
 /// A COPY in progress.
 struct CopyFrom {
     table: String,
+    columns: Vec<OutputColumn>,
     schema: SchemaRef,
     records: Records,
     options: CopyOptions,
@@ -113,6 +116,8 @@ struct CopyFrom {
     /// Line of each row that is in the builders.
     lines: Vec<u64>,
     bytes: usize,
+    /// Rows that came decoded.
+    rows: u64,
     /// The next record is the header.
     header: bool,
     sender: Option<Sender<RecordBatch>>,
@@ -193,7 +198,7 @@ impl CopyFrom {
         Ok(())
     }
 
-    /// Converts what is there and hands it to the writer; waits while that is behind.
+    /// Converts what is there and sends it.
     async fn flush(&mut self) -> Result<()> {
         if self.lines.is_empty() {
             return Ok(());
@@ -210,12 +215,34 @@ impl CopyFrom {
                 convert(&builder.finish(), field.data_type(), &origin)
             })
             .collect::<Result<Vec<ArrayRef>>>()?;
-        let batch = RecordBatch::try_new(self.schema.clone(), arrays).map_err(|e| Error::from(&e))?;
+        self.send(arrays).await
+    }
+
+    /// Hands rows to the writer; waits while that is behind.
+    async fn send(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|e| Error::from(&e))?;
         let sent = match &self.sender {
             Some(sender) => sender.send(batch).await.is_ok(),
             None => false,
         };
         if sent { Ok(()) } else { Err(self.writer_error().await) }
+    }
+
+    async fn convert_rows(&mut self, rows: RecordBatch) -> Result<()> {
+        let first = self.rows + 1;
+        self.rows += rows.num_rows() as u64;
+        let lines: Vec<u64> = (first..=self.rows).collect();
+        let fields = self.schema.fields().iter().zip(rows.columns());
+        let columns = fields
+            .map(|(field, column)| match column.as_string_opt::<i32>() {
+                Some(texts) => {
+                    let origin = Origin { table: &self.table, column: field.name(), lines: &lines };
+                    convert(texts, field.data_type(), &origin)
+                }
+                None => cast_exactly(column, field.data_type()),
+            })
+            .collect::<Result<Vec<ArrayRef>>>()?;
+        self.send(columns).await
     }
 
     /// Why the writer stopped taking rows.
@@ -245,12 +272,24 @@ impl CopyFrom {
 
 #[async_trait]
 impl CopyIn for CopyFrom {
-    fn column_count(&self) -> usize {
-        self.schema.fields().len()
+    fn table(&self) -> &str {
+        &self.table
+    }
+
+    fn columns(&self) -> &[OutputColumn] {
+        &self.columns
     }
 
     fn is_binary(&self) -> bool {
-        false
+        self.options.format == CopyFormat::Binary
+    }
+
+    async fn write_rows(&mut self, rows: RecordBatch) -> Result<()> {
+        let result = self.convert_rows(rows).await;
+        if result.is_err() {
+            self.give_up().await;
+        }
+        result
     }
 
     async fn write(&mut self, data: Bytes) -> Result<()> {

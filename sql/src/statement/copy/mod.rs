@@ -10,13 +10,10 @@ mod to_stdout;
 use super::{Output, not_supported};
 use crate::error::Result;
 use crate::parser::Parsed;
-use crate::parser::statement::{Copy, CopyFormat, CopySource, CopyTarget};
+use crate::parser::statement::{Copy, CopySource, CopyTarget};
 use crate::session::Session;
 
 pub async fn execute(session: &mut Session, copy: &Copy, parsed: &Parsed) -> Result<Output> {
-    if copy.options.format == CopyFormat::Binary {
-        return Err(not_supported("COPY in binary format"));
-    }
     match (&copy.source, &copy.target) {
         (CopySource::Table { name, columns }, CopyTarget::Stdin) => {
             from_stdin::execute(session, name, columns, &copy.options, parsed).await

@@ -112,6 +112,14 @@ fn whole(values: &StringArray, target: &DataType) -> Result<ArrayRef> {
     }
 }
 
+/// A column to its table's type. Fails where a value does not fit.
+pub fn cast_exactly(column: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == target {
+        return Ok(column.clone());
+    }
+    cast_with_options(column, target, &STRICT).map_err(|e| Error::from(&e))
+}
+
 /// Text of one value for COPY TO; `None`: NULL.
 pub fn shown(
     array: &ArrayRef,

@@ -8,17 +8,17 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
 use super::super::dml::insert;
-use super::super::{Output, rows};
+use super::super::{Output, OutputColumn, rows};
 use super::text_value::shown;
 use crate::error::{Error, Result};
 use crate::parser::Parsed;
 use crate::parser::statement::{CopyFormat, CopyOptions, CopySource, Header};
-use crate::planner::Scope;
 use crate::session::Session;
 
 /// How values are written: as Postgres writes them.
@@ -37,14 +37,13 @@ pub async fn execute(
     parsed: &Parsed,
 ) -> Result<Output> {
     let scope = session.scope().await?;
-    let (plan, names) = match source {
+    let (plan, columns) = match source {
         CopySource::Query(query) => {
             let planned = scope.plan_query(query, &[], parsed).await?;
             if !planned.parameters.is_empty() {
                 return Err(super::not_supported("a parameter in COPY"));
             }
-            let names = planned.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
-            (planned.plan, names)
+            (planned.plan, planned.columns)
         }
         CopySource::Table { name, columns } => {
             let table = scope.table(name, parsed).await?;
@@ -53,10 +52,19 @@ pub async fn execute(
                 names =
                     table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect();
             }
-            (scan(table.provider(), &names)?, names)
+            let arrow = &table.snapshot.schema.arrow;
+            let fields = names.iter().filter_map(|name| arrow.field_with_name(name).ok());
+            (scan(table.provider(), &names)?, Arc::new(fields.map(|field| OutputColumn::of(field.name(), field)).collect()))
         }
     };
-    start(&scope, &plan, names, options.clone()).await
+    let stream = rows::stream(&scope, rows::physical(&scope, &plan).await?)?;
+    Ok(match options.format {
+        CopyFormat::Binary => Output::CopyOutBinary { columns, stream },
+        CopyFormat::Text | CopyFormat::Csv => {
+            let names = columns.iter().map(|column| column.name.clone()).collect();
+            as_text(stream, names, options.clone())
+        }
+    })
 }
 
 fn scan(provider: Arc<dyn datafusion::catalog::TableProvider>, names: &[String]) -> Result<LogicalPlan> {
@@ -70,14 +78,7 @@ fn scan(provider: Arc<dyn datafusion::catalog::TableProvider>, names: &[String])
         .map_err(|e| Error::from(&e))
 }
 
-async fn start(
-    scope: &Scope,
-    plan: &LogicalPlan,
-    names: Vec<String>,
-    options: CopyOptions,
-) -> Result<Output> {
-    let physical = rows::physical(scope, plan).await?;
-    let stream = rows::stream(scope, physical)?;
+fn as_text(stream: SendableRecordBatchStream, names: Vec<String>, options: CopyOptions) -> Output {
     let schema = Arc::new(Schema::new(vec![Field::new("row", DataType::Binary, false)]));
     let columns = names.len();
     let header = (options.header != Header::None).then(|| {
@@ -95,7 +96,7 @@ async fn start(
     let encoded = stream.map(move |batch| encode(&batch?, &names, &options).map_err(DataFusionError::from));
     let stream = futures::stream::iter(first).chain(encoded);
     let stream = Box::pin(RecordBatchStreamAdapter::new(schema, stream));
-    Ok(Output::CopyOut { columns, binary: false, stream })
+    Output::CopyOut { columns, stream }
 }
 
 fn lines_batch(lines: impl Iterator<Item = Vec<u8>>) -> datafusion::error::Result<RecordBatch> {

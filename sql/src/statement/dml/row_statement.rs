@@ -172,6 +172,7 @@ async fn run(
             columns: Arc::new(columns),
             stream: source::kept_with(stream, source),
             tag: CommandTag::Rows { verb: statement.verb(), counted: true },
+            binary: false,
         }),
         (Changed::Rows(_), None) => Output::Complete(CommandTag::Count(statement.verb(), 0)),
         (Changed::Impact(impact), _) => {

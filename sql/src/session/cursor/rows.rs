@@ -1,0 +1,313 @@
+//! Where a cursor stands, and how it moves (Postgres manual, FETCH; `DoPortalRunFetch` and
+//! `PortalRunSelect` in Postgres' sources are the behaviour).
+//!
+//! Rows are numbered from 1. A cursor stands before the first (0), on a row, or behind the last.
+
+use std::sync::Arc;
+
+use arrow::array::UInt32Array;
+use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use futures::StreamExt;
+use parking_lot::Mutex;
+
+use super::Scroll;
+use super::store::Store;
+use crate::error::{Error, Result, SqlState};
+use crate::parser::statement::Movement;
+use crate::statement::interrupt::Abandoned;
+
+/// A cursor of which nobody said whether it scrolls does so until this much has passed, bytes.
+const SCROLLS_WITHIN: usize = 16 * 1024 * 1024;
+
+/// The query of a cursor, and what of it has passed.
+pub struct CursorRows {
+    schema: SchemaRef,
+    /// `None`: it has given all its rows. Never locked, only reached by `&mut`: it makes a session with
+    /// cursors shareable (`Sync`).
+    stream: Option<Mutex<SendableRecordBatchStream>>,
+    kept: Kept,
+    /// Number of the row it stands on; behind the last, one more than there are.
+    position: u64,
+    /// It stands behind the last row.
+    at_end: bool,
+    broken: bool,
+    reader: Reader,
+}
+
+/// Whether the FETCH that reads is abandoned. Between two of them nobody is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Reader(Arc<Mutex<Option<Abandoned>>>);
+
+impl Reader {
+    /// For the plan, which outlives the statement that made it.
+    pub fn abandoned(&self) -> Abandoned {
+        let reader = self.0.clone();
+        Abandoned::new(move || reader.lock().as_ref().is_some_and(Abandoned::is_abandoned))
+    }
+}
+
+/// Rows that were received.
+enum Kept {
+    /// All of them; `true`: whatever it takes.
+    All(Store, bool),
+    /// What of the last batch has not passed.
+    Nothing(Option<RecordBatch>),
+}
+
+/// What is left to do when a cursor stands where the rows of a movement begin. `None`: all rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    Forward(Option<u64>),
+    Backward(Option<u64>),
+    /// The row that it stands on, once more.
+    Here,
+}
+
+impl Pass {
+    const NOTHING: Self = Self::Forward(Some(0));
+    const NEXT: Self = Self::Forward(Some(1));
+}
+
+impl CursorRows {
+    /// `reader`: whom the stream's plan asks.
+    pub fn new(
+        stream: SendableRecordBatchStream,
+        scroll: Scroll,
+        reader: Reader,
+        runtime: &Arc<RuntimeEnv>,
+    ) -> Self {
+        let schema = stream.schema();
+        let kept = match scroll {
+            Scroll::No => Kept::Nothing(None),
+            scroll => Kept::All(Store::new(runtime, schema.clone()), scroll == Scroll::Yes),
+        };
+        let stream = Some(Mutex::new(stream));
+        Self { schema, stream, kept, position: 0, at_end: false, broken: false, reader }
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    pub fn is_scrollable(&self) -> bool {
+        matches!(self.kept, Kept::All(..))
+    }
+
+    /// A FETCH has failed or was given up: where it stands is not known.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// From here to [`CursorRows::settle`], an error or an end of the caller leaves it broken.
+    pub fn unsettle(&mut self, abandoned: Option<Abandoned>) {
+        self.broken = true;
+        *self.reader.0.lock() = abandoned;
+    }
+
+    pub fn settle(&mut self) {
+        self.broken = false;
+        *self.reader.0.lock() = None;
+    }
+
+    fn store(&mut self) -> Result<&mut Store> {
+        match &mut self.kept {
+            Kept::All(store, _) => Ok(store),
+            Kept::Nothing(_) => Err(Error::new(
+                SqlState::NOT_IN_PREREQUISITE_STATE,
+                "cursor can only scan forward",
+            )
+            .with_hint("Declare it with SCROLL option to enable backward scan.")),
+        }
+    }
+
+    /// Goes to where the rows of a movement begin.
+    pub async fn begin(&mut self, movement: Movement) -> Result<Pass> {
+        match movement {
+            Movement::Forward(Some(0)) | Movement::Relative(0) => Ok(self.here()),
+            Movement::Backward(Some(0)) => {
+                self.store()?;
+                Ok(self.here())
+            }
+            Movement::Forward(Some(count)) if count < 0 => self.backward(Some(count.unsigned_abs())),
+            Movement::Forward(count) => Ok(Pass::Forward(count.map(i64::unsigned_abs))),
+            Movement::Backward(Some(count)) if count < 0 => Ok(Pass::Forward(Some(count.unsigned_abs()))),
+            Movement::Backward(count) => self.backward(count.map(i64::unsigned_abs)),
+            Movement::Absolute(row) if row > 0 => self.to_row(row.unsigned_abs()).await,
+            Movement::Absolute(0) => {
+                if self.position > 0 {
+                    self.store()?;
+                }
+                self.stand_on(0);
+                Ok(Pass::NOTHING)
+            }
+            Movement::Absolute(row) => {
+                self.store()?;
+                self.skip_forward(u64::MAX).await?;
+                self.to_row_back(row.unsigned_abs())
+            }
+            Movement::Relative(rows) if rows > 0 => {
+                self.skip_forward(rows.unsigned_abs() - 1).await?;
+                Ok(Pass::NEXT)
+            }
+            Movement::Relative(rows) => {
+                self.store()?;
+                self.to_row_back(rows.unsigned_abs())
+            }
+        }
+    }
+
+    fn backward(&mut self, count: Option<u64>) -> Result<Pass> {
+        self.store()?;
+        Ok(Pass::Backward(count))
+    }
+
+    fn here(&self) -> Pass {
+        if self.position == 0 || self.at_end { Pass::NOTHING } else { Pass::Here }
+    }
+
+    /// Back by one, so that the row that it stands on comes next.
+    pub fn step_back(&mut self) -> Result<()> {
+        self.store()?;
+        self.stand_on(self.position.saturating_sub(1));
+        Ok(())
+    }
+
+    async fn to_row(&mut self, row: u64) -> Result<Pass> {
+        if row > self.position {
+            self.skip_forward(row - self.position - 1).await?;
+        } else {
+            let known = self.store()?.rows();
+            self.stand_on(known.min(row - 1));
+        }
+        Ok(Pass::NEXT)
+    }
+
+    /// To the row so many before this place.
+    fn to_row_back(&mut self, rows: u64) -> Result<Pass> {
+        let target = self.position.saturating_sub(rows);
+        self.stand_on(target.saturating_sub(1));
+        Ok(if target == 0 { Pass::NOTHING } else { Pass::NEXT })
+    }
+
+    fn stand_on(&mut self, position: u64) {
+        self.position = position;
+        self.at_end = false;
+    }
+
+    /// Does what is left of a MOVE: the number of rows that FETCH would have given.
+    pub async fn pass(&mut self, pass: Pass) -> Result<u64> {
+        match pass {
+            Pass::Here => Ok(1),
+            Pass::Forward(count) => self.skip_forward(count.unwrap_or(u64::MAX)).await,
+            Pass::Backward(count) => {
+                let before = self.position.saturating_sub(1);
+                let passed = count.map_or(before, |count| count.min(before));
+                let to_start = count.is_none_or(|count| count > before);
+                self.stand_on(if to_start { 0 } else { self.position - passed });
+                Ok(passed)
+            }
+        }
+    }
+
+    /// Passes rows without looking at them; their number.
+    async fn skip_forward(&mut self, count: u64) -> Result<u64> {
+        let mut left = count;
+        while left > 0 && !self.at_end {
+            if let Kept::All(store, _) = &self.kept
+                && self.position < store.rows()
+            {
+                let step = left.min(store.rows() - self.position);
+                self.position += step;
+                left -= step;
+                continue;
+            }
+            match self.advance(left).await? {
+                Some(batch) => left -= batch.num_rows() as u64,
+                None => break,
+            }
+        }
+        Ok(count - left)
+    }
+
+    /// The next rows: at most `limit`, which is not 0, and of one batch. `None`: there are none, and it
+    /// stands behind the last.
+    pub async fn advance(&mut self, limit: u64) -> Result<Option<RecordBatch>> {
+        while !self.at_end {
+            if let Some(batch) = self.received(limit).await? {
+                self.position += batch.num_rows() as u64;
+                return Ok(Some(batch));
+            }
+            if !self.receive().await? {
+                self.at_end = true;
+                self.position += 1;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Rows from this place on that have come already.
+    async fn received(&mut self, limit: u64) -> Result<Option<RecordBatch>> {
+        match &mut self.kept {
+            Kept::All(store, _) if self.position < store.rows() => {
+                store.from(self.position, limit).await.map(Some)
+            }
+            Kept::All(..) => Ok(None),
+            Kept::Nothing(left_over) => Ok(left_over.take().map(|batch| {
+                let rows = usize::try_from(limit).map_or(batch.num_rows(), |limit| limit.min(batch.num_rows()));
+                if rows < batch.num_rows() {
+                    *left_over = Some(batch.slice(rows, batch.num_rows() - rows));
+                }
+                batch.slice(0, rows)
+            })),
+        }
+    }
+
+    /// Takes a batch from the query. `false`: there are no more. Called when all that came has passed.
+    async fn receive(&mut self) -> Result<bool> {
+        let batch = loop {
+            let Some(stream) = &mut self.stream else { return Ok(false) };
+            match stream.get_mut().next().await {
+                None => {
+                    self.stream = None;
+                    return Ok(false);
+                }
+                Some(batch) => {
+                    let batch = batch.map_err(|e| Error::from(&e))?;
+                    if batch.num_rows() > 0 {
+                        break batch;
+                    }
+                }
+            }
+        };
+        let small = match &mut self.kept {
+            Kept::All(store, true) => {
+                store.push(batch)?;
+                return Ok(true);
+            }
+            Kept::All(store, false) => store.push_small(&batch, SCROLLS_WITHIN),
+            Kept::Nothing(_) => false,
+        };
+        if !small {
+            self.kept = Kept::Nothing(Some(batch));
+        }
+        Ok(true)
+    }
+
+    /// The rows before this place, the nearest first: at most `limit`, which is not 0, and of one
+    /// batch. `None`: there are none, and it stands before the first.
+    pub async fn retreat(&mut self, limit: u64) -> Result<Option<RecordBatch>> {
+        if self.position <= 1 {
+            self.stand_on(0);
+            return Ok(None);
+        }
+        let last = self.position - 2;
+        let batch = self.store()?.up_to(last, limit).await?;
+        self.stand_on(self.position - batch.num_rows() as u64);
+        let order: UInt32Array = (0..batch.num_rows() as u32).rev().collect::<Vec<_>>().into();
+        take_record_batch(&batch, &order).map(Some).map_err(|e| Error::from(&e))
+    }
+}
