@@ -244,6 +244,17 @@ pub enum CopyFormat {
     Text,
     Csv,
     Binary,
+    /// One object a line. Files only.
+    Json,
+    /// Files only.
+    Parquet,
+}
+
+impl CopyFormat {
+    /// Whether it comes as characters, to which the options of text apply.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Csv)
+    }
 }
 
 /// Columns that a `FORCE_…` option names.

@@ -63,6 +63,7 @@ pub async fn execute(
     let stream = rows::stream(&scope, rows::physical(&scope, &plan).await?)?;
     Ok(match options.format {
         CopyFormat::Binary => Output::CopyOutBinary { columns, stream },
+        CopyFormat::Json | CopyFormat::Parquet => return Err(super::files_only()),
         CopyFormat::Text | CopyFormat::Csv => {
             let names = columns.iter().map(|column| column.name.clone()).collect();
             as_text(stream, names, options.clone())
