@@ -202,13 +202,22 @@ impl Catalog {
 
     /// The table at its current version, commits of other programs included. `None`: no such table.
     pub async fn table(self: &Arc<Self>, ident: &TableIdent) -> Result<Option<Table>> {
-        let Some(entry) = self.backend.table(ident).await? else { return Ok(None) };
-        let snapshot = match self.backend.seen(&entry) {
-            Some(snapshot) => snapshot,
-            None => {
-                let snapshot = self.format(entry.format).load(&self.storage, &entry).await?;
-                self.backend.see(&entry, &snapshot);
-                snapshot
+        let Some(mut entry) = self.backend.table(ident).await? else { return Ok(None) };
+        let snapshot = loop {
+            if let Some(snapshot) = self.backend.seen(&entry) {
+                break snapshot;
+            }
+            match self.format(entry.format).load(&self.storage, &entry).await {
+                Ok(snapshot) => {
+                    self.backend.see(&entry, &snapshot);
+                    break snapshot;
+                }
+                Err(e) => match self.backend.table(ident).await? {
+                    // Another table has taken its place, and its files are gone.
+                    Some(now) if now != entry => entry = now,
+                    Some(_) => return Err(e),
+                    None => return Ok(None),
+                },
             }
         };
         // A table that a transaction will make points to nothing.

@@ -88,7 +88,9 @@ impl Catalog {
     /// In a task of its own, so that a cancelled statement does not leave half of the files behind.
     async fn remove_files(&self, ident: &TableIdent, root: String) {
         let (storage, ident) = (self.storage.clone(), ident.clone());
+        let is_read = storage.readers().is_read(&root);
         let task = tokio::spawn(async move {
+            storage.readers().wait(&root).await;
             match storage.delete_all(&root).await {
                 Ok(files) => tracing::debug!(table = %ident, root, files, "removed files of dropped table"),
                 Err(error) => {
@@ -96,7 +98,10 @@ impl Catalog {
                 }
             }
         });
-        let _ = task.await;
+        // Queries that began before the drop may take their time, and may be the caller's own.
+        if !is_read {
+            let _ = task.await;
+        }
     }
 }
 

@@ -136,13 +136,16 @@ impl Work {
         }
         if staged || relation.has_pending() {
             let ident = relation.before.as_ref().unwrap_or(now).ident().clone();
-            let table = table_of(catalog, &relation, &ident, relation.before.as_ref())?;
+            let mut table = table_of(catalog, &relation, &ident, relation.before.as_ref())?;
             let new = match (&relation.before, now) {
                 (None, Entry::Table(entry)) => Some(entry.clone()),
                 _ => None,
             };
             let change = match relation.pending {
-                Some(pending) => self.take(catalog, Arc::unwrap_or_clone(pending)),
+                Some(pending) => {
+                    table.snapshot = pending.base().clone();
+                    self.take(catalog, Arc::unwrap_or_clone(pending))
+                }
                 None => TableChange::new(Operation::Create, Vec::new()),
             };
             self.parts.push(Part { table, change, new });

@@ -128,6 +128,7 @@ impl Transaction {
             let pending = relation.pending.take();
             let mut pending = pending.unwrap_or_else(|| Arc::new(PendingChange::new(base, nothing, guard)));
             let composed = Arc::make_mut(&mut pending).alter(alteration.into_change(), altered);
+            relation.base = Some(pending.base().clone());
             relation.current = Some(pending.snapshot());
             relation.pending = Some(pending);
             composed?;

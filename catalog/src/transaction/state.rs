@@ -129,7 +129,7 @@ impl State {
         let touched = self.relations.iter().filter(|r| r.is_changed() || is_changing(r));
         let mut effects: Vec<Effect> = touched
             .map(|r| Effect {
-                ident: r.now.as_ref().or(r.before.as_ref()).map(|entry| entry.ident().clone()),
+                ident: r.before.as_ref().or(r.now.as_ref()).map(|entry| entry.ident().clone()),
                 pointer: match (&r.before, &r.now) {
                     (before, now) if before == now => Pointer::Stays,
                     (None, Some(now)) if now.pointer().is_empty() => Pointer::Appears,

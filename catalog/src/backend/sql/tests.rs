@@ -341,7 +341,8 @@ async fn several_changes_are_made_at_once_or_not_at_all() {
         let name = format!("public.{name}");
         before.iter().find(|(found, ..)| *found == name).map(|(.., oid)| *oid).unwrap()
     };
-    let rename = |from: &str, to: &str| EntryChange::Rename { from: ident(from), to: ident(to), oid: oid(from) };
+    let rename =
+        |from: &str, to: &str| EntryChange::Rename { from: ident(from), to: ident(to), oid: oid(from) };
     let swap = |name: &str, expected: &str| EntryChange::Swap {
         ident: ident(name),
         expected: expected.to_string(),
