@@ -107,8 +107,8 @@ pub struct TableChange {
     /// keeps a change data feed ([`Format::change_feed`](crate::format::Format::change_feed)). No data
     /// files of the table.
     pub change_files: Vec<NewDataFile>,
-    /// What becomes of the table itself.
-    pub alteration: Option<Alteration>,
+    /// What becomes of the table itself, in order.
+    pub alterations: Vec<Alteration>,
     /// The table becomes this one, staged by
     /// [`Format::stage_replacement`](crate::format::Format::stage_replacement): whatever rows it has go, those of
     /// `added` are all that it then has.
@@ -134,7 +134,7 @@ impl TableChange {
             removed: Vec::new(),
             deletes: Vec::new(),
             change_files: Vec::new(),
-            alteration: None,
+            alterations: Vec::new(),
             replacement: None,
             read: ReadSet::Nothing,
             isolation: Isolation::default(),
@@ -151,8 +151,12 @@ impl TableChange {
 
     /// Whether no row is added, none is taken away, and nothing is altered.
     pub fn is_empty(&self) -> bool {
-        let altered = self.alteration.is_some() || self.replacement.is_some();
-        self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty() && !altered
+        !self.changes_rows() && self.alterations.is_empty() && self.replacement.is_none()
+    }
+
+    /// Whether a row is added or taken away.
+    pub fn changes_rows(&self) -> bool {
+        !(self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty())
     }
 
     /// Paths of the files that this change removes or marks.
