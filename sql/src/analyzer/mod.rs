@@ -18,6 +18,7 @@ mod needs_catalog;
 mod present_output;
 mod qualified_wildcards;
 mod scalar_subquery;
+mod series_of_parameters;
 mod set_returning;
 mod tableoid;
 mod untyped_literal;
@@ -38,6 +39,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut empty_relations::EmptyRelations);
     let _ = node.visit(&mut tableoid::TableOid);
     let _ = node.visit(&mut expression::Expressions);
+    let _ = node.visit(&mut series_of_parameters::SeriesOfParameters);
     let _ = node.visit(&mut set_returning::SetReturning);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);
 }

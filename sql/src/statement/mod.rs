@@ -33,6 +33,7 @@ use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
 pub(crate) use dml::condition;
+pub use query::CHANGED_RESULT;
 use dml::row_statement::RowStatement;
 
 /// A column of a result as RowDescription shows it.
