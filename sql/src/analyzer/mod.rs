@@ -14,11 +14,13 @@ mod casts;
 mod duplicate_columns;
 mod empty_relations;
 mod expression;
+mod function_in_from;
+mod json_aggregate;
 mod needs_catalog;
+mod number_literal;
 mod present_output;
 mod qualified_wildcards;
 mod scalar_subquery;
-mod series_of_parameters;
 mod set_returning;
 mod tableoid;
 mod untyped_literal;
@@ -31,6 +33,7 @@ use datafusion::sql::sqlparser::ast::VisitMut;
 
 pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
+pub use self::number_literal::leave_to_columns;
 pub use self::present_output::present_output;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
@@ -39,9 +42,11 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut empty_relations::EmptyRelations);
     let _ = node.visit(&mut tableoid::TableOid);
     let _ = node.visit(&mut expression::Expressions);
-    let _ = node.visit(&mut series_of_parameters::SeriesOfParameters);
+    let _ = node.visit(&mut json_aggregate::JsonAggregates);
     let _ = node.visit(&mut set_returning::SetReturning);
+    let _ = node.visit(&mut function_in_from::FunctionInFrom);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);
+    let _ = node.visit(&mut number_literal::NumberLiterals);
 }
 
 /// Planners to put before DataFusion's own.

@@ -5,6 +5,7 @@
 
 pub mod access_privileges;
 pub mod administration;
+pub mod aggregate;
 pub mod array;
 pub mod calendar;
 pub mod catalog_information;
@@ -17,6 +18,7 @@ pub mod interval;
 pub mod json;
 pub mod keywords;
 pub mod merge_action;
+pub mod numeric;
 pub mod object_identifier;
 pub mod row_values;
 pub mod session_information;
@@ -47,7 +49,6 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         administration::FUNCTIONS,
         array::FUNCTIONS,
         string::FUNCTIONS,
-        json::FUNCTIONS,
         date_time::CLOCK,
     ];
     for definition in chapters.into_iter().flatten() {
@@ -63,9 +64,15 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for definition in columnar.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
     }
+    for function in json::functions() {
+        registry.register_udf(function)?;
+    }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
     registry.register_udf(Arc::new(merge_action::function()))?;
+    for function in aggregate::functions() {
+        registry.register_udaf(function)?;
+    }
     registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(single_value::SingleValue::default())))?;
     Ok(())
 }

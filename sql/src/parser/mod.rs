@@ -10,7 +10,7 @@ mod copy;
 mod create_table;
 mod data_type;
 mod delete;
-pub(crate) mod dialect;
+mod dialect;
 mod dml;
 mod error;
 mod merge;

@@ -3,6 +3,8 @@
 //! DataFusion's own operators wrap; every operator on two integers is planned as one of these
 //! functions instead, constant folding included. So are two dates, and a date and a number of days, which DataFusion
 //! makes an interval of nanoseconds, for less than three centuries.
+//!
+//! Quotients of `numeric`, and products that need more than 38 digits: `functions/numeric.rs`.
 
 use arrow::array::{Array, Datum};
 use arrow::compute::{cast, kernels::numeric};
@@ -20,6 +22,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::error::{Error, SqlState};
+use crate::functions::numeric::{digits, quotient, wide_product};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Operation {
@@ -38,6 +41,7 @@ impl ExprPlanner for CheckedArithmetic {
             BinaryOperator::Plus => Operation::Add,
             BinaryOperator::Minus => Operation::Subtract,
             BinaryOperator::Multiply => Operation::Multiply,
+            BinaryOperator::Divide => return Ok(of_quotient(expr, schema)),
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let is_integer = |e: &Expr| matches!(e.get_type(schema), Ok(t) if t.is_signed_integer());
@@ -45,6 +49,12 @@ impl ExprPlanner for CheckedArithmetic {
         let (left, right) = (&expr.left, &expr.right);
         if is_integer(left) && is_integer(right) {
             return Ok(PlannerResult::Planned(operation.of(expr.left, expr.right)));
+        }
+        if operation == Operation::Multiply
+            && let (Ok(left), Ok(right)) = (left.get_type(schema), right.get_type(schema))
+            && let Some(product) = wide_product(&left, &right)
+        {
+            return Ok(PlannerResult::Planned(product.call(vec![expr.left, expr.right])));
         }
         let days = |e: Expr| cast_expr(e, DataType::Int32);
         let number = match operation {
@@ -58,6 +68,22 @@ impl ExprPlanner for CheckedArithmetic {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(cast_expr(days(number), DataType::Date32)))
+    }
+}
+
+/// A quotient of decimals, or of a decimal and an integer.
+fn of_quotient(expr: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr> {
+    let exact = match (expr.left.get_type(schema), expr.right.get_type(schema)) {
+        (Ok(left), Ok(right)) => {
+            (left.is_decimal() || right.is_decimal())
+                && [&left, &right].into_iter().all(|t| digits(t).is_some())
+        }
+        _ => false,
+    };
+    if exact {
+        PlannerResult::Planned(quotient(expr.left, expr.right))
+    } else {
+        PlannerResult::Original(expr)
     }
 }
 

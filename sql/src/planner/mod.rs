@@ -4,6 +4,8 @@
 pub mod arithmetic;
 mod context;
 pub mod date_arithmetic;
+pub mod json_operators;
+pub mod lateral_rows;
 pub mod names;
 mod null_in;
 mod parameters;
@@ -138,6 +140,9 @@ impl Scope {
         // Names of result columns are those of what was written.
         let written = query.clone();
         crate::analyzer::rewrite(&mut query);
+        if target.is_some() {
+            crate::analyzer::leave_to_columns(&mut query);
+        }
         row_in::rewrite(&mut query)?;
         null_in::rewrite(&mut query);
         rewrite::count_instead_of_exists(&mut query);
@@ -168,9 +173,11 @@ impl Scope {
             .iter()
             .zip(names)
             .map(|(field, name)| {
-                let (pg_type, type_modifier) = types::pg_type(field);
-                let variable = any_numeric && pg_type == Type::NUMERIC;
-                OutputColumn { name, pg_type, type_modifier: if variable { -1 } else { type_modifier } }
+                let mut column = OutputColumn::of(name, field);
+                if any_numeric && column.pg_type == Type::NUMERIC {
+                    column.type_modifier = -1;
+                }
+                column
             })
             .collect();
         Ok(PlannedQuery {

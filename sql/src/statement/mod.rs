@@ -32,6 +32,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
+use crate::types;
 pub(crate) use dml::condition;
 pub use query::CHANGED_RESULT;
 use dml::row_statement::RowStatement;
@@ -43,12 +44,16 @@ pub struct OutputColumn {
     pub pg_type: Type,
     /// `atttypmod` (numeric precision and scale), or -1.
     pub type_modifier: i32,
+    /// Of a `numeric` that is shown with as many digits as Postgres shows of a quotient: the fewest after the
+    /// point.
+    pub quotient_scale: Option<u8>,
 }
 
 impl OutputColumn {
-    pub(crate) fn of_field(field: &Field) -> Self {
-        let (pg_type, type_modifier) = crate::types::pg_type(field);
-        Self { name: field.name().clone(), pg_type, type_modifier }
+    /// A column of that name whose values are as the field says.
+    pub fn of(name: impl Into<String>, field: &Field) -> Self {
+        let (pg_type, type_modifier) = types::pg_type(field);
+        Self { name: name.into(), pg_type, type_modifier, quotient_scale: types::quotient_scale(field) }
     }
 }
 

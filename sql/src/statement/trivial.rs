@@ -16,7 +16,6 @@ use super::OutputColumn;
 use crate::error::{Error, Result};
 use crate::planner::names;
 use crate::session::Session;
-use crate::types;
 
 /// The one row of a trivial query; `None`: it is not one.
 pub fn answer(session: &Session, query: &Query) -> Result<Option<(Arc<Vec<OutputColumn>>, RecordBatch)>> {
@@ -36,8 +35,7 @@ pub fn answer(session: &Session, query: &Query) -> Result<Option<(Arc<Vec<Output
             return Ok(None);
         };
         let field = Field::new(&name, value.data_type(), true);
-        let (pg_type, type_modifier) = types::pg_type(&field);
-        columns.push(OutputColumn { name, pg_type, type_modifier });
+        columns.push(OutputColumn::of(name, &field));
         arrays.push(value.to_array().map_err(|e| Error::from(&e))?);
         fields.push(field);
     }

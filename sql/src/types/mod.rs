@@ -1,5 +1,6 @@
 //! Postgres types of arrow types, and back.
 
+pub mod datetime;
 pub mod literal;
 pub mod sql_type;
 pub mod text_input;
@@ -11,11 +12,24 @@ use postgres_types::Type;
 /// tell it (`oid`, `name`, `char`, `regclass`, `int2vector`, …).
 pub const PG_TYPE: &str = "auric.pg_type";
 
+/// Arrow field metadata key of a `numeric` that is a quotient: the fewest digits after the point that it is
+/// shown with. Postgres keeps as many as make 16 significant digits, arrow always the same.
+pub const QUOTIENT: &str = "auric.quotient";
+
+/// [`QUOTIENT`] of a field. Metadata survives casts, so it counts only beside the types that quotients have.
+pub fn quotient_scale(field: &Field) -> Option<u8> {
+    let quotient = matches!(field.data_type(),
+        DataType::Decimal128(p, s) if *s == 20 || (*p, *s) == (38, 19))
+        || matches!(field.data_type(), DataType::Decimal256(76, 20..));
+    field.metadata().get(QUOTIENT).filter(|_| quotient).and_then(|scale| scale.parse().ok())
+}
+
 /// Postgres type and `atttypmod` of an arrow field.
 pub fn pg_type(field: &Field) -> (Type, i32) {
     let named = field.metadata().get(PG_TYPE).and_then(|name| named(name, field.data_type()));
     match named {
         Some(pg_type) => (pg_type, -1),
+        None if quotient_scale(field).is_some() => (Type::NUMERIC, -1),
         None => of_data_type(field.data_type()),
     }
 }

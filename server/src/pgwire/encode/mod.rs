@@ -141,7 +141,13 @@ impl BatchEncoder {
         }
         let encoders = batch.columns().iter().zip(columns).enumerate();
         let columns = encoders
-            .map(|(i, (array, column))| Column::new(array, &column.pg_type, formats.is_binary(i)))
+            .map(|(i, (array, column))| match column.quotient_scale {
+                Some(least) => Ok(Column {
+                    nulls: array.logical_nulls(),
+                    encoder: numeric::quotient(array, least, formats.is_binary(i)),
+                }),
+                None => Column::new(array, &column.pg_type, formats.is_binary(i)),
+            })
             .collect::<Result<_>>()?;
         Ok(Self { columns, message: DATA_ROW, preamble: &[], rows: batch.num_rows(), next: 0 })
     }

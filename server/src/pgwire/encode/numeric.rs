@@ -38,6 +38,61 @@ pub(super) fn decimal(array: &ArrayRef, binary: bool) -> Encoder {
     }
 }
 
+/// A quotient, with as many digits after the point as Postgres gives it: 16 significant ones counted in
+/// groups of four, but at least `least` (`select_div_scale` in its sources).
+pub(super) fn quotient(array: &ArrayRef, least: u8, binary: bool) -> Encoder {
+    let put_rounded = move |text: String, scale: i8, out: &mut BytesMut| {
+        let (negative, digits) = text.strip_prefix('-').map_or((false, &*text), |rest| (true, rest));
+        let (digits, scale) = rounded_quotient(digits.as_bytes(), scale, least);
+        let negative = negative && digits != b"0";
+        put(negative, &digits, scale, binary, out);
+        Ok(())
+    };
+    match *array.data_type() {
+        DataType::Decimal128(_, scale) => primitive::<Decimal128Type, _>(array, move |value, out| {
+            put_rounded(value.to_string(), scale, out)
+        }),
+        DataType::Decimal256(_, scale) => primitive::<Decimal256Type, _>(array, move |value, out| {
+            put_rounded(value.to_string(), scale, out)
+        }),
+        _ => decimal(array, binary),
+    }
+}
+
+/// Digits and scale that a quotient is shown with.
+fn rounded_quotient(digits: &[u8], scale: i8, least: u8) -> (Vec<u8>, i8) {
+    let full = usize::try_from(scale).unwrap_or(0);
+    let whole = digits.len().saturating_sub(full);
+    let one = whole == 1 && digits.first() == Some(&b'1') && digits[1..].iter().all(|digit| *digit == b'0');
+    let shown = match whole {
+        // Equal operands: Postgres expects a quotient below 1.
+        _ if one || digits == b"0" => 20,
+        0 => 20 + (full - digits.len()) / 4 * 4,
+        whole => 16_usize.saturating_sub((whole - 1) / 4 * 4),
+    };
+    let shown = shown.max(usize::from(least)).min(full);
+    let cut = full - shown;
+    let mut kept = digits[..digits.len().saturating_sub(cut)].to_vec();
+    let half = digits.len() >= cut && cut > 0 && digits.get(digits.len() - cut).is_some_and(|d| *d >= b'5');
+    if half {
+        let mut carry = true;
+        for digit in kept.iter_mut().rev() {
+            carry = *digit == b'9';
+            *digit = if carry { b'0' } else { *digit + 1 };
+            if !carry {
+                break;
+            }
+        }
+        if carry {
+            kept.insert(0, b'1');
+        }
+    }
+    if kept.is_empty() {
+        kept.push(b'0');
+    }
+    (kept, i8::try_from(shown).unwrap_or(scale))
+}
+
 fn put_i128(value: i128, scale: i8, binary: bool, out: &mut BytesMut) {
     let mut buffer = itoa::Buffer::new();
     let digits = match u64::try_from(value.unsigned_abs()) {

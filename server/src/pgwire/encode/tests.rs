@@ -305,7 +305,12 @@ fn rows_become_messages() {
     let numbers: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
     let words: ArrayRef = Arc::new(StringArray::from(vec!["ab", "c"]));
     let batch = RecordBatch::try_from_iter([("n", numbers), ("w", words)]).unwrap();
-    let column = |name: &str, pg_type| OutputColumn { name: name.into(), pg_type, type_modifier: -1 };
+    let column = |name: &str, pg_type| OutputColumn {
+        name: name.into(),
+        pg_type,
+        type_modifier: -1,
+        quotient_scale: None,
+    };
     let columns = [column("n", Type::INT4), column("w", Type::TEXT)];
     let formats = Formats::Each(vec![true, false]);
     let mut encoder = BatchEncoder::new(&batch, &columns, &formats).unwrap();

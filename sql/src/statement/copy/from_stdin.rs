@@ -71,7 +71,7 @@ pub async fn execute(
     let writer = tokio::spawn(write_rows(scope, table.clone(), source));
     Ok(Output::CopyIn(Box::new(CopyFrom {
         table: table.ident.name.clone(),
-        columns: schema.fields().iter().map(|field| OutputColumn::of_field(field)).collect(),
+        columns: schema.fields().iter().map(|field| OutputColumn::of(field.name(), field)).collect(),
         builders: schema.fields().iter().map(|_| StringBuilder::new()).collect(),
         schema,
         records: Records::new(options.clone()),

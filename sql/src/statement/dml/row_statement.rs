@@ -21,7 +21,6 @@ use crate::parser::statement::{Delete, Merge, Update};
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, Scope};
 use crate::session::Session;
-use crate::types;
 
 /// A statement that changes rows where they are.
 #[derive(Debug, Clone, Copy)]
@@ -58,10 +57,11 @@ impl PlannedChange {
         // A numeric parameter has as many digits as each of its values: so has what follows from it.
         let any_numeric = self.parameters.iter().any(|parameter| parameter.pg_type == Type::NUMERIC);
         let columns = self.change.returning.iter().map(|column| {
-            let (pg_type, type_modifier) = types::pg_type(&column.field);
-            let variable = any_numeric && pg_type == Type::NUMERIC;
-            let type_modifier = if variable { -1 } else { type_modifier };
-            OutputColumn { name: column.name.clone(), pg_type, type_modifier }
+            let mut shown = OutputColumn::of(&column.name, &column.field);
+            if any_numeric && shown.pg_type == Type::NUMERIC {
+                shown.type_modifier = -1;
+            }
+            shown
         });
         Some(columns.collect())
     }

@@ -1,0 +1,207 @@
+//! Types of number literals (Postgres manual 4.1.2.6): a whole number is `integer` where it fits, else
+//! `bigint`, else `numeric`. DataFusion's planner makes every whole number 64 bits wide.
+//!
+//! Numbers stay bare where they are no values: `ORDER BY 1`, `LIMIT 1`, bounds of window frames,
+//! subscripts.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, LimitClause, NamedWindowExpr, OrderByKind, Query, Select, SetExpr,
+    Subscript, TableFactor, TableFunctionArgs, TableVersion, UnaryOperator, Value, VisitorMut,
+    WindowFrameBound, WindowSpec, WindowType,
+};
+
+use super::ast::{number, parts};
+
+/// The rewrite.
+pub struct NumberLiterals;
+
+impl VisitorMut for NumberLiterals {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        // The sign is part of the literal, so that -2147483648 is an integer.
+        if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+            && let Some(digits) = whole_number(inner)
+            && !digits.starts_with('-')
+        {
+            *expr = number(format!("-{digits}"));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Value(_) => {
+                if let Some(data_type) = whole_number(expr).and_then(type_of) {
+                    let literal = std::mem::replace(expr, super::ast::null());
+                    *expr = typed(literal, data_type);
+                }
+            }
+            Expr::Cast { expr: inner, .. } => bare(inner),
+            Expr::Interval(interval) => bare(&mut interval.value),
+            Expr::Function(function) => of_function(function),
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                for access in access_chain {
+                    if let AccessExpr::Subscript(subscript) = access {
+                        of_subscript(subscript);
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            exprs.iter_mut().for_each(of_grouping);
+        }
+        for window in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = &mut window.1 {
+                of_window(spec);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let Some(order_by) = &mut query.order_by
+            && let OrderByKind::Expressions(exprs) = &mut order_by.kind
+        {
+            exprs.iter_mut().for_each(|order| bare(&mut order.expr));
+        }
+        match &mut query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
+                limit.iter_mut().chain(limit_by).for_each(bare);
+                offset.iter_mut().for_each(|offset| bare(&mut offset.value));
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => {
+                bare(offset);
+                bare(limit);
+            }
+            None => {}
+        }
+        if let Some(quantity) = query.fetch.as_mut().and_then(|fetch| fetch.quantity.as_mut()) {
+            bare(quantity);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Functions in FROM take constants, which are cast where they are called.
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { args, name, version, .. } = factor {
+            if let Some(TableFunctionArgs { args, .. }) = args
+                && parts(name).is_none_or(|parts| parts != ["generate_series"])
+            {
+                args.iter_mut().for_each(of_argument);
+            }
+            if let Some(
+                TableVersion::VersionAsOf(version)
+                | TableVersion::TimestampAsOf(version)
+                | TableVersion::ForSystemTimeAsOf(version),
+            ) = version
+            {
+                bare(version);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Literals of a VALUES list whose columns have types already stay bare: each takes that of its column.
+pub fn leave_to_columns(query: &mut Query) {
+    if let SetExpr::Values(values) = query.body.as_mut() {
+        values.rows.iter_mut().flat_map(|row| row.content.iter_mut()).for_each(bare);
+    }
+}
+
+/// The digits of a whole number.
+fn whole_number(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _)
+                if text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                Some(text)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The type to cast the literal to; `None`: the one that it has.
+fn type_of(digits: &str) -> Option<DataType> {
+    match digits.parse::<i64>() {
+        Ok(number) => i32::try_from(number).is_ok().then_some(DataType::Int32),
+        // DataFusion makes numbers without sign of those that it can.
+        Err(_) => digits
+            .parse::<u64>()
+            .is_ok()
+            .then_some(DataType::Decimal(ExactNumberInfo::PrecisionAndScale(20, 0))),
+    }
+}
+
+fn typed(literal: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(literal), data_type, array: false, format: None }
+}
+
+/// Takes the type away again from what is nothing but a literal. No statement writes this type's name.
+fn bare(expr: &mut Expr) {
+    if let Expr::Cast { expr: inner, data_type: DataType::Int32, .. } = expr
+        && whole_number(inner).is_some()
+    {
+        *expr = std::mem::replace(inner, super::ast::null());
+    }
+}
+
+fn of_argument(argument: &mut FunctionArg) {
+    match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+        | FunctionArg::Named { arg: FunctionArgExpr::Expr(expr), .. }
+        | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(expr), .. } => bare(expr),
+        _ => {}
+    }
+}
+
+fn of_function(function: &mut Function) {
+    // `count(1)` counts rows, as DataFusion knows it by its own literal.
+    if parts(&function.name).is_some_and(|parts| parts == ["count"])
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.iter_mut().for_each(of_argument);
+    }
+    if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
+        of_window(spec);
+    }
+}
+
+fn of_window(spec: &mut WindowSpec) {
+    let Some(frame) = &mut spec.window_frame else { return };
+    for bound in std::iter::once(&mut frame.start_bound).chain(frame.end_bound.as_mut()) {
+        if let WindowFrameBound::Preceding(Some(expr)) | WindowFrameBound::Following(Some(expr)) = bound {
+            bare(expr);
+        }
+    }
+}
+
+fn of_subscript(subscript: &mut Subscript) {
+    match subscript {
+        Subscript::Index { index } => bare(index),
+        Subscript::Slice { lower_bound, upper_bound, stride } => {
+            [lower_bound, upper_bound, stride].into_iter().flatten().for_each(bare);
+        }
+    }
+}
+
+fn of_grouping(expr: &mut Expr) {
+    match expr {
+        Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
+            sets.iter_mut().flatten().for_each(bare)
+        }
+        expr => bare(expr),
+    }
+}

@@ -1,0 +1,20 @@
+//! Aggregate functions whose types or limits differ from DataFusion's (manual 9.21).
+
+mod average;
+mod guarded;
+mod sum;
+mod variance;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::AggregateUDF;
+
+/// The functions, under the names that they replace.
+pub fn functions() -> Vec<Arc<AggregateUDF>> {
+    let mut functions = vec![
+        Arc::new(AggregateUDF::new_from_impl(sum::Sum::default())),
+        Arc::new(AggregateUDF::new_from_impl(average::Average::default())),
+    ];
+    functions.extend(variance::functions());
+    functions
+}
