@@ -50,10 +50,22 @@ impl Connection {
                 continue;
             }
             let work = Work::Statement(parsed.parsed);
-            let mut run = Run::start(&self.server, &self.session, work, parsed.immediate, Formats::TEXT);
+            let mut run = self.start(work, parsed.immediate, &Formats::TEXT).await?;
             self.send_statement(&mut run, &watch).await?;
         }
         self.ready().await
+    }
+
+    /// Starts a statement, or runs it if that is a matter of microseconds.
+    pub(super) async fn start(&mut self, work: Work, immediate: bool, formats: &Formats) -> Step<Run> {
+        let work = match immediate {
+            true => match Run::at_once(&self.session, work, formats).await {
+                Ok(run) => return Ok(run?),
+                Err(work) => work,
+            },
+            false => work,
+        };
+        Ok(Run::start(&self.server, &self.session, work, immediate, formats.clone()))
     }
 
     /// Parses a query string, on the spot if that is quick.
