@@ -34,6 +34,8 @@ pub(super) struct Connection {
     status: TransactionStatus,
     statement_timeout: Duration,
     idle_in_transaction_timeout: Duration,
+    /// The session's settings that the timeouts are of.
+    settings_generation: Option<u64>,
     /// An extended-protocol message failed: everything up to the next Sync is skipped.
     skip_until_sync: bool,
 }
@@ -57,6 +59,7 @@ impl Connection {
             status: TransactionStatus::Idle,
             statement_timeout: Duration::ZERO,
             idle_in_transaction_timeout: Duration::ZERO,
+            settings_generation: None,
             skip_until_sync: false,
         }
     }
@@ -160,6 +163,9 @@ impl Connection {
     /// Waits for the statement's next event, or for what interrupts it: cancel, timeout, shutdown, or
     /// the client's leaving.
     pub(super) async fn next_event(&mut self, run: &mut Run, watch: &Watch) -> Step<Event> {
+        if let Some(event) = run.ready.pop_front() {
+            return Ok(event);
+        }
         tokio::select! {
             biased;
             stop = watch.interrupted(&self.slot) => Err(stop),
@@ -254,11 +260,16 @@ impl Connection {
     pub(super) fn refresh(&mut self) {
         let Some(mut session) = self.session.try_lock() else { return };
         self.status = session.transaction_status();
-        self.statement_timeout = Duration::from_millis(session.statement_timeout_ms());
-        self.idle_in_transaction_timeout = Duration::from_millis(session.idle_in_transaction_timeout_ms());
         for notice in session.take_notices() {
             self.wire.put(&notice_response(&notice));
         }
+        let generation = Some(session.settings_generation());
+        if self.settings_generation == generation {
+            return;
+        }
+        self.settings_generation = generation;
+        self.statement_timeout = Duration::from_millis(session.statement_timeout_ms());
+        self.idle_in_transaction_timeout = Duration::from_millis(session.idle_in_transaction_timeout_ms());
         for (name, value) in session.take_parameter_changes() {
             if name == "application_name" {
                 self.slot.set_application_name(value.clone());

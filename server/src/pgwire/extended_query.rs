@@ -168,15 +168,19 @@ impl Connection {
         };
         let (formats, immediate) = (portal.formats.clone(), portal.statement.immediate);
         // A portal that fails stays unusable.
-        let (run, left) = match std::mem::replace(&mut portal.state, PortalState::Done) {
+        let state = std::mem::replace(&mut portal.state, PortalState::Done);
+        let watch = self.watch(&text);
+        let (run, left) = match state {
             PortalState::Ready(parameters) => {
                 let work = Work::Portal { prepared, parameters };
-                (Run::start(&self.server, &self.session, work, immediate, formats), None)
+                (self.start(work, immediate, &formats).await?, None)
             }
             PortalState::Suspended { run, left } => (run, left),
             PortalState::Exhausted(tag) => {
-                portal.state = PortalState::Exhausted(tag.clone());
-                self.complete(Some(tag), 0);
+                self.complete(Some(tag.clone()), 0);
+                if let Some(portal) = self.portals.get_mut(&message.portal) {
+                    portal.state = PortalState::Exhausted(tag);
+                }
                 return Ok(());
             }
             PortalState::Done => {
@@ -184,7 +188,6 @@ impl Connection {
                 return Err(Error::new(SqlState("55000"), text).into());
             }
         };
-        let watch = self.watch(&text);
         let state = self.run_portal(run, left, message.max_rows, &watch).await?;
         if let Some(portal) = self.portals.get_mut(&message.portal) {
             portal.state = state;

@@ -4,6 +4,7 @@
 //! a slow client holds the plan back, and a result of any size takes a few hundred kilobytes. Dropping
 //! a [`Run`] aborts the task, which drops the row stream, which stops the plan.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,8 +80,11 @@ pub(super) struct Chunk {
 /// A statement's task.
 #[derive(Debug)]
 pub(super) struct Run {
+    /// Events that are here already.
+    pub ready: VecDeque<Event>,
+    /// Those that come; closed if all are here.
     pub events: mpsc::Receiver<Event>,
-    _task: Scoped<()>,
+    _task: Option<Scoped<()>>,
 }
 
 impl SharedSession {
@@ -133,8 +137,57 @@ impl Run {
             (Work::Portal { prepared, .. }, false) if prepared.reads_catalog_only() => &server.runtimes.plan,
             (Work::Portal { .. } | Work::EndOfSeveral, false) => &server.runtimes.query,
         };
-        Self { events, _task: scoped(handle, "statement", task.run(work, immediate)) }
+        let task = scoped(handle, "statement", task.run(work, immediate));
+        Self { ready: VecDeque::new(), events, _task: Some(task) }
     }
+
+    /// Does work that takes microseconds on the spot, if the session is free; gives it back if not.
+    pub(super) async fn at_once(
+        session: &SharedSession,
+        work: Work,
+        formats: &Formats,
+    ) -> std::result::Result<Result<Self>, Work> {
+        // One of several statements opens a transaction, which the last one commits.
+        if matches!(work, Work::OneOfSeveral(_) | Work::EndOfSeveral) {
+            return Err(work);
+        }
+        let Some(mut session) = session.try_lock() else { return Err(work) };
+        Ok(answer(&mut session, work, formats).await.map(|ready| {
+            let (_, events) = mpsc::channel(1);
+            Self { ready, events, _task: None }
+        }))
+    }
+}
+
+/// All that a statement says that needs no plan.
+async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<VecDeque<Event>> {
+    let (prepared, parameters) = match work {
+        Work::Statement(parsed) => (session.prepare(&parsed, &[]).await?, Vec::new()),
+        Work::Portal { prepared, parameters } => (prepared, parameters),
+        Work::OneOfSeveral(_) | Work::EndOfSeveral => {
+            return Err(Error::new(SqlState("XX000"), "a transaction is not answered at once"));
+        }
+    };
+    let mut events = VecDeque::with_capacity(3);
+    match session.execute(&prepared, parameters).await? {
+        Output::Rows(mut rows) => {
+            events.push_back(Event::Columns(rows.columns.clone(), formats.clone()));
+            while let Some(batch) = rows.stream.next().await {
+                let batch = batch.map_err(Error::from)?;
+                let mut encoder = BatchEncoder::new(&batch, &rows.columns, formats)?;
+                while let Some((bytes, rows)) = encoder.next_chunk()? {
+                    events.push_back(Event::Rows(Chunk { bytes, rows }));
+                }
+            }
+            events.push_back(Event::Done(Some(rows.tag)));
+        }
+        Output::Complete(tag) => events.push_back(Event::Done(Some(tag))),
+        Output::Empty => events.push_back(Event::Done(None)),
+        Output::CopyOut { .. } | Output::CopyOutBinary { .. } | Output::CopyIn(_) => {
+            return Err(Error::new(SqlState("XX000"), "COPY is not answered at once"));
+        }
+    }
+    Ok(events)
 }
 
 struct Task {

@@ -69,7 +69,7 @@ impl Connection {
                 Place::Only => Work::Statement(parsed.parsed),
                 Place::OneOfSeveral | Place::Last => Work::OneOfSeveral(parsed.parsed),
             };
-            let mut run = Run::start(&self.server, &self.session, work, parsed.immediate, Formats::TEXT);
+            let mut run = self.start(work, parsed.immediate, &Formats::TEXT).await?;
             self.send_statement(&mut run, place, &watch).await?;
         }
         self.ready().await
@@ -85,6 +85,18 @@ impl Connection {
             Event::Failed(error) => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Starts a statement, or runs it if that is a matter of microseconds.
+    pub(super) async fn start(&mut self, work: Work, immediate: bool, formats: &Formats) -> Step<Run> {
+        let work = match immediate {
+            true => match Run::at_once(&self.session, work, formats).await {
+                Ok(run) => return Ok(run?),
+                Err(work) => work,
+            },
+            false => work,
+        };
+        Ok(Run::start(&self.server, &self.session, work, immediate, formats.clone()))
     }
 
     /// Parses a query string, on the spot if that is quick.

@@ -214,6 +214,11 @@ impl Session {
         self.settings.write().take_changes()
     }
 
+    /// A number that is another one when a setting may have changed.
+    pub fn settings_generation(&self) -> u64 {
+        self.settings.read().generation()
+    }
+
     /// `statement_timeout` in force, milliseconds; 0: none.
     pub fn statement_timeout_ms(&self) -> u64 {
         u64::try_from(self.settings.read().integer("statement_timeout")).unwrap_or(0)

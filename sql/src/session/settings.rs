@@ -59,6 +59,10 @@ pub struct Settings {
     local: Values,
     saved: Vec<Saved>,
     told: HashMap<&'static str, String>,
+    /// Grows whenever a value may have changed.
+    generation: u64,
+    /// That of the last [`Settings::take_changes`].
+    told_generation: Option<u64>,
 }
 
 impl Settings {
@@ -70,6 +74,7 @@ impl Settings {
             None => return Err(SettingsError::Unknown(name.to_string())),
         };
         self.startup.insert(name.to_ascii_lowercase(), value);
+        self.generation += 1;
         Ok(())
     }
 
@@ -115,6 +120,7 @@ impl Settings {
             None => return Err(SettingsError::Unknown(name.to_string())),
         };
         let key = name.to_ascii_lowercase();
+        self.generation += 1;
         match scope {
             Scope::Session => {
                 self.local.remove(&key);
@@ -136,6 +142,7 @@ impl Settings {
             None => return Err(SettingsError::Unknown(name.to_string())),
         }
         self.local.remove(&key);
+        self.generation += 1;
         match scope {
             Scope::Session => {
                 self.session.remove(&key);
@@ -153,6 +160,7 @@ impl Settings {
 
     /// `RESET ALL`.
     pub fn reset_all(&mut self) {
+        self.generation += 1;
         self.session.clear();
         self.local.clear();
     }
@@ -163,14 +171,29 @@ impl Settings {
 
     pub fn commit(&mut self) {
         self.saved.clear();
-        self.local.clear();
+        self.clear_local();
     }
 
     pub fn rollback(&mut self) {
         if let Some(saved) = self.saved.drain(..).next() {
+            if self.session != saved.session {
+                self.generation += 1;
+            }
             self.session = saved.session;
         }
-        self.local.clear();
+        self.clear_local();
+    }
+
+    fn clear_local(&mut self) {
+        if !self.local.is_empty() {
+            self.generation += 1;
+            self.local.clear();
+        }
+    }
+
+    /// A number that is another one when a value may have changed.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub fn savepoint(&mut self, name: &str) {
@@ -199,6 +222,7 @@ impl Settings {
             return false;
         };
         self.saved.truncate(index + 1);
+        self.generation += 1;
         if let Some(saved) = self.saved.last() {
             self.session = saved.session.clone();
             self.local = saved.local.clone();
@@ -236,6 +260,10 @@ impl Settings {
     /// Reported settings whose value differs from what the client was told last.
     pub fn take_changes(&mut self) -> Vec<(&'static str, String)> {
         let mut changes = Vec::new();
+        if self.told_generation == Some(self.generation) {
+            return changes;
+        }
+        self.told_generation = Some(self.generation);
         for definition in DEFINITIONS.iter().filter(|definition| definition.reported) {
             let value = self.get(definition.name).unwrap_or(definition.default);
             if self.told.get(definition.name).map(String::as_str) != Some(value) {
@@ -304,6 +332,18 @@ mod tests {
         assert!(s.take_changes().is_empty());
         s.set("application_name", "x", Scope::Session).unwrap();
         assert_eq!(s.take_changes(), vec![("application_name", "x".to_string())]);
+        s.begin();
+        s.set("application_name", "y", Scope::Transaction).unwrap();
+        assert_eq!(s.take_changes(), vec![("application_name", "y".to_string())]);
+        s.savepoint("p");
+        s.set("application_name", "z", Scope::Session).unwrap();
+        assert_eq!(s.take_changes(), vec![("application_name", "z".to_string())]);
+        s.rollback_to("p");
+        assert_eq!(s.take_changes(), vec![("application_name", "y".to_string())]);
+        s.rollback();
+        assert_eq!(s.take_changes(), vec![("application_name", "x".to_string())]);
+        s.reset("application_name", Scope::Session).unwrap();
+        assert_eq!(s.take_changes(), vec![("application_name", String::new())]);
     }
 
     #[test]

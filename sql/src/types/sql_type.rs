@@ -147,9 +147,7 @@ pub struct PostgresTypes;
 
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, sql: &Sql) -> datafusion::error::Result<Option<FieldRef>> {
-        // A cast to uuid stays text inside expressions: arrow has no cast from text to 16 bytes.
         let data_type = match from_sql(sql) {
-            Ok(DataType::FixedSizeBinary(16)) => DataType::Utf8View,
             // It says so, as what only has a type inherits what its operand is (`jsonb`, `name`).
             Ok(DataType::Utf8View) => {
                 let metadata = HashMap::from([(PG_TYPE.to_string(), "text".to_string())]);
