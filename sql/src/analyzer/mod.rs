@@ -4,6 +4,7 @@
 //!   operators, casts to `reg…`, `ARRAY(SELECT …)`, `LIKE … ESCAPE`, set-returning functions.
 //! - [`expr_planners`]: typed decisions while expressions are planned.
 //! - [`rules`]: on the logical plan, before DataFusion's own analysis: correlated scalar subqueries.
+//! - [`name_result_types()`]: on a new plan: types of computed columns that arrow's do not tell.
 //! - [`present_output()`]: once per statement, on its plan: OIDs of `reg…` columns shown as names.
 //!
 //! Nothing here prints SQL and parses it again.
@@ -20,6 +21,8 @@ mod needs_catalog;
 mod number_literal;
 mod present_output;
 mod qualified_wildcards;
+mod recursive_subquery;
+mod result_types;
 mod scalar_subquery;
 mod set_returning;
 mod tableoid;
@@ -35,6 +38,7 @@ pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
 pub use self::present_output::present_output;
+pub use self::result_types::name_result_types;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
 pub fn rewrite(node: &mut impl VisitMut) {

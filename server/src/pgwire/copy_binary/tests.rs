@@ -32,7 +32,12 @@ impl CopyIn for Target {
 }
 
 fn input() -> BinaryInput {
-    let column = |name: &str, pg_type| OutputColumn { name: name.into(), pg_type, type_modifier: -1 };
+    let column = |name: &str, pg_type| OutputColumn {
+        name: name.into(),
+        pg_type,
+        type_modifier: -1,
+        quotient_scale: None,
+    };
     BinaryInput::new(&Target(vec![
         column("a", Type::INT4),
         column("b", Type::TEXT),
