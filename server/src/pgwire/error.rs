@@ -1,6 +1,7 @@
 //! Errors and notices as the wire carries them.
 
 use auric_sql::session::Notice;
+use auric_sql::statement::CHANGED_RESULT;
 use auric_sql::{Error, SqlState};
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
@@ -59,6 +60,10 @@ pub(super) fn error_response(severity: &str, error: &Error) -> ErrorResponse {
         (b'c', error.object.as_ref().and_then(|object| object.column.clone())),
         (b'n', error.object.as_ref().and_then(|object| object.constraint.clone())),
     ];
+    if error.message == CHANGED_RESULT {
+        // Drivers know the error by the name of the function in Postgres' sources.
+        fields.push((b'R', "RevalidateCachedQuery".to_string()));
+    }
     fields.extend(optional.into_iter().filter_map(|(key, value)| Some((key, sendable(&value?)))));
     ErrorResponse::new(fields)
 }

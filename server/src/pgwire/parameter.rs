@@ -82,8 +82,36 @@ fn from_text(pg: &Type, text: &str) -> Result<ScalarValue> {
             super::encode::text_to_numeric(trimmed.as_bytes(), &mut checked)?;
             ScalarValue::Utf8(Some(trimmed.to_string()))
         }
+        Type::DATE => ScalarValue::Utf8(Some(date_part(trimmed).to_string())),
+        Type::TIME => ScalarValue::Utf8(Some(without_zone(trimmed).to_string())),
+        Type::TIMESTAMP => {
+            let time = trimmed.find([' ', 'T', 't']).map_or(trimmed.len(), |at| at + 1);
+            let (date, time) = trimmed.split_at_checked(time).ok_or_else(invalid)?;
+            ScalarValue::Utf8(Some(format!("{date}{}", without_zone(time)).trim_end().to_string()))
+        }
         _ => ScalarValue::Utf8(Some(text.to_string())),
     })
+}
+
+/// A time without the zone behind it: for types without one, Postgres reads it and ignores it.
+fn without_zone(text: &str) -> &str {
+    let Some(at) = text.find(['+', '-', 'Z', 'z']) else { return text };
+    let (time, zone) = text.split_at(at);
+    let is_zone = match zone.strip_prefix(['+', '-']) {
+        Some(digits) => {
+            let plain = |c: char| c.is_ascii_digit() || c == ':';
+            digits.starts_with(|c: char| c.is_ascii_digit()) && digits.chars().all(plain)
+        }
+        None => zone.len() == 1,
+    };
+    if is_zone { time.trim_end() } else { text }
+}
+
+/// The date of a date with a time or a zone behind it (drivers send such), which do not count.
+fn date_part(text: &str) -> &str {
+    let Some((date, rest)) = text.split_once([' ', 'T', 't']) else { return text };
+    let is_time = rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | '+' | '-' | 'Z' | 'z' | ' '));
+    if is_time { date } else { text }
 }
 
 /// `t`, `true`, `yes`, `on`, `1` and their opposites, or a beginning that says which.

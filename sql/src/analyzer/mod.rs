@@ -27,6 +27,7 @@ mod scalar_subquery;
 mod set_returning;
 mod tableoid;
 mod untyped_literal;
+mod vector_subscript;
 
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
 
 /// Planners to put before DataFusion's own.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(untyped_literal::UntypedLiteralPlanner)]
+    vec![Arc::new(untyped_literal::UntypedLiteralPlanner), Arc::new(vector_subscript::VectorSubscripts)]
 }
 
 /// Analyzer rules to put before DataFusion's own (which are kept).

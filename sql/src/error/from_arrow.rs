@@ -17,7 +17,7 @@ impl From<&ArrowError> for Error {
             ArrowError::CsvError(text) | ArrowError::JsonError(text) | ArrowError::AvroError(text) => {
                 Self::new(SqlState::INVALID_TEXT, text.clone())
             }
-            ArrowError::IoError(text, _) => Self::new(SqlState::IO_ERROR, text.clone()),
+            ArrowError::IoError(_, e) => super::from_datafusion::io(e),
             ArrowError::ParquetError(text) => Self::new(SqlState::DATA_CORRUPTED, text.clone()),
             ArrowError::IpcError(text) | ArrowError::CDataInterface(text) | ArrowError::SchemaError(text) => {
                 Self::new(SqlState::INTERNAL_ERROR, text.clone())

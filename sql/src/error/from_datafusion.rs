@@ -31,7 +31,7 @@ impl From<&DataFusionError> for Error {
             DataFusionError::ArrowError(e, _) => Self::from(e.as_ref()),
             DataFusionError::ParquetError(e) => parquet(e),
             DataFusionError::ObjectStore(e) => object_store(e.as_ref()),
-            DataFusionError::IoError(e) => Self::new(SqlState::IO_ERROR, e.to_string()),
+            DataFusionError::IoError(e) => io(e),
             DataFusionError::SQL(e, _) => Self::new(SqlState::SYNTAX_ERROR, e.to_string()),
             DataFusionError::NotImplemented(text) => not_implemented(text),
             DataFusionError::Internal(text) => Self::new(SqlState::INTERNAL_ERROR, first_line(text)),
@@ -73,9 +73,19 @@ pub(super) fn external(e: &(dyn std::error::Error + Send + Sync + 'static)) -> E
         return parquet(e);
     }
     if let Some(e) = e.downcast_ref::<std::io::Error>() {
-        return Error::new(SqlState::IO_ERROR, e.to_string());
+        return io(e);
     }
     from_arrow::unknown(e)
+}
+
+pub(super) fn io(e: &std::io::Error) -> Error {
+    let text = e.to_string();
+    if text.contains("exceeded the allowable limit") {
+        return Error::new(SqlState::OUT_OF_MEMORY, "out of memory, and of space on disk")
+            .with_detail(first_line(&text))
+            .with_hint("The statement needs more than the limits of memory and of temporary files allow.");
+    }
+    Error::new(SqlState::IO_ERROR, text)
 }
 
 fn parquet(e: &ParquetError) -> Error {

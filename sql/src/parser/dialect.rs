@@ -3,10 +3,11 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{Expr, TrimWhereField};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// Dialect of every statement. Behaves as sqlparser's Postgres dialect where not overridden.
 #[derive(Debug, Default)]
@@ -73,6 +74,34 @@ impl Dialect for AuricDialect {
             };
         let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
         Some(right.map(|right| make(Box::new(left.clone()), Box::new(right))))
+    }
+
+    /// `TRIM([BOTH | LEADING | TRAILING] FROM x)`: the parser wants to be told what to trim.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let keyword = |n: usize| match &parser.peek_nth_token_ref(n).token {
+            Token::Word(word) if word.quote_style.is_none() => Some(word.keyword),
+            _ => None,
+        };
+        if keyword(0) != Some(Keyword::TRIM) || parser.peek_nth_token_ref(1).token != Token::LParen {
+            return None;
+        }
+        let (side, words) = match keyword(2) {
+            Some(Keyword::BOTH) => (Some(TrimWhereField::Both), 3),
+            Some(Keyword::LEADING) => (Some(TrimWhereField::Leading), 3),
+            Some(Keyword::TRAILING) => (Some(TrimWhereField::Trailing), 3),
+            _ => (None, 2),
+        };
+        if keyword(words) != Some(Keyword::FROM) {
+            return None;
+        }
+        for _ in 0..=words {
+            parser.next_token();
+        }
+        Some(parser.parse_expr().and_then(|expr| {
+            parser.expect_token(&Token::RParen)?;
+            let expr = Box::new(expr);
+            Ok(Expr::Trim { trim_where: side, trim_what: None, expr, trim_characters: None })
+        }))
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {

@@ -34,6 +34,7 @@ use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
 use crate::types;
 pub(crate) use dml::condition;
+pub use query::CHANGED_RESULT;
 use dml::row_statement::RowStatement;
 
 /// A column of a result as RowDescription shows it.

@@ -9,6 +9,7 @@ use postgres_types::Type;
 
 use crate::error::{Error, Result, SqlState};
 use crate::planner::{Parameter, missing_parameter};
+use crate::types::text_input;
 
 /// Values as the plan takes them, with their parameters: a numeric's type is that of its value.
 pub fn bind(
@@ -44,6 +45,10 @@ pub fn convert(parameter: &Parameter, value: &ScalarValue) -> Result<ScalarValue
     match (text, &parameter.data_type) {
         (Some(text), DataType::Decimal128(..)) if parameter.pg_type == Type::NUMERIC => numeric(text),
         (Some(text), DataType::List(field)) => list(text, field.data_type()),
+        (Some(text), DataType::FixedSizeBinary(16)) => {
+            Ok(ScalarValue::FixedSizeBinary(16, Some(text_input::uuid(text)?.to_vec())))
+        }
+        (Some(text), DataType::Binary) => Ok(ScalarValue::Binary(Some(text_input::bytea(text)?))),
         _ => value.cast_to(&parameter.data_type).map_err(|e| Error::from(&e)),
     }
 }

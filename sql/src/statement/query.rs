@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::{CommandTag, Output, Prepared, RowOutput, parameters, rows, trivial};
-use crate::error::Result;
+use super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, parameters, rows, trivial};
+use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::planner::{Parameter, PlannedQuery, Scope, still_current};
 use crate::session::Session;
@@ -44,6 +44,15 @@ pub async fn execute(
     Ok(Output::Rows(RowOutput { columns, stream, tag: CommandTag::Select, binary: false }))
 }
 
+/// What a client is told whose statement would now give other columns than it was described with. Drivers
+/// know it, and prepare the statement anew.
+pub const CHANGED_RESULT: &str = "cached plan must not change result type";
+
+fn same_columns(one: &[OutputColumn], other: &[OutputColumn]) -> bool {
+    let same = |(a, b): (&OutputColumn, &OutputColumn)| a.name == b.name && a.pg_type == b.pg_type;
+    one.len() == other.len() && one.iter().zip(other).all(same)
+}
+
 /// The prepared plan, or a new one if tables or the types of values have changed.
 pub async fn current_plan(
     scope: &Scope,
@@ -61,6 +70,11 @@ pub async fn current_plan(
         return Ok((planned, values));
     }
     let planned = Arc::new(scope.plan_query(query, &types, &prepared.parsed).await?);
+    if let Some(described) = &prepared.columns
+        && !same_columns(described, &planned.columns)
+    {
+        return Err(Error::new(SqlState("0A000"), CHANGED_RESULT));
+    }
     *prepared.planned.lock() = Some(planned.clone());
     Ok((planned, values))
 }

@@ -19,7 +19,7 @@ use futures::TryStreamExt;
 use crate::error::{Error, Result, SqlState};
 
 /// A page takes no more batches when it has this many bytes.
-const PAGE: usize = 4 * 1024 * 1024;
+const PAGE: usize = 1024 * 1024;
 /// A cursor keeps this many bytes in memory, then goes to disk.
 const IN_MEMORY: usize = 64 * 1024 * 1024;
 
@@ -157,11 +157,15 @@ impl Store {
             return Ok(());
         }
         self.read = None;
-        let Some(Page { data: Data::Disk(file), bytes, .. }) = self.pages.get(index) else {
+        let bytes = self.pages.get(index).map_or(0, |page| page.bytes);
+        let memory = self.memory.new_empty();
+        if memory.try_grow(bytes).is_err() {
+            self.to_disk()?;
+            memory.try_grow(bytes).map_err(|e| Error::from(&e))?;
+        }
+        let Some(Page { data: Data::Disk(file), .. }) = self.pages.get(index) else {
             return Err(Error::new(SqlState::INTERNAL_ERROR, "a page of the cursor is missing"));
         };
-        let memory = self.memory.new_empty();
-        memory.try_grow(*bytes).map_err(|e| Error::from(&e))?;
         let stream = self.spill.read_spill_as_stream_unbuffered(file.clone(), None);
         let batches = stream.map_err(|e| Error::from(&e))?.try_collect().await;
         let batches = batches.map_err(|e| Error::from(&e))?;
@@ -197,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_come_back_from_memory_and_disk() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1024 * 1024));
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(2 * 1024 * 1024));
         let runtime = Arc::new(RuntimeEnvBuilder::new().with_memory_pool(pool.clone()).build().unwrap());
         let mut store = Store::new(&runtime, schema());
         for n in 0..100 {
