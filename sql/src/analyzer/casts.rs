@@ -76,8 +76,8 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
             DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(item), *size))
         }
         DataType::Custom(..) => match custom_name(data_type)?.as_str() {
-            "text" | "name" | "bpchar" | "char" | "varchar" | "citext" | "pg_node_tree" | "uuid"
-            | "aclitem" | "unknown" | "cstring" | "inet" | "cidr" => DataType::Text,
+            "text" | "bpchar" | "citext" | "pg_node_tree" | "aclitem" | "unknown" | "cstring" | "inet"
+            | "cidr" => DataType::Text,
             "bool" | "boolean" => DataType::Boolean,
             "int2" | "smallint" => DataType::SmallInt(None),
             "int4" | "int" | "integer" => DataType::Int(None),
@@ -88,6 +88,7 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
             "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
             "timestamptz" => DataType::Timestamp(None, TimezoneInfo::Tz),
             "bytea" => DataType::Bytea,
+            "uuid" => DataType::Uuid,
             "int2vector" => super::ast::array_of(DataType::SmallInt(None)),
             "oidvector" => super::ast::array_of(DataType::BigInt(None)),
             array if array.starts_with('_') => {
@@ -104,7 +105,8 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
 fn item_type(item: &DataType) -> Option<DataType> {
     match function_of(item) {
         Some("json" | "jsonb") => Some(DataType::Text),
-        // OIDs, and the types that are held as OIDs.
+        Some("oid") => Some(DataType::Custom(vec!["oid".into()].into(), Vec::new())),
+        // The types that are held as OIDs.
         Some(_) => Some(DataType::BigInt(None)),
         None => known_type(item),
     }

@@ -4,6 +4,7 @@
 //!   operators, casts to `reg…`, `ARRAY(SELECT …)`, `LIKE … ESCAPE`, set-returning functions.
 //! - [`expr_planners`]: typed decisions while expressions are planned.
 //! - [`rules`]: on the logical plan, before DataFusion's own analysis: correlated scalar subqueries.
+//! - [`name_result_types()`]: on a new plan: types of computed columns that arrow's do not tell.
 //! - [`present_output()`]: once per statement, on its plan: OIDs of `reg…` columns shown as names.
 //!
 //! Nothing here prints SQL and parses it again.
@@ -21,6 +22,8 @@ mod number_literal;
 mod own_exprs;
 mod present_output;
 mod qualified_wildcards;
+mod recursive_subquery;
+mod result_types;
 mod scalar_subquery;
 mod set_returning;
 mod tableoid;
@@ -38,6 +41,7 @@ pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
 pub use self::own_exprs::{any_own_expr, change_own_exprs};
 pub use self::present_output::present_output;
+pub use self::result_types::name_result_types;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
 pub fn rewrite(node: &mut impl VisitMut) {

@@ -165,6 +165,7 @@ impl Scope {
             let statement = ast::Statement::Query(Box::new(query.clone()));
             planner
                 .sql_statement_to_plan_with_context(statement, &mut context)
+                .and_then(crate::analyzer::name_result_types)
                 .map_err(|e| located(&e, source))
         };
         let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;

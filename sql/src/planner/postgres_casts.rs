@@ -1,5 +1,5 @@
 //! Casts that arrow does differently from Postgres: a fractional number to an integer rounds (arrow
-//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it.
+//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it, and bytes are written so.
 //!
 //! Runs before type coercion, and so sees only casts that the statement asks for; text is read so in
 //! those of type coercion too ([`ImpliedCasts`]).
@@ -18,7 +18,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use super::json_operators;
-use crate::types::text_input;
+use crate::types::{bytes_output, text_input};
 
 /// The rule.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl AnalyzerRule for ImpliedCasts {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, |expr, schema| Ok(read_text(expr, schema)))
+        rewrite(plan, |expr, schema| Ok(text_cast(expr, schema)))
     }
 }
 
@@ -64,15 +64,21 @@ fn rewrite(
     Ok(plan.data)
 }
 
-/// A cast of text that arrow would read otherwise.
-fn read_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    if let Expr::Cast(Cast { expr: inner, field }) = &expr
-        && inner.get_type(schema as &dyn ExprSchema).is_ok_and(|source| source.is_string())
-        && let Some(read) = text_input::read(inner, field.data_type())
-    {
-        return Transformed::yes(Expr::Cast(Cast { expr: Box::new(read), field: field.clone() }));
+/// A cast of text, or to text, that arrow would do otherwise.
+fn text_cast(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
+    let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else { return Transformed::no(expr) };
+    let replaced = if source.is_string() {
+        text_input::read(inner, field.data_type())
+    } else if field.data_type().is_string() {
+        bytes_output::write(inner, &source)
+    } else {
+        None
+    };
+    match replaced {
+        Some(value) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(value), field: field.clone() })),
+        None => Transformed::no(expr),
     }
-    Transformed::no(expr)
 }
 
 fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -90,8 +96,8 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
         return Ok(Transformed::no(expr));
     };
-    if source.is_string() {
-        return Ok(read_text(expr, schema));
+    if source.is_string() || field.data_type().is_string() {
+        return Ok(text_cast(expr, schema));
     }
     Ok(rounded(expr, &source))
 }

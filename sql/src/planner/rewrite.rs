@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use arrow::datatypes::Field;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator,
     Value, Visit, VisitMut, Visitor, VisitorMut,
@@ -133,7 +132,7 @@ impl Visitor for Placeholders {
             Expr::Cast { expr: inner, data_type, .. } => {
                 // A type that does not exist is an error of the planner's.
                 if let (Some(number), Ok(cast)) = (number_of(inner), sql_type::from_sql(data_type)) {
-                    let (pg_type, _) = types::pg_type(&Field::new("", cast, true));
+                    let (pg_type, _) = types::pg_type(&sql_type::field_of(data_type, cast));
                     self.typed.push((number, pg_type));
                 }
             }
