@@ -17,6 +17,7 @@ use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
 use crate::planner::date_arithmetic::DateArithmetic;
 use crate::planner::postgres_casts::PostgresCasts;
+use crate::planner::session_casts::SessionCasts;
 use crate::planner::yielding::YieldingJoins;
 use crate::session::{ConnectParameters, Session};
 
@@ -101,6 +102,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     let mut rules = crate::analyzer::rules();
     rules.push(Arc::new(PostgresCasts));
     rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(SessionCasts));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())

@@ -180,12 +180,13 @@ impl Task {
         session
             .set_abandoned(Abandoned::new(move || events.upgrade().is_none_or(|events| events.is_closed())));
         let output = session.execute(&prepared, parameters).await?;
+        let zone = session.time_zone();
         // The stream needs no session; other portals of this connection may run beside it.
         drop(session);
         match output {
             Output::Rows(rows) => {
                 self.send(Event::Columns(rows.columns.clone())).await?;
-                self.send_rows(rows.stream, &rows.columns).await?;
+                self.send_rows(rows.stream, &rows.columns, &zone).await?;
                 self.send(Event::Done(Some(rows.tag))).await
             }
             Output::CopyOut { columns, binary, stream } => {
@@ -200,10 +201,15 @@ impl Task {
         }
     }
 
-    async fn send_rows(&self, mut stream: SendableRecordBatchStream, columns: &[OutputColumn]) -> Result<()> {
+    async fn send_rows(
+        &self,
+        mut stream: SendableRecordBatchStream,
+        columns: &[OutputColumn],
+        zone: &str,
+    ) -> Result<()> {
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(Error::from)?;
-            let mut encoder = BatchEncoder::new(&batch, columns, &self.formats)?;
+            let mut encoder = BatchEncoder::new(&batch, columns, &self.formats, zone)?;
             while let Some((bytes, rows)) = encoder.next_chunk()? {
                 self.send(Event::Rows(Chunk { bytes, rows })).await?;
             }

@@ -12,6 +12,7 @@ pub mod postgres_casts;
 mod relations;
 pub(crate) mod rewrite;
 mod row_in;
+pub mod session_casts;
 mod system;
 mod time_travel;
 pub mod view;
@@ -24,6 +25,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
 use auric_catalog::view::View;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
@@ -162,6 +164,7 @@ impl Scope {
         let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;
         let logical =
             crate::analyzer::present_output(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
+        let logical = settled(logical, &state).map_err(|e| located(&e, source))?;
         let names = names::output_names(&written, logical.schema());
         // A numeric parameter has as many digits as each of its values: so has what follows from it.
         let any_numeric = given.iter().any(|parameter| parameter.pg_type == Type::NUMERIC);
@@ -243,6 +246,24 @@ impl Scope {
     pub fn new_table(&self, name: &ast::ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
         relations::new_table(self, name)
     }
+}
+
+/// The plan with the types that it ends up with. The branches of a UNION or a CASE agree on theirs only in
+/// the analysis: before it, the first branch seems to decide.
+fn settled(plan: LogicalPlan, state: &SessionState) -> datafusion::error::Result<LogicalPlan> {
+    let mut undecided = false;
+    plan.apply_with_subqueries(|node| {
+        undecided |= matches!(node, LogicalPlan::Union(_));
+        node.apply_expressions(|expr| {
+            undecided |= expr.exists(|expr| Ok(matches!(expr, Expr::Case(_))))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if undecided { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if !undecided {
+        return Ok(plan);
+    }
+    state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
 }
 
 /// Plans a statement whose placeholders are those of `query`, for parameters of which some have a type

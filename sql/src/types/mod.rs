@@ -3,6 +3,7 @@
 pub mod literal;
 pub mod sql_type;
 pub mod text_input;
+pub mod text_output;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use postgres_types::Type;
