@@ -16,7 +16,9 @@ use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
 use crate::planner::date_arithmetic::DateArithmetic;
-use crate::planner::postgres_casts::PostgresCasts;
+use crate::planner::json_operators::JsonOperators;
+use crate::planner::lateral_rows::LateralRows;
+use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
 use crate::planner::session_casts::SessionCasts;
 use crate::planner::yielding::YieldingJoins;
 use crate::session::{ConnectParameters, Session};
@@ -94,14 +96,17 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.collect_spans = true;
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(CheckedArithmetic)];
-    // After the untyped literals, which get their type from the other operand.
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators)];
+    // First the untyped literals, which get their type from the other operand.
     planners.extend(crate::analyzer::expr_planners());
+    planners.push(Arc::new(CheckedArithmetic));
     planners.push(Arc::new(DateArithmetic));
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut rules = crate::analyzer::rules();
+    rules.push(Arc::new(LateralRows));
     rules.push(Arc::new(PostgresCasts));
     rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(ImpliedCasts));
     rules.push(Arc::new(SessionCasts));
     let mut state = SessionStateBuilder::new()
         .with_config(config)

@@ -12,6 +12,8 @@ use crate::pg_catalog::value::parse_array_literal;
 /// Functions that are casts, and the output function of each (none: the number is the text).
 const CASTS: &[(&str, Option<&str>)] = &[
     ("oid", None),
+    ("json", None),
+    ("jsonb", None),
     ("regclass", Some("regclassout")),
     ("regtype", Some("regtypeout")),
     ("regproc", Some("regprocout")),
@@ -24,6 +26,8 @@ const CASTS: &[(&str, Option<&str>)] = &[
 pub fn function_of(data_type: &DataType) -> Option<&'static str> {
     let name = match data_type {
         DataType::Regclass => "regclass".to_string(),
+        DataType::JSON => "json".to_string(),
+        DataType::JSONB => "jsonb".to_string(),
         DataType::Custom(..) => custom_name(data_type)?,
         _ => return None,
     };
@@ -110,16 +114,12 @@ fn exact_numeric(inner: &Expr) -> Option<Expr> {
 fn known_type(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
         DataType::Array(ArrayElemTypeDef::SquareBracket(item, size)) => {
-            let item = match function_of(item) {
-                // Arrays of OIDs and of the types that are held as OIDs.
-                Some(_) => DataType::BigInt(None),
-                None => known_type(item)?,
-            };
+            let item = item_type(item)?;
             DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(item), *size))
         }
         DataType::Custom(..) => match custom_name(data_type)?.as_str() {
-            "text" | "name" | "bpchar" | "char" | "varchar" | "citext" | "pg_node_tree" | "json"
-            | "jsonb" | "uuid" | "aclitem" | "unknown" | "cstring" | "inet" | "cidr" => DataType::Text,
+            "text" | "name" | "bpchar" | "char" | "varchar" | "citext" | "pg_node_tree" | "uuid"
+            | "aclitem" | "unknown" | "cstring" | "inet" | "cidr" => DataType::Text,
             "bool" | "boolean" => DataType::Boolean,
             "int2" | "smallint" => DataType::SmallInt(None),
             "int4" | "int" | "integer" => DataType::Int(None),
@@ -134,14 +134,20 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
             "oidvector" => super::ast::array_of(DataType::BigInt(None)),
             array if array.starts_with('_') => {
                 let item = DataType::Custom(vec![array.trim_start_matches('_').into()].into(), Vec::new());
-                let item = match function_of(&item) {
-                    Some(_) => DataType::BigInt(None),
-                    None => known_type(&item)?,
-                };
-                super::ast::array_of(item)
+                super::ast::array_of(item_type(&item)?)
             }
             _ => return None,
         },
         _ => return None,
     })
+}
+
+/// The type of an array's items as DataFusion's planner knows it; `None`: leave it.
+fn item_type(item: &DataType) -> Option<DataType> {
+    match function_of(item) {
+        Some("json" | "jsonb") => Some(DataType::Text),
+        // OIDs, and the types that are held as OIDs.
+        Some(_) => Some(DataType::BigInt(None)),
+        None => known_type(item),
+    }
 }

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TimezoneInfo,
-    TypedString, UnaryOperator, Value, ValueWithSpan, VisitorMut,
+    AccessExpr, Array, BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Interval, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    TimezoneInfo, TypedString, UnaryOperator, Value, ValueWithSpan, VisitorMut,
 };
 
 use super::ast::{call, cast, folded, number, parts, string, strip_pg_catalog};
@@ -90,6 +90,11 @@ impl VisitorMut for Expressions {
                 let take = |expr: &mut Box<Expr>| std::mem::replace(&mut **expr, super::ast::null());
                 *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
             }
+            Expr::Interval(interval) => {
+                if let Some(text) = interval_text(interval) {
+                    *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
+                }
+            }
             Expr::Cast { .. } => casts::rewrite(expr),
             Expr::TypedString(TypedString { data_type, value, .. }) => {
                 if let Some(function) = casts::function_of(data_type) {
@@ -125,7 +130,7 @@ impl VisitorMut for Expressions {
 fn is_interval(expr: &Expr) -> bool {
     match expr {
         Expr::Nested(inner) => is_interval(inner),
-        expr => matches!(expr, Expr::Interval(_)),
+        expr => matches!(expr, Expr::Interval(_) | Expr::Cast { data_type: DataType::Interval { .. }, .. }),
     }
 }
 
@@ -156,6 +161,22 @@ fn modulo(function: &Function) -> Option<Expr> {
     let operand = |expr: &Expr| Box::new(Expr::Nested(Box::new(expr.clone())));
     let rest = Expr::BinaryOp { left: operand(left), op: BinaryOperator::Modulo, right: operand(right) };
     Some(Expr::Nested(Box::new(rest)))
+}
+
+/// The text of an interval literal, its fields made units (`interval '1' day`); `None`: it is no text.
+fn interval_text(interval: &Interval) -> Option<String> {
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = interval.value.as_ref()
+    else {
+        return None;
+    };
+    let number = text.trim().parse::<f64>().is_ok();
+    Some(match (&interval.leading_field, &interval.last_field) {
+        (Some(field), None) if number => format!("{text} {field}"),
+        (Some(DateTimeField::Minute), Some(DateTimeField::Second)) if text.matches(':').count() == 1 => {
+            format!("00:{}", text.trim())
+        }
+        _ => text.clone(),
+    })
 }
 
 /// `make_interval(days => 10)`: the arguments in their places, with zeros for those that are missing.

@@ -14,6 +14,8 @@ mod casts;
 mod duplicate_columns;
 mod empty_relations;
 mod expression;
+mod function_in_from;
+mod json_aggregate;
 mod needs_catalog;
 mod number_literal;
 mod present_output;
@@ -40,7 +42,9 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut empty_relations::EmptyRelations);
     let _ = node.visit(&mut tableoid::TableOid);
     let _ = node.visit(&mut expression::Expressions);
+    let _ = node.visit(&mut json_aggregate::JsonAggregates);
     let _ = node.visit(&mut set_returning::SetReturning);
+    let _ = node.visit(&mut function_in_from::FunctionInFrom);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);
     let _ = node.visit(&mut number_literal::NumberLiterals);
 }

@@ -34,7 +34,7 @@ impl VisitorMut for NumberLiterals {
             && text.contains(['e', 'E'])
         {
             *expr = match without_exponent(text) {
-                Some(plain) => number(plain),
+                Some(plain) => numeric(plain),
                 // More digits than a decimal has.
                 None => cast(super::ast::string(text.clone()), DataType::DoublePrecision),
             };
@@ -186,6 +186,15 @@ fn type_of(digits: &str) -> Option<DataType> {
             .is_ok()
             .then_some(DataType::Decimal(ExactNumberInfo::PrecisionAndScale(20, 0))),
     }
+}
+
+/// A number with an exponent is `numeric`, even if it is whole.
+fn numeric(plain: String) -> Expr {
+    let digits = plain.trim_start_matches('-').len() as u64;
+    if plain.contains('.') {
+        return number(plain);
+    }
+    cast(number(plain), DataType::Decimal(ExactNumberInfo::PrecisionAndScale(digits, 0)))
 }
 
 fn typed(literal: Expr, data_type: DataType) -> Expr {

@@ -5,9 +5,13 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{Expr, Select, VisitMut, VisitorMut};
 
 use super::ast::{call, parts};
+use super::function_in_from::of_one_column;
 
-/// Functions that return sets in Postgres and arrays here.
-const FUNCTIONS: &[&str] = &["generate_subscripts", "generate_series", "_pg_expandarray"];
+/// The function that gives the array of what a function returns a set of, and that which gives the items
+/// their type.
+fn array_of(name: &str) -> Option<(&'static str, &'static str)> {
+    if name == "_pg_expandarray" { Some(("_pg_expandarray", "")) } else { of_one_column(name) }
+}
 
 /// The rewrite.
 pub struct SetReturning;
@@ -42,15 +46,16 @@ impl VisitorMut for Unnest {
         if self.depth == 0
             && let Expr::Function(function) = expr
             && let Some(name) = parts(&function.name)
-            && let Some(last) = name.last().filter(|last| FUNCTIONS.contains(&last.as_str()))
+            && let Some((array, typed)) = name.last().and_then(|last| array_of(last))
         {
             let qualified = name.len() > 1;
             if qualified && name.first().map(String::as_str) != Some("information_schema") {
                 return ControlFlow::Continue(());
             }
             let mut inner = function.clone();
-            inner.name = vec![last.as_str().into()].into();
-            *expr = call("unnest", vec![Expr::Function(inner)]);
+            inner.name = vec![array.into()].into();
+            let items = call("unnest", vec![Expr::Function(inner)]);
+            *expr = if typed.is_empty() { items } else { call(typed, vec![items]) };
         }
         ControlFlow::Continue(())
     }

@@ -1,5 +1,6 @@
 //! A text literal has no type of its own: beside an array it is an array literal
-//! (`conkey = '{1}'`), beside a boolean a boolean (`indisprimary = 'f'`).
+//! (`conkey = '{1}'`), beside a boolean a boolean (`indisprimary = 'f'`), beside a date, a time or an
+//! interval one of these, or what can be added to it (`day + '1 week'`).
 
 use std::sync::Arc;
 
@@ -12,8 +13,10 @@ use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use crate::functions::columnar::INTERVAL;
 use crate::functions::function::error;
 use crate::pg_catalog::value::{Value, parse_array_literal};
+use crate::types::text_input;
 
 /// The planner extension.
 #[derive(Debug)]
@@ -25,6 +28,11 @@ impl ExprPlanner for UntypedLiteralPlanner {
         mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        if let Some(read) = temporal_beside(&expr.right, &expr.left, &expr.op, schema) {
+            expr.right = read;
+        } else if let Some(read) = temporal_beside(&expr.left, &expr.right, &expr.op, schema) {
+            expr.left = read;
+        }
         let compares = matches!(
             expr.op,
             BinaryOperator::Eq
@@ -64,6 +72,26 @@ fn text_literal(expr: &Expr) -> Option<&str> {
         Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Some(text),
         _ => None,
     }
+}
+
+/// The date, time or interval that a text literal means beside another: of the same type where the two
+/// are compared or subtracted, an interval where one is added.
+fn temporal_beside(literal: &Expr, other: &Expr, op: &BinaryOperator, schema: &DFSchema) -> Option<Expr> {
+    text_literal(literal)?;
+    let other = other.get_type(schema).ok().filter(|other| other.is_temporal())?;
+    let wanted = match op {
+        BinaryOperator::Plus if !matches!(other, DataType::Date32) => &INTERVAL,
+        BinaryOperator::Plus => return None,
+        BinaryOperator::Eq
+        | BinaryOperator::NotEq
+        | BinaryOperator::Lt
+        | BinaryOperator::LtEq
+        | BinaryOperator::Gt
+        | BinaryOperator::GtEq
+        | BinaryOperator::Minus => &other,
+        _ => return None,
+    };
+    text_input::read(literal, wanted)
 }
 
 /// The boolean that a text literal means beside a boolean expression.

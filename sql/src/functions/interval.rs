@@ -1,5 +1,6 @@
 //! Intervals (manual 8.5.4 and 9.9): their arithmetic, `age`, `justify_…`, `make_interval`.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, Time64MicrosecondArray};
@@ -33,12 +34,47 @@ impl From<IntervalMonthDayNano> for Interval {
     }
 }
 
+/// `1 year 2 mons -3 days +04:05:06.7` (IntervalStyle postgres).
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut empty, mut negative) = (true, false);
+        for (value, unit) in [(self.months / 12, "year"), (self.months % 12, "mon"), (self.days, "day")] {
+            if value != 0 {
+                let space = if empty { "" } else { " " };
+                let sign = if negative && value > 0 { "+" } else { "" };
+                let plural = if value == 1 { "" } else { "s" };
+                write!(f, "{space}{sign}{value} {unit}{plural}")?;
+                (empty, negative) = (false, value < 0);
+            }
+        }
+        if self.micros == 0 && !empty {
+            return Ok(());
+        }
+        let space = if empty { "" } else { " " };
+        let sign = if self.micros < 0 {
+            "-"
+        } else if negative {
+            "+"
+        } else {
+            ""
+        };
+        let micros = self.micros.unsigned_abs();
+        let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+        write!(f, "{space}{sign}{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)?;
+        if fraction > 0 {
+            write!(f, ".{}", format!("{fraction:06}").trim_end_matches('0'))?;
+        }
+        Ok(())
+    }
+}
+
 fn out_of_range() -> DataFusionError {
     error("22008", "interval out of range")
 }
 
 impl Interval {
-    fn to_arrow(self) -> Result<IntervalMonthDayNano> {
+    /// Fails with 22008 for what is out of range.
+    pub fn to_arrow(self) -> Result<IntervalMonthDayNano> {
         Ok(IntervalMonthDayNano::new(
             i32::try_from(self.months).map_err(|_| out_of_range())?,
             i32::try_from(self.days).map_err(|_| out_of_range())?,

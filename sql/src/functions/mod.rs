@@ -51,7 +51,6 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         administration::FUNCTIONS,
         array::FUNCTIONS,
         string::FUNCTIONS,
-        json::FUNCTIONS,
         date_time::CLOCK,
     ];
     for definition in chapters.into_iter().flatten() {
@@ -71,6 +70,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Round::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Series::default())))?;
+    for function in json::functions() {
+        registry.register_udf(function)?;
+    }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
     registry.register_udf(Arc::new(merge_action::function()))?;

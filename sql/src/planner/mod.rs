@@ -4,6 +4,8 @@
 pub mod arithmetic;
 mod context;
 pub mod date_arithmetic;
+pub mod json_operators;
+pub mod lateral_rows;
 pub mod names;
 mod null_in;
 mod parameters;

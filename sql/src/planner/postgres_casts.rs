@@ -1,7 +1,8 @@
 //! Casts that arrow does differently from Postgres: a fractional number to an integer rounds (arrow
-//! cuts off), text to `bytea` or `uuid` is read (arrow takes the text's bytes).
+//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it.
 //!
-//! Runs before type coercion, and so sees only casts that the statement asks for.
+//! Runs before type coercion, and so sees only casts that the statement asks for; text is read so in
+//! those of type coercion too ([`ImpliedCasts`]).
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -12,15 +13,20 @@ use datafusion::functions::expr_fn::round;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast, lit};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
+use super::json_operators;
 use crate::types::text_input;
 
 /// The rule.
 #[derive(Debug)]
 pub struct PostgresCasts;
+
+/// The rule for what type coercion casts.
+#[derive(Debug)]
+pub struct ImpliedCasts;
 
 impl AnalyzerRule for PostgresCasts {
     fn name(&self) -> &str {
@@ -28,38 +34,79 @@ impl AnalyzerRule for PostgresCasts {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let plan = plan.transform_up_with_subqueries(|plan| {
-            let schema = merge_schema(&plan.inputs());
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let expr = expr.transform_up(|expr| Ok(as_postgres(expr, &schema)))?;
-                Ok(if expr.transformed { expr.update_data(|expr| name.restore(expr)) } else { expr })
-            })
-        })?;
-        Ok(plan.data)
+        rewrite(plan, as_postgres)
     }
 }
 
-fn as_postgres(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+impl AnalyzerRule for ImpliedCasts {
+    fn name(&self) -> &str {
+        "implied_casts"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite(plan, |expr, schema| Ok(read_text(expr, schema)))
+    }
+}
+
+fn rewrite(
+    plan: LogicalPlan,
+    each: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|plan| {
+        let schema = merge_schema(&plan.inputs());
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let expr = expr.transform_up(|expr| each(expr, &schema))?;
+            Ok(if expr.transformed { expr.update_data(|expr| name.restore(expr)) } else { expr })
+        })
+    })?;
+    Ok(plan.data)
+}
+
+/// A cast of text that arrow would read otherwise.
+fn read_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    if let Expr::Cast(Cast { expr: inner, field }) = &expr
+        && inner.get_type(schema as &dyn ExprSchema).is_ok_and(|source| source.is_string())
+        && let Some(read) = text_input::read(inner, field.data_type())
+    {
+        return Transformed::yes(Expr::Cast(Cast { expr: Box::new(read), field: field.clone() }));
+    }
+    Transformed::no(expr)
+}
+
+fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
-        return Transformed::no(expr);
+        return Ok(Transformed::no(expr));
     };
     if let (Expr::Literal(ScalarValue::Int64(Some(number)), None), DataType::Int32) =
         (inner.as_ref(), field.data_type())
         && let Ok(number) = i32::try_from(*number)
     {
-        return Transformed::yes(lit(number));
+        return Ok(Transformed::yes(lit(number)));
+    }
+    if let Some(scalar) = json_operators::scalar_of(inner, field.data_type(), schema) {
+        let mut scalar = scalar?;
+        // Rounded, as numbers are.
+        if field.data_type().is_integer() {
+            scalar = round(vec![cast(scalar, DataType::Decimal128(38, 10))]);
+        }
+        return Ok(Transformed::yes(Expr::Cast(Cast { expr: Box::new(scalar), field: field.clone() })));
     }
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
-        return Transformed::no(expr);
+        return Ok(Transformed::no(expr));
     };
     if source.is_string() {
-        return match text_input::read(inner, field.data_type()) {
-            Some(read) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(read), field: field.clone() })),
-            None => Transformed::no(expr),
-        };
+        return Ok(read_text(expr, schema));
     }
+    Ok(rounded(expr, &source))
+}
+
+/// A fractional number is rounded before it becomes an integer.
+fn rounded(expr: Expr, source: &DataType) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else {
+        return Transformed::no(expr);
+    };
     if !field.data_type().is_integer() || is_rounded(inner) {
         return Transformed::no(expr);
     }

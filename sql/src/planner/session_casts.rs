@@ -4,7 +4,7 @@
 //! Runs after type coercion, so that it sees the casts of operators and functions too. A comparison of a date
 //! with a constant time becomes one of dates, by which files can be pruned.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema};
@@ -29,8 +29,7 @@ impl AnalyzerRule for SessionCasts {
     }
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
-        let zone = config.execution.time_zone.clone().unwrap_or_default();
-        let utc = Zone::of(config).is_utc();
+        let in_utc = Zone::of(config).is_utc();
         let plan = plan.transform_up_with_subqueries(|plan| {
             let mut schema = merge_schema(&plan.inputs());
             if let LogicalPlan::TableScan(scan) = &plan {
@@ -39,7 +38,7 @@ impl AnalyzerRule for SessionCasts {
                     &scan.source.schema(),
                 )?);
             }
-            let casts = Casts { schema: &schema, zone: (!utc).then_some(zone.as_str()) };
+            let casts = Casts { schema: &schema, in_utc };
             let names = NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
@@ -53,8 +52,8 @@ impl AnalyzerRule for SessionCasts {
 
 struct Casts<'a> {
     schema: &'a DFSchema,
-    /// `None`: UTC, in which arrow's own casts are right.
-    zone: Option<&'a str>,
+    /// Arrow's own casts are right then.
+    in_utc: bool,
 }
 
 fn to(expr: Expr, from: &DataType, wanted: DataType) -> Expr {
@@ -80,7 +79,9 @@ impl Casts<'_> {
         if target.is_string() {
             return as_text(inner.clone(), &source).map(|text| to(text, &DataType::Utf8, target.clone()));
         }
-        let zone = self.zone?;
+        if self.in_utc {
+            return None;
+        }
         match (&source, target) {
             (
                 DataType::Timestamp(_, Some(_)),
@@ -100,11 +101,6 @@ impl Casts<'_> {
             ) => {
                 let instant = call("timestamp_to_timestamptz", vec![to(inner.clone(), &source, TIMESTAMP)])?;
                 Some(to(instant, &timestamptz(), target.clone()))
-            }
-            (source, DataType::Timestamp(unit, Some(utc))) if source.is_string() && utc.as_ref() != zone => {
-                // Arrow reads text without zone in the zone of the type.
-                let in_zone = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into()));
-                Some(cast(cast(inner.clone(), in_zone), DataType::Timestamp(*unit, Some(utc.clone()))))
             }
             _ => None,
         }

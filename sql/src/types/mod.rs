@@ -1,5 +1,6 @@
 //! Postgres types of arrow types, and back.
 
+pub mod datetime;
 pub mod literal;
 pub mod sql_type;
 pub mod text_input;

@@ -1,24 +1,55 @@
-//! Text to the types that arrow cannot read as Postgres writes them: `uuid` and `bytea`.
+//! Text to the types that arrow cannot read as Postgres writes them: `uuid`, `bytea`, dates and times.
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, Date32Array, FixedSizeBinaryBuilder, IntervalMonthDayNanoArray,
+    StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::scalar::ScalarValue;
 
+use super::datetime::{Reader, interval};
 use crate::error::{Error, SqlState};
+use crate::functions::calendar::Zone;
+use crate::functions::columnar::{INTERVAL, TIMESTAMP, timestamptz};
+use crate::functions::interval::TIME;
+use crate::session::carried::Carried;
+use crate::session::info::SessionInfo;
 
-static UUID_IN: LazyLock<Arc<ScalarUDF>> =
-    LazyLock::new(|| function("uuid_in", DataType::FixedSizeBinary(16)));
-static BYTEA_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function("byteain", DataType::Binary));
+static UUID_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Uuid));
+static BYTEA_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Bytea));
+static DATE_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Date));
+static TIME_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Time));
+static TIMESTAMP_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Timestamp));
+static TIMESTAMPTZ_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Timestamptz));
+static INTERVAL_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Interval));
 
-fn function(name: &'static str, result: DataType) -> Arc<ScalarUDF> {
-    let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(ScalarUDF::new_from_impl(TextInput { name, result, signature }))
+/// Input functions, by the type of their result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Input {
+    Uuid,
+    Bytea,
+    Date,
+    Time,
+    Timestamp,
+    Timestamptz,
+    Interval,
+}
+
+fn function(input: Input) -> Arc<ScalarUDF> {
+    let volatility = match input {
+        Input::Uuid | Input::Bytea | Input::Interval => Volatility::Immutable,
+        // `today`, and the session's time zone.
+        Input::Date | Input::Time | Input::Timestamp | Input::Timestamptz => Volatility::Stable,
+    };
+    Arc::new(ScalarUDF::new_from_impl(TextInput { input, signature: Signature::any(1, volatility) }))
 }
 
 /// The expression that reads `text` as the type, if arrow's own cast would not do.
@@ -28,6 +59,11 @@ pub fn read(text: &Expr, to: &DataType) -> Option<Expr> {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             Some(BYTEA_IN.call(vec![text.clone()]))
         }
+        DataType::Date32 | DataType::Date64 => Some(DATE_IN.call(vec![text.clone()])),
+        DataType::Time32(_) | DataType::Time64(_) => Some(TIME_IN.call(vec![text.clone()])),
+        DataType::Timestamp(_, None) => Some(TIMESTAMP_IN.call(vec![text.clone()])),
+        DataType::Timestamp(_, Some(_)) => Some(TIMESTAMPTZ_IN.call(vec![text.clone()])),
+        DataType::Interval(_) | DataType::Duration(_) => Some(INTERVAL_IN.call(vec![text.clone()])),
         _ => None,
     }
 }
@@ -87,14 +123,21 @@ fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TextInput {
-    name: &'static str,
-    result: DataType,
+    input: Input,
     signature: Signature,
 }
 
 impl ScalarUDFImpl for TextInput {
     fn name(&self) -> &str {
-        self.name
+        match self.input {
+            Input::Uuid => "uuid_in",
+            Input::Bytea => "byteain",
+            Input::Date => "date_in",
+            Input::Time => "time_in",
+            Input::Timestamp => "timestamp_in",
+            Input::Timestamptz => "timestamptz_in",
+            Input::Interval => "interval_in",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -102,33 +145,79 @@ impl ScalarUDFImpl for TextInput {
     }
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(self.result.clone())
+        Ok(match self.input {
+            Input::Uuid => DataType::FixedSizeBinary(16),
+            Input::Bytea => DataType::Binary,
+            Input::Date => DataType::Date32,
+            Input::Time => TIME,
+            Input::Timestamp => TIMESTAMP,
+            Input::Timestamptz => timestamptz(),
+            Input::Interval => INTERVAL,
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let Some(text) = args.args.first() else {
             return Err(DataFusionError::Internal("one argument expected".into()));
         };
-        let text = cast(&text.clone().into_array(args.number_rows)?, &DataType::Utf8)?;
-        let values = text.as_string::<i32>();
-        let result: ArrayRef = if self.result == DataType::Binary {
-            let mut builder = BinaryBuilder::with_capacity(values.len(), 0);
-            for value in values {
-                builder.append_option(value.map(bytea).transpose()?);
-            }
-            Arc::new(builder.finish())
+        let constant = matches!(text, ColumnarValue::Scalar(_));
+        let rows = if constant { 1 } else { args.number_rows };
+        let text = cast(&text.to_array(rows)?, &DataType::Utf8)?;
+        let result = self.input.read(text.as_string::<i32>(), &args.config_options)?;
+        Ok(if constant {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
         } else {
-            let mut builder = FixedSizeBinaryBuilder::with_capacity(values.len(), 16);
-            for value in values {
-                match value {
-                    Some(value) => builder.append_value(uuid(value)?)?,
-                    None => builder.append_null(),
-                }
-            }
-            Arc::new(builder.finish())
-        };
-        Ok(ColumnarValue::Array(result))
+            ColumnarValue::Array(result)
+        })
     }
+}
+
+impl Input {
+    fn read(self, texts: &StringArray, options: &ConfigOptions) -> Result<ArrayRef> {
+        let info = SessionInfo::of(options);
+        let now = info.map(|info| info.transaction_start.timestamp_micros()).unwrap_or_default();
+        let reader = Reader { zone: Zone::of(options), now };
+        Ok(match self {
+            Self::Uuid => {
+                let mut builder = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
+                for text in texts {
+                    match text {
+                        Some(text) => builder.append_value(uuid(text)?)?,
+                        None => builder.append_null(),
+                    }
+                }
+                Arc::new(builder.finish())
+            }
+            Self::Bytea => {
+                let mut builder = BinaryBuilder::with_capacity(texts.len(), 0);
+                for text in texts {
+                    builder.append_option(text.map(bytea).transpose()?);
+                }
+                Arc::new(builder.finish())
+            }
+            Self::Date => Arc::new(Date32Array::from(each(texts, |text| reader.date(text))?)),
+            Self::Time => Arc::new(Time64MicrosecondArray::from(each(texts, |text| reader.time(text))?)),
+            Self::Timestamp => {
+                Arc::new(TimestampMicrosecondArray::from(each(texts, |text| reader.timestamp(text))?))
+            }
+            Self::Timestamptz => {
+                let instants = TimestampMicrosecondArray::from(each(texts, |text| reader.timestamptz(text))?);
+                Arc::new(instants.with_timezone("+00:00"))
+            }
+            Self::Interval => {
+                let read = |text: &str| interval::read(text)?.to_arrow();
+                let values = texts.iter().map(|text| text.map(read).transpose());
+                Arc::new(IntervalMonthDayNanoArray::from(values.collect::<Result<Vec<_>>>()?))
+            }
+        })
+    }
+}
+
+fn each<T>(
+    texts: &StringArray,
+    read: impl Fn(&str) -> std::result::Result<T, Error>,
+) -> Result<Vec<Option<T>>> {
+    texts.iter().map(|text| Ok(text.map(&read).transpose()?)).collect()
 }
 
 #[cfg(test)]
