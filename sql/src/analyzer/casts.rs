@@ -8,6 +8,7 @@ use super::ast::{call, folded, function_name, number};
 use super::expression::array;
 use super::number_literal::without_exponent;
 use crate::pg_catalog::value::parse_array_literal;
+use crate::types::text_type::TextType;
 
 /// Functions that are casts, and the output function of each (none: the number is the text).
 const CASTS: &[(&str, Option<&str>)] = &[
@@ -48,6 +49,14 @@ fn custom_name(data_type: &DataType) -> Option<String> {
 /// Rewrites a cast whose operand is already rewritten.
 pub fn rewrite(expr: &mut Expr) {
     let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
+    if let Some(text) = text_type(data_type) {
+        *data_type = DataType::Text;
+        rewrite(expr);
+        let (function, length) = text.cast_function();
+        let value = std::mem::replace(expr, super::ast::null());
+        *expr = call(function, std::iter::once(value).chain(length.map(number)).collect());
+        return;
+    }
     if let Some(function) = function_of(data_type) {
         *expr = call(function, vec![(**inner).clone()]);
         return;
@@ -74,6 +83,15 @@ pub fn rewrite(expr: &mut Expr) {
         && let Some((_, Some(output))) = CASTS.iter().find(|(cast, _)| *cast == name)
     {
         *expr = call(output, vec![(**inner).clone()]);
+    }
+}
+
+/// `varchar`, `char(n)`, also as `pg_catalog.varchar`.
+fn text_type(data_type: &DataType) -> Option<TextType> {
+    match custom_name(data_type).as_deref() {
+        Some("varchar") => Some(TextType::Varchar(None)),
+        Some("bpchar") => Some(TextType::Char(None)),
+        _ => TextType::of_sql(data_type),
     }
 }
 

@@ -34,7 +34,7 @@ use datafusion::sql::sqlparser::ast::VisitMut;
 pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
-pub use self::present_output::present_output;
+pub use self::present_output::{Presentation, present_output};
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
 pub fn rewrite(node: &mut impl VisitMut) {

@@ -76,6 +76,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
     registry.register_udf(Arc::new(merge_action::function()))?;
+    for function in crate::types::text_type::functions() {
+        registry.register_udf(function)?;
+    }
     for function in aggregate::functions() {
         registry.register_udaf(function)?;
     }

@@ -38,6 +38,7 @@ use postgres_types::Type;
 
 pub use relations::{Dependency, Relations, still_current};
 
+use crate::analyzer::Presentation;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
@@ -100,6 +101,14 @@ impl Parameter {
     }
 }
 
+/// What a query is planned with beside the catalogs.
+struct QueryRelations {
+    /// Columns that literals of a VALUES list are for.
+    target: Option<DFSchemaRef>,
+    /// Relations that hide tables of the same name.
+    named: Vec<(TableReference, Arc<dyn TableSource>)>,
+}
+
 impl Scope {
     /// The catalog that unqualified names are in.
     pub fn database(&self) -> Result<&Arc<Catalog>> {
@@ -114,6 +123,17 @@ impl Scope {
         source: &Parsed,
     ) -> Result<PlannedQuery> {
         self.plan_query_into(query, given, source, None).await
+    }
+
+    /// Plans a query whose rows go to a client.
+    pub async fn plan_result(
+        &self,
+        query: &ast::Query,
+        given: &[Option<Parameter>],
+        source: &Parsed,
+    ) -> Result<PlannedQuery> {
+        let relations = QueryRelations { target: None, named: Vec::new() };
+        self.plan_presented(query, given, source, relations, Presentation::NamesAndOids).await
     }
 
     /// Plans the source of an INSERT: literals of a VALUES list take the types of `target`.
@@ -135,6 +155,18 @@ impl Scope {
         source: &Parsed,
         target: Option<DFSchemaRef>,
         named: Vec<(TableReference, Arc<dyn TableSource>)>,
+    ) -> Result<PlannedQuery> {
+        let relations = QueryRelations { target, named };
+        self.plan_presented(query, given, source, relations, Presentation::Names).await
+    }
+
+    async fn plan_presented(
+        &self,
+        query: &ast::Query,
+        given: &[Option<Parameter>],
+        source: &Parsed,
+        QueryRelations { target, named }: QueryRelations,
+        presentation: Presentation,
     ) -> Result<PlannedQuery> {
         rewrite::refuse_unsupported(query)?;
         let mut query = query.clone();
@@ -165,7 +197,7 @@ impl Scope {
         };
         let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;
         let logical =
-            crate::analyzer::present_output(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
+            crate::analyzer::present_output(logical, state.as_ref(), presentation).map_err(|e| Error::from(&e))?;
         let logical = settled(logical, &state).map_err(|e| located(&e, source))?;
         let names = names::output_names(&written, logical.schema());
         // A numeric parameter has as many digits as each of its values: so has what follows from it.

@@ -26,7 +26,7 @@ pub async fn declare(session: &mut Session, declare: &Declare, parsed: &Parsed) 
         return Err(Error::new(SqlState::DUPLICATE_CURSOR, message));
     }
     let scope = session.scope().await?;
-    let planned = scope.plan_query(&declare.query, &[], parsed).await?;
+    let planned = scope.plan_result(&declare.query, &[], parsed).await?;
     if !planned.parameters.is_empty() {
         return Err(super::not_supported("a parameter in DECLARE CURSOR"));
     }

@@ -90,7 +90,12 @@ pub(super) struct Column {
 
 impl Column {
     pub(super) fn new(array: &ArrayRef, pg_type: &Type, binary: bool) -> Result<Self> {
-        Ok(Self { nulls: array.logical_nulls(), encoder: encoder(array, pg_type, binary)? })
+        let nulls = match array.as_struct_opt().and_then(|row| row.columns().first()) {
+            // A row of OID and name is there even where the object is NULL.
+            Some(oids) if text::is_object_identifier(pg_type) => oids.logical_nulls(),
+            _ => array.logical_nulls(),
+        };
+        Ok(Self { nulls, encoder: encoder(array, pg_type, binary)? })
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -149,6 +154,11 @@ impl BatchEncoder {
                     nulls: array.logical_nulls(),
                     encoder: numeric::quotient(array, least, formats.is_binary(i)),
                 }),
+                None if column.pg_type == Type::BPCHAR && column.type_modifier > 4 => {
+                    let length = usize::try_from(column.type_modifier - 4).unwrap_or(0);
+                    let nulls = array.logical_nulls();
+                    Ok(Column { nulls, encoder: text::padded(array, length)? })
+                }
                 None => Column::new(array, &column.pg_type, formats.is_binary(i)),
             })
             .collect::<Result<_>>()?;
@@ -289,6 +299,7 @@ fn encoder(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
             let plain = arrow::compute::cast(array, values.data_type()).map_err(arrow_error)?;
             encoder(&plain, pg, binary)
         }
+        DataType::Struct(_) if text::is_object_identifier(pg) => text::object_identifier(array, binary),
         _ => json::document(array, pg, binary),
     }
 }
