@@ -19,6 +19,7 @@ use crate::planner::date_arithmetic::DateArithmetic;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
 use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
+use crate::planner::session_casts::SessionCasts;
 use crate::planner::yielding::YieldingJoins;
 use crate::session::{ConnectParameters, Session};
 
@@ -106,6 +107,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     rules.push(Arc::new(PostgresCasts));
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(ImpliedCasts));
+    rules.push(Arc::new(SessionCasts));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())

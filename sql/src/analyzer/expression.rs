@@ -73,6 +73,11 @@ impl VisitorMut for Expressions {
             Expr::Function(function) => {
                 strip_pg_catalog(&mut function.name);
                 name_interval_parts(function);
+                rename(function);
+                if let Some(rest) = modulo(function) {
+                    *expr = rest;
+                    return ControlFlow::Continue(());
+                }
                 let bare = matches!(function.args, FunctionArguments::None);
                 if bare && parts(&function.name).is_some_and(|parts| parts == ["localtimestamp"]) {
                     let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
@@ -80,6 +85,10 @@ impl VisitorMut for Expressions {
                 } else if let Some(signed) = signed_type(function) {
                     *expr = cast(expr.clone(), signed);
                 }
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let take = |expr: &mut Box<Expr>| std::mem::replace(&mut **expr, super::ast::null());
+                *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
             }
             Expr::Interval(interval) => {
                 if let Some(text) = interval_text(interval) {
@@ -123,6 +132,35 @@ fn is_interval(expr: &Expr) -> bool {
         Expr::Nested(inner) => is_interval(inner),
         expr => matches!(expr, Expr::Interval(_) | Expr::Cast { data_type: DataType::Interval { .. }, .. }),
     }
+}
+
+/// Second names of functions.
+fn rename(function: &mut Function) {
+    const NAMES: &[(&str, &str)] = &[("ceiling", "ceil"), ("pow", "power")];
+    if let Some(name) = parts(&function.name)
+        && let [name] = name.as_slice()
+        && let Some((_, known)) = NAMES.iter().find(|(second, _)| second == name)
+    {
+        function.name = vec![(*known).into()].into();
+    }
+}
+
+/// `mod(a, b)` is `a % b`.
+fn modulo(function: &Function) -> Option<Expr> {
+    if parts(&function.name)? != ["mod"] {
+        return None;
+    }
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+    ] = list.args.as_slice()
+    else {
+        return None;
+    };
+    let operand = |expr: &Expr| Box::new(Expr::Nested(Box::new(expr.clone())));
+    let rest = Expr::BinaryOp { left: operand(left), op: BinaryOperator::Modulo, right: operand(right) };
+    Some(Expr::Nested(Box::new(rest)))
 }
 
 /// The text of an interval literal, its fields made units (`interval '1' day`); `None`: it is no text.

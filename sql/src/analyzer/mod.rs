@@ -40,7 +40,7 @@ pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
 pub use self::own_exprs::{any_own_expr, change_own_exprs};
-pub use self::present_output::present_output;
+pub use self::present_output::{Presentation, present_output};
 pub use self::result_types::name_result_types;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.

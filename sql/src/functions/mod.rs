@@ -17,11 +17,13 @@ pub mod function;
 pub mod interval;
 pub mod json;
 pub mod keywords;
+pub mod math;
 pub mod merge_action;
 pub mod numeric;
 pub mod object_identifier;
 pub mod row_values;
 pub mod session_information;
+pub mod session_time;
 pub mod single_value;
 pub mod string;
 pub mod template;
@@ -60,16 +62,23 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         date_time::FUNCTIONS,
         interval::FUNCTIONS,
         row_values::FUNCTIONS,
+        math::FUNCTIONS,
+        session_time::FUNCTIONS,
     ];
     for definition in columnar.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
     }
+    registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Round::default())))?;
+    registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Series::default())))?;
     for function in json::functions() {
         registry.register_udf(function)?;
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
     registry.register_udf(Arc::new(merge_action::function()))?;
+    for function in crate::types::text_type::functions() {
+        registry.register_udf(function)?;
+    }
     for function in aggregate::functions() {
         registry.register_udaf(function)?;
     }

@@ -85,6 +85,12 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Ok(Transformed::no(expr));
     };
+    if let (Expr::Literal(ScalarValue::Int64(Some(number)), None), DataType::Int32) =
+        (inner.as_ref(), field.data_type())
+        && let Ok(number) = i32::try_from(*number)
+    {
+        return Ok(Transformed::yes(lit(number)));
+    }
     if let Some(scalar) = json_operators::scalar_of(inner, field.data_type(), schema) {
         let mut scalar = scalar?;
         // Rounded, as numbers are.
@@ -107,12 +113,6 @@ fn rounded(expr: Expr, source: &DataType) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Transformed::no(expr);
     };
-    if let (Expr::Literal(ScalarValue::Int64(Some(number)), None), DataType::Int32) =
-        (inner.as_ref(), field.data_type())
-        && let Ok(number) = i32::try_from(*number)
-    {
-        return Transformed::yes(lit(number));
-    }
     if !field.data_type().is_integer() || is_rounded(inner) {
         return Transformed::no(expr);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
+use auric_catalog::table::schema::TEXT_TYPE_PROPERTY;
 use auric_catalog::table::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
 use datafusion::logical_expr::LogicalPlan;
 
@@ -18,6 +19,7 @@ use crate::parser::Parsed;
 use crate::parser::statement::{ColumnClause, CreateTable};
 use crate::planner::{PlannedQuery, Scope};
 use crate::session::Session;
+use crate::types::text_type::TextType;
 
 pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parsed) -> Result<Output> {
     session.check_writable("CREATE TABLE")?;
@@ -159,8 +161,9 @@ pub(super) fn definition(
     planned: Option<&PlannedQuery>,
     format: TableFormat,
 ) -> Result<TableDefinition> {
-    let (properties, asked) = properties(create)?;
+    let (mut properties, asked) = properties(create)?;
     let format = asked.unwrap_or(format);
+    properties.extend(text_types(create, planned));
     let columns = match planned {
         None => declared_columns(scope, format, create)?,
         Some(planned) => query_columns(scope, format, create, planned)?,
@@ -248,6 +251,24 @@ fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, Option<
         }
     }
     Ok((properties, format))
+}
+
+/// Properties that keep the lengths of `varchar(n)` and `char(n)` columns.
+fn text_types(create: &CreateTable, planned: Option<&PlannedQuery>) -> Vec<(String, String)> {
+    let property = |name: &str, text: TextType| {
+        text.stored().map(|stored| (format!("{TEXT_TYPE_PROPERTY}{name}"), stored))
+    };
+    let Some(planned) = planned else {
+        let columns = create.columns.iter();
+        return columns.filter_map(|column| property(&column.name, column.text_type?)).collect();
+    };
+    let fields = planned.plan.schema().fields().iter().zip(planned.columns.iter()).enumerate();
+    fields
+        .filter_map(|(i, (field, column))| {
+            let name = create.columns.get(i).map_or(&column.name, |column| &column.name);
+            property(name, TextType::of_field(field)?)
+        })
+        .collect()
 }
 
 fn default(
