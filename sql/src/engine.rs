@@ -19,6 +19,7 @@ use crate::planner::date_arithmetic::DateArithmetic;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
 use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
+use crate::planner::regex_operators::RegexOperators;
 use crate::planner::yielding::YieldingJoins;
 use crate::session::{ConnectParameters, Session};
 
@@ -95,7 +96,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.collect_spans = true;
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators), Arc::new(RegexOperators)];
     // First the untyped literals, which get their type from the other operand.
     planners.extend(crate::analyzer::expr_planners());
     planners.push(Arc::new(CheckedArithmetic));

@@ -102,6 +102,10 @@ impl Zone {
         Some(Self { zone: Some(name.parse().ok()?) })
     }
 
+    pub fn is_utc(&self) -> bool {
+        self.zone.is_none()
+    }
+
     /// Seconds east of Greenwich at an instant (microseconds in UTC).
     pub fn offset(&self, micros: i64) -> i64 {
         let (Some(zone), Some(instant)) = (&self.zone, DateTime::from_timestamp_micros(micros)) else {

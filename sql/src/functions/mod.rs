@@ -18,11 +18,15 @@ pub mod json;
 pub mod keywords;
 pub mod merge_action;
 pub mod object_identifier;
+pub mod preimage;
+pub mod regexp;
 pub mod row_values;
+pub mod series;
 pub mod session_information;
 pub mod single_value;
 pub mod string;
 pub mod template;
+pub mod truncation;
 pub mod visibility;
 
 use std::sync::Arc;
@@ -58,6 +62,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         date_time::FUNCTIONS,
         interval::FUNCTIONS,
         row_values::FUNCTIONS,
+        regexp::FUNCTIONS,
+        series::FUNCTIONS,
+        truncation::FUNCTIONS,
     ];
     for definition in columnar.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;

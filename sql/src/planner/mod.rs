@@ -11,10 +11,12 @@ mod null_in;
 mod parameters;
 pub mod parts;
 pub mod postgres_casts;
+pub mod regex_operators;
 mod relations;
 pub(crate) mod rewrite;
 mod row_in;
 mod system;
+mod text_casts;
 mod time_travel;
 pub mod view;
 pub mod yielding;
@@ -161,6 +163,7 @@ impl Scope {
         let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;
         let logical =
             crate::analyzer::present_output(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
+        let logical = text_casts::named(logical).map_err(|e| Error::from(&e))?;
         let names = names::output_names(&written, logical.schema());
         // A numeric parameter has as many digits as each of its values: so has what follows from it.
         let any_numeric = given.iter().any(|parameter| parameter.pg_type == Type::NUMERIC);
