@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
+use crate::planner::array_operators::ArraySubscripts;
 use crate::planner::date_arithmetic::DateArithmetic;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
@@ -96,7 +97,8 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.collect_spans = true;
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators), Arc::new(RegexOperators)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> =
+        vec![Arc::new(JsonOperators), Arc::new(RegexOperators), Arc::new(ArraySubscripts)];
     // First the untyped literals, which get their type from the other operand.
     planners.extend(crate::analyzer::expr_planners());
     planners.push(Arc::new(CheckedArithmetic));

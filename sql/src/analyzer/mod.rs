@@ -20,6 +20,7 @@ mod function_in_from;
 mod grouping;
 mod json_aggregate;
 mod needs_catalog;
+mod ordered_set;
 mod pattern_matching;
 mod present_output;
 mod qualified_wildcards;
@@ -53,6 +54,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut second_names::SecondNames);
     let _ = node.visit(&mut document_values::DocumentValues);
     let _ = node.visit(&mut json_aggregate::JsonAggregates);
+    let _ = node.visit(&mut ordered_set::OrderedSets);
     let _ = node.visit(&mut set_returning::SetReturning);
     let _ = node.visit(&mut function_in_from::FunctionInFrom);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);

@@ -37,10 +37,17 @@ impl VisitorMut for SecondNames {
         if let Some((_, known)) = NAMES.iter().find(|(second, _)| *second == name) {
             function.name = vec![(*known).into()].into();
         }
+        if matches!(name.as_str(), "array_agg" | "string_agg") {
+            order_distinct(function);
+        }
         let without = matches!(function.args, FunctionArguments::None);
         match name.as_str() {
             "localtime" if without => {
                 *expr = cast(call("now", Vec::new()), DataType::Time(None, TimezoneInfo::None));
+            }
+            "gen_random_uuid" => {
+                function.name = vec!["uuid".into()].into();
+                *expr = cast(expr.clone(), DataType::Uuid);
             }
             "array_position" => *expr = cast(expr.clone(), DataType::Integer(None)),
             "array_positions" => *expr = cast(expr.clone(), array_of(DataType::Integer(None))),
@@ -50,6 +57,20 @@ impl VisitorMut for SecondNames {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Distinct values come in their order, which is how Postgres finds them.
+fn order_distinct(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first() else { return };
+    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+        && list.clauses.is_empty()
+        && function.over.is_none()
+    {
+        let options = OrderByOptions { asc: None, nulls_first: None };
+        let by = OrderByExpr { expr: first.clone(), options, with_fill: None };
+        list.clauses.push(FunctionArgumentClause::OrderBy(vec![by]));
     }
 }
 

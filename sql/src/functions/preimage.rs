@@ -25,7 +25,7 @@ pub fn of(function: &str) -> Option<Preimage> {
 }
 
 fn constant_text(expr: &Expr) -> Option<&str> {
-    expr.as_literal()?.try_as_str().flatten()
+    expr.as_literal()?.try_as_str().flatten().map(|text| text.trim_matches('\''))
 }
 
 /// Only years are ranges.

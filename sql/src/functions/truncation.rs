@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Date32Type, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::error::Result;
 use datafusion::logical_expr::Volatility;
 
 use super::calendar::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, Zone, date, days};
 use super::columnar::{Columnar, Columns, INTERVAL, Parsed, TIMESTAMP, is_text, timestamptz, type_name};
 use super::function::error;
-use super::interval::{Interval, is_interval};
+use super::interval::{Interval, TIME, is_interval};
 
 pub const FUNCTIONS: &[Columnar] = &[
     Columnar {
@@ -19,7 +21,7 @@ pub const FUNCTIONS: &[Columnar] = &[
         arguments: trunc_arguments,
         returns: |types, _| {
             Ok(match types.get(1) {
-                Some(DataType::Interval(_)) => INTERVAL,
+                Some(DataType::Interval(_) | DataType::Time64(_)) => INTERVAL,
                 Some(DataType::Timestamp(_, None)) => TIMESTAMP,
                 _ => timestamptz(),
             })
@@ -169,7 +171,7 @@ fn trunc_arguments(types: &[DataType]) -> Option<Vec<DataType>> {
         DataType::Timestamp(_, Some(_)) => timestamptz(),
         DataType::Timestamp(_, None) if zone.is_none() => TIMESTAMP,
         DataType::Date32 | DataType::Date64 => DataType::Date32,
-        DataType::Time32(_) | DataType::Time64(_) if zone.is_none() => INTERVAL,
+        DataType::Time32(_) | DataType::Time64(_) if zone.is_none() => TIME,
         other if is_interval(other) && zone.is_none() => INTERVAL,
         DataType::Timestamp(_, None) => TIMESTAMP,
         other if is_text(other) => timestamptz(),
@@ -202,13 +204,19 @@ fn date_trunc(columns: &Columns<'_>) -> Result<ArrayRef> {
         }
     };
     let out_of_range = || error("22008", "timestamp out of range");
-    if let DataType::Interval(_) = given.data_type() {
-        let values = given.as_primitive::<IntervalMonthDayNanoType>();
+    if *columns.result == INTERVAL {
+        let intervals = given.as_primitive_opt::<IntervalMonthDayNanoType>();
+        let times = given.as_primitive_opt::<Time64MicrosecondType>();
+        let value = |i: usize| match (intervals, times) {
+            (Some(values), _) => values.value(i).into(),
+            (None, Some(values)) => Interval { micros: values.value(i), ..Interval::ZERO },
+            (None, None) => Interval::ZERO,
+        };
         let cut = |i: usize| {
             if null(i) {
                 return Ok(None);
             }
-            let floor = unit_of(i)?.floor_interval(values.value(i).into()).ok_or_else(|| {
+            let floor = unit_of(i)?.floor_interval(value(i)).ok_or_else(|| {
                 error("0A000", format!("unit \"{}\" not supported for type interval", names.value(i)))
             })?;
             floor.to_arrow().map(Some)

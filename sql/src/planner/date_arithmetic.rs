@@ -31,6 +31,19 @@ fn call(name: &str, args: Vec<Expr>) -> Option<Expr> {
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(function.clone(), args)))
 }
 
+/// Comparisons: of intervals by their length, where arrow compares their parts.
+fn compares(op: &BinaryOperator) -> bool {
+    matches!(
+        op,
+        BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq
+    )
+}
+
 impl ExprPlanner for DateArithmetic {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
@@ -38,6 +51,13 @@ impl ExprPlanner for DateArithmetic {
         };
         let is_interval = interval::is_interval;
         let is_time = |t: &DataType| matches!(t, DataType::Time32(_) | DataType::Time64(_));
+        if is_interval(&left) && is_interval(&right) && compares(&expr.op) {
+            let span = |expr: Expr| call("interval_span", vec![expr]);
+            let (Some(left), Some(right)) = (span(expr.left.clone()), span(expr.right.clone())) else {
+                return Ok(PlannerResult::Original(expr));
+            };
+            return Ok(PlannerResult::Original(RawBinaryExpr { op: expr.op, left, right }));
+        }
         let planned = match expr.op {
             BinaryOperator::Multiply if is_interval(&left) && right.is_numeric() => {
                 call("interval_mul", vec![expr.left.clone(), expr.right.clone()])

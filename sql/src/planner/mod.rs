@@ -2,6 +2,7 @@
 //! part that waits), then DataFusion's SQL planner runs on what was found.
 
 pub mod arithmetic;
+pub mod array_operators;
 mod context;
 pub mod date_arithmetic;
 pub mod json_operators;
