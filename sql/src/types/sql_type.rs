@@ -1,6 +1,5 @@
 //! Arrow types of SQL type names.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
@@ -8,7 +7,6 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, TimezoneInfo};
 
-use super::PG_TYPE;
 use crate::error::{Error, Result, SqlState};
 
 /// Precision and scale of a `numeric` that names none: the widest that both formats store.
@@ -153,9 +151,12 @@ pub fn field_of(sql: &Sql, data_type: DataType) -> Field {
     };
     let name = match element {
         Sql::Varchar(_) | Sql::CharacterVarying(_) | Sql::CharVarying(_) => "varchar".to_string(),
-        Sql::Custom(name, _) => {
-            name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase()).unwrap_or_default()
-        }
+        Sql::Custom(name, _) => name
+            .0
+            .last()
+            .and_then(|part| part.as_ident())
+            .map(|ident| ident.value.to_lowercase())
+            .unwrap_or_default(),
         _ => String::new(),
     };
     match format!("{prefix}{name}") {
