@@ -67,7 +67,7 @@ pub fn rewrite(expr: &mut Expr) {
     rewrite_type(expr);
     if let Some(digits) = precision {
         let whole = std::mem::replace(expr, super::ast::null());
-        *expr = call("time_scale", vec![whole, super::ast::number(digits)]);
+        *expr = call("time_scale", vec![whole, number(digits)]);
     }
 }
 

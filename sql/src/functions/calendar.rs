@@ -144,10 +144,6 @@ impl Zone {
         matches!(self.kind, Kind::Fixed(0))
     }
 
-    pub fn is_utc(&self) -> bool {
-        self.zone.is_none()
-    }
-
     /// Seconds east of Greenwich at an instant (microseconds in UTC).
     pub fn offset(&self, micros: i64) -> i64 {
         let zone = match &self.kind {
