@@ -41,6 +41,10 @@ pub(super) struct SharedSession {
 pub(super) enum Work {
     /// Simple protocol.
     Statement(Parsed),
+    /// Simple protocol, in a query string of several statements.
+    OneOfSeveral(Parsed),
+    /// The end of such a string.
+    EndOfSeveral,
     /// Extended protocol.
     Portal { prepared: Arc<Prepared>, parameters: Vec<ScalarValue> },
 }
@@ -124,14 +128,14 @@ impl Run {
         formats: Formats,
     ) -> Self {
         let (sender, events) = mpsc::channel(CHUNKS_AHEAD);
-        let unformatted = matches!(work, Work::Statement(_));
+        let unformatted = matches!(work, Work::Statement(_) | Work::OneOfSeveral(_));
         let task =
             Task { server: server.clone(), session: session.clone(), formats, unformatted, events: sender };
         let handle = match (&work, immediate) {
             (_, true) => &server.runtimes.io,
-            (Work::Statement(_), false) => &server.runtimes.plan,
+            (Work::Statement(_) | Work::OneOfSeveral(_), false) => &server.runtimes.plan,
             (Work::Portal { prepared, .. }, false) if prepared.reads_catalog_only() => &server.runtimes.plan,
-            (Work::Portal { .. }, false) => &server.runtimes.query,
+            (Work::Portal { .. } | Work::EndOfSeveral, false) => &server.runtimes.query,
         };
         let task = scoped(handle, "statement", task.run(work, immediate));
         Self { ready: VecDeque::new(), events, _task: Some(task) }
@@ -155,7 +159,15 @@ impl Run {
 async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<VecDeque<Event>> {
     let (prepared, parameters) = match work {
         Work::Statement(parsed) => (session.prepare(&parsed, &[]).await?, Vec::new()),
+        Work::OneOfSeveral(parsed) => {
+            session.begin_implicit()?;
+            (session.prepare(&parsed, &[]).await?, Vec::new())
+        }
         Work::Portal { prepared, parameters } => (prepared, parameters),
+        Work::EndOfSeveral => {
+            session.commit_implicit().await?;
+            return Ok(VecDeque::from([Event::Done(None)]));
+        }
     };
     let mut events = VecDeque::with_capacity(3);
     match session.execute(&prepared, parameters).await? {
@@ -201,6 +213,14 @@ impl Task {
         let mut session = self.session.lock().await;
         let (prepared, parameters, planned_here) = match work {
             Work::Statement(parsed) => (session.prepare(&parsed, &[]).await?, Vec::new(), true),
+            Work::OneOfSeveral(parsed) => {
+                session.begin_implicit()?;
+                (session.prepare(&parsed, &[]).await?, Vec::new(), true)
+            }
+            Work::EndOfSeveral => {
+                session.commit_implicit().await?;
+                return self.send(Event::Done(None)).await;
+            }
             Work::Portal { prepared, parameters } => (prepared, parameters, false),
         };
         if immediate {

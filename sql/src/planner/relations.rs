@@ -361,14 +361,13 @@ pub(super) async fn find_relation(scope: &Scope, name: &TableReference) -> Resul
     }
     match name {
         TableReference::Full { catalog, schema, table } => {
-            let catalog = scope.engine.registry.catalog(catalog)?.clone();
-            lookup(scope, &catalog, schema, table).await
+            lookup(scope, &scope.catalog(catalog)?, schema, table).await
         }
-        TableReference::Partial { schema, table } => lookup(scope, scope.database()?, schema, table).await,
+        TableReference::Partial { schema, table } => lookup(scope, &scope.database()?, schema, table).await,
         TableReference::Bare { table } => {
             let catalog = scope.database()?;
             for schema in &scope.info.search_path {
-                if let Some(found) = lookup(scope, catalog, schema, table).await? {
+                if let Some(found) = lookup(scope, &catalog, schema, table).await? {
                     return Ok(Some(found));
                 }
             }
@@ -433,12 +432,11 @@ pub fn new_table(scope: &Scope, name: &ObjectName) -> Result<(Arc<Catalog>, Tabl
         return Ok((temporary.open().clone(), TableIdent::new(temporary.schema(), name.table())));
     }
     let (catalog, ident) = match name {
-        TableReference::Full { catalog, schema, table } => (
-            scope.engine.registry.catalog(&catalog)?.clone(),
-            TableIdent::new(schema.as_ref(), table.as_ref()),
-        ),
+        TableReference::Full { catalog, schema, table } => {
+            (scope.catalog(&catalog)?, TableIdent::new(schema.as_ref(), table.as_ref()))
+        }
         TableReference::Partial { schema, table } => {
-            (scope.database()?.clone(), TableIdent::new(schema.as_ref(), table.as_ref()))
+            (scope.database()?, TableIdent::new(schema.as_ref(), table.as_ref()))
         }
         TableReference::Bare { table } => {
             let Some(schema) = scope.info.search_path.first() else {
@@ -447,7 +445,7 @@ pub fn new_table(scope: &Scope, name: &ObjectName) -> Result<(Arc<Catalog>, Tabl
                     "no schema has been selected to create in",
                 ));
             };
-            (scope.database()?.clone(), TableIdent::new(schema.as_str(), table.as_ref()))
+            (scope.database()?, TableIdent::new(schema.as_str(), table.as_ref()))
         }
     };
     if matches!(ident.namespace.as_str(), "pg_catalog" | "information_schema") {
