@@ -46,8 +46,32 @@ fn custom_name(data_type: &DataType) -> Option<String> {
     }
 }
 
+/// Digits of a second that a type asks for, where it has fewer than there are.
+pub fn precision(data_type: &DataType) -> Option<u64> {
+    let digits = match data_type {
+        DataType::Timestamp(digits, _) | DataType::Time(digits, _) => *digits,
+        DataType::Interval { precision, .. } => *precision,
+        DataType::Custom(_, modifiers) => match custom_name(data_type)?.as_str() {
+            "timestamptz" | "timestamp" | "time" => modifiers.first()?.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    digits.filter(|digits| *digits < 6)
+}
+
 /// Rewrites a cast whose operand is already rewritten.
 pub fn rewrite(expr: &mut Expr) {
+    let Expr::Cast { data_type, .. } = expr else { return };
+    let precision = precision(data_type);
+    rewrite_type(expr);
+    if let Some(digits) = precision {
+        let whole = std::mem::replace(expr, super::ast::null());
+        *expr = call("time_scale", vec![whole, number(digits)]);
+    }
+}
+
+fn rewrite_type(expr: &mut Expr) {
     let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
     if let Some(text) = text_type(data_type) {
         *data_type = DataType::Text;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Interval, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    FunctionArguments, Interval, Subscript, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
     TimezoneInfo, TypedString, UnaryOperator, Value, ValueWithSpan, VisitorMut,
 };
 
@@ -83,7 +83,13 @@ impl VisitorMut for Expressions {
                     let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
                     *expr = cast(call("now", Vec::new()), timestamp);
                 } else if let Some(signed) = signed_type(function) {
+                    // An empty array has no dimensions.
+                    let without_zero = !matches!(parts(&function.name).as_deref(), Some([name]) if name == "cardinality")
+                        && function.over.is_none();
                     *expr = cast(expr.clone(), signed);
+                    if without_zero {
+                        *expr = call("nullif", vec![expr.clone(), number(0)]);
+                    }
                 }
             }
             Expr::AtTimeZone { timestamp, time_zone } => {
@@ -92,7 +98,16 @@ impl VisitorMut for Expressions {
             }
             Expr::Interval(interval) => {
                 if let Some(text) = interval_text(interval) {
-                    *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
+                    match crate::types::datetime::interval::read(&text) {
+                        Ok(value) => {
+                            *interval.value = string(in_units(value));
+                            (interval.leading_field, interval.last_field) = (None, None);
+                        }
+                        // Says so when it is read.
+                        Err(_) => {
+                            *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
+                        }
+                    }
                 }
             }
             Expr::Cast { .. } => casts::rewrite(expr),
@@ -100,6 +115,9 @@ impl VisitorMut for Expressions {
                 if let Some(function) = casts::function_of(data_type) {
                     let argument = Expr::Value(value.clone());
                     *expr = call(function, vec![argument]);
+                } else if casts::precision(data_type).is_some() {
+                    *expr = cast(Expr::Value(value.clone()), data_type.clone());
+                    casts::rewrite(expr);
                 }
             }
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
@@ -109,6 +127,7 @@ impl VisitorMut for Expressions {
                 }
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
+                access_chain.iter_mut().for_each(bound);
                 if let Some(fields) = field_names(access_chain) {
                     let root = std::mem::replace(&mut **root, super::ast::null());
                     *expr = fields
@@ -163,6 +182,11 @@ fn modulo(function: &Function) -> Option<Expr> {
     Some(Expr::Nested(Box::new(rest)))
 }
 
+/// An interval as DataFusion reads it.
+fn in_units(value: crate::functions::interval::Interval) -> String {
+    format!("{} months {} days {} microseconds", value.months, value.days, value.micros)
+}
+
 /// The text of an interval literal, its fields made units (`interval '1' day`); `None`: it is no text.
 fn interval_text(interval: &Interval) -> Option<String> {
     let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = interval.value.as_ref()
@@ -204,6 +228,14 @@ fn name_interval_parts(function: &mut Function) {
         }
     }
     list.args = values.into_iter().map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value))).collect();
+}
+
+/// `array[:2]` and `array[2:]`: the bounds that are left out.
+fn bound(access: &mut AccessExpr) {
+    if let AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) = access {
+        lower_bound.get_or_insert_with(|| number(1));
+        upper_bound.get_or_insert_with(|| number(i32::MAX));
+    }
 }
 
 /// `(row).a.b`: the fields; `None`: some of it is an array subscript.

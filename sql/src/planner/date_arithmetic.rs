@@ -36,6 +36,19 @@ fn zoned(function: &str, time: &Expr, interval: &Expr) -> Option<Expr> {
     session_time::call(function, vec![time.clone(), interval.clone()])
 }
 
+/// Comparisons: of intervals by their length, where arrow compares their parts.
+fn compares(op: &BinaryOperator) -> bool {
+    matches!(
+        op,
+        BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq
+    )
+}
+
 impl ExprPlanner for DateArithmetic {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
@@ -48,6 +61,13 @@ impl ExprPlanner for DateArithmetic {
         let is_zoned = |t: &DataType| matches!(t, DataType::Timestamp(_, Some(_)));
         let is_moment = |t: &DataType| matches!(t, DataType::Timestamp(..));
         let midnight = |date: &Expr| cast(date.clone(), TIMESTAMP);
+        if is_interval(&left) && is_interval(&right) && compares(&expr.op) {
+            let span = |expr: Expr| call("interval_span", vec![expr]);
+            let (Some(left), Some(right)) = (span(expr.left.clone()), span(expr.right.clone())) else {
+                return Ok(PlannerResult::Original(expr));
+            };
+            return Ok(PlannerResult::Original(RawBinaryExpr { op: expr.op, left, right }));
+        }
         let planned = match expr.op {
             BinaryOperator::Plus if is_date(&left) && is_interval(&right) => {
                 Some(binary_expr(midnight(&expr.left), Operator::Plus, expr.right.clone()))

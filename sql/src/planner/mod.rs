@@ -2,6 +2,7 @@
 //! part that waits), then DataFusion's SQL planner runs on what was found.
 
 pub mod arithmetic;
+pub mod array_operators;
 mod context;
 pub mod date_arithmetic;
 pub mod json_operators;
@@ -11,11 +12,13 @@ mod null_in;
 mod parameters;
 pub mod parts;
 pub mod postgres_casts;
+pub mod regex_operators;
 mod relations;
 pub(crate) mod rewrite;
 mod row_in;
 pub mod session_casts;
 mod system;
+mod text_casts;
 mod time_travel;
 pub mod view;
 pub mod yielding;
@@ -196,8 +199,9 @@ impl Scope {
                 .map_err(|e| located(&e, source))
         };
         let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;
-        let logical =
-            crate::analyzer::present_output(logical, state.as_ref(), presentation).map_err(|e| Error::from(&e))?;
+        let logical = crate::analyzer::present_output(logical, state.as_ref(), presentation)
+            .map_err(|e| Error::from(&e))?;
+        let logical = text_casts::named(logical).map_err(|e| Error::from(&e))?;
         let logical = settled(logical, &state).map_err(|e| located(&e, source))?;
         let names = names::output_names(&written, logical.schema());
         // A numeric parameter has as many digits as each of its values: so has what follows from it.
