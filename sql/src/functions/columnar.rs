@@ -8,13 +8,16 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use std::sync::Arc;
 
 use super::function::error;
+use super::preimage::{self, Preimage};
 use crate::types::pg_type;
 
 /// Timestamps without time zone, as all functions here see them.
@@ -31,6 +34,7 @@ pub fn timestamptz() -> DataType {
 #[derive(Debug)]
 pub struct Columns<'a> {
     pub arrays: Vec<ArrayRef>,
+    pub fields: &'a [FieldRef],
     pub options: &'a ConfigOptions,
     /// The type to return.
     pub result: &'a DataType,
@@ -68,11 +72,16 @@ pub struct Columnar {
 pub struct ColumnarFunction {
     definition: &'static Columnar,
     signature: Signature,
+    preimage: Option<Preimage>,
 }
 
 impl ColumnarFunction {
     pub fn new(definition: &'static Columnar) -> Self {
-        Self { definition, signature: Signature::user_defined(definition.volatility) }
+        Self {
+            definition,
+            signature: Signature::user_defined(definition.volatility),
+            preimage: preimage::of(definition.name),
+        }
     }
 }
 
@@ -116,13 +125,21 @@ impl ScalarUDFImpl for ColumnarFunction {
         })
     }
 
+    fn preimage(&self, args: &[Expr], value: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
+        match (self.preimage, value.as_literal()) {
+            (Some(preimage), Some(value)) => preimage(args, value, info),
+            _ => Ok(PreimageResult::None),
+        }
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let constant = all_scalar && self.definition.volatility != Volatility::Volatile;
         let rows = if constant { 1 } else { args.number_rows };
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
         let result = args.return_field.data_type();
-        let columns = Columns { arrays, options: &args.config_options, result, rows };
+        let columns =
+            Columns { arrays, fields: &args.arg_fields, options: &args.config_options, result, rows };
         let array = (self.definition.eval)(&columns)?;
         let array = if array.data_type() == result { array } else { cast(&array, result)? };
         Ok(if constant {
@@ -135,8 +152,13 @@ impl ScalarUDFImpl for ColumnarFunction {
 
 /// A type as Postgres names it in messages.
 pub fn type_name(data_type: &DataType) -> &'static str {
+    field_type_name(&Field::new("", data_type.clone(), true))
+}
+
+/// The type of a field likewise.
+pub fn field_type_name(field: &Field) -> &'static str {
     use postgres_types::Type;
-    match pg_type(&Field::new("", data_type.clone(), true)).0 {
+    match pg_type(field).0 {
         Type::BOOL => "boolean",
         Type::INT2 => "smallint",
         Type::INT4 => "integer",
@@ -152,6 +174,7 @@ pub fn type_name(data_type: &DataType) -> &'static str {
         Type::BYTEA => "bytea",
         Type::UUID => "uuid",
         Type::JSON => "json",
+        Type::JSONB => "jsonb",
         Type::BOOL_ARRAY => "boolean[]",
         Type::INT2_ARRAY => "smallint[]",
         Type::INT4_ARRAY => "integer[]",

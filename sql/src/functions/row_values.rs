@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::Volatility;
 
-use super::columnar::{Columnar, Columns, type_name};
+use super::columnar::{Columnar, Columns, field_type_name, type_name};
 
 pub const FUNCTIONS: &[Columnar] = &[
     Columnar {
@@ -18,7 +18,9 @@ pub const FUNCTIONS: &[Columnar] = &[
         eval: |columns| {
             let name = match columns.array(0)?.data_type() {
                 DataType::Null => "unknown",
-                known => type_name(known),
+                known => {
+                    columns.fields.first().map_or_else(|| type_name(known), |field| field_type_name(field))
+                }
             };
             Ok(Arc::new(StringArray::from(vec![name; columns.rows])))
         },

@@ -66,7 +66,7 @@ impl Entry<'_> {
             Some(t) => types::format_type(t.oid, None),
             None => "text".to_string(),
         };
-        let length = (name == "varchar" && self.modifier >= 4).then(|| self.modifier - 4);
+        let length = (matches!(name, "varchar" | "bpchar") && self.modifier >= 4).then(|| self.modifier - 4);
         let is_text = matches!(name, "text" | "varchar" | "bpchar");
         let octets = is_text.then(|| length.map_or(TEXT_OCTETS, |n| n.saturating_mul(4)));
         let [precision, radix, scale] = match pg_type {

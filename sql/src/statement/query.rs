@@ -21,7 +21,7 @@ pub async fn prepare(
         return Ok(Prepared::plain(parsed, Some(columns.as_ref().clone())));
     }
     let scope = session.scope().await?;
-    let planned = scope.plan_query(query, given, parsed).await?;
+    let planned = scope.plan_result(query, given, parsed).await?;
     let columns = planned.columns.as_ref().clone();
     Ok(Prepared::planned(parsed, planned, Some(columns)))
 }
@@ -69,7 +69,7 @@ pub async fn current_plan(
     {
         return Ok((planned, values));
     }
-    let planned = Arc::new(scope.plan_query(query, &types, &prepared.parsed).await?);
+    let planned = Arc::new(scope.plan_result(query, &types, &prepared.parsed).await?);
     if let Some(described) = &prepared.columns
         && !same_columns(described, &planned.columns)
     {

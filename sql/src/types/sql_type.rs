@@ -1,6 +1,5 @@
 //! Arrow types of SQL type names.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
@@ -8,7 +7,6 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, TimezoneInfo};
 
-use super::PG_TYPE;
 use crate::error::{Error, Result, SqlState};
 
 /// Precision and scale of a `numeric` that names none: the widest that both formats store.
@@ -148,11 +146,6 @@ pub struct PostgresTypes;
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, sql: &Sql) -> datafusion::error::Result<Option<FieldRef>> {
         let data_type = match from_sql(sql) {
-            // It says so, as what only has a type inherits what its operand is (`jsonb`, `name`).
-            Ok(DataType::Utf8View) => {
-                let metadata = HashMap::from([(PG_TYPE.to_string(), "text".to_string())]);
-                return Ok(Some(Arc::new(Field::new("", DataType::Utf8View, true).with_metadata(metadata))));
-            }
             Ok(data_type) => data_type,
             Err(e) => return Err(DataFusionError::External(Box::new(e))),
         };

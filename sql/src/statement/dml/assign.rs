@@ -16,6 +16,7 @@ use crate::parser::AuricDialect;
 use crate::pg_catalog::types::format_type;
 use crate::planner::Scope;
 use crate::types::text_input;
+use crate::types::text_type::TextType;
 
 /// What the type of a value that comes as text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +120,16 @@ fn columns(
 
 /// `expr`, which is as `from` says, as a value of the column `to`. Fails with 42804 where Postgres
 /// has no cast on assignment.
+/// Text that is too long for its column fails with 22001 when it is computed.
 pub fn convert(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSchema) -> Result<Expr> {
+    let value = of_type(expr, given, (from, to), schema)?;
+    match TextType::of_field(to) {
+        Some(text) => text.assigned(value).cast_to(to.data_type(), schema).map_err(|e| Error::from(&e)),
+        None => Ok(value),
+    }
+}
+
+fn of_type(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSchema) -> Result<Expr> {
     let (source, target) = (from.data_type(), to.data_type());
     if source == target || *source == DataType::Null {
         return expr.cast_to(target, schema).map_err(|e| Error::from(&e));
