@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, OrderByExpr, OrderByOptions, TimezoneInfo, VisitorMut,
+    FunctionArguments, OrderByExpr, OrderByOptions, TimezoneInfo, Value, VisitorMut,
 };
 
-use super::ast::{array_of, call, cast, parts};
+use super::ast::{array_of, call, cast, parts, string};
 
 /// Postgres' name, DataFusion's name.
 const NAMES: &[(&str, &str)] = &[
@@ -33,6 +33,12 @@ impl VisitorMut for SecondNames {
             *expr = cast(call("now", Vec::new()), DataType::Time(None, TimezoneInfo::None));
             return ControlFlow::Continue(());
         }
+        if let Expr::Value(value) = expr
+            && let Value::UnicodeStringLiteral(text) = &value.value
+        {
+            *expr = string(text.clone());
+            return ControlFlow::Continue(());
+        }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let Some(name) = bare_name(function) else { return ControlFlow::Continue(()) };
         if let Some((_, known)) = NAMES.iter().find(|(second, _)| *second == name) {
@@ -50,6 +56,11 @@ impl VisitorMut for SecondNames {
                 function.name = vec!["uuid".into()].into();
                 *expr = cast(expr.clone(), DataType::Uuid);
             }
+            "current_timestamp" | "localtimestamp" | "localtime" if !without => {
+                if let Some(rounded) = with_precision(&name, function) {
+                    *expr = rounded;
+                }
+            }
             "array_position" => *expr = cast(expr.clone(), DataType::Integer(None)),
             "array_positions" => *expr = cast(expr.clone(), array_of(DataType::Integer(None))),
             "regr_count" | "approx_distinct" | "approx_count_distinct" => {
@@ -59,6 +70,19 @@ impl VisitorMut for SecondNames {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `current_timestamp(3)`. `None`: it has no such argument.
+fn with_precision(name: &str, function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(digits))] = list.args.as_slice() else { return None };
+    let now = call("now", Vec::new());
+    let value = match name {
+        "localtimestamp" => cast(now, DataType::Timestamp(None, TimezoneInfo::None)),
+        "localtime" => cast(now, DataType::Time(None, TimezoneInfo::None)),
+        _ => now,
+    };
+    Some(call("time_scale", vec![value, digits.clone()]))
 }
 
 /// Distinct values come in their order, which is how Postgres finds them.
