@@ -79,6 +79,34 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Ok(Transformed::no(expr));
     };
+    if let (Expr::Literal(ScalarValue::Int64(Some(number)), None), DataType::Int32) =
+        (inner.as_ref(), field.data_type())
+        && let Ok(number) = i32::try_from(*number)
+    {
+        return Ok(Transformed::yes(lit(number)));
+    }
+    if let Some(scalar) = json_operators::scalar_of(inner, field.data_type(), schema) {
+        let mut scalar = scalar?;
+        // Rounded, as numbers are.
+        if field.data_type().is_integer() {
+            scalar = round(vec![cast(scalar, DataType::Decimal128(38, 10))]);
+        }
+        return Ok(Transformed::yes(Expr::Cast(Cast { expr: Box::new(scalar), field: field.clone() })));
+    }
+    let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
+        return Ok(Transformed::no(expr));
+    };
+    if source.is_string() {
+        return Ok(read_text(expr, schema));
+    }
+    Ok(rounded(expr, &source))
+}
+
+/// A fractional number is rounded before it becomes an integer.
+fn rounded(expr: Expr, source: &DataType) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else {
+        return Transformed::no(expr);
+    };
     if !field.data_type().is_integer() || is_rounded(inner) {
         return Transformed::no(expr);
     }
