@@ -115,7 +115,7 @@ def mutated(chosen: random.Random, transcripts: list[list[bytes]]) -> bytes:
             break
         at = chosen.randrange(start, len(messages))
         frame = messages[at]
-        kind = chosen.randrange(11)
+        kind = chosen.randrange(11) if len(frame) >= 5 else 7
         if kind <= 2:
             flipped = bytearray(frame)
             for _ in range(chosen.choice([1, 1, 2, 10])):

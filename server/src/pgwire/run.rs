@@ -128,7 +128,7 @@ impl Run {
         formats: Formats,
     ) -> Self {
         let (sender, events) = mpsc::channel(CHUNKS_AHEAD);
-        let unformatted = matches!(work, Work::Statement(_));
+        let unformatted = matches!(work, Work::Statement(_) | Work::OneOfSeveral(_));
         let task =
             Task { server: server.clone(), session: session.clone(), formats, unformatted, events: sender };
         let handle = match (&work, immediate) {
@@ -147,10 +147,6 @@ impl Run {
         work: Work,
         formats: &Formats,
     ) -> std::result::Result<Result<Self>, Work> {
-        // One of several statements opens a transaction, which the last one commits.
-        if matches!(work, Work::OneOfSeveral(_) | Work::EndOfSeveral) {
-            return Err(work);
-        }
         let Some(mut session) = session.try_lock() else { return Err(work) };
         Ok(answer(&mut session, work, formats).await.map(|ready| {
             let (_, events) = mpsc::channel(1);
@@ -163,9 +159,14 @@ impl Run {
 async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<VecDeque<Event>> {
     let (prepared, parameters) = match work {
         Work::Statement(parsed) => (session.prepare(&parsed, &[]).await?, Vec::new()),
+        Work::OneOfSeveral(parsed) => {
+            session.begin_implicit()?;
+            (session.prepare(&parsed, &[]).await?, Vec::new())
+        }
         Work::Portal { prepared, parameters } => (prepared, parameters),
-        Work::OneOfSeveral(_) | Work::EndOfSeveral => {
-            return Err(Error::new(SqlState("XX000"), "a transaction is not answered at once"));
+        Work::EndOfSeveral => {
+            session.commit_implicit().await?;
+            return Ok(VecDeque::from([Event::Done(None)]));
         }
     };
     let mut events = VecDeque::with_capacity(3);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::error::Result;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
@@ -177,77 +176,6 @@ impl ScalarUDFImpl for Round {
                 Ok(ColumnarValue::Array(Arc::new(values.unary::<_, Float64Type>(f64::round_ties_even))))
             }
             _ => self.native.invoke_with_args(args),
-        }
-    }
-}
-
-/// `generate_series` as an array: of `integer` for integers.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Series {
-    native: Arc<ScalarUDF>,
-    signature: Signature,
-}
-
-impl Default for Series {
-    fn default() -> Self {
-        Self {
-            native: datafusion::functions_nested::range::gen_series_udf(),
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
-    }
-}
-
-fn is_small(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::Int32)
-}
-
-impl Series {
-    fn list(item: DataType) -> DataType {
-        DataType::List(Arc::new(Field::new_list_field(item, true)))
-    }
-}
-
-impl ScalarUDFImpl for Series {
-    fn name(&self) -> &str {
-        "generate_series"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        if !types.is_empty() && types.iter().all(is_small) {
-            return Ok(vec![DataType::Int32; types.len()]);
-        }
-        native_types(&self.native, types)
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        if types.iter().all(is_small) {
-            return Ok(Self::list(DataType::Int32));
-        }
-        self.native.return_type(types)
-    }
-
-    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if !args.arg_fields.iter().all(|field| is_small(field.data_type())) {
-            return self.native.invoke_with_args(args);
-        }
-        args.args = args.args.iter().map(|arg| arg.cast_to(&DataType::Int64, None)).collect::<Result<_>>()?;
-        args.arg_fields = args
-            .arg_fields
-            .iter()
-            .map(|field| Arc::new(field.as_ref().clone().with_data_type(DataType::Int64)) as FieldRef)
-            .collect();
-        args.return_field = Arc::new(Field::new(self.name(), Self::list(DataType::Int64), true));
-        match self.native.invoke_with_args(args)? {
-            ColumnarValue::Array(array) => {
-                Ok(ColumnarValue::Array(cast(&array, &Self::list(DataType::Int32))?))
-            }
-            ColumnarValue::Scalar(scalar) => {
-                Ok(ColumnarValue::Scalar(scalar.cast_to(&Self::list(DataType::Int32))?))
-            }
         }
     }
 }

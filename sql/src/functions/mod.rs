@@ -88,7 +88,6 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Round::default())))?;
-    registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Series::default())))?;
     for function in json::functions() {
         registry.register_udf(function)?;
     }

@@ -32,7 +32,10 @@ fn named_cast(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         && field.data_type().is_string()
         && field.metadata().is_empty()
         && let Ok((_, source)) = inner.to_field(schema as &dyn ExprSchema)
-        && matches!(source.metadata().get(PG_TYPE).map(String::as_str), Some("json" | "jsonb"))
+        && matches!(
+            source.metadata().get(PG_TYPE).map(String::as_str),
+            Some("json" | "jsonb" | "varchar" | "bpchar")
+        )
     {
         let metadata = HashMap::from([(PG_TYPE.to_string(), "text".to_string())]);
         let field = Field::new("", field.data_type().clone(), true).with_metadata(metadata);

@@ -1,5 +1,6 @@
 //! Arrow types of SQL type names.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
@@ -7,6 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, TimezoneInfo};
 
+use super::PG_TYPE;
 use crate::error::{Error, Result, SqlState};
 
 /// Precision and scale of a `numeric` that names none: the widest that both formats store.

@@ -177,7 +177,7 @@ impl BatchEncoder {
         columns: &[OutputColumn],
         preamble: &'static [u8],
     ) -> Result<Self> {
-        let encoder = Self::new(batch, columns, &Formats::All(true))?;
+        let encoder = Self::new(batch, columns, &Formats::All(true), "+00:00")?;
         Ok(Self { message: COPY_DATA, preamble, ..encoder })
     }
 
