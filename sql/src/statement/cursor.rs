@@ -26,6 +26,8 @@ pub async fn declare(session: &mut Session, declare: &Declare, parsed: &Parsed) 
         return Err(Error::new(SqlState::DUPLICATE_CURSOR, message));
     }
     let scope = session.scope().await?;
+    // Until the plan has its files.
+    let _looking = scope.database()?.storage().readers().look();
     let planned = scope.plan_query(&declare.query, &[], parsed).await?;
     if !planned.parameters.is_empty() {
         return Err(super::not_supported("a parameter in DECLARE CURSOR"));
