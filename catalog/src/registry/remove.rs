@@ -88,7 +88,7 @@ impl Catalog {
     /// In a task of its own, so that a cancelled statement does not leave half of the files behind.
     async fn remove_files(&self, ident: &TableIdent, root: String) {
         let (storage, ident) = (self.storage.clone(), ident.clone());
-        let is_read = storage.readers().is_read(&root);
+        let is_needed = storage.readers().is_needed(&root);
         let task = tokio::spawn(async move {
             storage.readers().wait(&root).await;
             match storage.delete_all(&root).await {
@@ -99,7 +99,7 @@ impl Catalog {
             }
         });
         // Queries that began before the drop may take their time, and may be the caller's own.
-        if !is_read {
+        if !is_needed {
             let _ = task.await;
         }
     }

@@ -13,6 +13,8 @@
 mod commit;
 mod overlay;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -126,12 +126,8 @@ impl Writer<'_> {
     /// See [`Format::prepare`](crate::format::Format::prepare).
     pub async fn prepare(&self, base: &TableSnapshot, change: &TableChange) -> Result<Prepared> {
         let base = state(base)?;
-        let (NewVersion { metadata, location, metadata_bytes, expired }, written) =
-            self.write(base, change).await?;
-        let (pointer, previous) = (location.clone(), base.metadata_location.clone());
-        // Nobody asks for a file that no pointer names.
-        self.settle(NewVersion { metadata, location, metadata_bytes, expired: Vec::new() }).await;
-        Ok(Prepared { pointer, previous, written, expired })
+        let (NewVersion { location, expired, .. }, written) = self.write(base, change).await?;
+        Ok(Prepared { pointer: location, previous: base.metadata_location.clone(), written, expired })
     }
 
     /// Writes the next version, and removes what it wrote if it fails.
