@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use auric_sql::types::arrow_type;
 use auric_sql::types::text_input;
 use auric_sql::{Error, Result, SqlState};
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use datafusion::scalar::ScalarValue;
 use postgres_types::{Kind, Type};
 
@@ -78,7 +78,7 @@ fn from_text(pg: &Type, text: &str) -> Result<ScalarValue> {
         Type::BYTEA => ScalarValue::Binary(Some(text_input::bytea(text)?)),
         Type::UUID => ScalarValue::FixedSizeBinary(16, Some(text_input::uuid(trimmed)?.to_vec())),
         Type::NUMERIC => {
-            let mut checked = BytesMut::new();
+            let mut checked = Vec::new();
             super::encode::text_to_numeric(trimmed.as_bytes(), &mut checked)?;
             ScalarValue::Utf8(Some(trimmed.to_string()))
         }
@@ -110,7 +110,8 @@ fn without_zone(text: &str) -> &str {
 /// The date of a date with a time or a zone behind it (drivers send such), which do not count.
 fn date_part(text: &str) -> &str {
     let Some((date, rest)) = text.split_once([' ', 'T', 't']) else { return text };
-    let is_time = rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | '+' | '-' | 'Z' | 'z' | ' '));
+    let is_time =
+        rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | '+' | '-' | 'Z' | 'z' | ' '));
     if is_time { date } else { text }
 }
 
@@ -209,7 +210,7 @@ fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
                 return Err(invalid());
             }
             let (micros, days, months) = (rest.get_i64(), rest.get_i32(), rest.get_i32());
-            let mut text = BytesMut::new();
+            let mut text = Vec::new();
             put_interval(Interval { months, days, micros }, &mut text);
             utf8(&text).map(str::to_string)
         }

@@ -257,7 +257,8 @@ impl Task {
         drop(session);
         match output {
             Output::Rows(rows) => {
-                let formats = if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
+                let formats =
+                    if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
                 self.send(Event::Columns(rows.columns.clone(), formats.clone())).await?;
                 self.send_rows(rows.stream, &rows.columns, &formats, &zone).await?;
                 self.send(Event::Done(Some(rows.tag))).await

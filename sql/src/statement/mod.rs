@@ -34,8 +34,8 @@ use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
 use crate::types;
 pub(crate) use dml::condition;
-pub use query::CHANGED_RESULT;
 use dml::row_statement::RowStatement;
+pub use query::CHANGED_RESULT;
 
 /// A column of a result as RowDescription shows it.
 #[derive(Debug, Clone, PartialEq)]

@@ -54,7 +54,10 @@ pub async fn execute(
             }
             let arrow = &table.snapshot.schema.arrow;
             let fields = names.iter().filter_map(|name| arrow.field_with_name(name).ok());
-            (scan(table.provider(), &names)?, Arc::new(fields.map(|field| OutputColumn::of(field.name(), field)).collect()))
+            (
+                scan(table.provider(), &names)?,
+                Arc::new(fields.map(|field| OutputColumn::of(field.name(), field)).collect()),
+            )
         }
     };
     let stream = rows::stream(&scope, rows::physical(&scope, &plan).await?)?;
