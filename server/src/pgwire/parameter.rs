@@ -8,7 +8,7 @@ use auric_sql::pg_catalog::types::format_type;
 use auric_sql::types::arrow_type;
 use auric_sql::types::text_input;
 use auric_sql::{Error, Result, SqlState};
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use datafusion::scalar::ScalarValue;
 use postgres_types::{Kind, Type};
 
@@ -69,7 +69,7 @@ fn from_text(pg: &Type, text: &str) -> Result<ScalarValue> {
         Type::BYTEA => ScalarValue::Binary(Some(text_input::bytea(text)?)),
         Type::UUID => ScalarValue::FixedSizeBinary(16, Some(text_input::uuid(trimmed)?.to_vec())),
         Type::NUMERIC => {
-            let mut checked = BytesMut::new();
+            let mut checked = Vec::new();
             super::encode::text_to_numeric(trimmed.as_bytes(), &mut checked)?;
             ScalarValue::Utf8(Some(trimmed.to_string()))
         }
@@ -212,7 +212,7 @@ fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
                 return Err(invalid());
             }
             let (micros, days, months) = (rest.get_i64(), rest.get_i32(), rest.get_i32());
-            let mut text = BytesMut::new();
+            let mut text = Vec::new();
             put_interval(Interval { months, days, micros }, &mut text);
             utf8(&text).map(str::to_string)
         }

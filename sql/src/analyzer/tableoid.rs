@@ -1,4 +1,5 @@
-//! `tableoid` of system relations: the OID of the relation that a row is from, hence a constant.
+//! System columns of system relations: `tableoid` is the OID of the relation that a row is from, hence a
+//! constant; `xmin`, by which tools tell what has changed, the transaction that asks: all may have.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -35,27 +36,29 @@ impl VisitorMut for TableOid {
     }
 }
 
-/// The OID that an expression `alias.tableoid` stands for.
-fn constant(expr: &Expr, oids: &HashMap<String, u32>) -> Option<Expr> {
-    let oid = match expr {
+/// The name of the system column that an expression names, and what it stands for.
+fn constant(expr: &Expr, oids: &HashMap<String, u32>) -> Option<(&'static str, Expr)> {
+    let (oid, column) = match expr {
         Expr::CompoundIdentifier(idents) => match idents.as_slice() {
-            [table, column] if folded(column) == "tableoid" => oids.get(&folded(table))?,
+            [table, column] => (oids.get(&folded(table))?, column),
             _ => return None,
         },
-        Expr::Identifier(column) if folded(column) == "tableoid" && oids.len() == 1 => {
-            oids.values().next()?
-        }
+        Expr::Identifier(column) if oids.len() == 1 => (oids.values().next()?, column),
         _ => return None,
     };
-    Some(call("oid", vec![number(oid)]))
+    match folded(column).as_str() {
+        "tableoid" => Some(("tableoid", call("oid", vec![number(oid)]))),
+        "xmin" => Some(("xmin", call("current_xid", Vec::new()))),
+        _ => None,
+    }
 }
 
 /// Keeps the column's name.
 fn name_column(item: &mut SelectItem, oids: &HashMap<String, u32>) {
     if let SelectItem::UnnamedExpr(expr) = item
-        && let Some(expr) = constant(expr, oids)
+        && let Some((name, expr)) = constant(expr, oids)
     {
-        *item = SelectItem::ExprWithAlias { expr, alias: "tableoid".into() };
+        *item = SelectItem::ExprWithAlias { expr, alias: name.into() };
     }
 }
 
@@ -67,7 +70,7 @@ impl VisitorMut for Replace {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Some(constant) = constant(expr, &self.oids) {
+        if let Some((_, constant)) = constant(expr, &self.oids) {
             *expr = constant;
         }
         ControlFlow::Continue(())

@@ -31,6 +31,10 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition::strict("pg_is_in_recovery", "bool", (0, 0), |_, _| Ok(false.into())),
     Definition::strict("pg_is_wal_replay_paused", "bool", (0, 0), |_, _| Ok(false.into())),
     Definition::strict("txid_current", "int8", (0, 0), transaction_id),
+    // Of 32 bits, as rows have it.
+    Definition::strict("current_xid", "xid", (0, 0), |call, arguments| {
+        Ok(transaction_id(call, arguments)?.as_int().map(|number| number % (1 << 32)).into())
+    }),
     Definition::strict("pg_current_xact_id", "int8", (0, 0), transaction_id),
     Definition::strict("txid_current_if_assigned", "int8", (0, 0), |_, _| Ok(Value::Null)),
     // Nothing waits for advisory locks; taking one always succeeds for the session alone.

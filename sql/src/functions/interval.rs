@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray, Time64MicrosecondArray,
+    Array, ArrayRef, AsArray, Decimal128Array, Int32Array, IntervalMonthDayNanoArray, Time64MicrosecondArray,
 };
 use arrow::datatypes::{
-    DataType, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
-    TimeUnit, TimestampMicrosecondType,
+    DataType, Float64Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::Volatility;
@@ -254,7 +254,9 @@ pub const FUNCTIONS: &[Columnar] = &[
         name: "age",
         volatility: Volatility::Stable,
         arguments: age_arguments,
-        returns: |_, _| Ok(INTERVAL),
+        returns: |types, _| {
+            Ok(if types.first().is_some_and(DataType::is_integer) { DataType::Int32 } else { INTERVAL })
+        },
         eval: age,
     },
     Columnar {
@@ -323,6 +325,11 @@ fn move_time(columns: &Columns<'_>, sign: i64) -> Result<ArrayRef> {
 }
 
 fn age_arguments(types: &[DataType]) -> Option<Vec<DataType>> {
+    if let [transaction] = types
+        && transaction.is_integer()
+    {
+        return Some(vec![DataType::Int64]);
+    }
     let zoned = types.iter().any(|t| matches!(t, DataType::Timestamp(_, Some(_))));
     let known = types.iter().all(|t| matches!(t, DataType::Timestamp(..) | DataType::Date32) || is_text(t));
     // A date alone is no timestamp without time zone, to Postgres.
@@ -332,6 +339,11 @@ fn age_arguments(types: &[DataType]) -> Option<Vec<DataType>> {
 }
 
 fn age(columns: &Columns<'_>) -> Result<ArrayRef> {
+    if let Some(transactions) = columns.array(0)?.as_primitive_opt::<Int64Type>() {
+        // Of a transaction: the rows that show one show the one that asks.
+        let ages = transactions.iter().map(|transaction| transaction.map(|_| 0));
+        return Ok(Arc::new(ages.collect::<Int32Array>()));
+    }
     let zone = Zone::of(columns.options);
     let zoned = matches!(columns.array(0)?.data_type(), DataType::Timestamp(_, Some(_)));
     let local = |micros: i64| {

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, GenericListViewAr
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use auric_sql::{Error, Result, SqlState};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use postgres_types::{Kind, Type};
 
 use super::{Column, Encoder, ValueEncoder, patch};
@@ -94,7 +94,7 @@ impl List {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 
-    fn put_text(&self, row: usize, scratch: &mut BytesMut, out: &mut BytesMut) -> Result<()> {
+    fn put_text(&self, row: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<()> {
         out.put_u8(b'{');
         for (i, element) in self.ranges[row].clone().enumerate() {
             if i > 0 {
@@ -135,7 +135,7 @@ impl List {
     }
 
     /// Appends the elements; `true`: one was NULL.
-    fn put_binary(&self, row: usize, out: &mut BytesMut) -> Result<bool> {
+    fn put_binary(&self, row: usize, out: &mut Vec<u8>) -> Result<bool> {
         let mut has_nulls = false;
         for element in self.ranges[row].clone() {
             match &self.child {
@@ -167,8 +167,8 @@ fn ragged() -> Error {
 }
 
 impl ValueEncoder for TextArray {
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
-        let mut scratch = BytesMut::new();
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        let mut scratch = Vec::new();
         if !self.vector {
             return self.list.put_text(row, &mut scratch, out);
         }
@@ -187,7 +187,7 @@ impl ValueEncoder for TextArray {
 }
 
 impl ValueEncoder for BinaryArray {
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         let mut dimensions = Vec::new();
         self.list.dimensions(row, &mut dimensions, 0)?;
         if dimensions.contains(&0) {
@@ -209,7 +209,7 @@ impl ValueEncoder for BinaryArray {
 }
 
 /// An element's text, quoted where array syntax needs it (`array_out` in Postgres' sources).
-fn put_quoted(text: &[u8], out: &mut BytesMut) {
+fn put_quoted(text: &[u8], out: &mut Vec<u8>) {
     let special = |b: &u8| matches!(b, b'"' | b'\\' | b'{' | b'}' | b',' | b' ' | 9..=13);
     if !text.is_empty() && !text.eq_ignore_ascii_case(b"null") && !text.iter().any(special) {
         out.extend_from_slice(text);

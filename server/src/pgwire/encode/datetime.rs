@@ -8,7 +8,7 @@ use arrow::datatypes::{
 };
 use auric_sql::types::text_output::zone_offset;
 use auric_sql::{Error, Result, SqlState, Zone};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::number::primitive;
 use super::{Encoder, Nothing};
@@ -32,7 +32,7 @@ pub(super) fn date(array: &ArrayRef, binary: bool) -> Encoder {
     primitive::<Date32Type, _>(array, move |days, out| put_date(i64::from(days), binary, out))
 }
 
-fn put_date(days: i64, binary: bool, out: &mut BytesMut) -> Result<()> {
+fn put_date(days: i64, binary: bool, out: &mut Vec<u8>) -> Result<()> {
     if binary {
         out.put_i32(i32::try_from(days - POSTGRES_EPOCH_DAYS).map_err(|_| out_of_range("date"))?);
         return Ok(());
@@ -45,7 +45,7 @@ fn put_date(days: i64, binary: bool, out: &mut BytesMut) -> Result<()> {
 
 /// `None`: no such unit.
 pub(super) fn time(array: &ArrayRef, binary: bool) -> Option<Encoder> {
-    let put = move |micros: i64, out: &mut BytesMut| {
+    let put = move |micros: i64, out: &mut Vec<u8>| {
         if binary {
             out.put_i64(micros)
         } else {
@@ -70,7 +70,7 @@ pub(super) fn time(array: &ArrayRef, binary: bool) -> Option<Encoder> {
 
 pub(super) fn timestamp(array: &ArrayRef, zone: Option<&str>, binary: bool) -> Encoder {
     let zone = zone.map(Zone::of_arrow);
-    let put = move |micros: Option<i64>, out: &mut BytesMut| {
+    let put = move |micros: Option<i64>, out: &mut Vec<u8>| {
         put_timestamp(micros.ok_or_else(|| out_of_range("timestamp"))?, zone.as_ref(), binary, out)
     };
     match array.data_type() {
@@ -92,7 +92,7 @@ pub(super) fn timestamp(array: &ArrayRef, zone: Option<&str>, binary: bool) -> E
     }
 }
 
-fn put_timestamp(micros: i64, zone: Option<&Zone>, binary: bool, out: &mut BytesMut) -> Result<()> {
+fn put_timestamp(micros: i64, zone: Option<&Zone>, binary: bool, out: &mut Vec<u8>) -> Result<()> {
     if binary {
         out.put_i64(micros.checked_sub(POSTGRES_EPOCH_MICROS).ok_or_else(|| out_of_range("timestamp"))?);
         return Ok(());
@@ -100,9 +100,20 @@ fn put_timestamp(micros: i64, zone: Option<&Zone>, binary: bool, out: &mut Bytes
     let offset = zone.map(|zone| zone.offset(micros));
     let micros = micros.saturating_add(offset.unwrap_or(0) * MICROS_PER_SECOND);
     let (year, month, day) = civil(micros.div_euclid(MICROS_PER_DAY));
-    put_ymd(year, month, day, out);
-    out.put_u8(b' ');
-    put_time(micros.rem_euclid(MICROS_PER_DAY), out);
+    let time = micros.rem_euclid(MICROS_PER_DAY);
+    if (1..=9999).contains(&year) {
+        let (century, year) = (two((year / 100) as u8), two((year % 100) as u8));
+        let ([m, n], [d, e], t) = (two(month), two(day), clock(time));
+        let [c, k] = century;
+        let [y, x] = year;
+        let text = [c, k, y, x, b'-', m, n, b'-', d, e, b' ', t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]];
+        out.extend_from_slice(&text);
+        put_fraction((time % MICROS_PER_SECOND) as u32, out);
+    } else {
+        put_ymd(year, month, day, out);
+        out.put_u8(b' ');
+        put_time(time, out);
+    }
     match offset {
         None => {}
         Some(0) => out.extend_from_slice(b"+00"),
@@ -131,7 +142,7 @@ fn two(n: u8) -> [u8; 2] {
     [b'0' + n / 10 % 10, b'0' + n % 10]
 }
 
-fn put_ymd(year: i64, month: u8, day: u8, out: &mut BytesMut) {
+fn put_ymd(year: i64, month: u8, day: u8, out: &mut Vec<u8>) {
     let shown = if year > 0 { year } else { 1 - year };
     if shown > 9999 {
         out.extend_from_slice(itoa::Buffer::new().format(shown).as_bytes());
@@ -143,23 +154,28 @@ fn put_ymd(year: i64, month: u8, day: u8, out: &mut BytesMut) {
     out.extend_from_slice(&[b'-', m, n, b'-', d, e]);
 }
 
-fn put_era(year: i64, out: &mut BytesMut) {
+fn put_era(year: i64, out: &mut Vec<u8>) {
     if year <= 0 {
         out.extend_from_slice(b" BC");
     }
 }
 
 /// `hh:mm:ss` with the fraction that there is.
-fn put_time(micros: i64, out: &mut BytesMut) {
-    let seconds = micros / MICROS_PER_SECOND;
-    let ([h, i], [m, n], [s, t]) =
-        (two((seconds / 3600) as u8), two((seconds / 60 % 60) as u8), two((seconds % 60) as u8));
-    out.extend_from_slice(&[h, i, b':', m, n, b':', s, t]);
+fn put_time(micros: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&clock(micros));
     put_fraction((micros % MICROS_PER_SECOND) as u32, out);
 }
 
+/// `hh:mm:ss`.
+fn clock(micros: i64) -> [u8; 8] {
+    let seconds = (micros / MICROS_PER_SECOND) as u32;
+    let ([h, i], [m, n], [s, t]) =
+        (two((seconds / 3600) as u8), two((seconds / 60 % 60) as u8), two((seconds % 60) as u8));
+    [h, i, b':', m, n, b':', s, t]
+}
+
 /// A point and microseconds without trailing zeros, or nothing.
-pub(super) fn put_fraction(micros: u32, out: &mut BytesMut) {
+pub(super) fn put_fraction(micros: u32, out: &mut Vec<u8>) {
     if micros == 0 {
         return;
     }

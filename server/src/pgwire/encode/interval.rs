@@ -6,7 +6,7 @@ use arrow::datatypes::{
     IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType, TimeUnit,
 };
 use auric_sql::{Error, Result, SqlState};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::datetime::put_fraction;
 use super::number::primitive;
@@ -44,7 +44,7 @@ pub(super) fn month_day_nano(array: &ArrayRef, binary: bool) -> Encoder {
 }
 
 pub(super) fn duration(array: &ArrayRef, binary: bool) -> Encoder {
-    let put = move |micros: Option<i64>, out: &mut BytesMut| -> Result<()> {
+    let put = move |micros: Option<i64>, out: &mut Vec<u8>| -> Result<()> {
         let micros = micros.ok_or_else(|| Error::new(SqlState("22008"), "interval out of range"))?;
         put(Interval { months: 0, days: 0, micros }, binary, out);
         Ok(())
@@ -66,7 +66,7 @@ pub(super) fn duration(array: &ArrayRef, binary: bool) -> Encoder {
     }
 }
 
-fn put(interval: Interval, binary: bool, out: &mut BytesMut) {
+fn put(interval: Interval, binary: bool, out: &mut Vec<u8>) {
     if binary {
         out.put_i64(interval.micros);
         out.put_i32(interval.days);
@@ -77,7 +77,7 @@ fn put(interval: Interval, binary: bool, out: &mut BytesMut) {
 }
 
 /// `1 year 2 mons -3 days +04:05:06.7` (`EncodeInterval` in Postgres' sources).
-pub(in crate::pgwire) fn put_text(interval: Interval, out: &mut BytesMut) {
+pub(in crate::pgwire) fn put_text(interval: Interval, out: &mut Vec<u8>) {
     let start = out.len();
     let mut after_negative = false;
     let parts = [(interval.months / 12, "year"), (interval.months % 12, "mon"), (interval.days, "day")];

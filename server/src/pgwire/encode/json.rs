@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use auric_sql::{Error, Result, SqlState};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use postgres_types::Type;
 
 use super::{Encoder, ValueEncoder};
@@ -26,7 +26,7 @@ struct Document {
 }
 
 impl ValueEncoder for Document {
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         if self.versioned {
             out.put_u8(1);
         }
@@ -48,7 +48,7 @@ enum Kind {
     List(Vec<Range<usize>>, Box<Node>),
     Map(Vec<Range<usize>>, Encoder, Box<Node>),
     /// Names, already quoted, and values.
-    Object(Vec<(BytesMut, Node)>),
+    Object(Vec<(Vec<u8>, Node)>),
 }
 
 impl Node {
@@ -61,7 +61,7 @@ impl Node {
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns();
                 let members = fields.iter().zip(columns).map(|(field, column)| {
-                    let mut name = BytesMut::new();
+                    let mut name = Vec::new();
                     put_string(field.name().as_bytes(), &mut name);
                     Ok((name, Self::new(column)?))
                 });
@@ -87,7 +87,7 @@ impl Node {
         })
     }
 
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
             out.extend_from_slice(b"null");
             return Ok(());
@@ -104,7 +104,7 @@ impl Node {
                 Ok(())
             }
             Kind::Quoted(encoder, timestamp) => {
-                let mut text = BytesMut::new();
+                let mut text = Vec::new();
                 encoder.put(row, &mut text)?;
                 if let Some(space) = text.iter_mut().find(|b| *timestamp && **b == b' ') {
                     *space = b'T';
@@ -116,7 +116,7 @@ impl Node {
                 put_items(b"[]", ranges[row].clone(), out, |item, out| values.put(item, out))
             }
             Kind::Map(ranges, keys, values) => put_items(b"{}", ranges[row].clone(), out, |item, out| {
-                let mut key = BytesMut::new();
+                let mut key = Vec::new();
                 keys.put(item, &mut key)?;
                 put_string(&key, out);
                 out.put_u8(b':');
@@ -136,8 +136,8 @@ impl Node {
 fn put_items(
     brackets: &[u8; 2],
     items: Range<usize>,
-    out: &mut BytesMut,
-    put: impl Fn(usize, &mut BytesMut) -> Result<()>,
+    out: &mut Vec<u8>,
+    put: impl Fn(usize, &mut Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     out.put_u8(brackets[0]);
     let first = items.start;
@@ -162,7 +162,7 @@ fn text_encoder(array: &ArrayRef) -> Result<Encoder> {
 }
 
 /// A JSON string.
-fn put_string(text: &[u8], out: &mut BytesMut) {
+fn put_string(text: &[u8], out: &mut Vec<u8>) {
     out.put_u8(b'"');
     for byte in text {
         match byte {

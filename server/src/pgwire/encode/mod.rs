@@ -23,7 +23,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit};
 use arrow::record_batch::RecordBatch;
 use auric_sql::{Error, OutputColumn, Result, SqlState};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use postgres_types::Type;
 
 pub(super) use datetime::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
@@ -77,7 +77,7 @@ impl Formats {
 /// Writes values of one column.
 pub(super) trait ValueEncoder: Send {
     /// Appends the value at `row`, which is not NULL, without its length.
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()>;
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()>;
 }
 
 type Encoder = Box<dyn ValueEncoder>;
@@ -103,7 +103,7 @@ impl Column {
     }
 
     /// Appends length and value, or the length that stands for NULL.
-    fn put_with_length(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put_with_length(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         if self.is_null(row) {
             out.put_i32(-1);
             return Ok(());
@@ -122,7 +122,7 @@ fn too_long() -> Error {
 }
 
 /// Overwrites the four bytes at `at`.
-fn patch(out: &mut BytesMut, at: usize, value: i32) {
+fn patch(out: &mut Vec<u8>, at: usize, value: i32) {
     if let Some(place) = out.get_mut(at..at + 4) {
         place.copy_from_slice(&value.to_be_bytes());
     }
@@ -188,15 +188,15 @@ impl BatchEncoder {
         }
         let first = self.next;
         let guess = (self.rows - first) * (self.columns.len() * 16 + 8);
-        let mut out = BytesMut::with_capacity(guess.min(CHUNK + CHUNK / 8));
+        let mut out = Vec::with_capacity(guess.min(CHUNK + CHUNK / 8));
         while self.next < self.rows && out.len() < CHUNK {
             self.put_row(self.next, &mut out)?;
             self.next += 1;
         }
-        Ok(Some((out.freeze(), (self.next - first) as u64)))
+        Ok(Some((Bytes::from(out), (self.next - first) as u64)))
     }
 
-    fn put_row(&mut self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put_row(&mut self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         out.put_u8(self.message);
         let at = out.len();
         out.put_i32(0);
@@ -323,7 +323,7 @@ fn encoder(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
 
 /// Text of the first value of an array.
 pub(super) fn value_text(array: &ArrayRef, pg: &Type) -> Result<String> {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     encoder(array, pg, false)?.put(0, &mut out)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
@@ -336,7 +336,7 @@ pub(super) fn arrow_error(error: arrow::error::ArrowError) -> Error {
 struct Nothing;
 
 impl ValueEncoder for Nothing {
-    fn put(&self, _row: usize, _out: &mut BytesMut) -> Result<()> {
+    fn put(&self, _row: usize, _out: &mut Vec<u8>) -> Result<()> {
         Ok(())
     }
 }
@@ -348,7 +348,7 @@ struct Dictionary {
 }
 
 impl ValueEncoder for Dictionary {
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         self.values.put(self.keys[row], out)
     }
 }

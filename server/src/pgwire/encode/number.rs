@@ -6,7 +6,7 @@ use arrow::datatypes::{
     UInt16Type, UInt32Type, UInt64Type,
 };
 use auric_sql::{Error, Result, SqlState};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use postgres_types::Type;
 
 use super::{Encoder, ValueEncoder, numeric};
@@ -20,9 +20,9 @@ pub(super) struct Primitive<A: ArrowPrimitiveType, F> {
 impl<A, F> ValueEncoder for Primitive<A, F>
 where
     A: ArrowPrimitiveType,
-    F: Fn(A::Native, &mut BytesMut) -> Result<()> + Send,
+    F: Fn(A::Native, &mut Vec<u8>) -> Result<()> + Send,
 {
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         (self.write)(self.array.value(row), out)
     }
 }
@@ -31,7 +31,7 @@ where
 pub(super) fn primitive<A, F>(array: &ArrayRef, write: F) -> Encoder
 where
     A: ArrowPrimitiveType,
-    F: Fn(A::Native, &mut BytesMut) -> Result<()> + Send + 'static,
+    F: Fn(A::Native, &mut Vec<u8>) -> Result<()> + Send + 'static,
 {
     Box::new(Primitive { array: array.as_primitive::<A>().clone(), write })
 }
@@ -43,7 +43,7 @@ struct Boolean {
 }
 
 impl ValueEncoder for Boolean {
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         out.extend_from_slice(self.forms[usize::from(self.array.value(row))]);
         Ok(())
     }
@@ -91,11 +91,11 @@ fn width(pg: &Type) -> Option<Width> {
     })
 }
 
-fn put_text<I: itoa::Integer>(value: I, out: &mut BytesMut) {
+fn put_text<I: itoa::Integer>(value: I, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn put_binary(value: i128, width: Width, out: &mut BytesMut) -> Result<()> {
+fn put_binary(value: i128, width: Width, out: &mut Vec<u8>) -> Result<()> {
     let out_of_range = |name: &str| Error::new(SqlState("22003"), format!("{name} out of range: {value}"));
     match width {
         Width::Two => out.put_i16(i16::try_from(value).map_err(|_| out_of_range("smallint"))?),
@@ -109,6 +109,22 @@ fn put_binary(value: i128, width: Width, out: &mut BytesMut) -> Result<()> {
 
 /// `None`: no binary format under this type.
 pub(super) fn integer(array: &ArrayRef, pg: &Type, binary: bool) -> Option<Encoder> {
+    // The commonest, which need no check.
+    match (array.data_type(), pg) {
+        (DataType::Int64, &Type::INT8) if binary => {
+            return Some(primitive::<Int64Type, _>(array, |value, out| {
+                out.extend_from_slice(&value.to_be_bytes());
+                Ok(())
+            }));
+        }
+        (DataType::Int32, &Type::INT4) if binary => {
+            return Some(primitive::<Int32Type, _>(array, |value, out| {
+                out.extend_from_slice(&value.to_be_bytes());
+                Ok(())
+            }));
+        }
+        _ => {}
+    }
     let width = if binary && !super::text::is_text(pg) { Some(width(pg)?) } else { None };
     macro_rules! by_type {
         ($($variant:ident => $arrow:ty),* $(,)?) => {
@@ -176,7 +192,7 @@ fn binary_float<A: ArrowPrimitiveType>(
             Ok(())
         }),
         Type::NUMERIC => primitive::<A, _>(array, move |value, out| {
-            let mut text = BytesMut::new();
+            let mut text = Vec::new();
             put_f64(wide(value), &mut text);
             numeric::text_to_binary(&text, out)
         }),
@@ -185,8 +201,10 @@ fn binary_float<A: ArrowPrimitiveType>(
 }
 
 /// Shortest text that reads back as the same number.
-pub(super) fn put_f64(value: f64, out: &mut BytesMut) {
-    if value.is_finite() {
+pub(super) fn put_f64(value: f64, out: &mut Vec<u8>) {
+    if (1e-4..1e15).contains(&value.abs()) {
+        put_plain(ryu::Buffer::new().format_finite(value), out);
+    } else if value.is_finite() {
         put_shortest(ryu::Buffer::new().format_finite(value), 15, out);
     } else {
         put_not_finite(value, out);
@@ -194,15 +212,22 @@ pub(super) fn put_f64(value: f64, out: &mut BytesMut) {
 }
 
 /// Shortest text that reads back as the same single-precision number.
-pub(super) fn put_f32(value: f32, out: &mut BytesMut) {
-    if value.is_finite() {
+pub(super) fn put_f32(value: f32, out: &mut Vec<u8>) {
+    if (1e-4..1e6).contains(&value.abs()) {
+        put_plain(ryu::Buffer::new().format_finite(value), out);
+    } else if value.is_finite() {
         put_shortest(ryu::Buffer::new().format_finite(value), 6, out);
     } else {
         put_not_finite(f64::from(value), out);
     }
 }
 
-fn put_not_finite(value: f64, out: &mut BytesMut) {
+/// A number that ryu, as Postgres, writes without an exponent.
+fn put_plain(shortest: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(shortest.strip_suffix(".0").unwrap_or(shortest).as_bytes());
+}
+
+fn put_not_finite(value: f64, out: &mut Vec<u8>) {
     let text: &[u8] = match (value.is_nan(), value > 0.0) {
         (true, _) => b"NaN",
         (false, true) => b"Infinity",
@@ -213,7 +238,7 @@ fn put_not_finite(value: f64, out: &mut BytesMut) {
 
 /// Lays out the digits that ryu found as Postgres does: an exponent below 10⁻⁴ and from 10^`limit`
 /// (`float_to_shortest_decimal` in its sources), no `.0`.
-fn put_shortest(shortest: &str, limit: i32, out: &mut BytesMut) {
+fn put_shortest(shortest: &str, limit: i32, out: &mut Vec<u8>) {
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
     let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -243,7 +268,7 @@ fn put_shortest(shortest: &str, limit: i32, out: &mut BytesMut) {
     }
 }
 
-fn put_scientific(digits: &[u8], exponent: i32, out: &mut BytesMut) {
+fn put_scientific(digits: &[u8], exponent: i32, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[..1]);
     if digits.len() > 1 {
         out.put_u8(b'.');
@@ -257,7 +282,7 @@ fn put_scientific(digits: &[u8], exponent: i32, out: &mut BytesMut) {
     put_text(exponent.unsigned_abs(), out);
 }
 
-fn put_fixed(digits: &[u8], exponent: i32, out: &mut BytesMut) {
+fn put_fixed(digits: &[u8], exponent: i32, out: &mut Vec<u8>) {
     let Ok(last_whole) = usize::try_from(exponent) else {
         out.extend_from_slice(b"0.");
         out.put_bytes(b'0', exponent.unsigned_abs() as usize - 1);
@@ -270,5 +295,37 @@ fn put_fixed(digits: &[u8], exponent: i32, out: &mut BytesMut) {
     if whole < digits.len() {
         out.put_u8(b'.');
         out.extend_from_slice(&digits[whole..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_without_an_exponent_are_as_laid_out() {
+        let mut seed = 1_u64;
+        for exponent in -4..15 {
+            for _ in 0..200 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let digits = seed >> 11;
+                let all = digits as f64 / (1_u64 << 53) as f64 * 9.0 + 1.0;
+                let few = (all * 100.0).round() / 100.0;
+                for value in [all, few, few.round()].map(|n| n * 10_f64.powi(exponent)) {
+                    if !(1e-4..1e15).contains(&value) {
+                        continue;
+                    }
+                    let (mut one, mut other) = (Vec::new(), Vec::new());
+                    put_f64(-value, &mut one);
+                    put_shortest(ryu::Buffer::new().format_finite(-value), 15, &mut other);
+                    assert_eq!(one, other, "{value}");
+                    let value = value as f32;
+                    let (mut one, mut other) = (Vec::new(), Vec::new());
+                    put_f32(value, &mut one);
+                    put_shortest(ryu::Buffer::new().format_finite(value), 6, &mut other);
+                    assert_eq!(one, other, "{value}");
+                }
+            }
+        }
     }
 }

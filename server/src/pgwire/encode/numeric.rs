@@ -4,7 +4,7 @@
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type};
 use auric_sql::{Error, Result, SqlState};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::number::primitive;
 use super::{Encoder, Nothing};
@@ -41,7 +41,7 @@ pub(super) fn decimal(array: &ArrayRef, binary: bool) -> Encoder {
 /// A quotient, with as many digits after the point as Postgres gives it: 16 significant ones counted in
 /// groups of four, but at least `least` (`select_div_scale` in its sources).
 pub(super) fn quotient(array: &ArrayRef, least: u8, binary: bool) -> Encoder {
-    let put_rounded = move |text: String, scale: i8, out: &mut BytesMut| {
+    let put_rounded = move |text: String, scale: i8, out: &mut Vec<u8>| {
         let (negative, digits) = text.strip_prefix('-').map_or((false, &*text), |rest| (true, rest));
         let (digits, scale) = rounded_quotient(digits.as_bytes(), scale, least);
         let negative = negative && digits != b"0";
@@ -93,7 +93,10 @@ fn rounded_quotient(digits: &[u8], scale: i8, least: u8) -> (Vec<u8>, i8) {
     (kept, i8::try_from(shown).unwrap_or(scale))
 }
 
-fn put_i128(value: i128, scale: i8, binary: bool, out: &mut BytesMut) {
+fn put_i128(value: i128, scale: i8, binary: bool, out: &mut Vec<u8>) {
+    if binary && put_small_binary(value, scale, out).is_some() {
+        return;
+    }
     let mut buffer = itoa::Buffer::new();
     let digits = match u64::try_from(value.unsigned_abs()) {
         Ok(small) => buffer.format(small),
@@ -102,12 +105,39 @@ fn put_i128(value: i128, scale: i8, binary: bool, out: &mut BytesMut) {
     put(value < 0, digits.as_bytes(), scale, binary, out);
 }
 
-fn put(negative: bool, digits: &[u8], scale: i8, binary: bool, out: &mut BytesMut) {
+/// A number of at most 64 bits in binary, by arithmetic rather than by its digits. `None`: it is larger.
+fn put_small_binary(value: i128, scale: i8, out: &mut Vec<u8>) -> Option<()> {
+    let scale = u32::try_from(scale).ok()?;
+    // Whole groups of four digits after the point.
+    let missing = (4 - scale % 4) % 4;
+    let mut rest = u64::try_from(value.unsigned_abs()).ok()?.checked_mul(10_u64.pow(missing))?;
+    // The lowest group first.
+    let (mut groups, mut count) = ([0_u16; 5], 0);
+    for group in &mut groups {
+        if rest == 0 {
+            break;
+        }
+        *group = (rest % 10_000) as u16;
+        rest /= 10_000;
+        count += 1;
+    }
+    let trailing = groups[..count].iter().take_while(|group| **group == 0).count();
+    let kept = &groups[trailing..count];
+    let weight = if count == 0 { 0 } else { count as i16 - ((scale + missing) / 4) as i16 - 1 };
+    out.put_u16(kept.len() as u16);
+    out.put_i16(weight);
+    out.put_u16(if value < 0 { NEGATIVE } else { 0 });
+    out.put_u16(scale as u16);
+    kept.iter().rev().for_each(|group| out.put_u16(*group));
+    Some(())
+}
+
+fn put(negative: bool, digits: &[u8], scale: i8, binary: bool, out: &mut Vec<u8>) {
     if binary { put_binary(negative, digits, scale, out) } else { put_text(negative, digits, scale, out) }
 }
 
 /// `digits` × 10^-`scale`. Zero has the digits `0`.
-fn put_text(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) {
+fn put_text(negative: bool, digits: &[u8], scale: i8, out: &mut Vec<u8>) {
     if negative {
         out.put_u8(b'-');
     }
@@ -131,7 +161,7 @@ fn put_text(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) {
 }
 
 /// `digits` × 10^-`scale` in binary.
-pub(super) fn put_binary(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) {
+pub(super) fn put_binary(negative: bool, digits: &[u8], scale: i8, out: &mut Vec<u8>) {
     // All digits around the point, padded to groups of four on both sides.
     let shown_scale = usize::try_from(scale).unwrap_or(0);
     let appended = if scale < 0 { usize::from(scale.unsigned_abs()) } else { 0 };
@@ -163,7 +193,7 @@ pub(super) fn put_binary(negative: bool, digits: &[u8], scale: i8, out: &mut Byt
 
 /// Decimal text (`-1.50`, `1e20`, `NaN`) in binary. Fails with 22003 when it has more than 76 digits
 /// after the point.
-pub(in crate::pgwire) fn text_to_binary(text: &[u8], out: &mut BytesMut) -> Result<()> {
+pub(in crate::pgwire) fn text_to_binary(text: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let special = match text {
         b"NaN" => Some(NOT_A_NUMBER),
         b"Infinity" => Some(INFINITY),
@@ -239,4 +269,41 @@ pub(in crate::pgwire) fn binary_to_text(bytes: &[u8]) -> Option<String> {
         text.truncate(start + scale);
     }
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_numbers_in_binary_are_as_by_their_digits() {
+        let numbers = [
+            0,
+            1,
+            9,
+            10,
+            99,
+            100,
+            1234,
+            9999,
+            10_000,
+            10_001,
+            123_456_789,
+            1_000_000_000_000,
+            990_000,
+            i64::MAX.into(),
+        ];
+        for scale in 0..=18 {
+            for value in numbers.into_iter().flat_map(|n: i128| [n, -n]) {
+                let (mut one, mut other) = (Vec::new(), Vec::new());
+                if put_small_binary(value, scale, &mut one).is_some() {
+                    let digits = value.unsigned_abs().to_string();
+                    put_binary(value < 0, digits.as_bytes(), scale, &mut other);
+                    assert_eq!(one, other, "{value} with scale {scale}");
+                } else {
+                    assert!(one.is_empty() && value.unsigned_abs() > 1 << 50);
+                }
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use postgres_types::ToSql;
 use super::*;
 
 fn put(array: ArrayRef, pg: &Type, binary: bool) -> Result<Vec<u8>> {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     Column::new(&array, pg, binary)?.encoder.put(0, &mut out)?;
     Ok(out.to_vec())
 }
@@ -29,7 +29,7 @@ fn binary(array: impl Array + 'static) -> Vec<u8> {
 
 /// The binary form that the reference implementation of postgres-types gives.
 fn reference(value: &(dyn ToSql + Sync), pg: &Type) -> Vec<u8> {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     value.to_sql_checked(pg, &mut out).unwrap();
     out.to_vec()
 }
@@ -148,7 +148,7 @@ fn numerics_in_binary() {
         assert_eq!(bytes, words(&expected), "{value} e-{scale}");
         assert_eq!(numeric_to_text(&bytes).unwrap(), text(decimal(value, 38, scale)));
     }
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     text_to_numeric(b"NaN", &mut out).unwrap();
     assert_eq!(out[..], words(&[0, 0, 0xC000, 0]));
     assert_eq!(numeric_to_text(&words(&[1, 0, 0, 0, 10_000])), None);

@@ -6,7 +6,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{BinaryType, ByteArrayType, DataType, LargeBinaryType, LargeUtf8Type, Utf8Type};
 use auric_sql::{Error, Result, SqlState};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use postgres_types::Type;
 
 use super::{Encoder, ValueEncoder, numeric};
@@ -60,11 +60,11 @@ impl ByteSource for FixedSizeBinaryArray {
 /// A column of bytes and how one value is written.
 struct ByteColumn<S> {
     source: S,
-    write: fn(&[u8], &mut BytesMut) -> Result<()>,
+    write: fn(&[u8], &mut Vec<u8>) -> Result<()>,
 }
 
 impl<S: ByteSource> ValueEncoder for ByteColumn<S> {
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         (self.write)(self.source.bytes(row), out)
     }
 }
@@ -107,7 +107,7 @@ struct Padded {
 }
 
 impl ValueEncoder for Padded {
-    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         let text = self.text.value(row);
         out.extend_from_slice(text.as_bytes());
         out.put_bytes(b' ', self.length.saturating_sub(text.chars().count()));
@@ -115,7 +115,7 @@ impl ValueEncoder for Padded {
     }
 }
 
-fn column(array: &ArrayRef, write: fn(&[u8], &mut BytesMut) -> Result<()>) -> Encoder {
+fn column(array: &ArrayRef, write: fn(&[u8], &mut Vec<u8>) -> Result<()>) -> Encoder {
     match array.data_type() {
         DataType::Utf8 => Box::new(ByteColumn { source: array.as_bytes::<Utf8Type>().clone(), write }),
         DataType::LargeUtf8 => {
@@ -135,7 +135,7 @@ fn column(array: &ArrayRef, write: fn(&[u8], &mut BytesMut) -> Result<()>) -> En
 }
 
 pub(super) fn string(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
-    let write: fn(&[u8], &mut BytesMut) -> Result<()> = match (binary, pg) {
+    let write: fn(&[u8], &mut Vec<u8>) -> Result<()> = match (binary, pg) {
         (true, &Type::JSONB) => |bytes, out| {
             out.put_u8(1);
             put_plain(bytes, out)
@@ -162,25 +162,25 @@ pub(super) fn bytes(array: &ArrayRef, pg: &Type, binary: bool) -> Encoder {
     )
 }
 
-fn put_plain(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
+fn put_plain(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(bytes);
     Ok(())
 }
 
-fn put_hex_digits(bytes: &[u8], out: &mut BytesMut) {
+fn put_hex_digits(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
 }
 
-fn put_hex(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
+fn put_hex(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
     out.reserve(2 + 2 * bytes.len());
     out.extend_from_slice(b"\\x");
     put_hex_digits(bytes, out);
     Ok(())
 }
 
-fn put_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
+fn put_uuid(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
     if bytes.len() != 16 {
         return Err(Error::new(SqlState("22P03"), "a uuid has 16 bytes"));
     }
@@ -193,7 +193,7 @@ fn put_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
     Ok(())
 }
 
-fn put_parsed_uuid(bytes: &[u8], out: &mut BytesMut) -> Result<()> {
+fn put_parsed_uuid(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(&auric_sql::types::text_input::uuid(&String::from_utf8_lossy(bytes))?);
     Ok(())
 }
