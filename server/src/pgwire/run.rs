@@ -78,7 +78,6 @@ pub(super) struct Chunk {
 }
 
 /// A statement's task.
-#[derive(Debug)]
 pub(super) struct Run {
     /// Events that are here already.
     pub ready: VecDeque<Event>,

@@ -1,5 +1,5 @@
 //! Casts that arrow does differently from Postgres: a fractional number to an integer rounds (arrow
-//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it, and bytes are written so.
+//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it, and written likewise.
 //!
 //! Runs before type coercion, and so sees only casts that the statement asks for; text is read so in
 //! those of type coercion too ([`ImpliedCasts`]).
@@ -18,6 +18,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use super::json_operators;
+use crate::functions::text_output;
 use crate::types::{bytes_output, text_input};
 
 /// The rule.
@@ -44,7 +45,7 @@ impl AnalyzerRule for ImpliedCasts {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, |expr, schema| Ok(text_cast(expr, schema)))
+        rewrite(plan, |expr, schema| Ok(read_or_write_text(expr, schema)))
     }
 }
 
@@ -64,19 +65,19 @@ fn rewrite(
     Ok(plan.data)
 }
 
-/// A cast of text, or to text, that arrow would do otherwise.
-fn text_cast(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// A cast of or to text that arrow would read or write otherwise.
+fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else { return Transformed::no(expr) };
-    let replaced = if source.is_string() {
+    let through = if source.is_string() {
         text_input::read(inner, field.data_type())
     } else if field.data_type().is_string() {
-        bytes_output::write(inner, &source)
+        bytes_output::write(inner, &source).or_else(|| text_output::written(inner, &source))
     } else {
         None
     };
-    match replaced {
-        Some(value) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(value), field: field.clone() })),
+    match through {
+        Some(through) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(through), field: field.clone() })),
         None => Transformed::no(expr),
     }
 }
@@ -103,7 +104,7 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         return Ok(Transformed::no(expr));
     };
     if source.is_string() || field.data_type().is_string() {
-        return Ok(text_cast(expr, schema));
+        return Ok(read_or_write_text(expr, schema));
     }
     Ok(rounded(expr, &source))
 }
