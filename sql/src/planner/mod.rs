@@ -3,6 +3,7 @@
 
 pub mod arithmetic;
 pub mod array_operators;
+pub mod blank_padded;
 mod context;
 pub mod date_arithmetic;
 pub mod json_operators;
