@@ -4,6 +4,7 @@
 pub mod arithmetic;
 pub mod array_operators;
 pub mod blank_padded;
+pub mod common_type;
 mod context;
 pub mod date_arithmetic;
 pub mod json_operators;
@@ -197,6 +198,7 @@ impl Scope {
             let statement = ast::Statement::Query(Box::new(query.clone()));
             planner
                 .sql_statement_to_plan_with_context(statement, &mut context)
+                .and_then(common_type::floats_first)
                 .map_err(|e| located(&e, source))
         };
         let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;
