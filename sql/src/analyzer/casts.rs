@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, DataType, ExactNumberInfo, Expr, TimezoneInfo, Value, ValueWithSpan,
 };
 
-use super::ast::{call, folded, function_name, number};
+use super::ast::{call, folded, function_name, number, string};
 use super::expression::array;
 use super::number_literal::without_exponent;
 use crate::pg_catalog::value::parse_array_literal;
@@ -87,6 +87,22 @@ fn rewrite_type(expr: &mut Expr) {
     }
     if let Some(known) = known_type(data_type) {
         *data_type = known;
+    }
+    // Exact digits are read better than decimals are converted.
+    if let Expr::Value(value) = inner.as_ref()
+        && let Value::Number(digits, _) = &value.value
+        && matches!(
+            data_type,
+            DataType::Real
+                | DataType::Float4
+                | DataType::Float8
+                | DataType::DoublePrecision
+                | DataType::Double(_)
+                | DataType::Float(_)
+        )
+    {
+        **inner = string(digits.clone());
+        return;
     }
     if is_plain_numeric(data_type) {
         if let Some(exact) = exact_numeric(inner) {

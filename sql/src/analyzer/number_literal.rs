@@ -220,9 +220,10 @@ fn of_argument(argument: &mut FunctionArg) {
 }
 
 fn of_function(function: &mut Function) {
-    // `count(1)` counts rows, as DataFusion knows it by its own literal.
-    if parts(&function.name).is_some_and(|parts| parts == ["count"])
-        && let FunctionArguments::List(list) = &mut function.args
+    // `count(1)` counts rows, as DataFusion knows it by its own literal; lengths are parts of types.
+    if parts(&function.name).is_some_and(
+        |parts| matches!(parts.as_slice(), [name] if matches!(name.as_str(), "count" | "varchar" | "bpchar")),
+    ) && let FunctionArguments::List(list) = &mut function.args
     {
         list.args.iter_mut().for_each(of_argument);
     }

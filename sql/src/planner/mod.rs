@@ -3,6 +3,8 @@
 
 pub mod arithmetic;
 pub mod array_operators;
+pub mod blank_padded;
+pub mod common_type;
 mod context;
 pub mod date_arithmetic;
 pub mod json_operators;
@@ -202,6 +204,7 @@ impl Scope {
             let statement = ast::Statement::Query(Box::new(query.clone()));
             planner
                 .sql_statement_to_plan_with_context(statement, &mut context)
+                .and_then(common_type::floats_first)
                 .and_then(crate::analyzer::name_result_types)
                 .map_err(|e| located(&e, source))
         };

@@ -18,6 +18,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use super::json_operators;
+use crate::functions::math::rounded as rounded_number;
 use crate::functions::text_output;
 use crate::types::{bytes_output, text_input};
 
@@ -123,7 +124,7 @@ fn rounded(expr: Expr, source: &DataType) -> Transformed<Expr> {
         | DataType::Float64
         | DataType::Decimal128(..)
         | DataType::Decimal256(..) => {
-            let inner = round(vec![inner.as_ref().clone()]);
+            let inner = rounded_number(inner.as_ref().clone());
             Transformed::yes(Expr::Cast(Cast { expr: Box::new(inner), field: field.clone() }))
         }
         _ => Transformed::no(expr),
