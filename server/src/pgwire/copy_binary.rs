@@ -203,7 +203,8 @@ impl BinaryInput {
             let bytes = match length {
                 -1 => 0,
                 length => usize::try_from(length).map_err(|_| {
-                    let place = format!("COPY {}, line {}, column {}", self.table, self.line + 1, column.name);
+                    let place =
+                        format!("COPY {}, line {}, column {}", self.table, self.line + 1, column.name);
                     bad("invalid field size").with_detail(place)
                 })?,
             };

@@ -110,7 +110,8 @@ fn without_zone(text: &str) -> &str {
 /// The date of a date with a time or a zone behind it (drivers send such), which do not count.
 fn date_part(text: &str) -> &str {
     let Some((date, rest)) = text.split_once([' ', 'T', 't']) else { return text };
-    let is_time = rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | '+' | '-' | 'Z' | 'z' | ' '));
+    let is_time =
+        rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | '+' | '-' | 'Z' | 'z' | ' '));
     if is_time { date } else { text }
 }
 

@@ -189,14 +189,15 @@ impl Task {
         drop(session);
         match output {
             Output::Rows(rows) => {
-                let formats = if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
+                let formats =
+                    if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
                 self.send(Event::Columns(rows.columns.clone(), formats.clone())).await?;
                 self.send_rows(rows.stream, &rows.columns, &formats).await?;
                 self.send(Event::Done(Some(rows.tag))).await
             }
-            Output::CopyOut { columns, stream } => {
+            Output::CopyOut { columns, header, stream } => {
                 self.send(Event::CopyOut { columns, binary: false }).await?;
-                let rows = self.send_copy_data(stream).await?;
+                let rows = self.send_copy_data(stream).await?.saturating_sub(u64::from(header));
                 self.send(Event::CopyOutDone).await?;
                 self.send(Event::Done(Some(CommandTag::Count("COPY", rows)))).await
             }

@@ -17,8 +17,13 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection
 /// The query over `start`, its first part with more columns than it had. `None`: the recursive part cannot
 /// take them along.
 pub fn carry(query: &RecursiveQuery, start: LogicalPlan) -> Result<Option<LogicalPlan>> {
-    let carried: Vec<String> =
-        start.schema().fields().iter().skip(query.schema.fields().len()).map(|field| field.name().clone()).collect();
+    let carried: Vec<String> = start
+        .schema()
+        .fields()
+        .iter()
+        .skip(query.schema.fields().len())
+        .map(|field| field.name().clone())
+        .collect();
     let mut scans = 0;
     let mut passes = true;
     query.recursive_term.apply(|node| {
@@ -48,7 +53,11 @@ pub fn carry(query: &RecursiveQuery, start: LogicalPlan) -> Result<Option<Logica
             node => Ok(Transformed::yes(node.recompute_schema()?)),
         }
     })?;
-    let plan = LogicalPlanBuilder::from(start).to_recursive_query(query.name.clone(), step.data, query.is_distinct)?;
+    let plan = LogicalPlanBuilder::from(start).to_recursive_query(
+        query.name.clone(),
+        step.data,
+        query.is_distinct,
+    )?;
     plan.build().map(Some)
 }
 
@@ -60,7 +69,8 @@ fn is_work_table(node: &LogicalPlan, name: &str) -> bool {
 }
 
 fn work_table(name: &str, schema: &DFSchema) -> Result<LogicalPlan> {
-    let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let fields: Vec<_> =
+        schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     let table = CteWorkTable::new(name, Arc::new(arrow::datatypes::Schema::new(fields)));
     LogicalPlanBuilder::scan(name.to_string(), provider_as_source(Arc::new(table)), None)?.build()
 }

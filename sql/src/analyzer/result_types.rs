@@ -9,9 +9,9 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field};
+use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::Column;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, Projection, Window};
 
@@ -21,8 +21,18 @@ use crate::types::PG_TYPE;
 const ONE_OF_THEM: &[&str] = &["coalesce", "nullif", "greatest", "least"];
 
 /// Aggregates and window functions whose result is a value of their first argument.
-const ITS_VALUE: &[&str] =
-    &["max", "min", "any_value", "first_value", "last_value", "nth_value", "lag", "lead", "mode", "single_value"];
+const ITS_VALUE: &[&str] = &[
+    "max",
+    "min",
+    "any_value",
+    "first_value",
+    "last_value",
+    "nth_value",
+    "lag",
+    "lead",
+    "mode",
+    "single_value",
+];
 
 /// Gives the columns of projections their types back. Call on a new plan, before it is analyzed.
 pub fn name_result_types(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -62,7 +72,9 @@ fn named(projection: Projection) -> Result<Transformed<LogicalPlan>> {
 /// Types with their arrow types; what is held otherwise is of another type by now.
 fn fits(name: &str, data_type: &DataType) -> bool {
     match data_type {
-        DataType::List(item) => name.strip_prefix('_').is_some_and(|item_name| fits(item_name, item.data_type())),
+        DataType::List(item) => {
+            name.strip_prefix('_').is_some_and(|item_name| fits(item_name, item.data_type()))
+        }
         data_type => crate::types::is_named(name, data_type),
     }
 }
@@ -90,7 +102,9 @@ fn type_of(expr: &Expr, input: &LogicalPlan) -> Option<String> {
         Expr::Unnest(unnest) => item_of(type_of(&unnest.expr, input)?),
         Expr::AggregateFunction(call) => of_aggregate(call.func.name(), &call.params.args, input),
         Expr::WindowFunction(call) => of_aggregate(call.fun.name(), &call.params.args, input),
-        Expr::ScalarSubquery(subquery) => subquery.subquery.schema().fields().first().and_then(|field| name_of(field)),
+        Expr::ScalarSubquery(subquery) => {
+            subquery.subquery.schema().fields().first().and_then(|field| name_of(field))
+        }
         _ => None,
     }
 }
@@ -116,9 +130,19 @@ fn of_aggregate(function: &str, arguments: &[Expr], input: &LogicalPlan) -> Opti
 
 /// The type that all have in common; literals take that of the others.
 fn common<'a>(exprs: impl Iterator<Item = &'a Expr>, input: &LogicalPlan) -> Option<String> {
-    let mut types = exprs.filter(|expr| !matches!(expr, Expr::Literal(..))).map(|expr| type_of(expr, input));
+    let mut types = exprs.filter(|expr| !is_literal(expr)).map(|expr| type_of(expr, input));
     let first = types.next()??;
     types.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
+fn is_literal(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(..) => true,
+        Expr::Cast(cast) => {
+            matches!(cast.expr.as_ref(), Expr::Literal(..)) && cast.field.metadata().is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// The type of a column that a node below computes without saying so.
@@ -142,16 +166,20 @@ fn of_column(column: &Column, input: &LogicalPlan) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::logical_expr::{LogicalPlanBuilder, col, lit, table_scan, when};
     use datafusion::functions::expr_fn::coalesce;
     use datafusion::functions_aggregate::expr_fn::{array_agg, max};
+    use datafusion::logical_expr::{LogicalPlanBuilder, col, lit, table_scan, when};
     use datafusion::prelude::cast;
 
     use super::*;
     use crate::pg_catalog::value::field;
 
     fn types(select: Vec<Expr>, aggregates: Vec<Expr>) -> Vec<Option<String>> {
-        let schema = arrow::datatypes::Schema::new(vec![field("oid", "oid"), field("name", "name"), field("ids", "_oid")]);
+        let schema = arrow::datatypes::Schema::new(vec![
+            field("oid", "oid"),
+            field("name", "name"),
+            field("ids", "_oid"),
+        ]);
         let mut plan = table_scan(Some("t"), &schema, None).unwrap();
         if !aggregates.is_empty() {
             plan = plan.aggregate(Vec::<Expr>::new(), aggregates).unwrap();
@@ -173,6 +201,9 @@ mod tests {
     fn aggregates_over_oids_are_oids() {
         let (all, most, last) = (array_agg(col("oid")), max(col("oid")), max(col("name")));
         let columns = [&all, &most, &last].map(|expr| col(Column::from_name(expr.schema_name().to_string())));
-        assert_eq!(types(columns.to_vec(), vec![all, most, last]), [Some("_oid".into()), Some("oid".into()), None]);
+        assert_eq!(
+            types(columns.to_vec(), vec![all, most, last]),
+            [Some("_oid".into()), Some("oid".into()), None]
+        );
     }
 }

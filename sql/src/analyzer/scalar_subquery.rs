@@ -429,7 +429,14 @@ fn bind_order(order: Vec<SortExpr>, columns: &HashMap<Column, Column>) -> Result
 
 fn first_value(value: Expr, filter: Expr, order: Vec<SortExpr>) -> Expr {
     let filter = Some(Box::new(filter));
-    Expr::AggregateFunction(AggregateFunction::new_udf(first_value_udaf(), vec![value], false, filter, order, None))
+    Expr::AggregateFunction(AggregateFunction::new_udf(
+        first_value_udaf(),
+        vec![value],
+        false,
+        filter,
+        order,
+        None,
+    ))
 }
 
 fn single_value(value: Expr, filter: Expr) -> Expr {

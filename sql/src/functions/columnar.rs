@@ -31,6 +31,7 @@ pub fn timestamptz() -> DataType {
 #[derive(Debug)]
 pub struct Columns<'a> {
     pub arrays: Vec<ArrayRef>,
+    pub fields: &'a [FieldRef],
     pub options: &'a ConfigOptions,
     /// The type to return.
     pub result: &'a DataType,
@@ -122,7 +123,8 @@ impl ScalarUDFImpl for ColumnarFunction {
         let rows = if constant { 1 } else { args.number_rows };
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
         let result = args.return_field.data_type();
-        let columns = Columns { arrays, options: &args.config_options, result, rows };
+        let columns =
+            Columns { arrays, fields: &args.arg_fields, options: &args.config_options, result, rows };
         let array = (self.definition.eval)(&columns)?;
         let array = if array.data_type() == result { array } else { cast(&array, result)? };
         Ok(if constant {

@@ -8,6 +8,7 @@ mod explain;
 mod immediate;
 pub mod interrupt;
 mod parameters;
+mod plan_text;
 mod prepared;
 mod query;
 mod rows;
@@ -34,8 +35,8 @@ use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
 use crate::types;
 pub(crate) use dml::condition;
-pub use query::CHANGED_RESULT;
 use dml::row_statement::RowStatement;
+pub use query::CHANGED_RESULT;
 
 /// A column of a result as RowDescription shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +171,8 @@ pub enum Output {
     /// COPY … TO STDOUT as text or CSV: each batch of the stream has one Binary column of encoded rows.
     CopyOut {
         columns: usize,
+        /// The first of the rows is a header, which is not counted.
+        header: bool,
         stream: SendableRecordBatchStream,
     },
     /// COPY … TO STDOUT in binary format: the rows themselves.

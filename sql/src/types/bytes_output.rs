@@ -16,14 +16,19 @@ static UUID_OUT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function("uuid_out"
 static BYTEA_OUT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function("byteaout"));
 
 fn function(name: &'static str) -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(BytesOutput { name, signature: Signature::any(1, Volatility::Immutable) }))
+    Arc::new(ScalarUDF::new_from_impl(BytesOutput {
+        name,
+        signature: Signature::any(1, Volatility::Immutable),
+    }))
 }
 
 /// The expression that writes a value of the type as text. `None`: it is not of bytes.
 pub fn write(value: &Expr, from: &DataType) -> Option<Expr> {
     match from {
         DataType::FixedSizeBinary(16) => Some(UUID_OUT.call(vec![value.clone()])),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Some(BYTEA_OUT.call(vec![value.clone()])),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+            Some(BYTEA_OUT.call(vec![value.clone()]))
+        }
         _ => None,
     }
 }
@@ -58,7 +63,11 @@ impl ScalarUDFImpl for BytesOutput {
         for value in bytes.as_binary::<i32>() {
             texts.append_option(value.map(|value| {
                 text.clear();
-                if self.name == "uuid_out" { put_uuid(value, &mut text) } else { put_bytea(value, &mut text) }
+                if self.name == "uuid_out" {
+                    put_uuid(value, &mut text)
+                } else {
+                    put_bytea(value, &mut text)
+                }
                 text.as_str()
             }));
         }
@@ -95,7 +104,10 @@ mod tests {
     #[test]
     fn text_is_read_as_the_same_bytes() {
         let mut text = String::new();
-        put_uuid(&[0xa0, 0xee, 0xbc, 0x99, 0x9c, 0x0b, 0x4e, 0xf8, 0xbb, 0x6d, 0x6b, 0xb9, 0xbd, 0x38, 0x0a, 0x01], &mut text);
+        put_uuid(
+            &[0xa0, 0xee, 0xbc, 0x99, 0x9c, 0x0b, 0x4e, 0xf8, 0xbb, 0x6d, 0x6b, 0xb9, 0xbd, 0x38, 0x0a, 0x01],
+            &mut text,
+        );
         assert_eq!(text, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a01");
         assert_eq!(uuid(&text).unwrap()[15], 1);
         text.clear();

@@ -153,13 +153,16 @@ pub fn field_of(sql: &Sql, data_type: DataType) -> Field {
     };
     let name = match element {
         Sql::Varchar(_) | Sql::CharacterVarying(_) | Sql::CharVarying(_) => "varchar".to_string(),
-        Sql::Custom(name, _) => {
-            name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase()).unwrap_or_default()
-        }
+        Sql::Custom(name, _) => name
+            .0
+            .last()
+            .and_then(|part| part.as_ident())
+            .map(|ident| ident.value.to_lowercase())
+            .unwrap_or_default(),
         _ => String::new(),
     };
     match format!("{prefix}{name}") {
-        name if matches!(name.as_str(), "_oid" | "name" | "_name" | "char" | "_char" | "varchar") => {
+        name if matches!(name.as_str(), "oid" | "_oid" | "name" | "_name" | "char" | "_char" | "varchar") => {
             named_field(&name, data_type)
         }
         _ => Field::new("", data_type, true),

@@ -133,7 +133,10 @@ fn faults_are_named() {
     assert_eq!(code(&with(HEADER, &[0, 3])), "22P04 row field count is 3, expected 4");
     assert_eq!(code(&with(HEADER, &[255, 254])), "22P04 row field count is -2, expected 4");
     assert_eq!(code(&with(HEADER, &[0, 4, 255, 255, 255, 254])), "22P04 invalid field size");
-    assert_eq!(code(&with(HEADER, &[0, 4, 127, 255, 255, 255])), "54000 row of COPY data is longer than 268435456 bytes");
+    assert_eq!(
+        code(&with(HEADER, &[0, 4, 127, 255, 255, 255])),
+        "54000 row of COPY data is longer than 268435456 bytes"
+    );
     assert_eq!(code(&with(&whole(), &[0])), "22P04 received copy data after EOF marker");
     let short = [vec![0, 4], field(&[0, 0, 1]), vec![255; 12]].concat();
     let error = read(&with(HEADER, &short), 1024).unwrap_err();

@@ -116,11 +116,10 @@ impl CursorRows {
     fn store(&mut self) -> Result<&mut Store> {
         match &mut self.kept {
             Kept::All(store, _) => Ok(store),
-            Kept::Nothing(_) => Err(Error::new(
-                SqlState::NOT_IN_PREREQUISITE_STATE,
-                "cursor can only scan forward",
-            )
-            .with_hint("Declare it with SCROLL option to enable backward scan.")),
+            Kept::Nothing(_) => {
+                Err(Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
+                    .with_hint("Declare it with SCROLL option to enable backward scan."))
+            }
         }
     }
 
@@ -257,7 +256,8 @@ impl CursorRows {
             }
             Kept::All(..) => Ok(None),
             Kept::Nothing(left_over) => Ok(left_over.take().map(|batch| {
-                let rows = usize::try_from(limit).map_or(batch.num_rows(), |limit| limit.min(batch.num_rows()));
+                let rows =
+                    usize::try_from(limit).map_or(batch.num_rows(), |limit| limit.min(batch.num_rows()));
                 if rows < batch.num_rows() {
                     *left_over = Some(batch.slice(rows, batch.num_rows() - rows));
                 }

@@ -118,7 +118,8 @@ impl Store {
     /// Rows from `row` (from 0) on: at most `limit`, of one batch.
     pub async fn from(&mut self, row: u64, limit: u64) -> Result<RecordBatch> {
         let (batch, at) = self.find(row).await?;
-        let rows = usize::try_from(limit).map_or(batch.num_rows() - at, |limit| limit.min(batch.num_rows() - at));
+        let rows =
+            usize::try_from(limit).map_or(batch.num_rows() - at, |limit| limit.min(batch.num_rows() - at));
         Ok(batch.slice(at, rows))
     }
 
@@ -139,7 +140,9 @@ impl Store {
             self.read(index).await?;
         }
         let batches = match (self.pages.get(index).map(|page| &page.data), &self.read) {
-            (Some(Data::Memory(batches)), _) | (Some(Data::Disk(_)), Some(ReadPage { batches, .. })) => batches,
+            (Some(Data::Memory(batches)), _) | (Some(Data::Disk(_)), Some(ReadPage { batches, .. })) => {
+                batches
+            }
             _ => return Err(missing()),
         };
         for batch in batches {
