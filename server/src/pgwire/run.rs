@@ -263,9 +263,9 @@ impl Task {
                 self.send_rows(rows.stream, &rows.columns, &formats, &zone).await?;
                 self.send(Event::Done(Some(rows.tag))).await
             }
-            Output::CopyOut { columns, stream } => {
+            Output::CopyOut { columns, header, stream } => {
                 self.send(Event::CopyOut { columns, binary: false }).await?;
-                let rows = self.send_copy_data(stream).await?;
+                let rows = self.send_copy_data(stream).await?.saturating_sub(u64::from(header));
                 self.send(Event::CopyOutDone).await?;
                 self.send(Event::Done(Some(CommandTag::Count("COPY", rows)))).await
             }

@@ -130,9 +130,19 @@ fn of_aggregate(function: &str, arguments: &[Expr], input: &LogicalPlan) -> Opti
 
 /// The type that all have in common; literals take that of the others.
 fn common<'a>(exprs: impl Iterator<Item = &'a Expr>, input: &LogicalPlan) -> Option<String> {
-    let mut types = exprs.filter(|expr| !matches!(expr, Expr::Literal(..))).map(|expr| type_of(expr, input));
+    let mut types = exprs.filter(|expr| !is_literal(expr)).map(|expr| type_of(expr, input));
     let first = types.next()??;
     types.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
+fn is_literal(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(..) => true,
+        Expr::Cast(cast) => {
+            matches!(cast.expr.as_ref(), Expr::Literal(..)) && cast.field.metadata().is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// The type of a column that a node below computes without saying so.

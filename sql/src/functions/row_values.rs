@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::Volatility;
 
-use super::columnar::{Columnar, Columns, field_type_name, type_name};
+use super::columnar::{Columnar, Columns, field_type_name};
 
 pub const FUNCTIONS: &[Columnar] = &[
     Columnar {
@@ -17,11 +17,9 @@ pub const FUNCTIONS: &[Columnar] = &[
         arguments: |types| (types.len() == 1).then(|| types.to_vec()),
         returns: |_, _| Ok(DataType::Utf8),
         eval: |columns| {
-            let name = match columns.array(0)?.data_type() {
-                DataType::Null => "unknown".to_string(),
-                known => {
-                    columns.fields.first().map_or_else(|| type_name(known), |field| field_type_name(field))
-                }
+            let name = match columns.fields.first() {
+                Some(field) if !field.data_type().is_null() => field_type_name(field),
+                _ => "unknown".to_string(),
             };
             Ok(Arc::new(StringArray::from_iter_values(repeat_n(name, columns.rows))))
         },

@@ -264,7 +264,7 @@ fn table_command(parser: &mut Parser) -> ParseResult<Option<Box<ast::Query>>> {
 
 fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::EXPLAIN)?;
-    let (mut analyze, mut verbose, mut impact) = (false, false, false);
+    let (mut analyze, mut verbose, mut impact, mut costs, mut json) = (false, false, false, true, false);
     let options = parser.peek_token_ref().token == Token::LParen
         && !matches!(&parser.peek_nth_token_ref(1).token,
             Token::Word(w) if matches!(w.keyword, Keyword::SELECT | Keyword::VALUES | Keyword::WITH))
@@ -282,12 +282,15 @@ fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statem
                 "analyze" => analyze = on,
                 "verbose" => verbose = on,
                 "impact" => impact = on,
-                "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" | "generic_plan"
-                | "memory" | "serialize" => {}
+                "costs" => costs = on,
+                "settings" | "buffers" | "wal" | "timing" | "summary" | "generic_plan" | "memory"
+                | "serialize" => {}
                 "format" => {
                     let format = option.arg.map(|value| value.to_string()).unwrap_or_default();
-                    if !format.trim_matches('\'').eq_ignore_ascii_case("text") {
-                        return Ok(Statement::Unsupported(format!("EXPLAIN (FORMAT {format})")));
+                    match format.trim_matches('\'').to_ascii_lowercase().as_str() {
+                        "text" => {}
+                        "json" => json = true,
+                        _ => return Ok(Statement::Unsupported(format!("EXPLAIN (FORMAT {format})"))),
                     }
                 }
                 other => {
@@ -302,7 +305,10 @@ fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statem
     let statement = parse_one(parser, text, lines)?;
     Ok(match statement {
         Statement::Unsupported(what) => Statement::Unsupported(what),
-        statement => Statement::Explain(Box::new(statement::Explain { statement, analyze, verbose, impact })),
+        statement => {
+            let explain = statement::Explain { statement, analyze, verbose, impact, costs, json };
+            Statement::Explain(Box::new(explain))
+        }
     })
 }
 

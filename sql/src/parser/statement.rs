@@ -102,6 +102,9 @@ pub struct Explain {
     pub verbose: bool,
     /// What the statement would change; it is undone.
     pub impact: bool,
+    pub costs: bool,
+    /// `FORMAT JSON`.
+    pub json: bool,
 }
 
 /// A column as written.

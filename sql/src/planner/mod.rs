@@ -11,6 +11,7 @@ pub mod json_operators;
 pub mod lateral_rows;
 pub mod names;
 mod null_in;
+mod order_by;
 mod parameters;
 pub mod parts;
 pub mod postgres_casts;
@@ -184,6 +185,7 @@ impl Scope {
         rewrite::make_names_unique(&mut query);
         // Names of result columns are those of what was written.
         let written = query.clone();
+        order_by::rewrite(&mut query);
         crate::analyzer::rewrite(&mut query);
         if target.is_some() {
             crate::analyzer::leave_to_columns(&mut query);
@@ -208,7 +210,8 @@ impl Scope {
                 .and_then(crate::analyzer::name_result_types)
                 .map_err(|e| located(&e, source))
         };
-        let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;
+        let (logical, (), given) =
+            infer_parameters(&written, given.to_vec(), |types| Ok((plan(types)?, ())))?;
         let logical = crate::analyzer::present_output(logical, state.as_ref(), presentation)
             .map_err(|e| Error::from(&e))?;
         let logical = text_casts::named(logical).map_err(|e| Error::from(&e))?;

@@ -92,12 +92,13 @@ fn figure(expr: &Expr) -> Option<(String, Strength)> {
     match expr {
         Expr::Identifier(ident) => strong(folded(ident)),
         Expr::CompoundIdentifier(parts) => parts.last().and_then(|ident| strong(folded(ident))),
-        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
-            Some(AccessExpr::Dot(field)) => figure(field),
-            Some(AccessExpr::Subscript(Subscript::Index { .. } | Subscript::Slice { .. })) | None => {
-                figure(root)
-            }
-        },
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let fields = access_chain.iter().rev().filter_map(|access| match access {
+                AccessExpr::Dot(field) => Some(field),
+                AccessExpr::Subscript(Subscript::Index { .. } | Subscript::Slice { .. }) => None,
+            });
+            fields.map(figure).next().unwrap_or_else(|| figure(root))
+        }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
         Expr::Cast {
             kind: CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast,

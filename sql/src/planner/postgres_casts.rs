@@ -70,7 +70,8 @@ fn rewrite(
 fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else { return Transformed::no(expr) };
-    let through = if source.is_string() {
+    let items_of_text = matches!(&source, DataType::List(item) if item.data_type().is_string());
+    let through = if source.is_string() || items_of_text {
         text_input::read(inner, field.data_type())
     } else if field.data_type().is_string() {
         bytes_output::write(inner, &source).or_else(|| text_output::written(inner, &source))
@@ -83,7 +84,26 @@ fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
+/// `u IN ('…', '…')`: what is compared with a uuid is one.
+fn uuids_listed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::InList(mut list) = expr else { return Transformed::no(expr) };
+    let uuid = DataType::FixedSizeBinary(16);
+    if !list.expr.get_type(schema as &dyn ExprSchema).is_ok_and(|listed| listed == uuid) {
+        return Transformed::no(Expr::InList(list));
+    }
+    for item in &mut list.list {
+        let is_text = item.get_type(schema as &dyn ExprSchema).is_ok_and(|item| item.is_string());
+        if let Some(read) = text_input::read(item, &uuid).filter(|_| is_text) {
+            *item = read;
+        }
+    }
+    Transformed::yes(Expr::InList(list))
+}
+
 fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if matches!(expr, Expr::InList(_)) {
+        return Ok(uuids_listed(expr, schema));
+    }
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Ok(Transformed::no(expr));
     };
@@ -104,7 +124,7 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
         return Ok(Transformed::no(expr));
     };
-    if source.is_string() || field.data_type().is_string() {
+    if source.is_string() || source.is_list() || field.data_type().is_string() {
         return Ok(read_or_write_text(expr, schema));
     }
     Ok(rounded(expr, &source))

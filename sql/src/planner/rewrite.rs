@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, DataType, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor,
+    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use postgres_types::Type;
@@ -129,6 +129,8 @@ impl Visitor for Placeholders {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
+            // A name, which the client sends as text.
+            Expr::Cast { data_type: DataType::Regclass, .. } => {}
             Expr::Cast { expr: inner, data_type, .. } => {
                 // A type that does not exist is an error of the planner's.
                 if let (Some(number), Ok(cast)) = (number_of(inner), sql_type::from_sql(data_type)) {

@@ -8,6 +8,7 @@ mod explain;
 mod immediate;
 pub mod interrupt;
 mod parameters;
+mod plan_text;
 mod prepared;
 mod query;
 mod rows;
@@ -170,6 +171,8 @@ pub enum Output {
     /// COPY … TO STDOUT as text or CSV: each batch of the stream has one Binary column of encoded rows.
     CopyOut {
         columns: usize,
+        /// The first of the rows is a header, which is not counted.
+        header: bool,
         stream: SendableRecordBatchStream,
     },
     /// COPY … TO STDOUT in binary format: the rows themselves.

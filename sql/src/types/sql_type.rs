@@ -162,7 +162,7 @@ pub fn field_of(sql: &Sql, data_type: DataType) -> Field {
         _ => String::new(),
     };
     match format!("{prefix}{name}") {
-        name if matches!(name.as_str(), "_oid" | "name" | "_name" | "char" | "_char" | "varchar") => {
+        name if matches!(name.as_str(), "oid" | "_oid" | "name" | "_name" | "char" | "_char" | "varchar") => {
             named_field(&name, data_type)
         }
         _ => Field::new("", data_type, true),
