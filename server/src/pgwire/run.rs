@@ -5,6 +5,7 @@
 //! a [`Run`] aborts the task, which drops the row stream, which stops the plan.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -78,13 +79,18 @@ pub(super) struct Chunk {
 }
 
 /// A statement's task.
-#[derive(Debug)]
 pub(super) struct Run {
     /// Events that are here already.
     pub ready: VecDeque<Event>,
     /// Those that come; closed if all are here.
     pub events: mpsc::Receiver<Event>,
     _task: Option<Scoped<()>>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("ready", &self.ready.len()).finish_non_exhaustive()
+    }
 }
 
 impl SharedSession {
