@@ -5,6 +5,7 @@
 //! a [`Run`] aborts the task, which drops the row stream, which stops the plan.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -84,6 +85,12 @@ pub(super) struct Run {
     /// Those that come; closed if all are here.
     pub events: mpsc::Receiver<Event>,
     _task: Option<Scoped<()>>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("ready", &self.ready.len()).finish_non_exhaustive()
+    }
 }
 
 impl SharedSession {

@@ -35,6 +35,12 @@ pub(super) fn set(parser: &mut Parser) -> ParseResult<Statement> {
     let local = parse_word(parser, "local");
     if !local && word_is(parser, 0, "session") {
         if word_is(parser, 1, "authorization") {
+            if word_is(parser, 2, "default") {
+                for _ in 0..3 {
+                    parser.next_token();
+                }
+                return Ok(Statement::Accepted("SET"));
+            }
             while parser.next_token().token != Token::EOF {}
             return Ok(Statement::Unsupported("SET SESSION AUTHORIZATION".into()));
         }

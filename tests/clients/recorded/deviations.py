@@ -4,6 +4,8 @@
 TYPES: dict[tuple[str, str], str] = {
     ("int4", "int8"): "an integer literal, and what is computed with it, is a bigint",
     ("_int4", "_int8"): "likewise in arrays",
+    ("oid", "int8"): "CASE with an OID in one branch and a number in another is a bigint",
+    ("int8", "oid"): "an OID that is cast to bigint may still be called an OID",
     ("int2", "int4"): "Iceberg has no smallint: the column is stored as an integer",
     ("varchar", "text"): "table formats have no length of strings; the declared length is forgotten",
     ("interval", "text"): "tables have no interval columns: setup.auric.sql makes it text",
@@ -21,6 +23,7 @@ TYPES: dict[tuple[str, str], str] = {
 
 # Statements that are refused.
 REFUSED: dict[str, dict[int, str]] = {
+    "datagrip": {33: "rows have no ctid"},
     "psql": {84: "there is no type jsonb, and so none of its operators", 91: "TABLE name takes no clauses"},
 }
 

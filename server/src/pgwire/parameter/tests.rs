@@ -13,6 +13,33 @@ fn code(result: Result<ScalarValue>) -> &'static str {
 }
 
 #[test]
+fn zones_of_types_without_one_do_not_count() {
+    let noon = text(Type::TIMESTAMP, "2024-02-29 12:00:00").unwrap();
+    for zone in ["+05", "-03:30", " +02", "Z", "+00"] {
+        assert_eq!(text(Type::TIMESTAMP, &format!("2024-02-29 12:00:00{zone}")).unwrap(), noon, "{zone}");
+    }
+    let day = text(Type::DATE, "2024-02-29").unwrap();
+    for rest in [" +01", " 23:59:59", "T23:59:59.5-08", " 10:00"] {
+        assert_eq!(text(Type::DATE, &format!("2024-02-29{rest}")).unwrap(), day, "{rest}");
+    }
+    assert_eq!(text(Type::TIME, "01:02:03+05").unwrap(), text(Type::TIME, "01:02:03").unwrap());
+    assert_eq!(code(text(Type::DATE, "2024-02-29 noon")), "22007");
+    assert_eq!(code(text(Type::TIMESTAMP, "2024-02-29 12:00:00+x")), "22007");
+}
+
+#[test]
+fn values_that_no_table_can_hold_are_refused() {
+    for endless in [i64::MIN, i64::MAX] {
+        assert_eq!(code(binary(Type::TIMESTAMPTZ, &endless.to_be_bytes())), "22008");
+    }
+    for endless in [i32::MIN, i32::MAX] {
+        assert_eq!(code(binary(Type::DATE, &endless.to_be_bytes())), "22008");
+    }
+    assert_eq!(code(binary(Type::TIME, &(-1_i64).to_be_bytes())), "22008");
+    assert_eq!(code(binary(Type::TIME, &86_400_000_000_i64.to_be_bytes())), "22008");
+}
+
+#[test]
 fn numbers_and_booleans_as_text() {
     assert_eq!(text(Type::INT4, " 42 ").unwrap(), ScalarValue::Int32(Some(42)));
     assert_eq!(text(Type::INT8, "-9223372036854775808").unwrap(), ScalarValue::Int64(Some(i64::MIN)));
