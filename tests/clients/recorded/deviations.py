@@ -24,7 +24,6 @@ TYPES: dict[tuple[str, str], str] = {
 # Statements that are refused.
 REFUSED: dict[str, dict[int, str]] = {
     "datagrip": {33: "rows have no ctid"},
-    "psql": {84: "there is no type jsonb, and so none of its operators", 91: "TABLE name takes no clauses"},
 }
 
 # Columns with other names.
