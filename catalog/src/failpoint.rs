@@ -8,7 +8,7 @@
 use crate::error::{Error, Result};
 
 /// All places, in the order in which a statement passes them.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "write::before-file",
     "write::after-file",
     "write::before-deletes",
@@ -18,6 +18,7 @@ pub const NAMES: [&str; 11] = [
     "iceberg::before-metadata",
     "iceberg::before-swap",
     "delta::before-log",
+    "commit::before-pointers",
     "commit::after-attempt",
     "commit::before-cleanup",
 ];

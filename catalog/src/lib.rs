@@ -18,6 +18,7 @@ pub mod registry;
 pub mod scan;
 pub mod storage;
 pub mod table;
+pub mod transaction;
 pub mod view;
 pub mod write;
 

@@ -1,5 +1,6 @@
 """dbt with its Postgres adapter, as it comes: seeds, tables, views, incremental models, snapshots, tests."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -102,13 +103,23 @@ def test_a_project_is_built_again_and_again(server, schema, tmp_path):
     comments = server.sql(
         "select relname, obj_description(c.oid, 'pg_class'), col_description(c.oid, 1) from pg_class c "
         "where relname in ('orders', 'customers') and relnamespace = %s::regnamespace order by 1", (f'"{schema}"',))
-    # dbt asks for the columns of a table that its transaction has just made, and sees none to comment on.
-    assert comments == [("customers", "Who buys", "The name"), ("orders", "All the orders, it's said", None)]
+    # Those of columns it asks the system catalogs for, in the transaction that makes the table.
+    assert comments == [("customers", "Who buys", "The name"), ("orders", "All the orders, it's said", "The number")]
 
     dbt("run", "--full-refresh")
     for table in ("replaced", "merged", "appended"):
         assert amounts(table) == after
+    seed.write_text(seed.read_text().replace("3,ann,5.25", "3,ann,6.25"))
+    # The table is dropped and made again in one transaction.
+    dbt("seed", "--full-refresh")
+    assert amounts("raw_orders")[2] == (3, "ann", 6.25)
+    dbt("build", "--full-refresh")
+    assert amounts("orders")[2] == (3, "ann", 6.25)
     dbt("docs", "generate")
+    catalog = json.loads((tmp_path / "target/catalog.json").read_text())
+    described = catalog["nodes"]["model.shop.orders"]
+    assert described["metadata"]["comment"] == "All the orders, it's said"
+    assert described["columns"]["id"]["comment"] == "The number"
     # Nothing is left of what dbt puts beside its tables.
     assert server.sql("select count(*) from pg_class where relname like %s and relnamespace = %s::regnamespace",
                       ("%\\_\\_dbt\\_%", f'"{schema}"')) == [(0,)]

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import threading
 import random
 import re
 import time
@@ -10,6 +11,8 @@ import psycopg
 import pyarrow
 import pytest
 from deltalake import DeltaTable
+
+from conftest import running
 
 MODES = ["delete", "update", "merge"]
 
@@ -250,3 +253,256 @@ def read_elsewhere(server, duck, name, kind):
         read = server.pyiceberg().load_table(name).scan().to_arrow().to_pylist()
         found = [(row["id"], row["p"], row["n"]) for row in read]
     return {i: (p, n) for i, p, n in found}
+
+
+# Several tables and definitions
+
+
+def several(server, schema):
+    """Two Iceberg tables with a hundred in each, for transfers between them."""
+    names = [f"{schema}.a", f"{schema}.b"]
+    for name in names:
+        server.sql(f"CREATE TABLE {name} (id int, n bigint)")
+        server.sql(f"INSERT INTO {name} VALUES (1, 60), (2, 40)")
+    return names
+
+
+def sums(server, *names):
+    return tuple(server.sql("SELECT " + ", ".join(f"(SELECT sum(n)::bigint FROM {name})" for name in names))[0])
+
+
+def test_an_outside_writer_that_wins_one_table_wins_all(server, schema):
+    a, b = several(server, schema)
+    before = files(server, a) | files(server, b)
+    with server.connect(autocommit=False) as conn:
+        conn.execute(f"INSERT INTO {a} VALUES (3, 1)")
+        conn.execute(f"UPDATE {b} SET n = n + 1 WHERE id = 1")
+        conn.execute(f"CREATE TABLE {schema}.c AS SELECT 1 AS id")
+        conn.execute(f"CREATE TABLE {schema}.d USING DELTA AS SELECT 1 AS id")
+        outside = server.pyiceberg().load_table(b)
+        outside.overwrite(pyarrow.table({"id": pyarrow.array([9], pyarrow.int32()), "n": [7]}))
+        with pytest.raises(psycopg.errors.SerializationFailure, match=b):
+            conn.commit()
+        assert sums(server, a, b) == (100, 7)
+        for name in "cd":
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                server.sql(f"SELECT * FROM {schema}.{name}")
+        # Nothing is left of it: files of ours are deleted.
+        read = server.pyiceberg().load_table(b)
+        theirs = {pathlib.Path(re.sub("^file:(//)?", "", path)) for path in read.inspect.files()["file_path"].to_pylist()}
+        wait_for(lambda: files(server, a) | files(server, b) == before | theirs)
+        wait_for(lambda: not files(server, f"{schema}.c") and not files(server, f"{schema}.d"))
+
+
+def test_an_outside_append_is_no_conflict(server, schema):
+    a, b = several(server, schema)
+    with server.connect(autocommit=False) as conn:
+        conn.execute(f"INSERT INTO {a} VALUES (3, 1)")
+        conn.execute(f"INSERT INTO {b} VALUES (3, 1)")
+        server.pyiceberg().load_table(b).append(pyarrow.table({"id": pyarrow.array([9], pyarrow.int32()), "n": [7]}))
+        conn.commit()
+    assert sums(server, a, b) == (101, 108)
+    for name in (a, b):
+        table = server.pyiceberg().load_table(name)
+        assert table.scan().to_arrow()["n"].to_pylist().count(1) == 1
+
+
+def test_a_pointer_that_moves_at_the_last_moment(tmp_path):
+    """Everything is written when an outside writer commits to one of the tables: that one is rebased."""
+    with running(tmp_path) as server:
+        server.sql("CREATE SCHEMA s")
+        a, b = several(server, "s")
+    with running(tmp_path, environment={"AURIC_FAILPOINTS": "commit::before-pointers=1*sleep(4000)->off"}) as server:
+        metadata = server.warehouse / "s/b/metadata"
+        written = len(list(metadata.glob("*.metadata.json")))
+        with server.connect(autocommit=False) as conn:
+            conn.execute(f"INSERT INTO {a} VALUES (3, 1)")
+            conn.execute(f"INSERT INTO {b} VALUES (3, 1)")
+            committing = threading.Thread(target=conn.commit)
+            committing.start()
+            wait_for(lambda: len(list(metadata.glob("*.metadata.json"))) > written)
+            server.pyiceberg().load_table(b).append(pyarrow.table({"id": pyarrow.array([9], pyarrow.int32()), "n": [7]}))
+            assert sums(server, a, b) == (100, 107)
+            committing.join()
+        assert sums(server, a, b) == (101, 108)
+        assert len(server.pyiceberg().load_table(b).history()) == 3
+
+
+# Where the commit of several tables can stop (`catalog/src/failpoint.rs`), and whether it has happened then.
+POINTS = {
+    "commit::before-attempt=return(abort)": False, "commit::before-attempt=1*off->return(abort)": False,
+    "iceberg::before-manifests=1*off->return(abort)": False, "iceberg::before-metadata=return(abort)": False,
+    "iceberg::before-metadata=2*off->return(abort)": False, "delta::before-log=return(abort)": False,
+    "commit::before-pointers=return(abort)": False, "commit::after-attempt=return(abort)": True,
+}
+
+
+def test_killed_while_it_commits_several_tables(tmp_path):
+    """All or nothing, wherever the server stops."""
+    with running(tmp_path) as server:
+        server.sql("CREATE SCHEMA s")
+        several(server, "s")
+        server.sql("CREATE TABLE s.x AS SELECT 0 AS round")
+    expected = [100, 100, 0]
+    for number, (point, happens) in enumerate(POINTS.items(), start=1):
+        with running(tmp_path, environment={"AURIC_FAILPOINTS": point}) as server:
+            with contextlib.suppress(psycopg.OperationalError), server.connect(autocommit=False) as conn:
+                conn.execute("UPDATE s.a SET n = n - 5 WHERE id = 1")
+                conn.execute("UPDATE s.b SET n = n + 5 WHERE id = 1")
+                conn.execute(f"CREATE TABLE s.y AS SELECT {number} AS round")
+                conn.execute(f"CREATE TABLE s.d{number} USING DELTA AS SELECT {number} AS round")
+                conn.execute("DROP TABLE s.x")
+                conn.execute("ALTER TABLE s.y RENAME TO x")
+                conn.execute(f"CREATE VIEW s.v{number} AS SELECT * FROM s.x")
+                conn.commit()
+                raise AssertionError(f"{point} was not passed")
+            server.process.wait(timeout=30)
+        if happens:
+            expected = [expected[0] - 5, expected[1] + 5, number]
+        with running(tmp_path) as server:
+            assert [*sums(server, "s.a", "s.b"), server.sql("SELECT round FROM s.x")[0][0]] == expected, point
+            made = server.sql("SELECT relname FROM pg_class WHERE relnamespace = 's'::regnamespace AND relname IN (%s, %s, 'y')",
+                              (f"d{number}", f"v{number}"))
+            assert sorted(name for name, in made) == ([f"d{number}", f"v{number}"] if happens else []), point
+            read = [sum(server.pyiceberg().load_table(f"s.{name}").scan().to_arrow()["n"].to_pylist()) for name in "ab"]
+            assert read == expected[:2], point
+
+
+def test_a_step_that_fails_undoes_all(tmp_path):
+    """The same points report an error: nothing has happened, and the next attempt succeeds."""
+    with running(tmp_path) as server:
+        server.sql("CREATE SCHEMA s")
+        several(server, "s")
+    for number, point in enumerate(point for point, happens in POINTS.items() if not happens):
+        setting = re.sub("->.*|=return.*", "", point).replace("=1*off", "=1*off->1*return(error)->off")
+        setting = setting.replace("=2*off", "=2*off->1*return(error)->off")
+        setting = setting if "=" in setting else f"{setting}=1*return(error)->off"
+        with running(tmp_path, environment={"AURIC_FAILPOINTS": setting}) as server, server.connect(autocommit=False) as conn:
+            before = sums(server, "s.a", "s.b")
+            kept = files(server, "s.a") | files(server, "s.b")
+            for attempt in range(2):
+                conn.execute("UPDATE s.a SET n = n - 5 WHERE id = 1")
+                conn.execute("UPDATE s.b SET n = n + 5 WHERE id = 1")
+                conn.execute(f"CREATE TABLE s.y{number} AS SELECT 1 AS one")
+                conn.execute(f"CREATE TABLE s.d{number} USING DELTA AS SELECT 1 AS one")
+                if attempt == 1:
+                    conn.commit()
+                    break
+                with pytest.raises(psycopg.Error) as failed:
+                    conn.commit()
+                assert failed.value.sqlstate not in (None, "XX000"), setting
+                assert sums(server, "s.a", "s.b") == before, setting
+                wait_for(lambda: files(server, "s.a") | files(server, "s.b") == kept)
+            assert sums(server, "s.a", "s.b") == (before[0] - 5, before[1] + 5), setting
+            assert server.sql(f"SELECT one FROM s.d{number}") == [(1,)]
+
+
+def test_killed_at_random_while_it_transfers(tmp_path):
+    """Transfers between tables, with a counter in a third one: whatever was acknowledged is there, and no half."""
+    choose, acknowledged = random.Random(1), 0
+    with running(tmp_path) as server:
+        server.sql("CREATE SCHEMA s")
+        several(server, "s")
+        server.sql("CREATE TABLE s.count (n bigint)")
+        server.sql("INSERT INTO s.count VALUES (0)")
+    for _ in range(4):
+        with running(tmp_path) as server:
+            done = []
+
+            def transfer(server=server, done=done):
+                with contextlib.suppress(psycopg.OperationalError), server.connect(autocommit=False) as conn:
+                    while True:
+                        conn.execute("UPDATE s.a SET n = n - 1 WHERE id = 1")
+                        conn.execute("UPDATE s.b SET n = n + 1 WHERE id = 1")
+                        conn.execute("UPDATE s.count SET n = n + 1")
+                        conn.commit()
+                        done.append(1)
+
+            busy = threading.Thread(target=transfer)
+            busy.start()
+            goal = choose.randrange(1, 5)
+            wait_for(lambda: len(done) >= goal)
+            threading.Event().wait(choose.uniform(0, 0.1))
+            server.process.kill()
+            busy.join()
+            acknowledged += len(done)
+        with running(tmp_path) as server:
+            (count,), = server.sql("SELECT n FROM s.count")
+            assert acknowledged <= count <= acknowledged + 1
+            assert sums(server, "s.a", "s.b") == (100 - count, 100 + count)
+            acknowledged = count
+
+
+@pytest.mark.parametrize("format", ["ICEBERG", "DELTA"])
+def test_readers_never_miss_a_table_that_is_swapped(server, schema, format):
+    name = f"{schema}.a"
+    server.sql(f"CREATE TABLE {name} USING {format} AS SELECT 0 AS round, i FROM generate_series(1, 1000) g(i)")
+    stop, seen, faults = threading.Event(), [set(), set()], []
+
+    def read(mine):
+        try:
+            with server.connect(autocommit=True) as conn:
+                while not stop.is_set():
+                    rows = conn.execute(f"SELECT round, count(*), sum(i) FROM {name} GROUP BY round").fetchall()
+                    assert [row[1:] for row in rows] == [(1000, 500500)]
+                    mine.add(rows[0][0])
+        except BaseException as fault:  # noqa: BLE001 - reported by the test's thread
+            faults.append(fault)
+
+    readers = [threading.Thread(target=read, args=(mine,)) for mine in seen]
+    for reader in readers:
+        reader.start()
+    with server.connect(autocommit=True) as conn:
+        for number in range(1, 13):
+            conn.execute(f"CREATE TABLE {schema}.new USING {format} AS "
+                         f"SELECT {number} AS round, i FROM generate_series(1, 1000) g(i)")
+            conn.execute(f"BEGIN; ALTER TABLE {name} RENAME TO old; ALTER TABLE {schema}.new RENAME TO a; "
+                         f"DROP TABLE {schema}.old; COMMIT")
+            wait_for(lambda: all(number in mine for mine in seen) or faults)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not faults, faults[0]
+    assert all(set(range(1, 13)) <= mine for mine in seen)
+
+
+def test_nothing_is_left_of_tables_that_are_not_made(server, schema):
+    root = server.warehouse / schema
+
+    def left():
+        return [path for path in root.rglob("*") if path.is_file()]
+
+    with server.connect(autocommit=False) as conn:
+        for ending in ("rollback", "failure", "disconnect"):
+            conn.execute(f"CREATE TABLE {schema}.i AS SELECT i FROM generate_series(1, 10) g(i)")
+            conn.execute(f"CREATE TABLE {schema}.d USING DELTA AS SELECT * FROM {schema}.i")
+            conn.execute(f"CREATE VIEW {schema}.v AS SELECT * FROM {schema}.d")
+            conn.execute(f"CREATE OR REPLACE VIEW {schema}.v AS SELECT *, 1 AS one FROM {schema}.d")
+            conn.execute(f"DELETE FROM {schema}.i WHERE i < 5")
+            assert left()
+            match ending:
+                case "rollback":
+                    conn.rollback()
+                case "failure":
+                    with pytest.raises(psycopg.errors.DivisionByZero):
+                        conn.execute(f"UPDATE {schema}.i SET i = 1 / (i - i)")
+                    conn.rollback()
+                case _:
+                    conn.close()
+            wait_for(lambda: not left())
+
+
+def test_oids_and_relations_of_others_stay_as_they_are(server, schema):
+    """What one transaction makes has its OID from the start, and disturbs nobody else's."""
+    server.sql(f"CREATE TABLE {schema}.other (id int)")
+    oid = f"SELECT '{schema}.other'::regclass::oid"
+    before = server.sql(oid)
+    with server.connect(autocommit=False) as conn:
+        conn.execute(f"CREATE TABLE {schema}.mine (id int)")
+        conn.execute(f"CREATE VIEW {schema}.view AS SELECT * FROM {schema}.mine")
+        mine = conn.execute(f"SELECT '{schema}.mine'::regclass::oid, '{schema}.view'::regclass::oid").fetchone()
+        server.sql(f"CREATE TABLE {schema}.later (id int)")
+        conn.commit()
+        assert conn.execute(f"SELECT '{schema}.mine'::regclass::oid, '{schema}.view'::regclass::oid").fetchone() == mine
+    later = server.sql(f"SELECT '{schema}.later'::regclass::oid")[0][0]
+    assert server.sql(oid) == before and later not in mine

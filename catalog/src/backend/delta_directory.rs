@@ -272,6 +272,10 @@ impl Backend for DeltaDirectory {
     }
 
     /// A tree has no counter.
+    async fn reserve_oid(&self, ident: &TableIdent) -> Result<Oid> {
+        Ok(self.oids.get(&ident.namespace, &ident.name))
+    }
+
     async fn change_counter(&self) -> Result<Option<i64>> {
         Ok(None)
     }

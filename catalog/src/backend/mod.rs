@@ -1,6 +1,7 @@
 //! Where tables are found and where an Iceberg table's pointer is swapped. One file per catalog
 //! type; every implementation passes the conformance suite (`conformance.rs`).
 
+pub mod change;
 pub mod delta_directory;
 pub mod sql;
 pub mod temporary;
@@ -12,12 +13,14 @@ pub(crate) mod python;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::change::{ApplyOutcome, EntryChange};
 use crate::TableIdent;
 use crate::error::{Error, Result};
-use crate::table::TableFormat;
+use crate::table::{TableFormat, TableSnapshot};
 
 /// Object identifier as Postgres clients see it: stored with the catalog, never reused.
 pub type Oid = u32;
@@ -116,9 +119,13 @@ pub trait Backend: Debug + Send + Sync {
     async fn view(&self, _ident: &TableIdent) -> Result<Option<ViewEntry>> {
         Ok(None)
     }
+    /// Fails with `Unsupported` where it has no place for views.
+    fn check_views(&self, ident: &TableIdent) -> Result<()> {
+        Err(Error::unsupported(ident, "a view, which this type of catalog does not hold"))
+    }
     /// Fails with `TableExists`, `NamespaceNotFound`, `Unsupported`.
     async fn create_view(&self, ident: &TableIdent, _pointer: &str) -> Result<()> {
-        Err(Error::unsupported(ident, "a view, which this type of catalog does not hold"))
+        self.check_views(ident)
     }
     /// Fails with `TableNotFound`.
     async fn drop_view(&self, ident: &TableIdent) -> Result<()> {
@@ -130,6 +137,51 @@ pub trait Backend: Debug + Send + Sync {
     }
     /// Replaces the metadata pointer of an Iceberg table or view if it still is `expected`.
     async fn swap_pointer(&self, ident: &TableIdent, expected: &str, new: &str) -> Result<SwapOutcome>;
+
+    /// Whether it can make several changes at once ([`Backend::apply`]).
+    fn is_transactional(&self) -> bool {
+        false
+    }
+
+    /// An OID for a table, view or namespace to be.
+    async fn reserve_oid(&self, ident: &TableIdent) -> Result<Oid> {
+        Err(Error::unsupported(ident, "a transaction, which this type of catalog does not know"))
+    }
+
+    /// Makes all of the changes or none. Fails with `TableExists`, `NamespaceExists`,
+    /// `NamespaceNotFound`, `NamespaceNotEmpty`; then, as after every other error, none is made.
+    async fn apply(&self, changes: &[EntryChange]) -> Result<ApplyOutcome> {
+        let name = changes.first().map(EntryChange::name).unwrap_or_default();
+        Err(Error::unsupported(name, "a transaction, which this type of catalog does not know"))
+    }
+
+    /// Whether this is a transaction's own view of a catalog: what is dropped may come back.
+    fn is_view_of_transaction(&self) -> bool {
+        false
+    }
+
+    /// Whether a transaction has changed anything.
+    fn has_changes(&self) -> bool {
+        false
+    }
+
+    /// A table that a transaction has changed, as it sees it.
+    fn changed(&self, _entry: &TableEntry) -> Option<Arc<TableSnapshot>> {
+        None
+    }
+
+    /// The version of a table that a transaction sees, if that is another than its pointer's.
+    fn seen(&self, _entry: &TableEntry) -> Option<Arc<TableSnapshot>> {
+        None
+    }
+
+    /// Told of the version that a table was found at.
+    fn see(&self, _entry: &TableEntry, _snapshot: &Arc<TableSnapshot>) {}
+
+    /// Whether a table that is not there yet will be at this location.
+    fn is_location_taken(&self, _location: &str) -> bool {
+        false
+    }
 
     /// A number that changes when a namespace or table is created, dropped, renamed or swapped by
     /// anyone, as far as that can be told cheaply; `None` if it cannot.

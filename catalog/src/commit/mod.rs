@@ -9,6 +9,7 @@
 pub mod conflict;
 mod queue;
 mod retry;
+pub(crate) mod several;
 mod target;
 
 use std::collections::HashSet;

@@ -15,7 +15,9 @@ use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::deletes::{NewRowDeletes, RowDeletes};
-use crate::table::{Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::table::{
+    Alteration, Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion,
+};
 use crate::write::WrittenFiles;
 
 /// How one attempt to commit ended.
@@ -29,6 +31,19 @@ pub enum CommitOutcome {
     },
     /// Nobody knows. The table must be read again to find out.
     Unknown(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A commit that is written and that nobody sees: publishing it takes no more than a pointer.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Of the table's entry ([`TableEntry::pointer`]).
+    pub pointer: String,
+    /// The pointer that it takes the place of; `None`: the table is new.
+    pub previous: Option<String>,
+    /// Files that are of no use if it is not published, but for those of the change itself.
+    pub written: Vec<String>,
+    /// Files that are of no use once it is.
+    pub expired: Vec<String>,
 }
 
 /// How rows of existing files are changed (Iceberg `write.{delete,update,merge}.mode`, Delta
@@ -115,6 +130,31 @@ pub trait Format: Debug + Send + Sync {
         base: &TableSnapshot,
         change: &TableChange,
     ) -> Result<CommitOutcome>;
+
+    /// Writes all of a commit of `change` on top of `base` (an unpublished `base` is created) but the step
+    /// that publishes it, which is that of the catalog's backend. Fails with `Unsupported` where a commit
+    /// is published by the format itself; what was written is removed then.
+    async fn prepare(
+        &self,
+        _storage: &Storage,
+        ident: &TableIdent,
+        _base: &TableSnapshot,
+        _change: &TableChange,
+    ) -> Result<Prepared> {
+        Err(Error::unsupported(ident, "a commit together with those of other tables"))
+    }
+
+    /// The table as it is once this is done to it, as [`PendingChange`](crate::table::PendingChange)
+    /// shows it to its transaction. A staged table is still one that can be created. Fails as a commit
+    /// of the alteration does.
+    fn altered(
+        &self,
+        ident: &TableIdent,
+        _snapshot: &TableSnapshot,
+        _alteration: &Alteration,
+    ) -> Result<Arc<TableSnapshot>> {
+        Err(Error::unsupported(ident, "ALTER TABLE"))
+    }
 
     /// Stores rows to delete from files of `snapshot` that stay, as its format version stores them:
     /// deletion vectors (Iceberg v3, Delta) or position delete files (Iceberg v2). Every file is

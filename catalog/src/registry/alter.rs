@@ -11,19 +11,19 @@ impl Table {
     /// Fails as [`commit::commit`](crate::commit::commit) does; with `Unsupported` where the format has no
     /// such thing.
     pub async fn alter(&self, alteration: Alteration) -> Result<()> {
-        let read = match alteration {
-            Alteration::AddConstraint(_) => ReadSet::Filters(Vec::new()),
-            Alteration::DropConstraint(_) | Alteration::Comments(_) | Alteration::Properties(_) => {
-                ReadSet::Nothing
-            }
-        };
-        let change = TableChange {
-            alteration: Some(alteration),
-            read,
-            ..TableChange::new(Operation::Alter, Vec::new())
-        };
-        crate::commit::commit(self, change).await?;
+        crate::commit::commit(self, alteration.into_change()).await?;
         self.catalog.contents_changed();
         Ok(())
+    }
+}
+
+impl Alteration {
+    /// The change that makes it.
+    pub(crate) fn into_change(self) -> TableChange {
+        let read = match self {
+            Self::AddConstraint(_) => ReadSet::Filters(Vec::new()),
+            Self::DropConstraint(_) | Self::Comments(_) | Self::Properties(_) => ReadSet::Nothing,
+        };
+        TableChange { alterations: vec![self], read, ..TableChange::new(Operation::Alter, Vec::new()) }
     }
 }

@@ -111,6 +111,13 @@ impl Catalog {
     /// Everything in the catalog; a table that cannot be read appears with its error. From memory
     /// unless something changed.
     pub async fn table_summaries(&self) -> Result<Arc<CatalogContents>> {
+        let beneath = match &self.beneath {
+            Some(beneath) => Some(Box::pin(beneath.table_summaries()).await?),
+            None => None,
+        };
+        if let Some(unchanged) = beneath.as_ref().filter(|_| !self.backend.has_changes()) {
+            return Ok(unchanged.clone());
+        }
         let mut last = self.contents.last.lock().await;
         // Both before reading: what changes meanwhile makes the result stale, not wrong for ever.
         let own_changes = self.contents.own_changes.load(Ordering::Acquire);
@@ -120,7 +127,7 @@ impl Catalog {
         {
             return Ok(loaded.contents.clone());
         }
-        let previous = last.as_ref().map(|loaded| loaded.contents.clone());
+        let previous = beneath.or_else(|| last.as_ref().map(|loaded| loaded.contents.clone()));
         let contents = Arc::new(self.load_contents(previous.as_deref()).await?);
         *last = Some(Loaded { contents: contents.clone(), own_changes, counter, at: Instant::now() });
         Ok(contents)
@@ -175,9 +182,13 @@ impl Catalog {
         Ok(views)
     }
 
-    /// An Iceberg table with the same pointer as before is the same: its metadata is immutable.
+    /// An Iceberg table with the same pointer as before is the same: its metadata is immutable. What lies
+    /// beneath a transaction was looked at just now.
     async fn summary(&self, entry: &TableEntry, previous: Option<&CatalogContents>) -> TableSummary {
-        if entry.format == TableFormat::Iceberg
+        if let Some(snapshot) = self.backend.changed(entry) {
+            return TableSummary { entry: entry.clone(), snapshot: Ok(snapshot) };
+        }
+        if (entry.format == TableFormat::Iceberg || self.beneath.is_some())
             && let Some(before) = previous.and_then(|contents| contents.table(&entry.ident))
             && before.entry == *entry
             && before.snapshot.is_ok()

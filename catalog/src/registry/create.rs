@@ -114,7 +114,8 @@ impl Catalog {
     pub(super) async fn free_location(&self, ident: &TableIdent) -> Result<String> {
         let namespace = directory_name(&ident.namespace);
         let location = format!("{}/{namespace}/{}", self.backend.warehouse(), directory_name(&ident.name));
-        if !self.storage.has_files(&location).await? {
+        let taken = self.backend.is_location_taken(&location);
+        if !taken && !self.storage.has_files(&location).await? {
             return Ok(location);
         }
         let suffix = uuid::Uuid::new_v4().simple().to_string();

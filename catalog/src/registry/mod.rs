@@ -57,6 +57,8 @@ pub struct Catalog {
     delta: Arc<dyn Format>,
     contents: contents::ContentsCache,
     view_definitions: moka::sync::Cache<String, Arc<ViewDefinition>>,
+    /// What this one is a transaction's view of.
+    beneath: Option<Arc<Catalog>>,
 }
 
 /// A table as one statement sees it: its entry and one version.
@@ -101,7 +103,23 @@ impl Catalog {
     ) -> Self {
         let contents = contents::ContentsCache::default();
         let view_definitions = moka::sync::Cache::new(views::CACHED_VIEWS);
-        Self { name: name.into(), oid, backend, storage, iceberg, delta, contents, view_definitions }
+        let name = name.into();
+        Self { name, oid, backend, storage, iceberg, delta, contents, view_definitions, beneath: None }
+    }
+
+    /// This catalog as a transaction sees it through a backend of its own.
+    pub(crate) fn over(self: &Arc<Self>, backend: Arc<dyn Backend>) -> Self {
+        Self {
+            name: self.name.clone(),
+            oid: self.oid,
+            backend,
+            storage: self.storage.clone(),
+            iceberg: self.iceberg.clone(),
+            delta: self.delta.clone(),
+            contents: contents::ContentsCache::default(),
+            view_definitions: self.view_definitions.clone(),
+            beneath: Some(self.clone()),
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -184,9 +202,27 @@ impl Catalog {
 
     /// The table at its current version, commits of other programs included. `None`: no such table.
     pub async fn table(self: &Arc<Self>, ident: &TableIdent) -> Result<Option<Table>> {
-        let Some(entry) = self.backend.table(ident).await? else { return Ok(None) };
-        let snapshot = self.format(entry.format).load(&self.storage, &entry).await?;
-        Ok(Some(Table { catalog: self.clone(), ident: ident.clone(), entry: Some(entry), snapshot }))
+        let Some(mut entry) = self.backend.table(ident).await? else { return Ok(None) };
+        let snapshot = loop {
+            if let Some(snapshot) = self.backend.seen(&entry) {
+                break snapshot;
+            }
+            match self.format(entry.format).load(&self.storage, &entry).await {
+                Ok(snapshot) => {
+                    self.backend.see(&entry, &snapshot);
+                    break snapshot;
+                }
+                Err(e) => match self.backend.table(ident).await? {
+                    // Another table has taken its place, and its files are gone.
+                    Some(now) if now != entry => entry = now,
+                    Some(_) => return Err(e),
+                    None => return Ok(None),
+                },
+            }
+        };
+        // A table that a transaction will make points to nothing.
+        let entry = Some(entry).filter(|entry| !entry.pointer.is_empty());
+        Ok(Some(Table { catalog: self.clone(), ident: ident.clone(), entry, snapshot }))
     }
 
     /// The table at an earlier version, to be read only. `None`: no such table. Fails with
@@ -197,6 +233,10 @@ impl Catalog {
         version: &VersionSpec,
     ) -> Result<Option<Table>> {
         let Some(entry) = self.backend.table(ident).await? else { return Ok(None) };
+        if entry.pointer.is_empty() {
+            let version = format!("{version:?}");
+            return Err(Error::VersionNotFound { table: ident.to_string(), version });
+        }
         let snapshot = self.format(entry.format).load_at(&self.storage, &entry, version).await?;
         Ok(Some(Table { catalog: self.clone(), ident: ident.clone(), entry: Some(entry), snapshot }))
     }

@@ -3,7 +3,9 @@
 use super::Catalog;
 use crate::TableIdent;
 use crate::backend::TableEntry;
+use crate::backend::change::Entry;
 use crate::error::{Error, Result};
+use crate::format::iceberg;
 use crate::storage::to_url;
 use crate::table::TableFormat;
 
@@ -11,8 +13,12 @@ impl Catalog {
     /// Drops the entry; removes the files unless they are external, outside the warehouse or shared
     /// with another table. Fails with `TableNotFound`; failing to remove files is only logged.
     pub async fn drop_table(&self, ident: &TableIdent) -> Result<()> {
+        if self.backend.is_view_of_transaction() {
+            // COMMIT drops it, and removes its files.
+            return self.backend.drop_table(ident).await;
+        }
         let entry = self.backend.table(ident).await?.ok_or_else(|| Error::TableNotFound(ident.clone()))?;
-        let root = if entry.external { None } else { self.root_of(&entry).await };
+        let root = self.root_of_dropped(&Entry::Table(entry)).await;
         let dropped = self.backend.drop_table(ident).await;
         self.contents_changed();
         dropped?;
@@ -23,11 +29,20 @@ impl Catalog {
     }
 
     /// Removes what is below `root`, if that is inside the warehouse and no other table's.
-    pub(super) async fn remove_if_ours(&self, ident: &TableIdent, root: String) {
+    pub(crate) async fn remove_if_ours(&self, ident: &TableIdent, root: String) {
         match self.is_removable(&root).await {
             Ok(true) => self.remove_files(ident, root).await,
             Ok(false) => tracing::info!(table = %ident, root, "dropped table's files are kept"),
             Err(error) => tracing::warn!(table = %ident, root, %error, "dropped table's files are kept"),
+        }
+    }
+
+    /// Where the files of what is to be dropped are, if they are not somebody else's.
+    pub(crate) async fn root_of_dropped(&self, entry: &Entry) -> Option<String> {
+        match entry {
+            Entry::Table(entry) if entry.external => None,
+            Entry::Table(entry) => self.root_of(entry).await,
+            Entry::View(entry) => iceberg::view::root_of(&entry.pointer).map(str::to_string),
         }
     }
 
@@ -73,7 +88,9 @@ impl Catalog {
     /// In a task of its own, so that a cancelled statement does not leave half of the files behind.
     async fn remove_files(&self, ident: &TableIdent, root: String) {
         let (storage, ident) = (self.storage.clone(), ident.clone());
+        let is_needed = storage.readers().is_needed(&root);
         let task = tokio::spawn(async move {
+            storage.readers().wait(&root).await;
             match storage.delete_all(&root).await {
                 Ok(files) => tracing::debug!(table = %ident, root, files, "removed files of dropped table"),
                 Err(error) => {
@@ -81,7 +98,10 @@ impl Catalog {
                 }
             }
         });
-        let _ = task.await;
+        // Queries that began before the drop may take their time, and may be the caller's own.
+        if !is_needed {
+            let _ = task.await;
+        }
     }
 }
 

@@ -80,6 +80,10 @@ impl Catalog {
 
     /// Fails with `TableNotFound`; failing to remove its metadata files is only logged.
     pub async fn drop_view(&self, ident: &TableIdent) -> Result<()> {
+        if self.backend.is_view_of_transaction() {
+            // COMMIT drops it, and removes its files.
+            return self.backend.drop_view(ident).await;
+        }
         let entry = self.backend.view(ident).await?.ok_or_else(|| Error::TableNotFound(ident.clone()))?;
         let dropped = self.backend.drop_view(ident).await;
         self.contents_changed();

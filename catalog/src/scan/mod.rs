@@ -59,6 +59,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use parking_lot::Mutex;
 
 pub(crate) use self::address_book::AddressBook;
 pub(crate) use self::addressed_table::AddressedTable;
@@ -67,16 +68,20 @@ pub(crate) use self::live_files::{deleted_row_counts, live_files};
 pub(crate) use self::row_columns::ROW_ID;
 pub(crate) use self::surviving_rows::surviving_rows;
 use crate::registry::Table;
+use crate::storage::readers::Reading;
 
 /// One version of one table as a DataFusion relation.
 #[derive(Debug)]
 pub struct LakeTable {
     table: Table,
+    /// From when the table was found to when its files are.
+    reading: Mutex<Option<Arc<Reading>>>,
 }
 
 impl LakeTable {
     pub fn new(table: Table) -> Self {
-        Self { table }
+        let reading = table.catalog.storage().readers().begin(&table.snapshot.location);
+        Self { table, reading: Mutex::new(Some(reading)) }
     }
 
     pub fn table(&self) -> &Table {
@@ -106,6 +111,8 @@ impl TableProvider for LakeTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        // A plan that is kept keeps nothing; each run of it reads by itself.
+        let _until_planned = self.reading.lock().take();
         let request = plan::ScanRequest {
             snapshot: &self.table.snapshot,
             storage: self.table.catalog.storage(),

@@ -23,6 +23,7 @@ use super::column_adapter::{ColumnAdapterFactory, Defaults};
 use super::column_resolution::ColumnResolver;
 use super::plan::PruningCounts;
 use super::reader::DataFileReaderFactory;
+use crate::storage::readers::Reading;
 
 /// Unit that INT96 timestamps are read in: nanoseconds would overflow outside the years 1677 to 2262.
 const INT96_UNIT: &str = "us";
@@ -32,6 +33,8 @@ const INT96_UNIT: &str = "us";
 pub(super) struct ScanContext {
     pub resolver: Arc<ColumnResolver>,
     pub defaults: Arc<Defaults>,
+    /// Keeps the files where they are until the last scan is over.
+    pub reading: Arc<Reading>,
 }
 
 /// Files to read as one node.
@@ -76,6 +79,7 @@ impl ParquetScan {
             numbers_row_groups,
             store,
             store_url: self.store_url.clone(),
+            _reading: context.reading.clone(),
         });
         let mut source = ParquetSource::new(schema)
             .with_table_parquet_options(options)

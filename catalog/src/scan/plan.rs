@@ -158,6 +158,7 @@ impl Scan<'_> {
         ScanContext {
             resolver: Arc::new(ColumnResolver::new(fields, schema.resolution.clone())),
             defaults: Arc::new(schema.initial_defaults.clone()),
+            reading: self.request.storage.readers().begin(&self.request.snapshot.location),
         }
     }
 

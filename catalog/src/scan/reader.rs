@@ -22,6 +22,7 @@ use parquet::file::metadata::ParquetMetaData;
 use super::column_resolution::ColumnResolver;
 use super::nan_bounds::{NanFreeColumns, without_unsafe_bounds};
 use crate::Error;
+use crate::storage::readers::Reading;
 
 /// Wraps DataFusion's caching factory.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(super) struct DataFileReaderFactory {
     pub numbers_row_groups: bool,
     pub store: Arc<dyn ObjectStore>,
     pub store_url: ObjectStoreUrl,
+    pub _reading: Arc<Reading>,
 }
 
 struct DataFileReader {

@@ -6,6 +6,7 @@
 //! them) back to a location. Every error names the location it is about.
 
 mod options;
+pub mod readers;
 mod stores;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 use url::Url;
 
 pub use self::options::{S3Options, Secret, StorageOptions};
+use self::readers::Readers;
 pub use self::stores::StoreRegistry;
 use crate::error::{Error, Result};
 
@@ -26,6 +28,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Storage {
     registry: Arc<dyn ObjectStoreRegistry>,
+    readers: Arc<Readers>,
 }
 
 /// A location taken apart: the store and the path inside it.
@@ -46,12 +49,17 @@ pub struct Directory {
 impl Storage {
     /// `registry` is the one of DataFusion's `RuntimeEnv`, so that scans and metadata share stores.
     pub fn new(registry: Arc<dyn ObjectStoreRegistry>) -> Self {
-        Self { registry }
+        Self { registry, readers: Arc::default() }
     }
 
     /// Storage that opens stores on demand ([`StoreRegistry`]).
     pub fn with_options(options: StorageOptions) -> Self {
         Self::new(Arc::new(StoreRegistry::new(options)))
+    }
+
+    /// Who reads what.
+    pub fn readers(&self) -> &Arc<Readers> {
+        &self.readers
     }
 
     /// To be handed to DataFusion's `RuntimeEnvBuilder::with_object_store_registry`.

@@ -16,6 +16,36 @@ pub enum Alteration {
     Properties(PropertyChange),
 }
 
+impl Alteration {
+    /// Adds a next alteration to those of a transaction. Comments are told together, and so are
+    /// properties: each is one change of the metadata.
+    pub fn add_to(self, alterations: &mut Vec<Self>) {
+        match self {
+            Self::Comments(new) => {
+                let known = alterations.iter_mut().find_map(|earlier| match earlier {
+                    Self::Comments(comments) => Some(comments),
+                    _ => None,
+                });
+                match known {
+                    Some(comments) => comments.extend(new),
+                    None => alterations.push(Self::Comments(new)),
+                }
+            }
+            Self::Properties(new) => {
+                let known = alterations.iter_mut().find_map(|earlier| match earlier {
+                    Self::Properties(change) => Some(change),
+                    _ => None,
+                });
+                match known {
+                    Some(change) => change.then(new),
+                    None => alterations.push(Self::Properties(new)),
+                }
+            }
+            Self::AddConstraint(_) | Self::DropConstraint(_) => alterations.push(self),
+        }
+    }
+}
+
 /// A new comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comment {
@@ -30,4 +60,46 @@ pub struct Comment {
 pub struct PropertyChange {
     pub set: BTreeMap<String, String>,
     pub unset: Vec<String>,
+}
+
+impl PropertyChange {
+    /// Both changes, one after the other, as one.
+    fn then(&mut self, next: Self) {
+        self.unset.retain(|key| !next.set.contains_key(key));
+        self.set.retain(|key, _| !next.unset.contains(key));
+        self.set.extend(next.set);
+        self.unset.extend(next.unset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(set: &[(&str, &str)], unset: &[&str]) -> Alteration {
+        let set = set.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        Alteration::Properties(PropertyChange { set, unset: unset.iter().map(ToString::to_string).collect() })
+    }
+
+    fn comment(column: Option<&str>, text: &str) -> Comment {
+        Comment { column: column.map(str::to_string), text: Some(text.to_string()) }
+    }
+
+    #[test]
+    fn the_last_of_several_alterations_counts() {
+        let mut all = Vec::new();
+        properties(&[("a", "1"), ("b", "1")], &["c"]).add_to(&mut all);
+        Alteration::Comments(vec![comment(None, "t")]).add_to(&mut all);
+        properties(&[("c", "2")], &["a"]).add_to(&mut all);
+        Alteration::Comments(vec![comment(Some("x"), "c")]).add_to(&mut all);
+        Alteration::DropConstraint("k".into()).add_to(&mut all);
+        assert_eq!(
+            all,
+            [
+                properties(&[("b", "1"), ("c", "2")], &["a"]),
+                Alteration::Comments(vec![comment(None, "t"), comment(Some("x"), "c")]),
+                Alteration::DropConstraint("k".into()),
+            ]
+        );
+    }
 }

@@ -103,8 +103,8 @@ pub struct TableChange {
     /// keeps a change data feed ([`Format::change_feed`](crate::format::Format::change_feed)). No data
     /// files of the table.
     pub change_files: Vec<NewDataFile>,
-    /// What becomes of the table itself.
-    pub alteration: Option<Alteration>,
+    /// What becomes of the table itself, in order.
+    pub alterations: Vec<Alteration>,
     pub read: ReadSet,
     pub isolation: Isolation,
     pub rows: RowCounts,
@@ -126,7 +126,7 @@ impl TableChange {
             removed: Vec::new(),
             deletes: Vec::new(),
             change_files: Vec::new(),
-            alteration: None,
+            alterations: Vec::new(),
             read: ReadSet::Nothing,
             isolation: Isolation::default(),
             rows,
@@ -142,8 +142,12 @@ impl TableChange {
 
     /// Whether no row is added, none is taken away, and nothing is altered.
     pub fn is_empty(&self) -> bool {
-        let altered = self.alteration.is_some();
-        self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty() && !altered
+        !self.changes_rows() && self.alterations.is_empty()
+    }
+
+    /// Whether a row is added or taken away.
+    pub fn changes_rows(&self) -> bool {
+        !(self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty())
     }
 
     /// Paths of the files that this change removes or marks.

@@ -22,12 +22,15 @@ use super::snapshot::{TableSnapshot, TableVersion};
 use crate::commit;
 use crate::error::Result;
 use crate::registry::Table;
+use crate::storage::Storage;
 use crate::write::WrittenFiles;
 
 /// The changes of a transaction's statements to one table, as one change. Clones share the files.
 #[derive(Debug, Clone)]
 pub struct PendingChange {
     base: Arc<TableSnapshot>,
+    /// The same with what the transaction has altered.
+    altered: Arc<TableSnapshot>,
     change: TableChange,
     /// Files of all statements that the change is made of.
     guards: Vec<WrittenFiles>,
@@ -43,12 +46,17 @@ impl PendingChange {
             // Whatever is done to it, the table has yet to be made.
             change.operation = Operation::Create;
         }
-        Self { base, change, guards: vec![guard], obsolete: BTreeSet::new() }
+        Self { altered: base.clone(), base, change, guards: vec![guard], obsolete: BTreeSet::new() }
     }
 
     /// The version that the transaction began with.
     pub fn base(&self) -> &Arc<TableSnapshot> {
         &self.base
+    }
+
+    /// The version that the transaction began with, as it has altered it.
+    pub fn altered(&self) -> &Arc<TableSnapshot> {
+        &self.altered
     }
 
     /// The change as COMMIT will commit it.
@@ -76,9 +84,21 @@ impl PendingChange {
         Ok(())
     }
 
+    /// Adds an alteration, which makes `altered` of [`Self::altered`]. Fails as [`Self::compose`] does.
+    pub fn alter(&mut self, change: TableChange, altered: Arc<TableSnapshot>) -> Result<()> {
+        if self.base.version == TableVersion::Unpublished {
+            // Made as it is now.
+            self.base = altered.clone();
+        } else {
+            self.change = compose::compose(&self.change, change)?;
+        }
+        self.altered = altered;
+        Ok(())
+    }
+
     /// The table with the change made. Its version is [`TableVersion::Unpublished`].
     pub fn snapshot(&self) -> Arc<TableSnapshot> {
-        let base = &self.base;
+        let base = &self.altered;
         Arc::new(TableSnapshot {
             format: base.format,
             format_version: base.format_version.clone(),
@@ -94,7 +114,7 @@ impl PendingChange {
             comment: base.comment.clone(),
             row_lineage: base.row_lineage,
             timestamp_ms: base.timestamp_ms,
-            files: Arc::new(PendingFiles::new(base, &self.change)),
+            files: Arc::new(PendingFiles::new(&self.base, &self.change)),
             state: base.state.clone(),
         })
     }
@@ -105,10 +125,8 @@ impl PendingChange {
     ///
     /// Fails as [`commit::commit`] does, and then deletes what that deletes.
     pub async fn commit(self, table: &Table) -> Result<WrittenFiles> {
-        let Self { base, change, guards, obsolete } = self;
         let storage = table.catalog.storage();
-        let superfluous = WrittenFiles::new(storage.clone());
-        obsolete.into_iter().for_each(|path| superfluous.add(path));
+        let Parts { base, change, guards, superfluous } = self.into_parts(storage);
         if change.is_empty() && change.operation != Operation::Create {
             return Ok(superfluous);
         }
@@ -117,6 +135,23 @@ impl PendingChange {
         commit::commit_written(&table, change, WrittenFiles::new(storage.clone())).await?;
         Ok(superfluous)
     }
+
+    pub(crate) fn into_parts(self, storage: &Storage) -> Parts {
+        let superfluous = WrittenFiles::new(storage.clone());
+        self.obsolete.into_iter().for_each(|path| superfluous.add(path));
+        Parts { base: self.base, change: self.change, guards: self.guards, superfluous }
+    }
+}
+
+/// What is to be committed.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub base: Arc<TableSnapshot>,
+    pub change: TableChange,
+    /// Of all files that were written.
+    pub guards: Vec<WrittenFiles>,
+    /// Of those that are of no use: deleted when this is dropped.
+    pub superfluous: WrittenFiles,
 }
 
 #[cfg(test)]

@@ -40,6 +40,10 @@ pub(super) struct SharedSession {
 pub(super) enum Work {
     /// Simple protocol.
     Statement(Parsed),
+    /// Simple protocol, in a query string of several statements.
+    OneOfSeveral(Parsed),
+    /// The end of such a string.
+    EndOfSeveral,
     /// Extended protocol.
     Portal { prepared: Arc<Prepared>, parameters: Vec<ScalarValue> },
 }
@@ -125,9 +129,9 @@ impl Run {
             Task { server: server.clone(), session: session.clone(), formats, unformatted, events: sender };
         let handle = match (&work, immediate) {
             (_, true) => &server.runtimes.io,
-            (Work::Statement(_), false) => &server.runtimes.plan,
+            (Work::Statement(_) | Work::OneOfSeveral(_), false) => &server.runtimes.plan,
             (Work::Portal { prepared, .. }, false) if prepared.reads_catalog_only() => &server.runtimes.plan,
-            (Work::Portal { .. }, false) => &server.runtimes.query,
+            (Work::Portal { .. } | Work::EndOfSeveral, false) => &server.runtimes.query,
         };
         Self { events, _task: scoped(handle, "statement", task.run(work, immediate)) }
     }
@@ -155,6 +159,14 @@ impl Task {
         let mut session = self.session.lock().await;
         let (prepared, parameters, planned_here) = match work {
             Work::Statement(parsed) => (session.prepare(&parsed, &[]).await?, Vec::new(), true),
+            Work::OneOfSeveral(parsed) => {
+                session.begin_implicit()?;
+                (session.prepare(&parsed, &[]).await?, Vec::new(), true)
+            }
+            Work::EndOfSeveral => {
+                session.commit_implicit().await?;
+                return self.send(Event::Done(None)).await;
+            }
             Work::Portal { prepared, parameters } => (prepared, parameters, false),
         };
         if immediate {

@@ -1,5 +1,6 @@
 //! The simple protocol: a query string of any number of statements, run in order; the first error
-//! skips the rest. Results go out as they come, always as text.
+//! skips the rest. Several statements are one transaction, unless they say otherwise. Results go out as
+//! they come, always as text.
 
 use auric_sql::parser::Parsed;
 use auric_sql::{CommandTag, Error, OutputColumn, Result, Session};
@@ -24,6 +25,14 @@ pub(super) struct ParsedStatement {
     pub immediate: bool,
 }
 
+/// Where a statement stands in its query string.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Only,
+    OneOfSeveral,
+    Last,
+}
+
 fn parse(session: &Session, text: &str) -> Result<Vec<ParsedStatement>> {
     let statements = session.parse(text)?.into_iter();
     Ok(statements
@@ -43,17 +52,39 @@ impl Connection {
             self.complete(None, 0);
         }
         let mut watch = Some(watch);
-        for parsed in statements {
+        let number = statements.len();
+        for (at, parsed) in (1..).zip(statements) {
             // Each statement has the whole timeout.
             let watch = watch.take().unwrap_or_else(|| self.watch(""));
+            let place = match (number, at == number) {
+                (1, _) => Place::Only,
+                (_, false) => Place::OneOfSeveral,
+                (_, true) => Place::Last,
+            };
             if self.deallocate(&parsed.parsed) {
+                self.end_if_last(place, &watch).await?;
                 continue;
             }
-            let work = Work::Statement(parsed.parsed);
+            let work = match place {
+                Place::Only => Work::Statement(parsed.parsed),
+                Place::OneOfSeveral | Place::Last => Work::OneOfSeveral(parsed.parsed),
+            };
             let mut run = Run::start(&self.server, &self.session, work, parsed.immediate, Formats::TEXT);
-            self.send_statement(&mut run, &watch).await?;
+            self.send_statement(&mut run, place, &watch).await?;
         }
         self.ready().await
+    }
+
+    /// Commits what several statements have done, before the last of them is reported as done.
+    async fn end_if_last(&mut self, place: Place, watch: &Watch) -> Step<()> {
+        if place != Place::Last {
+            return Ok(());
+        }
+        let mut run = Run::start(&self.server, &self.session, Work::EndOfSeveral, false, Formats::TEXT);
+        match self.next_event(&mut run, watch).await? {
+            Event::Failed(error) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Parses a query string, on the spot if that is quick.
@@ -80,7 +111,7 @@ impl Connection {
     }
 
     /// Sends all that one statement gives.
-    async fn send_statement(&mut self, run: &mut Run, watch: &Watch) -> Step<()> {
+    async fn send_statement(&mut self, run: &mut Run, place: Place, watch: &Watch) -> Step<()> {
         let mut rows = 0;
         loop {
             match self.next_event(run, watch).await? {
@@ -93,11 +124,13 @@ impl Connection {
                 }
                 Event::CopyIn(copy) => {
                     let tag = self.copy_in(copy, watch).await?;
+                    self.end_if_last(place, watch).await?;
                     self.complete(Some(tag), 0);
                     return Ok(());
                 }
                 Event::CopyOutDone => self.end_copy_out(),
                 Event::Done(tag) => {
+                    self.end_if_last(place, watch).await?;
                     self.complete(tag, rows);
                     return Ok(());
                 }

@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::session::info::SessionInfo;
 use crate::session::temporary::TemporaryTables;
+use crate::session::transaction::TransactionTables;
 use crate::statement::condition;
 use crate::types::literal;
 
@@ -23,54 +24,65 @@ use crate::types::literal;
 pub struct Images(Mutex<HashMap<String, Loaded>>);
 
 /// An image and the contents that it was made from.
-type Loaded = (Arc<CatalogContents>, Arc<CatalogImage>);
+type Loaded = (Vec<Arc<CatalogContents>>, Arc<CatalogImage>);
 
 impl CatalogContext {
     /// The context of a statement that looks into the catalog
     /// ([`plan_needs_catalog`](crate::analyzer::plan_needs_catalog)).
-    pub async fn load(engine: &Engine, info: Arc<SessionInfo>) -> Result<Arc<Self>> {
-        let image = match info.temporary.as_ref().and_then(|temporary| Some((temporary, temporary.opened()?)))
-        {
-            Some((temporary, catalog)) => load_with(engine, &info.database, temporary, catalog).await?,
-            None => load(engine, &info.database).await?,
+    pub async fn load(
+        engine: &Engine,
+        database: &Arc<Catalog>,
+        info: Arc<SessionInfo>,
+        tables: &TransactionTables,
+    ) -> Result<Arc<Self>> {
+        let mut contents = vec![database.table_summaries().await?];
+        let temporary = info.temporary.as_ref();
+        if let Some(catalog) = temporary.and_then(|temporary| temporary.opened()) {
+            contents.push(catalog.table_summaries().await?);
+        }
+        let own = contents.len() > 1 || tables.has_changes(database.name());
+        let image = match temporary.filter(|_| own) {
+            Some(temporary) => of_session(engine, contents, temporary),
+            None if own => Arc::new(image(engine, &contents)),
+            None => of_all(engine, database.name(), contents),
         };
         Ok(Arc::new(Self { info, image }))
     }
 }
 
-/// The contents of one database now. The image is made anew only when they changed.
-async fn load(engine: &Engine, database: &str) -> Result<Arc<CatalogImage>> {
-    let contents = engine.registry.catalog(database)?.table_summaries().await?;
+/// What everybody sees. The image is made anew only when the contents changed.
+fn of_all(engine: &Engine, database: &str, contents: Vec<Arc<CatalogContents>>) -> Arc<CatalogImage> {
     if let Some((last, image)) = engine.images.0.lock().get(database)
-        && Arc::ptr_eq(last, &contents)
+        && is_same(last, &contents)
     {
-        return Ok(image.clone());
+        return image.clone();
     }
-    let image = Arc::new(image(engine, &[&contents]));
+    let image = Arc::new(image(engine, &contents));
     engine.images.0.lock().insert(database.to_string(), (contents, image.clone()));
-    Ok(image)
+    image
 }
 
-/// The same with the session's temporary tables.
-async fn load_with(
+/// The same with the session's temporary tables, and what its transaction has changed.
+fn of_session(
     engine: &Engine,
-    database: &str,
+    contents: Vec<Arc<CatalogContents>>,
     temporary: &TemporaryTables,
-    catalog: &Arc<Catalog>,
-) -> Result<Arc<CatalogImage>> {
-    let contents =
-        [engine.registry.catalog(database)?.table_summaries().await?, catalog.table_summaries().await?];
+) -> Arc<CatalogImage> {
     if let Some((last, image)) = temporary.image.lock().as_ref()
-        && last.iter().zip(&contents).all(|(last, now)| Arc::ptr_eq(last, now))
+        && is_same(last, &contents)
     {
-        return Ok(image.clone());
+        return image.clone();
     }
-    let image = Arc::new(image(engine, &[&contents[0], &contents[1]]));
+    let image = Arc::new(image(engine, &contents));
     *temporary.image.lock() = Some((contents, image.clone()));
-    Ok(image)
+    image
 }
 
-fn image(engine: &Engine, contents: &[&CatalogContents]) -> CatalogImage {
+fn is_same(last: &[Arc<CatalogContents>], now: &[Arc<CatalogContents>]) -> bool {
+    last.len() == now.len() && last.iter().zip(now).all(|(last, now)| Arc::ptr_eq(last, now))
+}
+
+fn image(engine: &Engine, contents: &[Arc<CatalogContents>]) -> CatalogImage {
     let databases = engine
         .registry
         .catalogs()

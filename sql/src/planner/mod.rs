@@ -101,8 +101,13 @@ impl Parameter {
 
 impl Scope {
     /// The catalog that unqualified names are in.
-    pub fn database(&self) -> Result<&Arc<Catalog>> {
-        Ok(self.engine.registry.catalog(&self.info.database)?)
+    pub fn database(&self) -> Result<Arc<Catalog>> {
+        self.catalog(&self.info.database)
+    }
+
+    /// A catalog as the transaction sees it. Fails with 3D000.
+    pub fn catalog(&self, name: &str) -> Result<Arc<Catalog>> {
+        Ok(self.tables.catalog(self.engine.registry.catalog(name)?))
     }
 
     /// Plans a query. `given`: parameter types, where known.

@@ -40,8 +40,9 @@ pub struct Dependency {
 /// What a plan reads of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Read {
-    /// The current version, which was this one.
-    Current(TableVersion),
+    /// The current version, which was this one, of the table with this id: one that takes its place begins
+    /// to count anew.
+    Current(TableVersion, String),
     /// A version that never changes, of the table with this id.
     Pinned(String),
     /// A view, defined in this metadata file.
@@ -160,7 +161,7 @@ impl Relations {
             catalog: table.catalog.name().to_string(),
             ident: table.ident.clone(),
             name: key.clone(),
-            read: Read::Current(table.snapshot.version.clone()),
+            read: Read::Current(table.snapshot.version.clone(), table.snapshot.table_id.clone()),
         });
         // What the transaction has changed has no version to tell it by.
         self.volatile |= table.snapshot.version == TableVersion::Unpublished;
@@ -237,7 +238,7 @@ impl Relations {
         let is_table = |dependency: &Dependency| {
             dependency.catalog == table.catalog.name()
                 && dependency.ident == table.ident
-                && matches!(dependency.read, Read::Current(_))
+                && matches!(dependency.read, Read::Current(..))
         };
         self.dependencies.iter().any(is_table)
     }
@@ -264,7 +265,9 @@ pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result
             Some(Found::Table(table)) => {
                 is_same(&table.catalog, &table.ident)
                     && match &dependency.read {
-                        Read::Current(version) => table.snapshot.version == *version,
+                        Read::Current(version, table_id) => {
+                            table.snapshot.version == *version && table.snapshot.table_id == *table_id
+                        }
                         Read::Pinned(table_id) => table.snapshot.table_id == *table_id,
                         Read::View(_) => false,
                     }
@@ -361,14 +364,13 @@ pub(super) async fn find_relation(scope: &Scope, name: &TableReference) -> Resul
     }
     match name {
         TableReference::Full { catalog, schema, table } => {
-            let catalog = scope.engine.registry.catalog(catalog)?.clone();
-            lookup(scope, &catalog, schema, table).await
+            lookup(scope, &scope.catalog(catalog)?, schema, table).await
         }
-        TableReference::Partial { schema, table } => lookup(scope, scope.database()?, schema, table).await,
+        TableReference::Partial { schema, table } => lookup(scope, &scope.database()?, schema, table).await,
         TableReference::Bare { table } => {
             let catalog = scope.database()?;
             for schema in &scope.info.search_path {
-                if let Some(found) = lookup(scope, catalog, schema, table).await? {
+                if let Some(found) = lookup(scope, &catalog, schema, table).await? {
                     return Ok(Some(found));
                 }
             }
@@ -433,12 +435,11 @@ pub fn new_table(scope: &Scope, name: &ObjectName) -> Result<(Arc<Catalog>, Tabl
         return Ok((temporary.open().clone(), TableIdent::new(temporary.schema(), name.table())));
     }
     let (catalog, ident) = match name {
-        TableReference::Full { catalog, schema, table } => (
-            scope.engine.registry.catalog(&catalog)?.clone(),
-            TableIdent::new(schema.as_ref(), table.as_ref()),
-        ),
+        TableReference::Full { catalog, schema, table } => {
+            (scope.catalog(&catalog)?, TableIdent::new(schema.as_ref(), table.as_ref()))
+        }
         TableReference::Partial { schema, table } => {
-            (scope.database()?.clone(), TableIdent::new(schema.as_ref(), table.as_ref()))
+            (scope.database()?, TableIdent::new(schema.as_ref(), table.as_ref()))
         }
         TableReference::Bare { table } => {
             let Some(schema) = scope.info.search_path.first() else {
@@ -447,7 +448,7 @@ pub fn new_table(scope: &Scope, name: &ObjectName) -> Result<(Arc<Catalog>, Tabl
                     "no schema has been selected to create in",
                 ));
             };
-            (scope.database()?.clone(), TableIdent::new(schema.as_str(), table.as_ref()))
+            (scope.database()?, TableIdent::new(schema.as_str(), table.as_ref()))
         }
     };
     if matches!(ident.namespace.as_str(), "pg_catalog" | "information_schema") {

@@ -42,7 +42,8 @@ pub async fn relation(scope: &Scope, name: &TableReference) -> Result<Option<Arc
 impl Scope {
     /// The catalog as this statement sees it.
     pub async fn catalog_context(&self) -> Result<Arc<CatalogContext>> {
-        CatalogContext::load(&self.engine, self.info.clone()).await
+        let database = self.database()?;
+        CatalogContext::load(&self.engine, &database, self.info.clone(), &self.tables).await
     }
 
     /// The state to optimize and run a plan with: it knows the catalog if the plan looks into it.

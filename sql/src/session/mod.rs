@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use auric_catalog::backend::temporary::SavedTables;
+use auric_catalog::registry::Catalog;
 use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use parking_lot::RwLock;
@@ -71,6 +72,8 @@ pub(crate) struct Block {
     /// The temporary tables at its start.
     pub temporary: SavedTables,
     pub failed: bool,
+    /// Of the statements of one query string, without BEGIN.
+    pub implicit: bool,
 }
 
 /// One connection's session.
@@ -160,7 +163,12 @@ impl Session {
         parameters: Vec<ScalarValue>,
     ) -> Result<Output> {
         self.refuse_if_failed(&prepared.parsed.statement)?;
-        let result = statement::execute(self, prepared, parameters).await;
+        let mut result = statement::execute(self, prepared, parameters).await;
+        if let Some(block) = self.block.as_ref().filter(|_| result.is_ok())
+            && let Err(e) = block.tables.check_catalogs(None)
+        {
+            result = Err(e);
+        }
         if result.is_err() {
             self.fail();
         }
@@ -170,9 +178,21 @@ impl Session {
     /// A statement failed after `execute` returned (while streaming, in COPY, or by the protocol
     /// itself): inside a transaction block the transaction is now aborted.
     pub fn fail(&mut self) {
-        if let Some(block) = &mut self.block {
-            block.failed = true;
+        match &mut self.block {
+            Some(block) if block.implicit => drop(statement::transaction::end(self, false)),
+            Some(block) => block.failed = true,
+            None => {}
         }
+    }
+
+    /// To be called before each statement of a query string of several: they are one transaction.
+    pub fn begin_implicit(&mut self) -> Result<()> {
+        statement::transaction::begin_implicit(self)
+    }
+
+    /// To be called after the last of them.
+    pub async fn commit_implicit(&mut self) -> Result<()> {
+        statement::transaction::commit_implicit(self).await
     }
 
     pub fn transaction_status(&self) -> TransactionStatus {
@@ -235,6 +255,12 @@ impl Session {
         Ok(())
     }
 
+    /// A catalog as the transaction sees it. Fails with 3D000.
+    pub(crate) fn catalog(&self, name: &str) -> Result<Arc<Catalog>> {
+        let catalog = self.engine.registry.catalog(name)?;
+        Ok(self.block.as_ref().map_or_else(|| catalog.clone(), |block| block.tables.catalog(catalog)))
+    }
+
     /// Refuses a write where the transaction is read only.
     pub(crate) fn check_writable(&self, what: &str) -> Result<()> {
         let settings = self.settings.read();
@@ -249,19 +275,21 @@ impl Session {
         Ok(())
     }
 
-    /// What a statement is planned and run with, as of now.
     /// How operators of the next statements find out that nobody waits for them any more.
     pub fn set_abandoned(&mut self, abandoned: Abandoned) {
         self.abandoned = Some(abandoned);
     }
 
+    /// What a statement is planned and run with, as of now.
     pub(crate) async fn scope(&self) -> Result<Scope> {
         if self.block.is_none() {
             // The statement before this one was a transaction of its own.
             self.temporary.commit();
         }
         let now = self.engine.clock.now();
-        let catalog = self.engine.registry.catalog(&self.parameters.database)?;
+        let tables: Arc<TransactionTables> =
+            self.block.as_ref().map_or_else(Arc::default, |block| block.tables.clone());
+        let catalog = tables.catalog(self.engine.registry.catalog(&self.parameters.database)?);
         let schemas = catalog.namespaces().await?;
         let path = self.settings.read().get("search_path").unwrap_or_default().to_string();
         let mut search_path = search_path::parse(&path, &self.parameters.user);
@@ -290,7 +318,6 @@ impl Session {
         info.carry(options);
         state.mark_start_execution();
         state.execution_props_mut().query_execution_start_time = Some(transaction_start);
-        let tables = self.block.as_ref().map_or_else(Arc::default, |block| block.tables.clone());
         let abandoned = self.abandoned.clone();
         let (engine, state, expanding) = (self.engine.clone(), Arc::new(state), Vec::new());
         Ok(Scope { engine, state, info, tables, abandoned, expanding })

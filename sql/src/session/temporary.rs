@@ -25,7 +25,7 @@ pub const TEMPORARY_SCHEMA: &str = "pg_temp_";
 const ALIAS: &str = "pg_temp";
 
 /// An image of the system catalogs, and what it was made from.
-type Image = ([Arc<CatalogContents>; 2], Arc<CatalogImage>);
+type Image = (Vec<Arc<CatalogContents>>, Arc<CatalogImage>);
 
 /// The temporary tables of one session.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ mod query;
 mod rows;
 mod set;
 mod show;
-mod transaction;
+pub(crate) mod transaction;
 mod trivial;
 
 use std::fmt;

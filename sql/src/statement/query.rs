@@ -36,6 +36,8 @@ pub async fn execute(
         return Ok(rows::batches(columns, batch.schema(), vec![batch], CommandTag::Select));
     }
     let scope = session.scope().await?;
+    // Until the plan has its files.
+    let _looking = scope.database()?.storage().readers().look();
     let (planned, values) = current_plan(&scope, query, prepared, values).await?;
     let plan = parameters::substitute(&planned.plan, values)?;
     let physical = rows::physical(&scope, &plan).await?;

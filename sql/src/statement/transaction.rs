@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use auric_catalog::TableIdent;
-use auric_catalog::table::{Alteration, Comment};
-
 use super::{CommandTag, Output};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::TransactionModes;
-use crate::session::transaction::{TransactionTables, Work};
+use crate::session::transaction::TransactionTables;
 use crate::session::{Block, Session};
 
 fn done(tag: &'static str) -> Result<Output> {
@@ -17,11 +14,48 @@ fn done(tag: &'static str) -> Result<Output> {
 
 pub fn begin(session: &mut Session, start: bool, modes: &TransactionModes) -> Result<Output> {
     let tag = if start { "START TRANSACTION" } else { "BEGIN" };
-    if session.block.is_some() {
-        session.warning(SqlState::ACTIVE_TRANSACTION, "there is already a transaction in progress");
-        apply_modes(session, modes)?;
-        return done(tag);
+    match &mut session.block {
+        // What the query string has done before is part of the transaction, as in Postgres.
+        Some(block) if block.implicit => block.implicit = false,
+        Some(_) => {
+            session.warning(SqlState::ACTIVE_TRANSACTION, "there is already a transaction in progress");
+        }
+        None => open(session, Implicit::No)?,
     }
+    apply_modes(session, modes)?;
+    done(tag)
+}
+
+/// Whether the statements of one query string open a block by themselves.
+#[derive(PartialEq)]
+enum Implicit {
+    No,
+    Yes,
+}
+
+/// Opens the block of a query string of several statements, before each of them: one that ends it
+/// begins another.
+pub fn begin_implicit(session: &mut Session) -> Result<()> {
+    match session.block {
+        Some(_) => Ok(()),
+        None => open(session, Implicit::Yes),
+    }
+}
+
+/// The end of a query string of several statements: what they have done is committed, unless one of
+/// them was BEGIN.
+pub async fn commit_implicit(session: &mut Session) -> Result<()> {
+    match session.block.as_ref().map(|block| (block.implicit, block.tables.clone())) {
+        Some((true, tables)) => {
+            let committed = tables.commit().await;
+            end(session, committed.is_ok());
+            committed
+        }
+        _ => Ok(()),
+    }
+}
+
+fn open(session: &mut Session, implicit: Implicit) -> Result<()> {
     session.temporary.commit();
     session.settings.write().begin();
     session.block = Some(Block {
@@ -30,6 +64,7 @@ pub fn begin(session: &mut Session, start: bool, modes: &TransactionModes) -> Re
         savepoints: Vec::new(),
         temporary: session.temporary.save(),
         failed: false,
+        implicit: implicit == Implicit::Yes,
     });
     let defaults = {
         let settings = session.settings.read();
@@ -42,8 +77,7 @@ pub fn begin(session: &mut Session, start: bool, modes: &TransactionModes) -> Re
     for (name, value) in defaults {
         session.set(name, &value, true)?;
     }
-    apply_modes(session, modes)?;
-    done(tag)
+    Ok(())
 }
 
 fn apply_modes(session: &mut Session, modes: &TransactionModes) -> Result<()> {
@@ -85,7 +119,7 @@ pub fn set_modes(session: &mut Session, all: bool, modes: &TransactionModes) -> 
 }
 
 /// Ends the block: settings and cursors go with it.
-fn end(session: &mut Session, committed: bool) -> Option<Block> {
+pub fn end(session: &mut Session, committed: bool) -> Option<Block> {
     let block = session.block.take();
     let mut settings = session.settings.write();
     if committed {
@@ -104,54 +138,22 @@ fn end(session: &mut Session, committed: bool) -> Option<Block> {
 }
 
 pub async fn commit(session: &mut Session) -> Result<Output> {
-    let Some(block) = &session.block else {
+    if session.block.as_ref().is_none_or(|block| block.implicit) {
         session.warning(SqlState::NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
-        return done("COMMIT");
-    };
+    }
+    let Some(block) = &session.block else { return done("COMMIT") };
     if block.failed {
         end(session, false);
         return done("ROLLBACK");
     }
-    if let Some(work) = block.tables.take_work() {
-        let published = publish(&block.tables, work).await;
-        if let Err(e) = published {
-            end(session, false);
-            return Err(e);
-        }
-    }
-    let comments = block.tables.take_comments();
-    end(session, true);
-    for ((catalog, ident), comments) in comments {
-        if let Err(e) = comment(session, &catalog, &ident, comments).await {
-            // The rest has happened.
-            session.warning(e.code, format!("the comments on {ident} were not made: {}", e.message));
-        }
-    }
+    let committed = block.tables.commit().await;
+    end(session, committed.is_ok());
+    committed?;
     done("COMMIT")
 }
 
-async fn comment(session: &Session, catalog: &str, ident: &TableIdent, comments: Vec<Comment>) -> Result<()> {
-    // A table that the transaction has dropped after all needs none.
-    if let Some(table) = session.engine.registry.catalog(catalog)?.table(ident).await? {
-        table.alter(Alteration::Comments(comments)).await?;
-    }
-    Ok(())
-}
-
-/// Commits what the transaction changed, in one commit of its table.
-async fn publish(tables: &TransactionTables, work: Work) -> Result<()> {
-    let Work { table, created, dropped, pending } = work;
-    match pending {
-        _ if dropped => table.catalog.drop_table(&table.ident).await?,
-        Some(pending) => tables.keep(Arc::unwrap_or_clone(pending).commit(&table).await?),
-        None if created => table.catalog.create_staged(&table).await?,
-        None => {}
-    }
-    Ok(())
-}
-
 pub fn rollback(session: &mut Session) -> Result<Output> {
-    if end(session, false).is_none() {
+    if end(session, false).is_none_or(|block| block.implicit) {
         session.warning(SqlState::NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
     }
     done("ROLLBACK")
@@ -166,14 +168,15 @@ fn no_savepoint(name: &str) -> Error {
 }
 
 pub fn savepoint(session: &mut Session, name: &str) -> Result<Output> {
-    let block = session.block.as_mut().ok_or_else(|| outside("SAVEPOINT"))?;
+    let block = session.block.as_mut().filter(|block| !block.implicit).ok_or_else(|| outside("SAVEPOINT"))?;
     block.savepoints.push((name.to_string(), block.tables.mark(), session.temporary.save()));
     session.settings.write().savepoint(name);
     done("SAVEPOINT")
 }
 
 pub fn release(session: &mut Session, name: &str) -> Result<Output> {
-    let block = session.block.as_mut().ok_or_else(|| outside("RELEASE SAVEPOINT"))?;
+    let block =
+        session.block.as_mut().filter(|block| !block.implicit).ok_or_else(|| outside("RELEASE SAVEPOINT"))?;
     let index = block.savepoints.iter().rposition(|(n, ..)| n == name).ok_or_else(|| no_savepoint(name))?;
     block.savepoints.truncate(index);
     session.cursors.released(index);
@@ -182,7 +185,11 @@ pub fn release(session: &mut Session, name: &str) -> Result<Output> {
 }
 
 pub fn rollback_to(session: &mut Session, name: &str) -> Result<Output> {
-    let block = session.block.as_mut().ok_or_else(|| outside("ROLLBACK TO SAVEPOINT"))?;
+    let block = session
+        .block
+        .as_mut()
+        .filter(|block| !block.implicit)
+        .ok_or_else(|| outside("ROLLBACK TO SAVEPOINT"))?;
     let index = block.savepoints.iter().rposition(|(n, ..)| n == name).ok_or_else(|| no_savepoint(name))?;
     block.savepoints.truncate(index + 1);
     if let Some((_, mark, temporary)) = block.savepoints.last() {

@@ -5,6 +5,7 @@
 //! Delta tables, external marks and object identifiers are in tables of our own. Every change is one
 //! transaction. The SQL is portable; what is SQLite's alone is in [`sqlite`].
 
+mod changes;
 mod layout;
 mod namespaces;
 mod sqlite;
@@ -16,10 +17,12 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
+use self::changes::{Changes, Refused};
 use self::layout::{EXISTS_PROPERTY, Layout};
 use self::sqlite::{Database, Driver, Write};
 use self::tables::TableRow;
 use self::views::ViewRow;
+use super::change::{ApplyOutcome, EntryChange};
 use super::{Backend, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry, ViewEntry};
 use crate::TableIdent;
 use crate::error::{Error, Result};
@@ -145,14 +148,6 @@ impl SqlBackend {
                 Ok(ViewEntry { ident, pointer: row.pointer, oid: to_oid(oid)? })
             })
             .collect()
-    }
-
-    fn require_views(&self, ident: &TableIdent) -> Result<()> {
-        if self.layout.typed {
-            return Ok(());
-        }
-        let feature = "a view, in a catalog database of the older layout without the column iceberg_type";
-        Err(Error::unsupported(ident, feature))
     }
 
     async fn require_namespace(&self, t: &mut Write, name: &str) -> Result<()> {
@@ -304,9 +299,17 @@ impl Backend for SqlBackend {
         Ok(self.view_entries(&ident.namespace, Some(&ident.name)).await?.pop())
     }
 
+    fn check_views(&self, ident: &TableIdent) -> Result<()> {
+        if self.layout.typed {
+            return Ok(());
+        }
+        let feature = "a view, in a catalog database of the older layout without the column iceberg_type";
+        Err(Error::unsupported(ident, feature))
+    }
+
     async fn create_view(&self, ident: &TableIdent, pointer: &str) -> Result<()> {
         check_name("view", &ident.name)?;
-        self.require_views(ident)?;
+        self.check_views(ident)?;
         let mut t = self.database.write().await?;
         self.require_namespace(&mut t, &ident.namespace).await?;
         self.require_free_name(&mut t, ident).await?;
@@ -320,7 +323,7 @@ impl Backend for SqlBackend {
     }
 
     async fn drop_view(&self, ident: &TableIdent) -> Result<()> {
-        self.require_views(ident)?;
+        self.check_views(ident)?;
         let mut t = self.database.write().await?;
         let values = [&*self.catalog, &ident.namespace, &ident.name];
         if tables::run(&mut t, views::DELETE, &values).await.map_err(|e| self.error(e))? == 0 {
@@ -332,7 +335,7 @@ impl Backend for SqlBackend {
 
     async fn rename_view(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
         check_name("view", &to.name)?;
-        self.require_views(from)?;
+        self.check_views(from)?;
         let mut t = self.database.write().await?;
         self.require_namespace(&mut t, &to.namespace).await?;
         self.require_free_name(&mut t, to).await?;
@@ -358,6 +361,34 @@ impl Backend for SqlBackend {
             Ok(()) => Ok(SwapOutcome::Swapped),
             Err(e) if sqlite::is_certainly_not_written(&e) => Err(self.error(e)),
             Err(e) => Ok(SwapOutcome::Unknown(Box::new(self.error(e)))),
+        }
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
+    async fn reserve_oid(&self, _ident: &TableIdent) -> Result<Oid> {
+        let mut t = self.database.write().await?;
+        let oid = changes::reserve_oid(&mut t, &self.catalog).await.map_err(|e| self.error(e))?;
+        self.commit(t).await?;
+        to_oid(oid)
+    }
+
+    async fn apply(&self, changes: &[EntryChange]) -> Result<ApplyOutcome> {
+        let mut t = self.database.write().await?;
+        let mut making = Changes { t: &mut t, catalog: &self.catalog, typed: self.layout.typed };
+        // Until COMMIT is sent, an error undoes the transaction: certainly nothing happened.
+        match making.apply(changes).await {
+            Ok(()) => {}
+            Err(Refused::Lost(number)) => return Ok(ApplyOutcome::Lost(number)),
+            Err(Refused::Certainly(e)) => return Err(e),
+            Err(Refused::Database(e)) => return Err(self.error(e)),
+        }
+        match t.commit().await {
+            Ok(()) => Ok(ApplyOutcome::Applied),
+            Err(e) if sqlite::is_certainly_not_written(&e) => Err(self.error(e)),
+            Err(e) => Ok(ApplyOutcome::Unknown(Box::new(self.error(e)))),
         }
     }
 

@@ -86,7 +86,7 @@ pub async fn keep(t: &mut Write, catalog: &str, name: &str) -> sqlx::Result<()> 
     insert_properties(t, catalog, name, &BTreeMap::new()).await
 }
 
-async fn insert_properties(
+pub async fn insert_properties(
     t: &mut Write,
     catalog: &str,
     name: &str,

@@ -74,11 +74,11 @@ const INSERT_ICEBERG: &str = "INSERT INTO iceberg_tables (catalog_name, table_na
      metadata_location) VALUES ($1, $2, $3, $4)";
 const INSERT_DELTA: &str = "INSERT INTO auric_delta_tables (catalog_name, table_namespace, table_name, \
      location) VALUES ($1, $2, $3, $4)";
-const INSERT_EXTERNAL: &str =
+pub const INSERT_EXTERNAL: &str =
     "INSERT INTO auric_external_tables (catalog_name, table_namespace, table_name) VALUES ($1, $2, $3)";
 const INSERT_OID: &str = "INSERT INTO auric_oids (catalog_name, kind, table_namespace, table_name) \
      VALUES ($1, 'table', $2, $3)";
-const DELETE_OID: &str = "DELETE FROM auric_oids \
+pub const DELETE_OID: &str = "DELETE FROM auric_oids \
      WHERE catalog_name = $1 AND kind = 'table' AND table_namespace = $2 AND table_name = $3";
 const DELETE_EXTERNAL: &str = "DELETE FROM auric_external_tables \
      WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3";
@@ -142,14 +142,19 @@ pub async fn name_is_taken(t: &mut Write, catalog: &str, ident: &TableIdent) -> 
     Ok(found.is_some())
 }
 
-pub async fn insert(t: &mut Write, catalog: &str, typed: bool, entry: &NewTableEntry) -> sqlx::Result<()> {
-    let TableIdent { namespace, name } = &entry.ident;
-    forget(t, catalog, &entry.ident).await?;
-    let statement = match (entry.format, typed) {
+/// Of catalog, namespace, name and pointer.
+pub fn insert_statement(format: TableFormat, typed: bool) -> &'static str {
+    match (format, typed) {
         (TableFormat::Iceberg, true) => INSERT_ICEBERG_TYPED,
         (TableFormat::Iceberg, false) => INSERT_ICEBERG,
         (TableFormat::Delta, _) => INSERT_DELTA,
-    };
+    }
+}
+
+pub async fn insert(t: &mut Write, catalog: &str, typed: bool, entry: &NewTableEntry) -> sqlx::Result<()> {
+    let TableIdent { namespace, name } = &entry.ident;
+    forget(t, catalog, &entry.ident).await?;
+    let statement = insert_statement(entry.format, typed);
     run(t, statement, &[catalog, namespace, name, &entry.pointer]).await?;
     if entry.external {
         run(t, INSERT_EXTERNAL, &[catalog, namespace, name]).await?;

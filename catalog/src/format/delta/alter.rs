@@ -9,6 +9,22 @@ use crate::table::alteration::{Alteration, Comment, PropertyChange};
 /// First writer version that stands for CHECK constraints (Delta protocol, "CHECK Constraints").
 const CONSTRAINTS_WRITER: i32 = 3;
 
+/// Metadata and protocol after all of the alterations, where these change them. Fails as [`metadata`] does.
+pub(super) fn all(
+    table: &str,
+    before: &Metadata,
+    protocol_before: &Protocol,
+    alterations: &[Alteration],
+) -> Result<(Option<Metadata>, Option<Protocol>)> {
+    let (mut altered, mut raised) = (None, None);
+    for alteration in alterations {
+        altered = Some(metadata(table, altered.as_ref().unwrap_or(before), alteration)?);
+        let so_far = raised.as_ref().unwrap_or(protocol_before);
+        raised = protocol(so_far, alteration).or(raised);
+    }
+    Ok((altered, raised))
+}
+
 /// The table's metadata, altered. Fails with `Invalid` if somebody else was faster and nothing is left
 /// to be done, or to be done it to.
 pub(super) fn metadata(table: &str, metadata: &Metadata, alteration: &Alteration) -> Result<Metadata> {

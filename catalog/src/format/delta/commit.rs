@@ -153,15 +153,12 @@ impl NextCommit {
             .then(|| predecessor.in_commit_timestamp.map_or(now, |last| now.max(last.saturating_add(1))));
         let time = CommitTime { now, in_commit_timestamp, read_version };
         let mut actions = vec![Action::CommitInfo(commit_info::of_change(&state, change, time)?)];
-        let altered = match &change.alteration {
-            Some(alteration) => Some(alter::metadata(&base.location, &state.metadata, alteration)?),
-            None => None,
-        };
-        let raised = match &change.alteration {
-            Some(alteration) => alter::protocol(&state.protocol, alteration),
-            None if touched.marks_rows() => properties::with_feature(&state.protocol, DELETION_VECTORS),
-            None => None,
-        };
+        let (altered, mut raised) =
+            alter::all(&base.location, &state.metadata, &state.protocol, &change.alterations)?;
+        if touched.marks_rows() {
+            let so_far = raised.as_ref().unwrap_or(&state.protocol);
+            raised = properties::with_feature(so_far, DELETION_VECTORS).or(raised);
+        }
         if read_version.is_none() {
             actions.push(Action::Protocol(&state.protocol));
             actions.push(Action::MetaData(&state.metadata));

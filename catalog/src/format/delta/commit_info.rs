@@ -42,7 +42,7 @@ pub(super) fn of_change(
         // Other writers let blind appends pass their conflict checks.
         is_blind_append: change.read == ReadSet::Nothing
             && change.touched().next().is_none()
-            && change.alteration.is_none(),
+            && change.alterations.is_empty(),
         operation_metrics: metrics(change),
         engine_info: ENGINE_INFO.to_string(),
         txn_id: Uuid::new_v4().to_string(),
@@ -59,16 +59,16 @@ fn operation(change: &TableChange) -> &'static str {
         Operation::Truncate => "TRUNCATE",
         Operation::Update => "UPDATE",
         Operation::Merge => "MERGE",
-        Operation::Alter => match &change.alteration {
-            Some(Alteration::AddConstraint(_)) => "ADD CONSTRAINT",
-            Some(Alteration::DropConstraint(_)) => "DROP CONSTRAINT",
-            Some(Alteration::Comments(comments)) => match comments.iter().any(|c| c.column.is_some()) {
+        Operation::Alter => match change.alterations.as_slice() {
+            [Alteration::AddConstraint(_)] => "ADD CONSTRAINT",
+            [Alteration::DropConstraint(_)] => "DROP CONSTRAINT",
+            [Alteration::Comments(comments)] => match comments.iter().any(|c| c.column.is_some()) {
                 true => "CHANGE COLUMN",
                 false => "SET TBLPROPERTIES",
             },
-            Some(Alteration::Properties(change)) if change.set.is_empty() => "UNSET TBLPROPERTIES",
-            Some(Alteration::Properties(_)) => "SET TBLPROPERTIES",
-            None => "ALTER TABLE",
+            [Alteration::Properties(change)] if change.set.is_empty() => "UNSET TBLPROPERTIES",
+            [Alteration::Properties(_)] => "SET TBLPROPERTIES",
+            _ => "ALTER TABLE",
         },
     }
 }
@@ -101,16 +101,16 @@ fn parameters(state: &DeltaState, change: &TableChange) -> Result<BTreeMap<Strin
             parameters.insert(PREDICATE.into(), json(&predicates)?);
         }
         Operation::Truncate => {}
-        Operation::Alter => match &change.alteration {
-            Some(Alteration::AddConstraint(constraint)) => {
+        Operation::Alter => match change.alterations.as_slice() {
+            [Alteration::AddConstraint(constraint)] => {
                 set("name", constraint.name.clone());
                 set("expr", constraint.expression.clone());
             }
-            Some(Alteration::DropConstraint(name)) => {
+            [Alteration::DropConstraint(name)] => {
                 set("constraint", name.clone());
                 set("existed", "true".into());
             }
-            Some(Alteration::Comments(comments)) => {
+            [Alteration::Comments(comments)] => {
                 for comment in comments {
                     match &comment.column {
                         Some(column) => {
@@ -121,11 +121,11 @@ fn parameters(state: &DeltaState, change: &TableChange) -> Result<BTreeMap<Strin
                     }
                 }
             }
-            Some(Alteration::Properties(change)) if change.set.is_empty() => {
+            [Alteration::Properties(change)] if change.set.is_empty() => {
                 set("properties", json(&change.unset)?);
             }
-            Some(Alteration::Properties(change)) => set("properties", json(&change.set)?),
-            None => {}
+            [Alteration::Properties(change)] => set("properties", json(&change.set)?),
+            _ => {}
         },
     }
     Ok(parameters)

@@ -43,13 +43,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::{CommitOutcome, Format, Reference, ReferenceKind, RowLevelMode, VersionInfo, VersionSpec};
+use super::{
+    CommitOutcome, Format, Prepared, Reference, ReferenceKind, RowLevelMode, VersionInfo, VersionSpec,
+};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, from_url, to_url};
 use crate::table::deletes::{NewRowDeletes, RowDeletes};
-use crate::table::{Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::table::{
+    Alteration, Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion,
+};
 use crate::write::WrittenFiles;
 
 /// Directory of the log below a table's root.
@@ -94,6 +98,28 @@ impl Format for DeltaFormat {
             Operation::Create => stage::create(storage, backend, ident, base, change).await,
             _ => commit::commit(storage, ident, base, change).await,
         }
+    }
+
+    async fn prepare(
+        &self,
+        storage: &Storage,
+        ident: &TableIdent,
+        base: &TableSnapshot,
+        change: &TableChange,
+    ) -> Result<Prepared> {
+        match change.operation {
+            Operation::Create => stage::prepare(storage, ident, base, change).await,
+            _ => Err(Error::unsupported(ident, "a commit together with those of other tables")),
+        }
+    }
+
+    fn altered(
+        &self,
+        ident: &TableIdent,
+        snapshot: &TableSnapshot,
+        alteration: &Alteration,
+    ) -> Result<Arc<TableSnapshot>> {
+        Ok(Arc::new(snapshot::altered(&ident.to_string(), snapshot, alteration)?))
     }
 
     async fn write_deletes(

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
+use delta_kernel::schema::StructType;
 use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::table_features::{Operation, TableFeature};
 use delta_kernel::{Engine, Snapshot};
@@ -21,13 +22,13 @@ use tokio::sync::Mutex;
 use super::action::{FileFormat, Metadata, Protocol};
 use super::engine::{InTable, blocking};
 use super::files::{DeltaFiles, FileListCache};
-use super::{LOG_DIRECTORY, commit_location, history, schema, writable};
+use super::{LOG_DIRECTORY, alter, commit_location, history, properties, schema, writable};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, to_url};
 use crate::table::partition::{PartitionSpec, SortOrder};
 use crate::table::schema::TableSchema;
 use crate::table::snapshot::SnapshotFiles;
-use crate::table::{TableFormat, TableSnapshot, TableVersion};
+use crate::table::{Alteration, TableFormat, TableSnapshot, TableVersion};
 
 /// Tables whose latest snapshot is kept.
 const MAX_CACHED_TABLES: u64 = 10_000;
@@ -302,6 +303,27 @@ pub(super) fn assemble(
         files,
         state: Arc::new(state),
     }
+}
+
+/// The same version once this is done to it.
+pub(super) fn altered(
+    table: &str,
+    snapshot: &TableSnapshot,
+    alteration: &Alteration,
+) -> Result<TableSnapshot> {
+    let before = state(snapshot)?;
+    let (metadata, protocol) = alter::all(table, &before.metadata, &before.protocol, &[alteration.clone()])?;
+    let metadata = metadata.unwrap_or_else(|| before.metadata.clone());
+    let protocol = protocol.unwrap_or_else(|| before.protocol.clone());
+    let mode = properties::column_mapping_mode(&metadata.configuration);
+    let parsed: StructType =
+        serde_json::from_str(&metadata.schema_string).map_err(|e| Error::corrupt(table, e))?;
+    let schema = Arc::new(schema::to_table_schema(table, &parsed, mode)?);
+    let spec = Arc::new(schema::partition_spec(table, &schema, &metadata.partition_columns)?);
+    let state = DeltaState { protocol, metadata, kernel: before.kernel.clone() };
+    let (version, timestamp, files) =
+        (snapshot.version.clone(), snapshot.timestamp_ms, snapshot.files.clone());
+    Ok(assemble(&snapshot.location, version, schema, spec, state, timestamp, files))
 }
 
 fn protocol_of(kernel: &Snapshot) -> Protocol {

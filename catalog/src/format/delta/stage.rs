@@ -15,7 +15,7 @@ use super::{commit_location, is_delta_table, properties, schema, writable};
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry};
 use crate::error::{Error, Result};
-use crate::format::CommitOutcome;
+use crate::format::{CommitOutcome, Prepared};
 use crate::storage::Storage;
 use crate::table::partition::Transform;
 use crate::table::{TableChange, TableDefinition, TableFormat, TableSnapshot, TableVersion};
@@ -108,6 +108,32 @@ async fn taken(backend: &dyn Backend, ident: &TableIdent, root: &str) -> Result<
         Some(_) => Error::TableExists(ident.clone()),
         None => Error::Invalid(format!("there is a Delta table at {root} already")),
     })
+}
+
+/// Writes version 0 of a staged table, to be entered into the catalog.
+pub(super) async fn prepare(
+    storage: &Storage,
+    ident: &TableIdent,
+    staged: &TableSnapshot,
+    change: &TableChange,
+) -> Result<Prepared> {
+    let root = &staged.location;
+    let taken = || Error::Conflict {
+        table: ident.to_string(),
+        winner: format!("another transaction has put a Delta table at {root}"),
+    };
+    if is_delta_table(storage, root).await? {
+        return Err(taken());
+    }
+    let commit = NextCommit::new(staged, change, Touched::default(), &Predecessor::default())?;
+    match commit.write(storage).await? {
+        Written::Ours => {}
+        Written::Lost { .. } => return Err(taken()),
+        // Whether it is there or not, nothing refers to it.
+        Written::Unknown(e) => return Err(Error::storage(commit_location(root, 0), e)),
+    }
+    let written = vec![commit_location(root, 0)];
+    Ok(Prepared { pointer: root.clone(), previous: None, written, expired: Vec::new() })
 }
 
 /// Writes version 0 of a staged table and enters it into the catalog.

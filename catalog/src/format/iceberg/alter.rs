@@ -6,8 +6,17 @@ use std::sync::Arc;
 use iceberg::spec::{Schema, TableMetadata, TableMetadataBuilder};
 
 use super::properties;
+use super::snapshot::IcebergState;
 use crate::error::{Error, Result};
 use crate::table::alteration::{Alteration, Comment, PropertyChange};
+
+/// The metadata that a transaction shows, altered. Fails as [`altered`] does.
+pub fn metadata(table: &str, before: &IcebergState, alteration: &Alteration) -> Result<TableMetadata> {
+    let base = before.metadata.as_ref();
+    let builder = base.clone().into_builder(before.metadata_location.clone());
+    let built = altered(table, base, builder, alteration)?.build().map_err(rejected)?;
+    Ok(built.metadata)
+}
 
 /// The table's next metadata, altered. Fails with `Unsupported` for what the format lacks, and with
 /// `Invalid` for what has no meaning, or if somebody else has taken the column away.

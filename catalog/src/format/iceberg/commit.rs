@@ -22,21 +22,26 @@ use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry, SwapOutcome};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::format::CommitOutcome;
+use crate::format::{CommitOutcome, Prepared};
 use crate::storage::Storage;
 use crate::table::deletes::StoredDeletes;
 use crate::table::{COMMIT_ID, Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
 
 /// Where an attempt works.
 pub struct Commit<'a> {
+    pub writer: Writer<'a>,
+    pub backend: &'a dyn Backend,
+}
+
+/// What writes a new version of a table.
+pub struct Writer<'a> {
     pub storage: &'a Storage,
     pub caches: &'a Arc<Caches>,
-    pub backend: &'a dyn Backend,
     pub ident: &'a TableIdent,
 }
 
 /// A new version of a table, written but not yet published.
-struct Prepared {
+struct NewVersion {
     metadata: TableMetadata,
     location: String,
     metadata_bytes: usize,
@@ -52,17 +57,11 @@ impl Commit<'_> {
         if !staged && change.is_empty() && change.summary.keys().all(|key| key == COMMIT_ID) {
             return Ok(CommitOutcome::Committed(base.version.clone()));
         }
-        let mut written = Vec::new();
         let previous = base_state.metadata_location.as_deref();
-        let prepared = match self.prepare(&base_state.metadata, previous, change, &mut written).await {
-            Ok(prepared) => prepared,
-            Err(e) => {
-                self.remove(&written).await;
-                return Err(e);
-            }
-        };
+        let writer = &self.writer;
+        let (prepared, written) = writer.write(base_state, change).await?;
         if let Err(e) = failpoint::pass("iceberg::before-swap") {
-            self.remove(&written).await;
+            writer.remove(&written).await;
             return Err(e);
         }
         let published = match previous {
@@ -70,29 +69,96 @@ impl Commit<'_> {
             Some(previous) => self.swap(previous, &prepared).await,
         };
         match &published {
-            Ok(CommitOutcome::Committed(_)) => self.settle(prepared).await,
-            Ok(CommitOutcome::Conflict { .. }) | Err(_) => self.remove(&written).await,
+            Ok(CommitOutcome::Committed(_)) => writer.settle(prepared).await,
+            Ok(CommitOutcome::Conflict { .. }) | Err(_) => writer.remove(&written).await,
             Ok(CommitOutcome::Unknown(_)) => {}
         }
         published
     }
 
-    async fn prepare(
+    async fn create(&self, prepared: &NewVersion) -> Result<CommitOutcome> {
+        let entry = NewTableEntry {
+            ident: self.writer.ident.clone(),
+            format: TableFormat::Iceberg,
+            pointer: prepared.location.clone(),
+            external: false,
+        };
+        match self.backend.create_table(&entry).await {
+            Ok(()) => Ok(CommitOutcome::Committed(prepared.version())),
+            Err(e) => unless_certain(e),
+        }
+    }
+
+    async fn swap(&self, previous: &str, prepared: &NewVersion) -> Result<CommitOutcome> {
+        match self.backend.swap_pointer(self.writer.ident, previous, &prepared.location).await {
+            Ok(SwapOutcome::Swapped) => Ok(CommitOutcome::Committed(prepared.version())),
+            Ok(SwapOutcome::Moved) => Ok(CommitOutcome::Conflict { winner: self.describe_winner().await }),
+            Ok(SwapOutcome::Unknown(source)) => Ok(CommitOutcome::Unknown(source)),
+            Err(e) => unless_certain(e),
+        }
+    }
+
+    /// The commit that made ours impossible, as far as the table says.
+    async fn describe_winner(&self) -> String {
+        match self.read_winner().await {
+            Ok(Some(description)) => description,
+            Ok(None) => "the table was dropped".to_string(),
+            Err(_) => "the table was changed".to_string(),
+        }
+    }
+
+    async fn read_winner(&self) -> Result<Option<String>> {
+        let Some(entry) = self.backend.table(self.writer.ident).await? else { return Ok(None) };
+        let bytes = self.writer.storage.read(&entry.pointer).await?;
+        let metadata = metadata_file::parse(&entry.pointer, &bytes)?;
+        let Some(snapshot) = metadata.current_snapshot() else {
+            return Ok(Some("the table's metadata was changed".to_string()));
+        };
+        let summary = snapshot.summary();
+        let operation = summary.operation.as_str();
+        let engine = summary.additional_properties.get("engine-name");
+        let by = engine.map(|name| format!(" by {name}")).unwrap_or_default();
+        Ok(Some(format!("{operation}{by}, snapshot {}", snapshot.snapshot_id())))
+    }
+}
+
+impl Writer<'_> {
+    /// See [`Format::prepare`](crate::format::Format::prepare).
+    pub async fn prepare(&self, base: &TableSnapshot, change: &TableChange) -> Result<Prepared> {
+        let base = state(base)?;
+        let (NewVersion { location, expired, .. }, written) = self.write(base, change).await?;
+        Ok(Prepared { pointer: location, previous: base.metadata_location.clone(), written, expired })
+    }
+
+    /// Writes the next version, and removes what it wrote if it fails.
+    async fn write(&self, base: &IcebergState, change: &TableChange) -> Result<(NewVersion, Vec<String>)> {
+        let mut written = Vec::new();
+        let previous = base.metadata_location.as_deref();
+        match self.next_version(&base.metadata, previous, change, &mut written).await {
+            Ok(next) => Ok((next, written)),
+            Err(e) => {
+                self.remove(&written).await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn next_version(
         &self,
         base: &TableMetadata,
         previous: Option<&str>,
         change: &TableChange,
         written: &mut Vec<String>,
-    ) -> Result<Prepared> {
+    ) -> Result<NewVersion> {
         failpoint::pass("iceberg::before-manifests")?;
         unknown_transforms::check_writable(base)?;
         let gzip = metadata_gzip(base.properties())?;
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
-        if let Some(alteration) = &change.alteration {
+        for alteration in &change.alterations {
             builder = alter::altered(&self.ident.to_string(), base, builder, alteration)?;
         }
         // CREATE TABLE without rows has no snapshot, nor has an alteration; an append without rows may carry a summary.
-        let changes_rows = previous.is_some() && change.alteration.is_none();
+        let changes_rows = previous.is_some() && (change.alterations.is_empty() || change.changes_rows());
         if changes_rows || !change.added.is_empty() {
             let specs = bind_specs(base)?.into_iter().map(|bound| (bound.spec.spec_id, bound)).collect();
             let changes = file_changes(self.ident, base, &specs, change)?;
@@ -118,34 +184,12 @@ impl Commit<'_> {
             true => built.expired_metadata_logs.into_iter().map(|log| log.metadata_file).collect(),
             false => Vec::new(),
         };
-        Ok(Prepared { metadata: built.metadata, location, metadata_bytes, expired })
-    }
-
-    async fn create(&self, prepared: &Prepared) -> Result<CommitOutcome> {
-        let entry = NewTableEntry {
-            ident: self.ident.clone(),
-            format: TableFormat::Iceberg,
-            pointer: prepared.location.clone(),
-            external: false,
-        };
-        match self.backend.create_table(&entry).await {
-            Ok(()) => Ok(CommitOutcome::Committed(prepared.version())),
-            Err(e) => unless_certain(e),
-        }
-    }
-
-    async fn swap(&self, previous: &str, prepared: &Prepared) -> Result<CommitOutcome> {
-        match self.backend.swap_pointer(self.ident, previous, &prepared.location).await {
-            Ok(SwapOutcome::Swapped) => Ok(CommitOutcome::Committed(prepared.version())),
-            Ok(SwapOutcome::Moved) => Ok(CommitOutcome::Conflict { winner: self.describe_winner().await }),
-            Ok(SwapOutcome::Unknown(source)) => Ok(CommitOutcome::Unknown(source)),
-            Err(e) => unless_certain(e),
-        }
+        Ok(NewVersion { metadata: built.metadata, location, metadata_bytes, expired })
     }
 
     /// After the commit, best effort: nothing here can undo it.
-    async fn settle(&self, prepared: Prepared) {
-        let Prepared { metadata, location, metadata_bytes, expired } = prepared;
+    async fn settle(&self, prepared: NewVersion) {
+        let NewVersion { metadata, location, metadata_bytes, expired } = prepared;
         let view = View::current(&metadata);
         let published = Some((self.storage, location.as_str()));
         if let Ok(snapshot) = table_snapshot(Arc::new(metadata), view, published, self.caches) {
@@ -165,29 +209,6 @@ impl Commit<'_> {
                 );
             }
         }
-    }
-
-    /// The commit that made ours impossible, as far as the table says.
-    async fn describe_winner(&self) -> String {
-        match self.read_winner().await {
-            Ok(Some(description)) => description,
-            Ok(None) => "the table was dropped".to_string(),
-            Err(_) => "the table was changed".to_string(),
-        }
-    }
-
-    async fn read_winner(&self) -> Result<Option<String>> {
-        let Some(entry) = self.backend.table(self.ident).await? else { return Ok(None) };
-        let bytes = self.storage.read(&entry.pointer).await?;
-        let metadata = metadata_file::parse(&entry.pointer, &bytes)?;
-        let Some(snapshot) = metadata.current_snapshot() else {
-            return Ok(Some("the table's metadata was changed".to_string()));
-        };
-        let summary = snapshot.summary();
-        let operation = summary.operation.as_str();
-        let engine = summary.additional_properties.get("engine-name");
-        let by = engine.map(|name| format!(" by {name}")).unwrap_or_default();
-        Ok(Some(format!("{operation}{by}, snapshot {}", snapshot.snapshot_id())))
     }
 }
 
@@ -211,7 +232,7 @@ pub fn find(current: &TableSnapshot, commit_id: &str) -> Result<Option<TableVers
     Ok(Some(TableVersion::Iceberg { metadata_location, snapshot_id: snapshot }))
 }
 
-impl Prepared {
+impl NewVersion {
     fn version(&self) -> TableVersion {
         TableVersion::Iceberg {
             metadata_location: self.location.clone(),

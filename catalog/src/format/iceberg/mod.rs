@@ -54,13 +54,15 @@ use async_trait::async_trait;
 
 use self::cache::{CachedTable, Caches, get_or_read, parse_aside};
 use self::snapshot::View;
-use super::{CommitOutcome, Format, Reference, RowLevelMode, VersionInfo, VersionSpec};
+use super::{CommitOutcome, Format, Prepared, Reference, RowLevelMode, VersionInfo, VersionSpec};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::Result;
 use crate::storage::Storage;
 use crate::table::deletes::{NewRowDeletes, RowDeletes};
-use crate::table::{Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion};
+use crate::table::{
+    Alteration, Isolation, Operation, TableChange, TableDefinition, TableSnapshot, TableVersion,
+};
 use crate::write::WrittenFiles;
 
 pub use self::snapshot::metadata;
@@ -116,7 +118,36 @@ impl Format for IcebergFormat {
         base: &TableSnapshot,
         change: &TableChange,
     ) -> Result<CommitOutcome> {
-        commit::Commit { storage, caches: &self.caches, backend, ident }.attempt(base, change).await
+        let writer = commit::Writer { storage, caches: &self.caches, ident };
+        commit::Commit { writer, backend }.attempt(base, change).await
+    }
+
+    async fn prepare(
+        &self,
+        storage: &Storage,
+        ident: &TableIdent,
+        base: &TableSnapshot,
+        change: &TableChange,
+    ) -> Result<Prepared> {
+        commit::Writer { storage, caches: &self.caches, ident }.prepare(base, change).await
+    }
+
+    fn altered(
+        &self,
+        ident: &TableIdent,
+        snapshot: &TableSnapshot,
+        alteration: &Alteration,
+    ) -> Result<Arc<TableSnapshot>> {
+        let before = snapshot::state(snapshot)?;
+        let metadata = Arc::new(alter::metadata(&ident.to_string(), before, alteration)?);
+        let shown = snapshot::table_snapshot(metadata.clone(), View::current(&metadata), None, &self.caches)?;
+        let metadata_location = before.metadata_location.clone();
+        Ok(Arc::new(TableSnapshot {
+            files: snapshot.files.clone(),
+            timestamp_ms: snapshot.timestamp_ms,
+            state: Arc::new(snapshot::IcebergState { metadata, metadata_location }),
+            ..shown
+        }))
     }
 
     async fn write_deletes(

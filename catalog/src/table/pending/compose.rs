@@ -49,11 +49,15 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
     let parameters = if same { common(&first.parameters, &next.parameters) } else { BTreeMap::new() };
     let mut summary = first.summary.clone();
     summary.extend(next.summary.into_iter().filter(|(key, _)| key != COMMIT_ID));
+    let mut alterations = first.alterations.clone();
+    next.alterations.into_iter().for_each(|alteration| alteration.add_to(&mut alterations));
     let next_operation = next.operation;
     added.extend(next.added);
     let operation = match (first.operation, next_operation) {
         (Operation::Create, _) | (_, Operation::Create) => Operation::Create,
         (first, next) if first == next => first,
+        (Operation::Alter, next) => next,
+        (first, Operation::Alter) => first,
         _ if removed.is_empty() && deletes.is_empty() => Operation::Append,
         _ if added.is_empty() => Operation::Delete,
         _ => Operation::Merge,
@@ -64,8 +68,7 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         removed,
         deletes,
         change_files,
-        // No statement of a transaction block alters a table.
-        alteration: None,
+        alterations,
         read,
         isolation,
         rows,

@@ -11,7 +11,7 @@ use futures::StreamExt;
 
 use super::super::dml::condition;
 use super::super::dml::execute::Attempts;
-use super::super::{CommandTag, Output, not_supported, rows};
+use super::super::{CommandTag, Output, rows};
 use super::constraint::Declaring;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
@@ -23,11 +23,7 @@ const DONE: Output = Output::Complete(CommandTag::Plain("ALTER TABLE"));
 
 pub async fn execute(session: &mut Session, alter: &AlterTable, parsed: &Parsed) -> Result<Output> {
     session.check_writable("ALTER TABLE")?;
-    if session.block.is_some() {
-        return Err(not_supported("ALTER TABLE in a transaction block")
-            .with_hint("COMMIT before it, or use autocommit."));
-    }
-    let mut attempts = Attempts::new(false);
+    let mut attempts = Attempts::new(session.block.is_some());
     loop {
         if let Some(outcome) = attempts.last(attempt(session, alter, parsed).await) {
             return outcome;
@@ -74,7 +70,7 @@ async fn attempt(session: &mut Session, alter: &AlterTable, parsed: &Parsed) -> 
             Alteration::Properties(PropertyChange { unset, ..PropertyChange::default() })
         }
     };
-    table.alter(alteration).await?;
+    scope.tables.alter(&table, alteration).await?;
     Ok(DONE)
 }
 

@@ -1,4 +1,4 @@
-//! `COMMENT ON`. On a table, in a transaction block, it is done by COMMIT, after all else.
+//! `COMMENT ON`.
 
 use auric_catalog::table::{Alteration, Comment, Operation};
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -34,8 +34,7 @@ pub async fn execute(session: &mut Session, comment: &CommentOn, parsed: &Parsed
 
 async fn on_schema(session: &mut Session, name: &ObjectName, text: Option<String>) -> Result<Output> {
     let (catalog, schema) = super::schema_name(session, name)?;
-    let catalog = session.engine.registry.catalog(&catalog)?.clone();
-    super::warn_not_transactional(session, "COMMENT ON SCHEMA");
+    let catalog = session.catalog(&catalog)?;
     catalog.comment_on_namespace(&schema, text.as_deref()).await?;
     Ok(DONE)
 }
@@ -53,7 +52,6 @@ async fn on_relation(
             return Err(is_no(&view.ident().name, "table"));
         }
         require_column(&view.ident().name, &view.definition.columns, &comment)?;
-        super::warn_not_transactional(session, "COMMENT on a view");
         view.catalog.comment_on_view(&view, &comment).await?;
         return Ok(DONE);
     }
@@ -63,11 +61,7 @@ async fn on_relation(
     }
     require_column(&table.ident.name, &table.snapshot.schema.arrow, &comment)?;
     table.check_writable(Operation::Alter)?;
-    if session.block.is_some() && !table.catalog.is_temporary() {
-        scope.tables.comment(&table, comment);
-        return Ok(DONE);
-    }
-    table.alter(Alteration::Comments(vec![comment])).await?;
+    scope.tables.alter(&table, Alteration::Comments(vec![comment])).await?;
     Ok(DONE)
 }
 

@@ -13,8 +13,7 @@ pub async fn execute(session: &mut Session, name: &ObjectName, if_not_exists: bo
         return Err(Error::new(SqlState("42939"), format!("unacceptable schema name \"{schema}\""))
             .with_detail("The prefix \"pg_\" is reserved for system schemas."));
     }
-    let catalog = session.engine.registry.catalog(&catalog)?.clone();
-    super::warn_not_transactional(session, "CREATE SCHEMA");
+    let catalog = session.catalog(&catalog)?;
     if !catalog.create_namespace(&schema, if_not_exists).await? {
         let message = format!("schema \"{schema}\" already exists, skipping");
         session.notice("NOTICE", SqlState::DUPLICATE_SCHEMA, message);

@@ -47,7 +47,7 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
         && create.columns.is_empty()
         && create.query.is_none()
     {
-        return register(session, &catalog, &ident, location, create.format).await;
+        return register(&catalog, &ident, location, create.format).await;
     }
     let planned = match &create.query {
         Some(query) => Some(scope.plan_query(query, &[], parsed).await?),
@@ -60,11 +60,7 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
     }
     let in_block = session.block.is_some();
     let Some(planned) = planned.filter(|_| !create.with_no_data) else {
-        if in_block {
-            scope.tables.create(&table)?;
-        } else {
-            catalog.create_staged(&table).await?;
-        }
+        scope.tables.create(&table).await?;
         return Ok(Output::Complete(CommandTag::Plain("CREATE TABLE")));
     };
     let count = fill(&scope, &table, &planned, in_block).await?;
@@ -125,7 +121,7 @@ async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bo
     let plan = dml::check::enforce(scope, table, plan, &dml::check::Checked::default())?;
     let input = rows::physical(scope, &plan).await?;
     if in_block {
-        scope.tables.create(table)?;
+        scope.tables.create(table).await?;
     }
     let count = dml::write::append(scope, table, input).await?;
     if count == 0 && !in_block && table.catalog.table(&table.ident).await?.is_none() {
@@ -135,13 +131,11 @@ async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bo
 }
 
 async fn register(
-    session: &mut Session,
     catalog: &Arc<Catalog>,
     ident: &TableIdent,
     location: &str,
     format: Option<TableFormat>,
 ) -> Result<Output> {
-    super::warn_not_transactional(session, "CREATE TABLE … LOCATION of an existing table");
     match catalog.register_table(ident, location, format).await? {
         Some(_) => Ok(Output::Complete(CommandTag::Plain("CREATE TABLE"))),
         None => Err(Error::new(

@@ -44,7 +44,6 @@ pub async fn execute(session: &mut Session, create: &CreateView, parsed: &Parsed
         comment: create.comment.clone(),
         query_columns: planned.columns.iter().map(|column| column.name.clone()).collect(),
     };
-    super::warn_not_transactional(session, "CREATE VIEW");
     match existing {
         Some(existing) if create.or_replace => {
             check_replaceable(&existing, &view)?;

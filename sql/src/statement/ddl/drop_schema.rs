@@ -13,10 +13,9 @@ pub async fn execute(
     cascade: bool,
 ) -> Result<Output> {
     session.check_writable("DROP SCHEMA")?;
-    super::warn_not_transactional(session, "DROP SCHEMA");
     for name in names {
         let (catalog, schema) = super::schema_name(session, name)?;
-        let catalog = session.engine.registry.catalog(&catalog)?.clone();
+        let catalog = session.catalog(&catalog)?;
         match catalog.drop_namespace(&schema, cascade).await {
             Ok(()) => {}
             Err(auric_catalog::Error::NamespaceNotFound(_)) if if_exists => {

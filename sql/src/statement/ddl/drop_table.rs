@@ -21,7 +21,7 @@ pub async fn execute(
     for name in names {
         // A table whose metadata cannot be read can still be dropped.
         match scope.table(name, parsed).await {
-            Ok(table) => tables.push((table.catalog.clone(), table.ident.clone(), Some(table))),
+            Ok(table) => tables.push((table.catalog.clone(), table.ident.clone())),
             Err(e) if e.code == SqlState::UNDEFINED_TABLE && if_exists => {
                 let shown = name.to_string();
                 session.notice(
@@ -46,23 +46,22 @@ pub async fn execute(
                 if catalog.backend().table(&ident).await?.is_none() {
                     return Err(e);
                 }
-                tables.push((catalog, ident, None));
+                tables.push((catalog, ident));
             }
         }
     }
     let dropped: Vec<Relation> = tables
         .iter()
-        .map(|(catalog, ident, _)| Relation { catalog: catalog.clone(), ident: ident.clone() })
+        .map(|(catalog, ident)| Relation { catalog: catalog.clone(), ident: ident.clone() })
         .collect();
     let dependents = dependents::of(&dropped, cascade).await?;
     for view in dependents::announced(session, dependents) {
         view.catalog.drop_view(&view.ident).await?;
     }
-    for (catalog, ident, table) in tables {
-        match (session.block.is_some(), table) {
-            (true, _) if catalog.is_temporary() => session.temporary.drop_in_block(&ident).await?,
-            (true, Some(table)) => scope.tables.drop_table(&table)?,
-            _ => catalog.drop_table(&ident).await?,
+    for (catalog, ident) in tables {
+        match session.block.is_some() && catalog.is_temporary() {
+            true => session.temporary.drop_in_block(&ident).await?,
+            false => catalog.drop_table(&ident).await?,
         }
     }
     Ok(Output::Complete(CommandTag::Plain("DROP TABLE")))

@@ -41,9 +41,6 @@ pub async fn execute(
         }
     }
     let dependents = dependents::of(&views, cascade).await?;
-    if !views.is_empty() {
-        super::warn_not_transactional(session, "DROP VIEW");
-    }
     for view in dependents::announced(session, dependents).iter().chain(&views) {
         view.catalog.drop_view(&view.ident).await?;
     }

@@ -30,13 +30,3 @@ fn schema_name(session: &Session, name: &ObjectName) -> Result<(String, String)>
         _ => Err(Error::new(SqlState::SYNTAX_ERROR, format!("improper qualified name: {name}"))),
     }
 }
-
-/// Says that ROLLBACK will not undo a statement.
-fn warn_not_transactional(session: &mut Session, what: &str) {
-    if session.block.is_some() {
-        session.warning(
-            SqlState::ACTIVE_TRANSACTION,
-            format!("{what} takes effect at once: ROLLBACK does not undo it"),
-        );
-    }
-}

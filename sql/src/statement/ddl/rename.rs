@@ -17,7 +17,6 @@ pub async fn execute(session: &mut Session, rename: &Rename, parsed: &Parsed) ->
     let scope = session.scope().await?;
     if let Some(view) = scope.view(&rename.name).await? {
         let to = new_name(&rename.to, view.ident())?;
-        super::warn_not_transactional(session, verb);
         view.catalog.rename_view(view.ident(), &to).await?;
         return Ok(done);
     }
@@ -33,14 +32,7 @@ pub async fn execute(session: &mut Session, rename: &Rename, parsed: &Parsed) ->
                 let message = "cannot move objects into or out of temporary schemas";
                 return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
             }
-            if scope.tables.rename_created(&table, &to)? {
-                return Ok(done);
-            }
-            if !table.catalog.is_temporary() {
-                super::warn_not_transactional(session, verb);
-            }
             table.catalog.rename_table(&table.ident, &to).await?;
-            scope.tables.forget(&table.catalog, &table.ident, &to);
             Ok(done)
         }
         Err(e) if e.code == SqlState::UNDEFINED_TABLE && rename.if_exists => {
