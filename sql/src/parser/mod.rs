@@ -345,6 +345,10 @@ fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stateme
     match &object {
         Token::Word(w) if w.keyword == Keyword::TABLE => create_table::create_table(parser),
         Token::Word(w) if w.keyword == Keyword::VIEW && !modified => view::create_view(parser, text, lines),
+        Token::Word(w) if w.keyword == Keyword::INDEX && !modified && !replace => {
+            parser.expect_keywords(&[Keyword::CREATE, Keyword::INDEX])?;
+            Ok(Statement::CreateIndex(Box::new(parser.parse_create_index(false)?)))
+        }
         Token::Word(w) if w.keyword == Keyword::SCHEMA && !replace => {
             parser.expect_keywords(&[Keyword::CREATE, Keyword::SCHEMA])?;
             let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);

@@ -33,6 +33,7 @@ pub enum Statement {
     CreateTable(Box<CreateTable>),
     AlterTable(Box<AlterTable>),
     Comment(Box<CommentOn>),
+    CreateIndex(Box<ast::CreateIndex>),
     DropTable {
         names: Vec<ObjectName>,
         if_exists: bool,

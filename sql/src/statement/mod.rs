@@ -227,6 +227,7 @@ pub(crate) async fn prepare(
         | Statement::CreateTable(_)
         | Statement::AlterTable(_)
         | Statement::Comment(_)
+        | Statement::CreateIndex(_)
         | Statement::DropTable { .. }
         | Statement::CreateView(_)
         | Statement::DropView { .. }
@@ -270,6 +271,7 @@ pub(crate) async fn execute(
         Statement::CreateTable(create) => ddl::create_table::execute(session, create, parsed).await,
         Statement::AlterTable(alter) => ddl::alter_table::execute(session, alter, parsed).await,
         Statement::Comment(comment) => ddl::comment::execute(session, comment, parsed).await,
+        Statement::CreateIndex(index) => ddl::create_index::execute(session, index, parsed).await,
         Statement::DropTable { names, if_exists, cascade } => {
             ddl::drop_table::execute(session, names, *if_exists, *cascade, parsed).await
         }

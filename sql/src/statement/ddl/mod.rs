@@ -4,6 +4,7 @@ pub mod alter_table;
 mod column_default;
 pub mod comment;
 mod constraint;
+pub mod create_index;
 pub mod create_schema;
 pub mod create_table;
 pub mod create_view;
