@@ -227,6 +227,8 @@ impl Task {
             }
             Work::EndOfSeveral => {
                 session.commit_implicit().await?;
+                // Whoever hears of it asks the session for its status.
+                drop(session);
                 return self.send(Event::Done(None)).await;
             }
             Work::Portal { prepared, parameters } => (prepared, parameters, false),
