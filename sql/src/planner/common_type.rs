@@ -82,12 +82,15 @@ fn to_float(expr: &mut Expr, schema: &DFSchema) {
     }
 }
 
+fn compares(op: Operator) -> bool {
+    use Operator::*;
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
 fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { mut left, op, mut right })
-            if (op.is_comparison_operator()
-                || matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom))
-                && Kinds::of([left.as_ref(), right.as_ref()], schema).mixed() =>
+            if compares(op) && Kinds::of([left.as_ref(), right.as_ref()], schema).mixed() =>
         {
             to_float(&mut left, schema);
             to_float(&mut right, schema);
