@@ -11,6 +11,7 @@
 mod array_subquery;
 mod ast;
 mod casts;
+mod distinct_aggregate;
 mod document_values;
 mod duplicate_columns;
 mod empty_relations;
@@ -57,6 +58,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut document_values::DocumentValues);
     let _ = node.visit(&mut json_aggregate::JsonAggregates);
     let _ = node.visit(&mut ordered_set::OrderedSets);
+    let _ = node.visit(&mut distinct_aggregate::DistinctAggregates);
     let _ = node.visit(&mut set_returning::SetReturning);
     let _ = node.visit(&mut function_in_from::FunctionInFrom);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, OrderByExpr, OrderByOptions, TimezoneInfo, VisitorMut,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TimezoneInfo, Value,
+    VisitorMut,
 };
 
-use super::ast::{array_of, call, cast, parts};
+use super::ast::{array_of, call, cast, parts, string};
 
 /// Postgres' name, DataFusion's name.
 const NAMES: &[(&str, &str)] = &[
@@ -33,13 +33,16 @@ impl VisitorMut for SecondNames {
             *expr = cast(call("now", Vec::new()), DataType::Time(None, TimezoneInfo::None));
             return ControlFlow::Continue(());
         }
+        if let Expr::Value(value) = expr
+            && let Value::UnicodeStringLiteral(text) = &value.value
+        {
+            *expr = string(text.clone());
+            return ControlFlow::Continue(());
+        }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let Some(name) = bare_name(function) else { return ControlFlow::Continue(()) };
         if let Some((_, known)) = NAMES.iter().find(|(second, _)| *second == name) {
             function.name = vec![(*known).into()].into();
-        }
-        if matches!(name.as_str(), "array_agg" | "string_agg") {
-            order_distinct(function);
         }
         let without = matches!(function.args, FunctionArguments::None);
         match name.as_str() {
@@ -49,6 +52,11 @@ impl VisitorMut for SecondNames {
             "gen_random_uuid" => {
                 function.name = vec!["uuid".into()].into();
                 *expr = cast(expr.clone(), DataType::Uuid);
+            }
+            "current_timestamp" | "localtimestamp" | "localtime" if !without => {
+                if let Some(rounded) = with_precision(&name, function) {
+                    *expr = rounded;
+                }
             }
             "array_position" => *expr = cast(expr.clone(), DataType::Integer(None)),
             "array_positions" => *expr = cast(expr.clone(), array_of(DataType::Integer(None))),
@@ -61,18 +69,17 @@ impl VisitorMut for SecondNames {
     }
 }
 
-/// Distinct values come in their order, which is how Postgres finds them.
-fn order_distinct(function: &mut Function) {
-    let FunctionArguments::List(list) = &mut function.args else { return };
-    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first() else { return };
-    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
-        && list.clauses.is_empty()
-        && function.over.is_none()
-    {
-        let options = OrderByOptions { asc: None, nulls_first: None };
-        let by = OrderByExpr { expr: first.clone(), options, with_fill: None };
-        list.clauses.push(FunctionArgumentClause::OrderBy(vec![by]));
-    }
+/// `current_timestamp(3)`. `None`: it has no such argument.
+fn with_precision(name: &str, function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(digits))] = list.args.as_slice() else { return None };
+    let now = call("now", Vec::new());
+    let value = match name {
+        "localtimestamp" => cast(now, DataType::Timestamp(None, TimezoneInfo::None)),
+        "localtime" => cast(now, DataType::Time(None, TimezoneInfo::None)),
+        _ => now,
+    };
+    Some(call("time_scale", vec![value, digits.clone()]))
 }
 
 fn bare_name(function: &Function) -> Option<String> {

@@ -47,9 +47,13 @@ impl ExprPlanner for UntypedLiteralPlanner {
                 | BinaryOperator::StringConcat
         );
         if compares {
-            if let Some(value) = boolean_beside(&expr.right, &expr.left, schema) {
+            let concatenates = expr.op == BinaryOperator::StringConcat;
+            let boolean_beside = |literal: &Expr, other: &Expr| {
+                (!concatenates).then(|| boolean_beside(literal, other, schema)).flatten()
+            };
+            if let Some(value) = boolean_beside(&expr.right, &expr.left) {
                 expr.right = value?;
-            } else if let Some(value) = boolean_beside(&expr.left, &expr.right, schema) {
+            } else if let Some(value) = boolean_beside(&expr.left, &expr.right) {
                 expr.left = value?;
             } else if let Some(text) = text_literal(&expr.right)
                 && let Some(item) = item_type(&expr.left, schema)

@@ -157,7 +157,9 @@ fn plan(text: &str) -> Error {
         let message = format!("missing FROM-clause entry for table \"{qualifier}\"");
         return Error::new(SqlState::UNDEFINED_TABLE, message);
     }
-    let code = if starts(&["LIMIT must be >= 0"]) {
+    let code = if starts(&["Step cannot be zero"]) {
+        return Error::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero");
+    } else if starts(&["LIMIT must be >= 0"]) {
         SqlState("2201W")
     } else if starts(&["OFFSET must be >=0"]) {
         SqlState("2201X")

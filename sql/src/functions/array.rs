@@ -23,8 +23,24 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition::strict("array_lower", "int4", (2, 2), |_, arguments| {
         Ok(bounds(arguments).map(|(lower, _)| lower).into())
     }),
+    Definition::strict("array_dims", "text", (1, 1), |_, arguments| {
+        let sizes = arguments.first().map(sizes).unwrap_or_default();
+        let dims: String = sizes.into_iter().map(|size| format!("[1:{size}]")).collect();
+        Ok(if dims.is_empty() { Value::Null } else { dims.into() })
+    }),
     Definition::strict("generate_subscripts", "_int4", (2, 3), generate_subscripts),
 ];
+
+/// Lengths of all dimensions; none: the array is empty.
+fn sizes(array: &Value) -> Vec<usize> {
+    match array.as_list() {
+        Some([]) | None => Vec::new(),
+        Some(items) => {
+            let inner = items.first().map(sizes).unwrap_or_default();
+            [vec![items.len()], inner].concat()
+        }
+    }
+}
 
 /// Lower and upper bound of a dimension; `None`: the array has no such dimension.
 fn bounds(arguments: &[Value]) -> Option<(i64, i64)> {

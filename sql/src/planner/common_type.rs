@@ -10,7 +10,9 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Values, cast};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Values, cast,
+};
 use std::sync::Arc;
 
 /// Functions whose arguments have a type in common.
@@ -60,9 +62,11 @@ impl Kinds {
     }
 
     fn of<'e>(exprs: impl IntoIterator<Item = &'e Expr>, schema: &DFSchema) -> Self {
-        exprs.into_iter().fold(Self::default(), |kinds, expr| match expr.get_type(schema as &dyn ExprSchema) {
-            Ok(data_type) => kinds.add(&data_type),
-            Err(_) => kinds,
+        exprs.into_iter().fold(Self::default(), |kinds, expr| {
+            match expr.get_type(schema as &dyn ExprSchema) {
+                Ok(data_type) => kinds.add(&data_type),
+                Err(_) => kinds,
+            }
         })
     }
 
@@ -78,12 +82,24 @@ fn to_float(expr: &mut Expr, schema: &DFSchema) {
     }
 }
 
+fn compares(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom
+    )
+}
+
 fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { mut left, op, mut right })
-            if (op.is_comparison_operator()
-                || matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom))
-                && Kinds::of([left.as_ref(), right.as_ref()], schema).mixed() =>
+            if compares(op) && Kinds::of([left.as_ref(), right.as_ref()], schema).mixed() =>
         {
             to_float(&mut left, schema);
             to_float(&mut right, schema);
@@ -175,7 +191,8 @@ fn of_union(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     for input in &mut union.inputs {
         let columns = input.schema().iter().zip(&kinds).map(|((qualifier, field), kinds)| {
             let column = Expr::from((qualifier, field));
-            let float = kinds.mixed() && (field.data_type().is_decimal() || *field.data_type() == DataType::Float32);
+            let float =
+                kinds.mixed() && (field.data_type().is_decimal() || *field.data_type() == DataType::Float32);
             match float {
                 true => cast(column, DataType::Float64).alias_qualified(qualifier.cloned(), field.name()),
                 false => column,

@@ -13,8 +13,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SelectItem, With};
 
 use super::{
-    Parameter, Relations, Scope, common_type, context, infer_parameters, located, names, null_in, relations, rewrite,
-    row_in, system,
+    Parameter, Relations, Scope, common_type, context, infer_parameters, located, names, null_in, relations,
+    rewrite, row_in, system,
 };
 use crate::analyzer::number;
 use crate::error::{Error, Result, SqlState};

@@ -1,5 +1,5 @@
 //! Casts that arrow does differently from Postgres: a fractional number to an integer rounds (arrow
-//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it.
+//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it, and written likewise.
 //!
 //! Runs before type coercion, and so sees only casts that the statement asks for; text is read so in
 //! those of type coercion too ([`ImpliedCasts`]).
@@ -19,6 +19,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::json_operators;
 use crate::functions::math::rounded as rounded_number;
+use crate::functions::text_output;
 use crate::types::text_input;
 
 /// The rule.
@@ -45,7 +46,7 @@ impl AnalyzerRule for ImpliedCasts {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, |expr, schema| Ok(read_text(expr, schema)))
+        rewrite(plan, |expr, schema| Ok(read_or_write_text(expr, schema)))
     }
 }
 
@@ -65,15 +66,21 @@ fn rewrite(
     Ok(plan.data)
 }
 
-/// A cast of text that arrow would read otherwise.
-fn read_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    if let Expr::Cast(Cast { expr: inner, field }) = &expr
-        && inner.get_type(schema as &dyn ExprSchema).is_ok_and(|source| source.is_string())
-        && let Some(read) = text_input::read(inner, field.data_type())
-    {
-        return Transformed::yes(Expr::Cast(Cast { expr: Box::new(read), field: field.clone() }));
+/// A cast of or to text that arrow would read or write otherwise.
+fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
+    let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else { return Transformed::no(expr) };
+    let through = if source.is_string() {
+        text_input::read(inner, field.data_type())
+    } else if field.data_type().is_string() {
+        text_output::written(inner, &source)
+    } else {
+        None
+    };
+    match through {
+        Some(through) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(through), field: field.clone() })),
+        None => Transformed::no(expr),
     }
-    Transformed::no(expr)
 }
 
 fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -97,8 +104,8 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
         return Ok(Transformed::no(expr));
     };
-    if source.is_string() {
-        return Ok(read_text(expr, schema));
+    if source.is_string() || field.data_type().is_string() {
+        return Ok(read_or_write_text(expr, schema));
     }
     Ok(rounded(expr, &source))
 }
