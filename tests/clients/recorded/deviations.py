@@ -20,8 +20,7 @@ TYPES: dict[tuple[str, str], str] = {
 }
 
 # Statements that are refused.
-REFUSED: dict[str, dict[int, str]] = {
-}
+REFUSED: dict[str, dict[int, str]] = {}
 
 # Columns with other names.
 NAMES: dict[str, dict[int, str]] = {}
