@@ -245,7 +245,7 @@ impl QueryStatement for Parser<'_> {
     }
 }
 
-/// `TABLE name`, as `SELECT * FROM name`.
+/// `TABLE name [ORDER BY …] [LIMIT …] [OFFSET …] [FETCH …]`, as `SELECT * FROM name …`.
 fn table_command(parser: &mut Parser) -> ParseResult<Option<Box<ast::Query>>> {
     if !parser.parse_keyword(Keyword::TABLE) {
         return Ok(None);
@@ -259,6 +259,23 @@ fn table_command(parser: &mut Parser) -> ParseResult<Option<Box<ast::Query>>> {
         && let ast::TableFactor::Table { name: target, .. } = &mut from.relation
     {
         *target = name;
+    }
+    query.order_by = parser.parse_optional_order_by()?;
+    let (mut limit, mut offset) = (None, None);
+    loop {
+        if limit.is_none() && parser.parse_keyword(Keyword::LIMIT) {
+            limit = parser.parse_limit()?;
+        } else if offset.is_none() && parser.parse_keyword(Keyword::OFFSET) {
+            offset = Some(parser.parse_offset()?);
+        } else {
+            break;
+        }
+    }
+    if limit.is_some() || offset.is_some() {
+        query.limit_clause = Some(ast::LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
+    }
+    if parser.parse_keyword(Keyword::FETCH) {
+        query.fetch = Some(parser.parse_fetch()?);
     }
     Ok(Some(query))
 }

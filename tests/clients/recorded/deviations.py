@@ -20,9 +20,7 @@ TYPES: dict[tuple[str, str], str] = {
 }
 
 # Statements that are refused.
-REFUSED: dict[str, dict[int, str]] = {
-    "psql": {84: "there is no type jsonb, and so none of its operators", 91: "TABLE name takes no clauses"},
-}
+REFUSED: dict[str, dict[int, str]] = {}
 
 # Columns with other names.
 NAMES: dict[str, dict[int, str]] = {}
