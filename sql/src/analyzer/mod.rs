@@ -20,6 +20,7 @@ mod expression;
 mod fetch;
 mod function_in_from;
 mod grouping;
+mod interval_literal;
 mod json_aggregate;
 mod needs_catalog;
 mod number_literal;
@@ -60,6 +61,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut grouping::Grouping);
     let _ = node.visit(&mut whole_row::WholeRow);
     let _ = node.visit(&mut pattern_matching::PatternMatching);
+    let _ = node.visit(&mut interval_literal::IntervalLiterals);
     let _ = node.visit(&mut expression::Expressions);
     let _ = node.visit(&mut second_names::SecondNames);
     let _ = node.visit(&mut document_values::DocumentValues);
