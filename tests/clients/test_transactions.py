@@ -439,10 +439,24 @@ def test_one_query_string_is_one_transaction(server, schema):
             conn.execute(f"INSERT INTO {name} VALUES (9); CREATE TABLE {schema}.u (a int); SELECT 1 / 0; SELECT 2")
         assert conn.info.transaction_status.name == "IDLE"
         assert conn.execute(f"SELECT count(*) FROM {name}").fetchone() == (5,)
-        # Rows and COPY in between.
-        with conn.cursor().copy(f"INSERT INTO {name} VALUES (9); COPY {name} FROM STDIN; SELECT 1") as copy:
-            copy.write_row((10,))
-        assert conn.execute(f"SELECT count(*) FROM {name}").fetchone() == (7,)
+
+
+def test_copy_in_a_query_string_is_part_of_its_transaction(server, schema):
+    """By libpq's own calls: psycopg's do not let COPY stand beside other statements."""
+    name = f"{schema}.t"
+    server.sql(f"CREATE TABLE {name} (id int)")
+    with server.connect(autocommit=True) as conn:
+        for last, count in (("SELECT 1", 2), ("SELECT 1 / 0", 2)):
+            conn.pgconn.send_query(f"INSERT INTO {name} VALUES (1); COPY {name} FROM STDIN; {last}".encode())
+            states = []
+            while result := conn.pgconn.get_result():
+                states.append(result.status)
+                if result.status == psycopg.pq.ExecStatus.COPY_IN:
+                    conn.pgconn.put_copy_data(b"2\n")
+                    conn.pgconn.put_copy_end()
+            assert (states[-1] == psycopg.pq.ExecStatus.FATAL_ERROR) == (last == "SELECT 1 / 0")
+            assert conn.info.transaction_status.name == "IDLE"
+            assert conn.execute(f"SELECT count(*) FROM {name}").fetchone() == (count,)
 
 
 def test_killed_at_random_while_it_transfers(tmp_path):
