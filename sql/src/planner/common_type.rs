@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, Cast, InList, Sc
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Values, cast,
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union, Values, cast,
 };
 use std::sync::Arc;
 
@@ -175,11 +175,18 @@ fn of_union(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             *kind = kind.add(field.data_type());
         }
     }
+    let first = union.inputs.first().map(|input| input.schema().clone());
+    let stale = first.is_some_and(|first| {
+        first.fields().iter().zip(union.schema.fields()).any(|(a, b)| a.data_type() != b.data_type())
+    });
     if !kinds.iter().any(|kinds| kinds.mixed()) {
-        return Ok(Transformed::no(node));
+        return match stale {
+            true => Ok(Transformed::yes(loose_union(union.inputs.clone())?)),
+            false => Ok(Transformed::no(node)),
+        };
     }
-    let mut union = union.clone();
-    for input in &mut union.inputs {
+    let mut inputs = union.inputs.clone();
+    for input in &mut inputs {
         let columns = input.schema().iter().zip(&kinds).map(|((qualifier, field), kinds)| {
             let column = Expr::from((qualifier, field));
             let float =
@@ -193,5 +200,10 @@ fn of_union(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let plan = LogicalPlanBuilder::from(input.as_ref().clone()).project(columns)?.build()?;
         *input = Arc::new(plan);
     }
-    Ok(Transformed::yes(LogicalPlan::Union(union)))
+    Ok(Transformed::yes(loose_union(inputs)?))
+}
+
+/// The types of its branches are made equal by type coercion.
+fn loose_union(inputs: Vec<Arc<LogicalPlan>>) -> Result<LogicalPlan> {
+    Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
 }

@@ -71,10 +71,10 @@ fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else { return Transformed::no(expr) };
     let items_of_text = matches!(&source, DataType::List(item) if item.data_type().is_string());
-    let through = if source.is_string() || items_of_text {
-        text_input::read(inner, field.data_type())
-    } else if field.data_type().is_string() {
+    let through = if field.data_type().is_string() && !source.is_string() {
         bytes_output::write(inner, &source).or_else(|| text_output::written(inner, &source))
+    } else if source.is_string() || items_of_text {
+        text_input::read(inner, field.data_type())
     } else {
         None
     };
