@@ -2,8 +2,8 @@
 
 use datafusion::common::DFSchema;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, Subscript,
-    TimezoneInfo, TrimWhereField, Value,
+    AccessExpr, CastKind, DataType, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TimezoneInfo,
+    TrimWhereField, Value,
 };
 
 use super::rewrite::SUFFIX;
@@ -93,11 +93,12 @@ fn figure(expr: &Expr) -> Option<(String, Strength)> {
         Expr::Identifier(ident) => strong(folded(ident)),
         Expr::CompoundIdentifier(parts) => parts.last().and_then(|ident| strong(folded(ident))),
         Expr::CompoundFieldAccess { root, access_chain } => {
-            let fields = access_chain.iter().rev().filter_map(|access| match access {
+            // Subscripts have no name: that of the last field counts.
+            let last = access_chain.iter().rev().find_map(|access| match access {
                 AccessExpr::Dot(field) => Some(field),
-                AccessExpr::Subscript(Subscript::Index { .. } | Subscript::Slice { .. }) => None,
+                AccessExpr::Subscript(_) => None,
             });
-            fields.map(figure).next().unwrap_or_else(|| figure(root))
+            figure(last.unwrap_or(root))
         }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
         Expr::Cast {
