@@ -15,10 +15,14 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
+use crate::planner::array_operators::ArraySubscripts;
+use crate::planner::blank_padded::BlankPadded;
 use crate::planner::date_arithmetic::DateArithmetic;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
 use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
+use crate::planner::regex_operators::RegexOperators;
+use crate::planner::session_casts::SessionCasts;
 use crate::planner::yielding::YieldingJoins;
 use crate::session::{ConnectParameters, Session};
 
@@ -95,9 +99,11 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.collect_spans = true;
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> =
+        vec![Arc::new(JsonOperators), Arc::new(RegexOperators), Arc::new(ArraySubscripts)];
     // First the untyped literals, which get their type from the other operand.
     planners.extend(crate::analyzer::expr_planners());
+    planners.push(Arc::new(BlankPadded));
     planners.push(Arc::new(CheckedArithmetic));
     planners.push(Arc::new(DateArithmetic));
     planners.extend(SessionStateDefaults::default_expr_planners());
@@ -106,6 +112,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     rules.push(Arc::new(PostgresCasts));
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(ImpliedCasts));
+    rules.push(Arc::new(SessionCasts));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())

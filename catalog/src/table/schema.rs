@@ -1,8 +1,9 @@
 //! The schema of a table: an arrow schema plus what resolves its columns in data files.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
 /// Identifies a column for ever, whatever it is renamed to (Iceberg field id; Delta column mapping
@@ -24,6 +25,14 @@ pub const UUID_EXTENSION: &str = "arrow.uuid";
 pub const COMMENT: &str = "comment";
 /// Arrow field metadata key: the column's default as SQL text, when the format keeps it as text.
 pub const DEFAULT_SQL: &str = "auric.default";
+
+/// Arrow field metadata key: `typname` of the Postgres type, where the arrow type alone does not tell it.
+pub const PG_TYPE: &str = "auric.pg_type";
+/// Arrow field metadata key: the length of a `varchar(n)` or `char(n)`.
+pub const TEXT_LENGTH: &str = "auric.text_length";
+/// Table property of a `varchar(n)` or `char(n)` column, followed by its name; the value is the type. Both
+/// formats have one type of text only.
+pub const TEXT_TYPE_PROPERTY: &str = "auric.text-type.";
 
 /// How the columns of a data file are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +80,35 @@ pub struct TableSchema {
 }
 
 impl TableSchema {
+    /// With the types of `varchar(n)` and `char(n)` columns, by the table's properties.
+    pub fn with_text_types<'p>(mut self, property: impl Fn(&str) -> Option<&'p String>) -> Self {
+        let typed = |field: &FieldRef| -> Option<FieldRef> {
+            let text = property(&format!("{TEXT_TYPE_PROPERTY}{}", field.name()))?;
+            let (name, rest) = text.split_once('(')?;
+            let length: u32 = rest.strip_suffix(')')?.parse().ok()?;
+            let name = match name {
+                "varchar" => "varchar",
+                "char" => "bpchar",
+                _ => return None,
+            };
+            if *field.data_type() != DataType::Utf8View {
+                return None;
+            }
+            let mut metadata = field.metadata().clone();
+            metadata.insert(PG_TYPE.to_string(), name.to_string());
+            metadata.insert(TEXT_LENGTH.to_string(), length.to_string());
+            Some(Arc::new(field.as_ref().clone().with_metadata(metadata)))
+        };
+        let fields: Vec<_> = self.arrow.fields().iter().map(typed).collect();
+        if fields.iter().any(Option::is_some) {
+            let old = self.arrow.fields().iter();
+            let fields: Vec<FieldRef> =
+                old.zip(fields).map(|(old, new)| new.unwrap_or_else(|| old.clone())).collect();
+            self.arrow = Arc::new(Schema::new_with_metadata(fields, self.arrow.metadata().clone()));
+        }
+        self
+    }
+
     /// Index and field of the top-level column with this id.
     pub fn column_by_id(&self, id: FieldId) -> Option<(usize, &FieldRef)> {
         let index = self.field_ids.iter().position(|f| *f == id)?;

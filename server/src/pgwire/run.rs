@@ -197,6 +197,7 @@ impl Task {
         session
             .set_abandoned(Abandoned::new(move || events.upgrade().is_none_or(|events| events.is_closed())));
         let output = session.execute(&prepared, parameters).await?;
+        let zone = session.time_zone();
         // The stream needs no session; other portals of this connection may run beside it.
         drop(session);
         match output {
@@ -204,7 +205,7 @@ impl Task {
                 let formats =
                     if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
                 self.send(Event::Columns(rows.columns.clone(), formats.clone())).await?;
-                self.send_rows(rows.stream, &rows.columns, &formats).await?;
+                self.send_rows(rows.stream, &rows.columns, &formats, &zone).await?;
                 self.send(Event::Done(Some(rows.tag))).await
             }
             Output::CopyOut { columns, header, stream } => {
@@ -230,10 +231,11 @@ impl Task {
         mut stream: SendableRecordBatchStream,
         columns: &[OutputColumn],
         formats: &Formats,
+        zone: &str,
     ) -> Result<()> {
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(Error::from)?;
-            let mut encoder = BatchEncoder::new(&batch, columns, formats)?;
+            let mut encoder = BatchEncoder::new(&batch, columns, formats, zone)?;
             while let Some((bytes, rows)) = encoder.next_chunk()? {
                 self.send(Event::Rows(Chunk { bytes, rows })).await?;
             }

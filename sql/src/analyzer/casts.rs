@@ -1,10 +1,14 @@
 //! Casts to Postgres' own types.
 
-use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, TimezoneInfo, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, DataType, ExactNumberInfo, Expr, TimezoneInfo, Value, ValueWithSpan,
+};
 
-use super::ast::{call, folded, function_name};
+use super::ast::{call, folded, function_name, number, string};
 use super::expression::array;
+use super::number_literal::without_exponent;
 use crate::pg_catalog::value::parse_array_literal;
+use crate::types::text_type::TextType;
 
 /// Functions that are casts, and the output function of each (none: the number is the text).
 const CASTS: &[(&str, Option<&str>)] = &[
@@ -42,15 +46,69 @@ fn custom_name(data_type: &DataType) -> Option<String> {
     }
 }
 
+/// Digits of a second that a type asks for, where it has fewer than there are.
+pub fn precision(data_type: &DataType) -> Option<u64> {
+    let digits = match data_type {
+        DataType::Timestamp(digits, _) | DataType::Time(digits, _) => *digits,
+        DataType::Interval { precision, .. } => *precision,
+        DataType::Custom(_, modifiers) => match custom_name(data_type)?.as_str() {
+            "timestamptz" | "timestamp" | "time" => modifiers.first()?.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    digits.filter(|digits| *digits < 6)
+}
+
 /// Rewrites a cast whose operand is already rewritten.
 pub fn rewrite(expr: &mut Expr) {
+    let Expr::Cast { data_type, .. } = expr else { return };
+    let precision = precision(data_type);
+    rewrite_type(expr);
+    if let Some(digits) = precision {
+        let whole = std::mem::replace(expr, super::ast::null());
+        *expr = call("time_scale", vec![whole, number(digits)]);
+    }
+}
+
+fn rewrite_type(expr: &mut Expr) {
     let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
+    if let Some(text) = text_type(data_type) {
+        *data_type = DataType::Text;
+        rewrite(expr);
+        let (function, length) = text.cast_function();
+        let value = std::mem::replace(expr, super::ast::null());
+        *expr = call(function, std::iter::once(value).chain(length.map(number)).collect());
+        return;
+    }
     if let Some(function) = function_of(data_type) {
         *expr = call(function, vec![(**inner).clone()]);
         return;
     }
     if let Some(known) = known_type(data_type) {
         *data_type = known;
+    }
+    // Exact digits are read better than decimals are converted.
+    if let Expr::Value(value) = inner.as_ref()
+        && let Value::Number(digits, _) = &value.value
+        && matches!(
+            data_type,
+            DataType::Real
+                | DataType::Float4
+                | DataType::Float8
+                | DataType::DoublePrecision
+                | DataType::Double(_)
+                | DataType::Float(_)
+        )
+    {
+        **inner = string(digits.clone());
+        return;
+    }
+    if is_plain_numeric(data_type) {
+        if let Some(exact) = exact_numeric(inner) {
+            *expr = exact;
+        }
+        return;
     }
     if let DataType::Array(_) = data_type
         && let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = &**inner
@@ -65,6 +123,48 @@ pub fn rewrite(expr: &mut Expr) {
         && let Some((_, Some(output))) = CASTS.iter().find(|(cast, _)| *cast == name)
     {
         *expr = call(output, vec![(**inner).clone()]);
+    }
+}
+
+/// `varchar`, `char(n)`, also as `pg_catalog.varchar`.
+fn text_type(data_type: &DataType) -> Option<TextType> {
+    match custom_name(data_type).as_deref() {
+        Some("varchar") => Some(TextType::Varchar(None)),
+        Some("bpchar") => Some(TextType::Char(None)),
+        _ => TextType::of_sql(data_type),
+    }
+}
+
+/// `numeric` without precision: as many digits as the value has.
+fn is_plain_numeric(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => {
+            *info == ExactNumberInfo::None
+        }
+        DataType::Custom(_, modifiers) => {
+            modifiers.is_empty() && matches!(custom_name(data_type).as_deref(), Some("numeric" | "decimal"))
+        }
+        _ => false,
+    }
+}
+
+/// `None`: the cast stays, because the value has no type yet.
+fn exact_numeric(inner: &Expr) -> Option<Expr> {
+    match inner {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => {
+                let text = text.trim();
+                let plain = text.strip_prefix('-').unwrap_or(text);
+                let digits =
+                    plain.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-'));
+                let known = digits && plain.bytes().next().is_some_and(|b| b.is_ascii_digit());
+                let literal = without_exponent(text).filter(|_| known)?;
+                Some(call("numeric", vec![number(literal)]))
+            }
+            Value::Number(..) => Some(call("numeric", vec![inner.clone()])),
+            _ => None,
+        },
+        _ => Some(call("numeric", vec![inner.clone()])),
     }
 }
 

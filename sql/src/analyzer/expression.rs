@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Interval, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    FunctionArguments, Interval, Subscript, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
     TimezoneInfo, TypedString, UnaryOperator, Value, ValueWithSpan, VisitorMut,
 };
 
@@ -73,17 +73,41 @@ impl VisitorMut for Expressions {
             Expr::Function(function) => {
                 strip_pg_catalog(&mut function.name);
                 name_interval_parts(function);
+                rename(function);
+                if let Some(rest) = modulo(function) {
+                    *expr = rest;
+                    return ControlFlow::Continue(());
+                }
                 let bare = matches!(function.args, FunctionArguments::None);
                 if bare && parts(&function.name).is_some_and(|parts| parts == ["localtimestamp"]) {
                     let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
                     *expr = cast(call("now", Vec::new()), timestamp);
                 } else if let Some(signed) = signed_type(function) {
+                    // An empty array has no dimensions.
+                    let without_zero = !matches!(parts(&function.name).as_deref(), Some([name]) if name == "cardinality")
+                        && function.over.is_none();
                     *expr = cast(expr.clone(), signed);
+                    if without_zero {
+                        *expr = call("nullif", vec![expr.clone(), number(0)]);
+                    }
                 }
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let take = |expr: &mut Box<Expr>| std::mem::replace(&mut **expr, super::ast::null());
+                *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
             }
             Expr::Interval(interval) => {
                 if let Some(text) = interval_text(interval) {
-                    *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
+                    match crate::types::datetime::interval::read(&text) {
+                        Ok(value) => {
+                            *interval.value = string(in_units(value));
+                            (interval.leading_field, interval.last_field) = (None, None);
+                        }
+                        // Says so when it is read.
+                        Err(_) => {
+                            *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
+                        }
+                    }
                 }
             }
             Expr::Cast { .. } => casts::rewrite(expr),
@@ -91,6 +115,9 @@ impl VisitorMut for Expressions {
                 if let Some(function) = casts::function_of(data_type) {
                     let argument = Expr::Value(value.clone());
                     *expr = call(function, vec![argument]);
+                } else if casts::precision(data_type).is_some() {
+                    *expr = cast(Expr::Value(value.clone()), data_type.clone());
+                    casts::rewrite(expr);
                 }
             }
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
@@ -100,6 +127,7 @@ impl VisitorMut for Expressions {
                 }
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
+                access_chain.iter_mut().for_each(bound);
                 if let Some(fields) = field_names(access_chain) {
                     let root = std::mem::replace(&mut **root, super::ast::null());
                     *expr = fields
@@ -123,6 +151,40 @@ fn is_interval(expr: &Expr) -> bool {
         Expr::Nested(inner) => is_interval(inner),
         expr => matches!(expr, Expr::Interval(_) | Expr::Cast { data_type: DataType::Interval { .. }, .. }),
     }
+}
+
+/// Second names of functions.
+fn rename(function: &mut Function) {
+    const NAMES: &[(&str, &str)] = &[("ceiling", "ceil"), ("pow", "power")];
+    if let Some(name) = parts(&function.name)
+        && let [name] = name.as_slice()
+        && let Some((_, known)) = NAMES.iter().find(|(second, _)| second == name)
+    {
+        function.name = vec![(*known).into()].into();
+    }
+}
+
+/// `mod(a, b)` is `a % b`.
+fn modulo(function: &Function) -> Option<Expr> {
+    if parts(&function.name)? != ["mod"] {
+        return None;
+    }
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+    ] = list.args.as_slice()
+    else {
+        return None;
+    };
+    let operand = |expr: &Expr| Box::new(Expr::Nested(Box::new(expr.clone())));
+    let rest = Expr::BinaryOp { left: operand(left), op: BinaryOperator::Modulo, right: operand(right) };
+    Some(Expr::Nested(Box::new(rest)))
+}
+
+/// An interval as DataFusion reads it.
+fn in_units(value: crate::functions::interval::Interval) -> String {
+    format!("{} months {} days {} microseconds", value.months, value.days, value.micros)
 }
 
 /// The text of an interval literal, its fields made units (`interval '1' day`); `None`: it is no text.
@@ -166,6 +228,14 @@ fn name_interval_parts(function: &mut Function) {
         }
     }
     list.args = values.into_iter().map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value))).collect();
+}
+
+/// `array[:2]` and `array[2:]`: the bounds that are left out.
+fn bound(access: &mut AccessExpr) {
+    if let AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) = access {
+        lower_bound.get_or_insert_with(|| number(1));
+        upper_bound.get_or_insert_with(|| number(i32::MAX));
+    }
 }
 
 /// `(row).a.b`: the fields; `None`: some of it is an array subscript.

@@ -12,22 +12,29 @@
 mod array_subquery;
 mod ast;
 mod casts;
+mod document_values;
 mod duplicate_columns;
 mod empty_relations;
 mod expression;
+mod fetch;
 mod function_in_from;
+mod grouping;
 mod json_aggregate;
 mod needs_catalog;
 mod number_literal;
+mod ordered_set;
+mod pattern_matching;
 mod present_output;
 mod qualified_wildcards;
 mod recursive_subquery;
 mod result_types;
 mod scalar_subquery;
+mod second_names;
 mod set_returning;
 mod tableoid;
 mod untyped_literal;
 mod vector_subscript;
+pub mod whole_row;
 
 use std::sync::Arc;
 
@@ -38,7 +45,7 @@ use datafusion::sql::sqlparser::ast::VisitMut;
 pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
-pub use self::present_output::present_output;
+pub use self::present_output::{Presentation, present_output};
 pub use self::result_types::name_result_types;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
@@ -46,8 +53,15 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut qualified_wildcards::QualifiedWildcards);
     let _ = node.visit(&mut empty_relations::EmptyRelations);
     let _ = node.visit(&mut tableoid::TableOid);
+    let _ = node.visit(&mut fetch::Fetch);
+    let _ = node.visit(&mut grouping::Grouping);
+    let _ = node.visit(&mut whole_row::WholeRow);
+    let _ = node.visit(&mut pattern_matching::PatternMatching);
     let _ = node.visit(&mut expression::Expressions);
+    let _ = node.visit(&mut second_names::SecondNames);
+    let _ = node.visit(&mut document_values::DocumentValues);
     let _ = node.visit(&mut json_aggregate::JsonAggregates);
+    let _ = node.visit(&mut ordered_set::OrderedSets);
     let _ = node.visit(&mut set_returning::SetReturning);
     let _ = node.visit(&mut function_in_from::FunctionInFrom);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     WindowFrameBound, WindowSpec, WindowType,
 };
 
-use super::ast::{number, parts};
+use super::ast::{cast, number, parts};
 
 /// The rewrite.
 pub struct NumberLiterals;
@@ -28,6 +28,16 @@ impl VisitorMut for NumberLiterals {
             && !digits.starts_with('-')
         {
             *expr = number(format!("-{digits}"));
+        }
+        if let Expr::Value(value) = expr
+            && let Value::Number(text, _) = &value.value
+            && text.contains(['e', 'E'])
+        {
+            *expr = match without_exponent(text) {
+                Some(plain) => numeric(plain),
+                // More digits than a decimal has.
+                None => cast(super::ast::string(text.clone()), DataType::DoublePrecision),
+            };
         }
         ControlFlow::Continue(())
     }
@@ -98,13 +108,18 @@ impl VisitorMut for NumberLiterals {
             {
                 args.iter_mut().for_each(of_argument);
             }
-            if let Some(
-                TableVersion::VersionAsOf(version)
-                | TableVersion::TimestampAsOf(version)
-                | TableVersion::ForSystemTimeAsOf(version),
-            ) = version
-            {
-                bare(version);
+            match version {
+                Some(
+                    TableVersion::VersionAsOf(version)
+                    | TableVersion::TimestampAsOf(version)
+                    | TableVersion::ForSystemTimeAsOf(version),
+                ) => bare(version),
+                Some(TableVersion::Function(Expr::Function(function))) => {
+                    if let FunctionArguments::List(list) = &mut function.args {
+                        list.args.iter_mut().for_each(of_argument);
+                    }
+                }
+                _ => {}
             }
         }
         ControlFlow::Continue(())
@@ -133,6 +148,34 @@ fn whole_number(expr: &Expr) -> Option<&str> {
     }
 }
 
+/// `1.5e3` as `1500`. `None`: it would have more than 38 digits.
+pub fn without_exponent(text: &str) -> Option<String> {
+    const MOST: usize = 38;
+    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else { return Some(text.to_string()) };
+    let exponent: i64 = exponent.parse().ok()?;
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Where the point is, counted from the first digit.
+    let point = i64::try_from(whole.len()).ok()?.checked_add(exponent)?;
+    if point.unsigned_abs() > MOST as u64 {
+        return None;
+    }
+    let plain = match usize::try_from(point) {
+        Ok(point) if point >= digits.len() => format!("{digits}{}", "0".repeat(point - digits.len())),
+        Ok(point) if point > 0 => format!("{}.{}", digits.get(..point)?, digits.get(point..)?),
+        _ => format!("0.{}{digits}", "0".repeat(usize::try_from(-point).unwrap_or(0))),
+    };
+    let significant = plain.trim_start_matches(['0', '.']).bytes().filter(u8::is_ascii_digit).count();
+    let after = plain.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let trimmed = if plain.contains('.') { plain.as_str() } else { plain.trim_start_matches('0') };
+    let trimmed = if trimmed.is_empty() { "0" } else { trimmed };
+    (significant <= MOST && after <= MOST).then(|| format!("{sign}{trimmed}"))
+}
+
 /// The type to cast the literal to; `None`: the one that it has.
 fn type_of(digits: &str) -> Option<DataType> {
     match digits.parse::<i64>() {
@@ -143,6 +186,15 @@ fn type_of(digits: &str) -> Option<DataType> {
             .is_ok()
             .then_some(DataType::Decimal(ExactNumberInfo::PrecisionAndScale(20, 0))),
     }
+}
+
+/// A number with an exponent is `numeric`, even if it is whole.
+fn numeric(plain: String) -> Expr {
+    let digits = plain.trim_start_matches('-').len() as u64;
+    if plain.contains('.') {
+        return number(plain);
+    }
+    cast(number(plain), DataType::Decimal(ExactNumberInfo::PrecisionAndScale(digits, 0)))
 }
 
 fn typed(literal: Expr, data_type: DataType) -> Expr {
@@ -168,9 +220,10 @@ fn of_argument(argument: &mut FunctionArg) {
 }
 
 fn of_function(function: &mut Function) {
-    // `count(1)` counts rows, as DataFusion knows it by its own literal.
-    if parts(&function.name).is_some_and(|parts| parts == ["count"])
-        && let FunctionArguments::List(list) = &mut function.args
+    // `count(1)` counts rows, as DataFusion knows it by its own literal; lengths are parts of types.
+    if parts(&function.name).is_some_and(
+        |parts| matches!(parts.as_slice(), [name] if matches!(name.as_str(), "count" | "varchar" | "bpchar")),
+    ) && let FunctionArguments::List(list) = &mut function.args
     {
         list.args.iter_mut().for_each(of_argument);
     }
@@ -203,5 +256,22 @@ fn of_grouping(expr: &mut Expr) {
             sets.iter_mut().flatten().for_each(bare)
         }
         expr => bare(expr),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_exponent;
+
+    #[test]
+    fn exponents() {
+        let plain = |text: &str| without_exponent(text);
+        assert_eq!(plain("1e3").as_deref(), Some("1000"));
+        assert_eq!(plain("-1.5e1").as_deref(), Some("-15"));
+        assert_eq!(plain("1.25E1").as_deref(), Some("12.5"));
+        assert_eq!(plain("15e-3").as_deref(), Some("0.015"));
+        assert_eq!(plain(".5e0").as_deref(), Some("0.5"));
+        assert_eq!(plain("1e400"), None);
+        assert_eq!(plain("1e-39"), None);
     }
 }

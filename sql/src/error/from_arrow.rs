@@ -97,6 +97,9 @@ pub(super) fn text_to_value(text: &str) -> Error {
         return Error::new(SqlState::NUMERIC_OUT_OF_RANGE, format!("{} out of range", type_name(kind)))
             .with_detail(format!("the value is {value}"));
     }
+    if let Some((_, kind)) = text.split_once(" is out of range ") {
+        return Error::new(SqlState::NUMERIC_OUT_OF_RANGE, format!("{} out of range", type_name(kind)));
+    }
     if let Some(value) = between(text, "Error parsing timestamp from '", "'") {
         return invalid("timestamp", value);
     }

@@ -145,6 +145,13 @@ fn schema(e: &SchemaError) -> Error {
 }
 
 fn not_implemented(text: &str) -> Error {
+    if text.contains("OuterReferenceColumn") {
+        return Error::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "a correlated subquery of this form is not supported",
+        )
+        .with_hint("Write it as a join, or with window functions.");
+    }
     Error::new(SqlState::FEATURE_NOT_SUPPORTED, first_line(text))
 }
 
@@ -160,7 +167,15 @@ fn plan(text: &str) -> Error {
         let message = format!("missing FROM-clause entry for table \"{qualifier}\"");
         return Error::new(SqlState::UNDEFINED_TABLE, message);
     }
-    let code = if starts(&[
+    let code = if starts(&["LIMIT must be >= 0"]) {
+        SqlState("2201W")
+    } else if starts(&["OFFSET must be >=0"]) {
+        SqlState("2201X")
+    } else if starts(&["must match initial ORDER BY", "Order by column out of bounds"]) {
+        SqlState("42P10")
+    } else if starts(&["is not implemented for window functions"]) {
+        SqlState::FEATURE_NOT_SUPPORTED
+    } else if starts(&[
         "GROUP BY clause",
         "must appear in the GROUP BY",
         "non-aggregate values",
@@ -206,6 +221,12 @@ fn execution(text: &str) -> Error {
     }
     if line.contains("verflow") {
         return Error::new(SqlState::NUMERIC_OUT_OF_RANGE, "value out of range").with_detail(line);
+    }
+    if line.contains("square root of a negative number") {
+        return Error::new(SqlState("2201F"), "cannot take square root of a negative number");
+    }
+    if line.contains("negative count not allowed") {
+        return Error::new(SqlState("22011"), "negative substring length not allowed");
     }
     Error::new(SqlState::INVALID_PARAMETER_VALUE, line)
 }

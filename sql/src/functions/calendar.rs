@@ -81,32 +81,76 @@ pub fn iso_week(day: i64) -> (i64, i64) {
     (year, (day - iso_year_start(year)) / 7 + 1)
 }
 
-/// The session's time zone.
-#[derive(Debug)]
+/// A time zone, such as the session's.
+#[derive(Debug, Clone)]
 pub struct Zone {
-    /// `None`: UTC.
-    zone: Option<Tz>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// Seconds east of Greenwich, the whole year.
+    Fixed(i64),
+    Named(String, Tz),
 }
 
 impl Zone {
     /// What `TimeZone` is set to.
     pub fn of(options: &ConfigOptions) -> Self {
-        Self::named(options.execution.time_zone.as_deref().unwrap_or("UTC")).unwrap_or(Self { zone: None })
+        Self::of_arrow(options.execution.time_zone.as_deref().unwrap_or("+00:00"))
     }
 
-    /// The zone of a name or an offset; `None`: there is no such zone.
-    pub fn named(name: &str) -> Option<Self> {
-        if name.eq_ignore_ascii_case("utc") || name == "+00:00" || name == "Etc/UTC" {
-            return Some(Self { zone: None });
+    /// The zone of an arrow type, which writes offsets as ISO does; UTC for what is none.
+    pub fn of_arrow(name: &str) -> Self {
+        if name.starts_with(['+', '-']) {
+            // The other way round than POSIX.
+            return Self::fixed(posix(name).map_or(0, |seconds| -seconds));
         }
-        Some(Self { zone: Some(name.parse().ok()?) })
+        Self::named(name).unwrap_or(Self::fixed(0))
+    }
+
+    /// As an arrow type has it.
+    pub fn arrow_name(&self) -> String {
+        match &self.kind {
+            Kind::Fixed(seconds) => {
+                let sign = if *seconds < 0 { '-' } else { '+' };
+                let minutes = seconds.abs() / 60;
+                format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+            }
+            Kind::Named(name, _) => name.clone(),
+        }
+    }
+
+    /// Always so many seconds east of Greenwich.
+    pub fn fixed(seconds: i64) -> Self {
+        Self { kind: Kind::Fixed(seconds) }
+    }
+
+    /// The zone of a name, or of an offset as POSIX writes it: `UTC+3` and `+3` are west of Greenwich.
+    /// `None`: there is no such zone.
+    pub fn named(name: &str) -> Option<Self> {
+        if matches!(name.to_ascii_lowercase().as_str(), "utc" | "etc/utc" | "gmt" | "z" | "zulu") {
+            return Some(Self::fixed(0));
+        }
+        if let Some(known) = iana(name) {
+            let zone = known.parse().ok()?;
+            return Some(Self { kind: Kind::Named(known, zone) });
+        }
+        posix(name).map(Self::fixed)
+    }
+
+    /// Whether its clocks always show UTC.
+    pub fn is_utc(&self) -> bool {
+        matches!(self.kind, Kind::Fixed(0))
     }
 
     /// Seconds east of Greenwich at an instant (microseconds in UTC).
     pub fn offset(&self, micros: i64) -> i64 {
-        let (Some(zone), Some(instant)) = (&self.zone, DateTime::from_timestamp_micros(micros)) else {
-            return 0;
+        let zone = match &self.kind {
+            Kind::Fixed(seconds) => return *seconds,
+            Kind::Named(_, zone) => zone,
         };
+        let Some(instant) = DateTime::from_timestamp_micros(micros) else { return 0 };
         i64::from(zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc())
     }
 
@@ -123,6 +167,53 @@ impl Zone {
         let (first_fits, second_fits) = (self.offset(first) == before, self.offset(second) == after);
         Some(if second_fits && (!first_fits || after < before) { second } else { first })
     }
+}
+
+/// The name in its own spelling. `None`: there is no such zone.
+pub fn iana(name: &str) -> Option<String> {
+    let known = |name: &str| name.contains(|c: char| c.is_ascii_alphabetic()) && name.parse::<Tz>().is_ok();
+    if known(name) {
+        return Some(name.to_string());
+    }
+    // `america/new_york`, `europe/isle_of_man`, `est5edt`.
+    let small = ["of", "es", "au"];
+    let capital = |word: &str| match word.chars().next() {
+        Some(first) if !small.contains(&word) => {
+            format!("{}{}", first.to_ascii_uppercase(), word.get(first.len_utf8()..).unwrap_or_default())
+        }
+        _ => word.to_string(),
+    };
+    let lower = name.to_ascii_lowercase();
+    let words = |part: &str| {
+        let words = part.split('_').map(|word| word.split('-').map(capital).collect::<Vec<_>>().join("-"));
+        words.collect::<Vec<_>>().join("_")
+    };
+    let title = lower.split('/').map(words).collect::<Vec<_>>().join("/");
+    [title, name.to_ascii_uppercase()].into_iter().find(|candidate| known(candidate))
+}
+
+/// Seconds east of Greenwich of a POSIX zone without summer time: a name (or none, or one in `<…>`) and the
+/// hours west of Greenwich.
+fn posix(text: &str) -> Option<i64> {
+    let rest = match text.strip_prefix('<') {
+        Some(quoted) => quoted.split_once('>')?.1,
+        None => text.trim_start_matches(|c: char| c.is_ascii_alphabetic()),
+    };
+    let name = text.len() - rest.len();
+    let (sign, digits) = match rest.split_at_checked(1)? {
+        ("-", digits) => (1, digits),
+        ("+", digits) => (-1, digits),
+        _ if name >= 3 => (-1, rest),
+        _ => return None,
+    };
+    let mut parts = digits.split(':');
+    let mut part = |limit: i64| match parts.next() {
+        None => Some(0),
+        Some(part) => part.parse::<u8>().ok().map(i64::from).filter(|value| *value <= limit),
+    };
+    let hours = digits.bytes().next().filter(u8::is_ascii_digit).and_then(|_| part(24))?;
+    let seconds = hours * 3600 + part(59)? * 60 + part(59)?;
+    parts.next().is_none().then_some(sign * seconds)
 }
 
 #[cfg(test)]

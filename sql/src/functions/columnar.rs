@@ -8,13 +8,16 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use std::sync::Arc;
 
 use super::function::error;
+use super::preimage::{self, Preimage};
 use crate::types::pg_type;
 
 /// Timestamps without time zone, as all functions here see them.
@@ -69,11 +72,16 @@ pub struct Columnar {
 pub struct ColumnarFunction {
     definition: &'static Columnar,
     signature: Signature,
+    preimage: Option<Preimage>,
 }
 
 impl ColumnarFunction {
     pub fn new(definition: &'static Columnar) -> Self {
-        Self { definition, signature: Signature::user_defined(definition.volatility) }
+        Self {
+            definition,
+            signature: Signature::user_defined(definition.volatility),
+            preimage: preimage::of(definition.name),
+        }
     }
 }
 
@@ -117,6 +125,13 @@ impl ScalarUDFImpl for ColumnarFunction {
         })
     }
 
+    fn preimage(&self, args: &[Expr], value: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
+        match (self.preimage, value.as_literal()) {
+            (Some(preimage), Some(value)) => preimage(args, value, info),
+            _ => Ok(PreimageResult::None),
+        }
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let constant = all_scalar && self.definition.volatility != Volatility::Volatile;
@@ -137,8 +152,13 @@ impl ScalarUDFImpl for ColumnarFunction {
 
 /// A type as Postgres names it in messages.
 pub fn type_name(data_type: &DataType) -> &'static str {
+    field_type_name(&Field::new("", data_type.clone(), true))
+}
+
+/// The type of a field likewise.
+pub fn field_type_name(field: &Field) -> &'static str {
     use postgres_types::Type;
-    match pg_type(&Field::new("", data_type.clone(), true)).0 {
+    match pg_type(field).0 {
         Type::BOOL => "boolean",
         Type::INT2 => "smallint",
         Type::INT4 => "integer",
@@ -154,6 +174,7 @@ pub fn type_name(data_type: &DataType) -> &'static str {
         Type::BYTEA => "bytea",
         Type::UUID => "uuid",
         Type::JSON => "json",
+        Type::JSONB => "jsonb",
         Type::BOOL_ARRAY => "boolean[]",
         Type::INT2_ARRAY => "smallint[]",
         Type::INT4_ARRAY => "integer[]",

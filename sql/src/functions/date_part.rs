@@ -88,7 +88,8 @@ fn arguments(types: &[DataType]) -> Option<Vec<DataType>> {
 }
 
 fn unit(name: &str) -> Option<Unit> {
-    Some(match name.to_ascii_lowercase().as_str() {
+    // `extract('year' FROM …)` comes with its quotes.
+    Some(match name.trim_matches('\'').to_ascii_lowercase().as_str() {
         "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecon" | "microsecond" | "microseconds" => {
             Unit::Microseconds
         }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, Time64MicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray, Time64MicrosecondArray,
+};
 use arrow::datatypes::{
     DataType, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimeUnit, TimestampMicrosecondType,
@@ -73,6 +75,41 @@ fn out_of_range() -> DataFusionError {
 }
 
 impl Interval {
+    pub const ZERO: Self = Self { months: 0, days: 0, micros: 0 };
+
+    /// Microseconds by which intervals are compared: a month counts 30 days, a day 24 hours.
+    pub fn span(&self) -> i128 {
+        i128::from(self.months * 30 + self.days) * i128::from(MICROS_PER_DAY) + i128::from(self.micros)
+    }
+
+    /// The sum, part by part.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            months: self.months.saturating_add(other.months),
+            days: self.days.saturating_add(other.days),
+            micros: self.micros.saturating_add(other.micros),
+        }
+    }
+
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self { months: -self.months, days: -self.days, micros: -self.micros }
+    }
+
+    /// Fails with 22008 for what is out of range.
+    pub fn times(self, by: f64) -> Result<Self> {
+        self.scaled(|x| x * by)
+    }
+
+    /// Fails with 22012 for 0, 22008 for what is out of range.
+    pub fn divided_by(self, by: f64) -> Result<Self> {
+        if by == 0.0 {
+            return Err(error("22012", "division by zero"));
+        }
+        self.scaled(|x| x / by)
+    }
+
     /// Fails with 22008 for what is out of range.
     pub fn to_arrow(self) -> Result<IntervalMonthDayNano> {
         Ok(IntervalMonthDayNano::new(
@@ -208,17 +245,9 @@ pub const FUNCTIONS: &[Columnar] = &[
     one("justify_hours", |columns| each(columns, |value| Ok(value.justified_hours()))),
     one("justify_days", |columns| each(columns, |value| Ok(value.justified_days()))),
     one("justify_interval", |columns| each(columns, |value| Ok(value.justified()))),
-    one("interval_um", |columns| {
-        each(columns, |value| {
-            Ok(Interval { months: -value.months, days: -value.days, micros: -value.micros })
-        })
-    }),
-    by_number("interval_mul", |columns| scale(columns, |value, by| value.scaled(|x| x * by))),
-    by_number("interval_div", |columns| {
-        scale(columns, |value, by| {
-            if by == 0.0 { Err(error("22012", "division by zero")) } else { value.scaled(|x| x / by) }
-        })
-    }),
+    one("interval_um", |columns| each(columns, |value| Ok(value.negated()))),
+    by_number("interval_mul", |columns| scale(columns, Interval::times)),
+    by_number("interval_div", |columns| scale(columns, Interval::divided_by)),
     of_time("time_pl_interval", |columns| move_time(columns, 1)),
     of_time("time_mi_interval", |columns| move_time(columns, -1)),
     Columnar {
@@ -227,6 +256,17 @@ pub const FUNCTIONS: &[Columnar] = &[
         arguments: age_arguments,
         returns: |_, _| Ok(INTERVAL),
         eval: age,
+    },
+    Columnar {
+        name: "interval_span",
+        volatility: Volatility::Immutable,
+        arguments: |types| matches!(types, [t] if is_interval(t)).then(|| vec![INTERVAL]),
+        returns: |_, _| Ok(DataType::Decimal128(38, 0)),
+        eval: |columns| {
+            let spans =
+                intervals(columns, 0)?.iter().map(|value| value.map(|value| Interval::from(value).span()));
+            Ok(Arc::new(spans.collect::<Decimal128Array>().with_precision_and_scale(38, 0)?))
+        },
     },
     Columnar {
         name: "make_interval",

@@ -13,19 +13,31 @@ pub mod columnar;
 pub mod comments;
 pub mod date_part;
 pub mod date_time;
+pub mod encoding;
 pub mod function;
 pub mod interval;
+pub mod interval_total;
 pub mod json;
 pub mod keywords;
+pub mod math;
 pub mod merge_action;
 pub mod numeric;
 pub mod object_identifier;
+pub mod ordered_set;
+pub mod precision;
+pub mod preimage;
+pub mod regexp;
 pub mod row_values;
+pub mod series;
 pub mod session_information;
+pub mod session_time;
 pub mod single_value;
 pub mod string;
 pub mod template;
+pub mod text_output;
+pub mod truncation;
 pub mod visibility;
+pub mod width_bucket;
 
 use std::sync::Arc;
 
@@ -36,6 +48,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 use self::columnar::ColumnarFunction;
 use self::function::Function;
+use self::interval_total::{OfIntervals, Total};
 
 /// Registers all functions of this module.
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
@@ -60,18 +73,36 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         date_time::FUNCTIONS,
         interval::FUNCTIONS,
         row_values::FUNCTIONS,
+        math::FUNCTIONS,
+        session_time::FUNCTIONS,
+        encoding::FUNCTIONS,
+        ordered_set::FUNCTIONS,
+        precision::FUNCTIONS,
+        regexp::FUNCTIONS,
+        series::FUNCTIONS,
+        text_output::FUNCTIONS,
+        truncation::FUNCTIONS,
+        width_bucket::FUNCTIONS,
     ];
     for definition in columnar.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
     }
+    registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Round::default())))?;
     for function in json::functions() {
         registry.register_udf(function)?;
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
     registry.register_udf(Arc::new(merge_action::function()))?;
+    for function in crate::types::text_type::functions() {
+        registry.register_udf(function)?;
+    }
     for function in aggregate::functions() {
         registry.register_udaf(function)?;
+    }
+    for (name, total) in [("sum", Total::Sum), ("avg", Total::Average)] {
+        let others = registry.udaf(name)?;
+        registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(OfIntervals::new(total, others))))?;
     }
     registry.register_udaf(Arc::new(AggregateUDF::new_from_impl(single_value::SingleValue::default())))?;
     Ok(())

@@ -7,9 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::Volatility;
 
-use super::columnar::{Columnar, Columns};
-use crate::pg_catalog::types::format_type;
-use crate::types::pg_type;
+use super::columnar::{Columnar, Columns, field_type_name, type_name};
 
 pub const FUNCTIONS: &[Columnar] = &[
     Columnar {
@@ -18,9 +16,11 @@ pub const FUNCTIONS: &[Columnar] = &[
         arguments: |types| (types.len() == 1).then(|| types.to_vec()),
         returns: |_, _| Ok(DataType::Utf8),
         eval: |columns| {
-            let name = match columns.fields.first() {
-                Some(field) if !field.data_type().is_null() => format_type(pg_type(field).0.oid(), None),
-                _ => "unknown".to_string(),
+            let name = match columns.array(0)?.data_type() {
+                DataType::Null => "unknown",
+                known => {
+                    columns.fields.first().map_or_else(|| type_name(known), |field| field_type_name(field))
+                }
             };
             Ok(Arc::new(StringArray::from(vec![name; columns.rows])))
         },

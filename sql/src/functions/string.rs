@@ -29,12 +29,8 @@ pub const FUNCTIONS: &[Definition] = &[
         let name = text(arguments, 0).to_ascii_lowercase();
         Ok(if matches!(name.as_str(), "utf8" | "utf-8" | "unicode") { 6.into() } else { (-1).into() })
     })),
-    immutable(Definition::called_on_null("format", "text", (1, MAX_ARGUMENTS), format)),
     Definition::strict("pg_client_encoding", "name", (0, 0), |_, _| Ok("UTF8".into())),
 ];
-
-/// Postgres' limit for the arguments of a call.
-pub(super) const MAX_ARGUMENTS: usize = 100;
 
 const fn immutable(mut definition: Definition) -> Definition {
     definition.volatility = Volatility::Immutable;
@@ -58,6 +54,11 @@ fn quote_literal(value: &Value) -> String {
         Value::Bool(b) => b.to_string(),
         other => format!("{other:?}"),
     };
+    quote_text(&text)
+}
+
+/// A text as a literal.
+pub fn quote_text(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
@@ -86,69 +87,4 @@ fn like_escape(_: &Call<'_>, arguments: &[Value]) -> Result<Value> {
         }
     }
     Ok(pattern.into())
-}
-
-/// A value as text; `None`: NULL.
-pub(super) fn shown(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Text(text) => text.clone(),
-        Value::Int(n) => n.to_string(),
-        Value::Float(f) => f.to_string(),
-        Value::Bool(b) => if *b { "t" } else { "f" }.to_string(),
-        Value::Time(micros) => {
-            chrono::DateTime::from_timestamp_micros(*micros)?.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
-        }
-        Value::List(items) => {
-            let items: Vec<_> =
-                items.iter().map(|item| shown(item).unwrap_or_else(|| "NULL".into())).collect();
-            format!("{{{}}}", items.join(","))
-        }
-    })
-}
-
-/// `format(text, …)` with `%s`, `%I`, `%L`, `%%` and positions (`%1$s`); widths are not supported.
-fn format(_: &Call<'_>, arguments: &[Value]) -> Result<Value> {
-    let Some(Value::Text(pattern)) = arguments.first() else { return Ok(Value::Null) };
-    let mut result = String::new();
-    let mut next = 1;
-    let mut chars = pattern.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            result.push(c);
-            continue;
-        }
-        let mut digits = String::new();
-        while let Some(digit) = chars.peek().copied().filter(char::is_ascii_digit) {
-            chars.next();
-            digits.push(digit);
-        }
-        if !digits.is_empty() {
-            let position = (chars.next() == Some('$')).then(|| digits.parse().ok()).flatten();
-            next = position.ok_or_else(|| error("0A000", "format() with a width is not supported"))?;
-        }
-        let kind = chars.next().ok_or_else(|| error("22023", "unterminated format() type specifier"))?;
-        if kind == '%' {
-            result.push('%');
-            continue;
-        }
-        let value = arguments.get(next).ok_or_else(|| error("22023", "too few arguments for format()"))?;
-        next += 1;
-        match kind {
-            's' => result.push_str(&shown(value).unwrap_or_default()),
-            'I' => match shown(value) {
-                Some(name) => result.push_str(&quote_ident(&name)),
-                None => return Err(error("22004", "null values cannot be formatted as an SQL identifier")),
-            },
-            'L' => match value {
-                Value::Null => result.push_str("NULL"),
-                value => result.push_str(&quote_literal(value)),
-            },
-            other => {
-                let message = format!("unrecognized format() type specifier \"{other}\"");
-                return Err(error("22023", message));
-            }
-        }
-    }
-    Ok(result.into())
 }

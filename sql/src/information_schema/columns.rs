@@ -63,10 +63,11 @@ impl Entry<'_> {
         let name = pg_type.map_or("text", |t| t.name);
         let data_type = match pg_type {
             Some(t) if t.is_array => "ARRAY".to_string(),
+            Some(t) if t.name == "bpchar" => "character".to_string(),
             Some(t) => types::format_type(t.oid, None),
             None => "text".to_string(),
         };
-        let length = (name == "varchar" && self.modifier >= 4).then(|| self.modifier - 4);
+        let length = (matches!(name, "varchar" | "bpchar") && self.modifier >= 4).then(|| self.modifier - 4);
         let is_text = matches!(name, "text" | "varchar" | "bpchar");
         let octets = is_text.then(|| length.map_or(TEXT_OCTETS, |n| n.saturating_mul(4)));
         let [precision, radix, scale] = match pg_type {

@@ -128,8 +128,15 @@ pub(super) fn check(parser: &mut Parser, name: Option<Ident>) -> ParseResult<Che
 fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'static str>> {
     let name = folded(parser.parse_identifier()?);
     let typed = !matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen);
-    let data_type = if typed { Some(data_type(parser)?) } else { None };
-    let mut column = ColumnClause { name, data_type, not_null: false, default: None, comment: None };
+    let (data_type, text_type) = match typed {
+        true => {
+            let (data_type, text_type) = data_type(parser)?;
+            (Some(data_type), text_type)
+        }
+        false => (None, None),
+    };
+    let mut column =
+        ColumnClause { name, data_type, text_type, not_null: false, default: None, comment: None };
     let mut constraint = None;
     loop {
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {

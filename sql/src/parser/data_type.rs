@@ -11,19 +11,20 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ParseResult;
 use crate::error::{Error, Result};
 use crate::types::sql_type;
+use crate::types::text_type::TextType;
 
 /// Deepest nesting of a type.
 const MAX_DEPTH: usize = 32;
 
 /// Parses a type of a column definition. The inner error: the syntax is right, but there is no such
-/// type.
-pub(super) fn data_type(parser: &mut Parser) -> ParseResult<Result<DataType>> {
-    let mut types = TypeParser { parser, pending: 0, failure: None };
+/// type. Beside it, the length of a text.
+pub(super) fn data_type(parser: &mut Parser) -> ParseResult<(Result<DataType>, Option<TextType>)> {
+    let mut types = TypeParser { parser, pending: 0, failure: None, text_type: None };
     let result = types.parse(0)?;
     if types.pending > 0 {
         return types.parser.expected_ref("end of type", types.parser.peek_token_ref());
     }
-    Ok(types.failure.map_or(Ok(result), Err))
+    Ok((types.failure.map_or(Ok(result), Err), types.text_type))
 }
 
 struct TypeParser<'p, 'a> {
@@ -32,6 +33,8 @@ struct TypeParser<'p, 'a> {
     pending: usize,
     /// Why the type as a whole is none.
     failure: Option<Error>,
+    /// What the type as a whole is, if it is a text with a length.
+    text_type: Option<TextType>,
 }
 
 impl TypeParser<'_, '_> {
@@ -57,6 +60,9 @@ impl TypeParser<'_, '_> {
         };
         let Some(mut result) = nested else {
             let ast = self.parser.parse_data_type()?;
+            if depth == 0 {
+                self.text_type = TextType::of_sql(&ast);
+            }
             return Ok(sql_type::from_sql(&ast).unwrap_or_else(|e| {
                 self.failure.get_or_insert(e);
                 DataType::Null

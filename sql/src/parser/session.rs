@@ -119,11 +119,26 @@ fn setting_value(parser: &mut Parser) -> ParseResult<Option<SettingValue>> {
     Ok(Some(SettingValue { text }))
 }
 
+/// `+05:30` as hours.
+fn hours_east(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (sign, size) = match text.strip_prefix('-') {
+        Some(size) => (-1.0, size),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (hours, minutes) = size.split_once(':').unwrap_or((size, "0"));
+    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+    Some((sign * (f64::from(hours) + f64::from(minutes) / 60.0)).to_string())
+}
+
 fn time_zone_value(parser: &mut Parser) -> ParseResult<Option<String>> {
     if parser.parse_keyword(Keyword::INTERVAL) {
         let text = parser.parse_literal_string()?;
         while parser.parse_one_of_keywords(&[Keyword::HOUR, Keyword::TO, Keyword::MINUTE]).is_some() {}
-        return Ok(Some(text));
+        return match hours_east(&text) {
+            Some(hours) => Ok(Some(hours)),
+            None => parser.expected("an interval of hours and minutes", parser.peek_token()),
+        };
     }
     if parse_word(parser, "local") {
         return Ok(None);

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
 use crate::error::Result;
 use crate::session::cursor::CursorOptions;
+use crate::types::text_type::TextType;
 
 pub use super::delete::Delete;
 pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
@@ -114,6 +115,8 @@ pub struct ColumnClause {
     /// `None` in the column list of `CREATE TABLE t (a, b) AS …`.
     /// The error is that of a type that does not exist.
     pub data_type: Option<Result<DataType>>,
+    /// `varchar(n)`, `char(n)`.
+    pub text_type: Option<TextType>,
     pub not_null: bool,
     pub default: Option<ast::Expr>,
     pub comment: Option<String>,

@@ -36,7 +36,12 @@ enum Operation {
 pub struct CheckedArithmetic;
 
 impl ExprPlanner for CheckedArithmetic {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+    fn plan_binary_op(
+        &self,
+        mut expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        as_numbers(&mut expr, schema);
         let operation = match expr.op {
             BinaryOperator::Plus => Operation::Add,
             BinaryOperator::Minus => Operation::Subtract,
@@ -68,6 +73,28 @@ impl ExprPlanner for CheckedArithmetic {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(cast_expr(days(number), DataType::Date32)))
+    }
+}
+
+/// A text literal beside a number is a number of the same type; `real` beside a number of another type is
+/// `double precision`.
+fn as_numbers(expr: &mut RawBinaryExpr, schema: &DFSchema) {
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
+    if !matches!(expr.op, Plus | Minus | Multiply | Divide | Modulo) {
+        return;
+    }
+    let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else { return };
+    let is_literal = |e: &Expr| matches!(e, Expr::Literal(value, _) if value.data_type().is_string());
+    let real = |t: &DataType| *t == DataType::Float32;
+    let other = |t: &DataType| t.is_integer() || t.is_decimal();
+    if is_literal(&expr.right) && left.is_numeric() {
+        expr.right = cast_expr(expr.right.clone(), left);
+    } else if is_literal(&expr.left) && right.is_numeric() {
+        expr.left = cast_expr(expr.left.clone(), right);
+    } else if real(&left) && other(&right) {
+        expr.left = cast_expr(expr.left.clone(), DataType::Float64);
+    } else if other(&left) && real(&right) {
+        expr.right = cast_expr(expr.right.clone(), DataType::Float64);
     }
 }
 

@@ -82,7 +82,7 @@ impl ContextProvider for StatementContext<'_> {
         let args: Vec<_> = args.into_iter().map(widened).collect();
         let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
         let source = provider_as_source(provider);
-        if integers && !args.is_empty() && matches!(name.as_str(), "generate_series" | "range") {
+        if integers && !args.is_empty() && name == "generate_series" {
             return narrowed(source);
         }
         Ok(source)

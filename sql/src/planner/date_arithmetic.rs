@@ -9,11 +9,11 @@ use datafusion::error::Result;
 use datafusion::functions_nested::expr_fn::array_has_any;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF, binary_expr, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use crate::functions::columnar::ColumnarFunction;
-use crate::functions::{date_part as part, interval};
+use crate::functions::columnar::{ColumnarFunction, TIMESTAMP};
+use crate::functions::{date_part as part, interval, session_time};
 
 /// The planner extension.
 #[derive(Debug)]
@@ -31,6 +31,24 @@ fn call(name: &str, args: Vec<Expr>) -> Option<Expr> {
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(function.clone(), args)))
 }
 
+/// A function of a time with zone and an interval.
+fn zoned(function: &str, time: &Expr, interval: &Expr) -> Option<Expr> {
+    session_time::call(function, vec![time.clone(), interval.clone()])
+}
+
+/// Comparisons: of intervals by their length, where arrow compares their parts.
+fn compares(op: &BinaryOperator) -> bool {
+    matches!(
+        op,
+        BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq
+    )
+}
+
 impl ExprPlanner for DateArithmetic {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
@@ -38,7 +56,46 @@ impl ExprPlanner for DateArithmetic {
         };
         let is_interval = interval::is_interval;
         let is_time = |t: &DataType| matches!(t, DataType::Time32(_) | DataType::Time64(_));
+        let is_date = |t: &DataType| matches!(t, DataType::Date32);
+        let is_local = |t: &DataType| matches!(t, DataType::Timestamp(_, None));
+        let is_zoned = |t: &DataType| matches!(t, DataType::Timestamp(_, Some(_)));
+        let is_moment = |t: &DataType| matches!(t, DataType::Timestamp(..));
+        let midnight = |date: &Expr| cast(date.clone(), TIMESTAMP);
+        if is_interval(&left) && is_interval(&right) && compares(&expr.op) {
+            let span = |expr: Expr| call("interval_span", vec![expr]);
+            let (Some(left), Some(right)) = (span(expr.left.clone()), span(expr.right.clone())) else {
+                return Ok(PlannerResult::Original(expr));
+            };
+            return Ok(PlannerResult::Original(RawBinaryExpr { op: expr.op, left, right }));
+        }
         let planned = match expr.op {
+            BinaryOperator::Plus if is_date(&left) && is_interval(&right) => {
+                Some(binary_expr(midnight(&expr.left), Operator::Plus, expr.right.clone()))
+            }
+            BinaryOperator::Minus if is_date(&left) && is_interval(&right) => {
+                Some(binary_expr(midnight(&expr.left), Operator::Minus, expr.right.clone()))
+            }
+            BinaryOperator::Plus if is_interval(&left) && is_date(&right) => {
+                Some(binary_expr(midnight(&expr.right), Operator::Plus, expr.left.clone()))
+            }
+            BinaryOperator::Plus if is_interval(&left) && is_local(&right) => {
+                Some(binary_expr(expr.right.clone(), Operator::Plus, expr.left.clone()))
+            }
+            BinaryOperator::Plus if is_zoned(&left) && is_interval(&right) => {
+                zoned("timestamptz_pl_interval", &expr.left, &expr.right)
+            }
+            BinaryOperator::Plus if is_interval(&left) && is_zoned(&right) => {
+                zoned("timestamptz_pl_interval", &expr.right, &expr.left)
+            }
+            BinaryOperator::Minus if is_zoned(&left) && is_interval(&right) => {
+                zoned("timestamptz_mi_interval", &expr.left, &expr.right)
+            }
+            BinaryOperator::Minus
+                if (is_moment(&left) && (is_moment(&right) || is_date(&right)))
+                    || (is_date(&left) && is_moment(&right)) =>
+            {
+                session_time::call("timestamp_mi", vec![expr.left.clone(), expr.right.clone()])
+            }
             BinaryOperator::Multiply if is_interval(&left) && right.is_numeric() => {
                 call("interval_mul", vec![expr.left.clone(), expr.right.clone()])
             }

@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
+use datafusion::functions::expr_fn::named_struct;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF, binary_expr, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator as Op;
 
+use crate::analyzer::whole_row::WHOLE_ROW;
 use crate::functions::function::error;
 use crate::functions::json;
 use crate::types::PG_TYPE;
@@ -137,8 +139,26 @@ fn planned(expr: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr>> {
     }))
 }
 
+/// The row of the relation that an argument names; a column of that name comes first.
+fn whole_row(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Expr> {
+    let Op::PGCustomBinaryOperator(name) = &expr.op else { return None };
+    let Expr::Literal(relation, _) = &expr.left else { return None };
+    let relation = relation.try_as_str().flatten().filter(|_| name.as_slice() == [WHOLE_ROW])?;
+    if let Some((qualifier, field)) = schema.iter().find(|(_, field)| field.name() == relation) {
+        return Some(Expr::Column(Column::from((qualifier, field))));
+    }
+    let columns = schema.iter().filter(|(qualifier, _)| qualifier.is_some_and(|q| q.table() == relation));
+    let fields = columns.flat_map(|(qualifier, field)| {
+        [lit(field.name().clone()), Expr::Column(Column::from((qualifier, field)))]
+    });
+    Some(named_struct(fields.collect()))
+}
+
 impl ExprPlanner for JsonOperators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if let Some(row) = whole_row(&expr, schema) {
+            return Ok(PlannerResult::Planned(row));
+        }
         Ok(match planned(&expr, schema)? {
             Some(planned) => PlannerResult::Planned(planned),
             None => PlannerResult::Original(expr),

@@ -99,6 +99,7 @@ impl Graft<'_> {
                 };
                 Ok(Some((plan, columns.into_iter().map(called).collect())))
             }
+            LogicalPlan::Subquery(subquery) => self.over(&subquery.subquery),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Filter(filter) if !self.keep => {
                 let Some((plan, columns)) = self.over(&filter.input)? else { return Ok(None) };

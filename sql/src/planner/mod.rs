@@ -2,6 +2,9 @@
 //! part that waits), then DataFusion's SQL planner runs on what was found.
 
 pub mod arithmetic;
+pub mod array_operators;
+pub mod blank_padded;
+pub mod common_type;
 mod context;
 pub mod date_arithmetic;
 pub mod json_operators;
@@ -12,10 +15,13 @@ mod order_by;
 mod parameters;
 pub mod parts;
 pub mod postgres_casts;
+pub mod regex_operators;
 mod relations;
 pub(crate) mod rewrite;
 mod row_in;
+pub mod session_casts;
 mod system;
+mod text_casts;
 mod time_travel;
 pub mod view;
 pub mod yielding;
@@ -27,6 +33,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
 use auric_catalog::view::View;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
@@ -37,6 +44,7 @@ use postgres_types::Type;
 
 pub use relations::{Dependency, Relations, still_current};
 
+use crate::analyzer::Presentation;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
@@ -99,6 +107,14 @@ impl Parameter {
     }
 }
 
+/// What a query is planned with beside the catalogs.
+struct QueryRelations {
+    /// Columns that literals of a VALUES list are for.
+    target: Option<DFSchemaRef>,
+    /// Relations that hide tables of the same name.
+    named: Vec<(TableReference, Arc<dyn TableSource>)>,
+}
+
 impl Scope {
     /// The catalog that unqualified names are in.
     pub fn database(&self) -> Result<Arc<Catalog>> {
@@ -120,6 +136,17 @@ impl Scope {
         self.plan_query_into(query, given, source, None).await
     }
 
+    /// Plans a query whose rows go to a client.
+    pub async fn plan_result(
+        &self,
+        query: &ast::Query,
+        given: &[Option<Parameter>],
+        source: &Parsed,
+    ) -> Result<PlannedQuery> {
+        let relations = QueryRelations { target: None, named: Vec::new() };
+        self.plan_presented(query, given, source, relations, Presentation::NamesAndOids).await
+    }
+
     /// Plans the source of an INSERT: literals of a VALUES list take the types of `target`.
     pub async fn plan_query_into(
         &self,
@@ -139,6 +166,18 @@ impl Scope {
         source: &Parsed,
         target: Option<DFSchemaRef>,
         named: Vec<(TableReference, Arc<dyn TableSource>)>,
+    ) -> Result<PlannedQuery> {
+        let relations = QueryRelations { target, named };
+        self.plan_presented(query, given, source, relations, Presentation::Names).await
+    }
+
+    async fn plan_presented(
+        &self,
+        query: &ast::Query,
+        given: &[Option<Parameter>],
+        source: &Parsed,
+        QueryRelations { target, named }: QueryRelations,
+        presentation: Presentation,
     ) -> Result<PlannedQuery> {
         rewrite::refuse_unsupported(query)?;
         let mut query = query.clone();
@@ -166,13 +205,16 @@ impl Scope {
             let statement = ast::Statement::Query(Box::new(query.clone()));
             planner
                 .sql_statement_to_plan_with_context(statement, &mut context)
+                .and_then(common_type::floats_first)
                 .and_then(crate::analyzer::name_result_types)
                 .map_err(|e| located(&e, source))
         };
         let (logical, (), given) =
             infer_parameters(&written, given.to_vec(), |types| Ok((plan(types)?, ())))?;
-        let logical =
-            crate::analyzer::present_output(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
+        let logical = crate::analyzer::present_output(logical, state.as_ref(), presentation)
+            .map_err(|e| Error::from(&e))?;
+        let logical = text_casts::named(logical).map_err(|e| Error::from(&e))?;
+        let logical = settled(logical, &state).map_err(|e| located(&e, source))?;
         let names = names::output_names(&written, logical.schema());
         // A numeric parameter has as many digits as each of its values: so has what follows from it.
         let any_numeric = given.iter().any(|parameter| parameter.pg_type == Type::NUMERIC);
@@ -254,6 +296,24 @@ impl Scope {
     pub fn new_table(&self, name: &ast::ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
         relations::new_table(self, name)
     }
+}
+
+/// The plan with the types that it ends up with. The branches of a UNION or a CASE agree on theirs only in
+/// the analysis: before it, the first branch seems to decide.
+fn settled(plan: LogicalPlan, state: &SessionState) -> datafusion::error::Result<LogicalPlan> {
+    let mut undecided = false;
+    plan.apply_with_subqueries(|node| {
+        undecided |= matches!(node, LogicalPlan::Union(_));
+        node.apply_expressions(|expr| {
+            undecided |= expr.exists(|expr| Ok(matches!(expr, Expr::Case(_))))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if undecided { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if !undecided {
+        return Ok(plan);
+    }
+    state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
 }
 
 /// Plans a statement whose placeholders are those of `query`, for parameters of which some have a type

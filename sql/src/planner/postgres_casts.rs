@@ -18,6 +18,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use super::json_operators;
+use crate::functions::math::rounded as rounded_number;
 use crate::types::{bytes_output, text_input};
 
 /// The rule.
@@ -105,6 +106,12 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Ok(Transformed::no(expr));
     };
+    if let (Expr::Literal(ScalarValue::Int64(Some(number)), None), DataType::Int32) =
+        (inner.as_ref(), field.data_type())
+        && let Ok(number) = i32::try_from(*number)
+    {
+        return Ok(Transformed::yes(lit(number)));
+    }
     if let Some(scalar) = json_operators::scalar_of(inner, field.data_type(), schema) {
         let mut scalar = scalar?;
         // Rounded, as numbers are.
@@ -127,12 +134,6 @@ fn rounded(expr: Expr, source: &DataType) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Transformed::no(expr);
     };
-    if let (Expr::Literal(ScalarValue::Int64(Some(number)), None), DataType::Int32) =
-        (inner.as_ref(), field.data_type())
-        && let Ok(number) = i32::try_from(*number)
-    {
-        return Transformed::yes(lit(number));
-    }
     if !field.data_type().is_integer() || is_rounded(inner) {
         return Transformed::no(expr);
     }
@@ -142,7 +143,7 @@ fn rounded(expr: Expr, source: &DataType) -> Transformed<Expr> {
         | DataType::Float64
         | DataType::Decimal128(..)
         | DataType::Decimal256(..) => {
-            let inner = round(vec![inner.as_ref().clone()]);
+            let inner = rounded_number(inner.as_ref().clone());
             Transformed::yes(Expr::Cast(Cast { expr: Box::new(inner), field: field.clone() }))
         }
         _ => Transformed::no(expr),

@@ -236,6 +236,7 @@ fn alias(select: &mut Select, nested: bool) {
         .iter()
         .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let mut taken = HashSet::new();
+    let mut computed = HashSet::new();
     for (i, item) in select.projection.iter_mut().enumerate() {
         let (expr, name, named) = match item {
             SelectItem::UnnamedExpr(expr) => {
@@ -247,12 +248,36 @@ fn alias(select: &mut Select, nested: bool) {
         };
         let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
         let duplicate = !taken.insert(name.clone()) || (wildcard && column && !nested && !named);
+        let duplicate = duplicate || (!named && !column && !computed.insert(without_types(&expr)));
         if duplicate {
             let unique = Ident::with_quote('"', format!("{name}{SUFFIX}{i}"));
             *item = SelectItem::ExprWithAlias { expr, alias: unique };
         } else if nested && !named && !column && name != names::UNKNOWN {
             *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
         }
+    }
+}
+
+/// An expression as DataFusion names it: without the types that it casts to.
+fn without_types(expr: &Expr) -> String {
+    let mut expr = expr.clone();
+    let _ = VisitMut::visit(&mut expr, &mut WithoutTypes);
+    expr.to_string()
+}
+
+struct WithoutTypes;
+
+impl VisitorMut for WithoutTypes {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let inner = match expr {
+            Expr::Cast { expr: inner, .. } => (**inner).clone(),
+            Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
+            _ => return ControlFlow::Continue(()),
+        };
+        *expr = inner;
+        ControlFlow::Continue(())
     }
 }
 

@@ -28,6 +28,7 @@ use self::temporary::TemporaryTables;
 use self::transaction::{Mark, TransactionTables};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
+use crate::functions::calendar::Zone;
 use crate::parser::{self, Parsed, Statement};
 use crate::planner::Scope;
 use crate::statement::interrupt::Abandoned;
@@ -224,6 +225,12 @@ impl Session {
         u64::try_from(self.settings.read().integer("idle_in_transaction_session_timeout")).unwrap_or(0)
     }
 
+    /// The time zone in which times are shown, as an arrow type names it.
+    pub fn time_zone(&self) -> String {
+        let zone = self.settings.read().get("TimeZone").and_then(Zone::named);
+        zone.unwrap_or(Zone::fixed(0)).arrow_name()
+    }
+
     pub fn application_name(&self) -> String {
         self.settings.read().get("application_name").unwrap_or_default().to_string()
     }
@@ -311,7 +318,7 @@ impl Session {
             cursors: self.cursors.list(),
             engine: Some(self.engine.clone()),
         });
-        let time_zone = self.settings.read().get("TimeZone").map(str::to_string);
+        let time_zone = Some(self.time_zone());
         let mut state = self.engine.base.as_ref().clone();
         let options = state.config_mut().options_mut();
         options.execution.time_zone = time_zone;

@@ -4,6 +4,8 @@
 //! accepted, kept per session and shown again; nothing else reads it.
 
 use super::settings::SettingsError;
+use crate::functions::calendar;
+use crate::types::text_output;
 
 /// `server_version` as clients parse it: the Postgres version whose catalog and behaviour we show.
 pub const SERVER_VERSION: &str = concat!("16.10 (Auric ", env!("CARGO_PKG_VERSION"), ")");
@@ -412,27 +414,32 @@ fn parse_unit(text: &str, units: &[(&str, f64)]) -> Option<i64> {
     (value.abs() < 9e15).then_some(value as i64)
 }
 
-/// Canonical name of a time zone: IANA name in its own spelling where only case differs for the
-/// common ones, or an offset `+hh:mm`.
+/// Canonical name of a time zone: IANA name in its own spelling, a POSIX zone as it is, or for a number of
+/// hours east of Greenwich a POSIX zone named after it.
 fn time_zone(text: &str) -> Option<String> {
     let text = text.trim().trim_matches('\'');
     match text.to_ascii_lowercase().as_str() {
         "utc" | "default" | "local" => return Some("UTC".to_string()),
         "gmt" => return Some("GMT".to_string()),
-        "z" | "zulu" => return Some("UTC".to_string()),
         _ => {}
     }
     if let Ok(hours) = text.parse::<f64>() {
-        // SET TIME ZONE -8: hours east of Greenwich.
-        let minutes = (hours * 60.0).round() as i64;
-        if minutes.abs() > 14 * 60 {
-            return None;
-        }
-        let sign = if minutes < 0 { '-' } else { '+' };
-        return Some(format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60));
+        return fixed_zone((hours * 3600.0).round() as i64);
     }
-    text.parse::<arrow::array::timezone::Tz>().ok()?;
-    Some(text.to_string())
+    if let Some(name) = calendar::iana(text) {
+        return Some(name);
+    }
+    calendar::Zone::named(text).map(|_| text.to_string())
+}
+
+/// `<+05:30>-05:30`: the name that Postgres gives a fixed offset. `None`: more than a week.
+pub fn fixed_zone(seconds: i64) -> Option<String> {
+    if seconds.abs() > 167 * 3600 {
+        return None;
+    }
+    let (east, west) = (text_output::zone_offset(seconds), text_output::zone_offset(-seconds));
+    // Postgres writes Greenwich itself with the same sign twice.
+    Some(format!("<{east}>{west}"))
 }
 
 /// `style, order`. Only ISO output exists; the order only matters for input.

@@ -28,7 +28,7 @@ pub async fn prepare(
     parsed: &Parsed,
 ) -> Result<Prepared> {
     let scope = session.scope().await?;
-    let planned = scope.plan_query(&declare.query, given, parsed).await?;
+    let planned = scope.plan_result(&declare.query, given, parsed).await?;
     Ok(Prepared::planned(parsed, planned, None))
 }
 

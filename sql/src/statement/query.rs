@@ -21,7 +21,7 @@ pub async fn prepare(
         return Ok(Prepared::plain(parsed, Some(columns.as_ref().clone())));
     }
     let scope = session.scope().await?;
-    let planned = scope.plan_query(query, given, parsed).await?;
+    let planned = scope.plan_result(query, given, parsed).await?;
     let columns = planned.columns.as_ref().clone();
     Ok(Prepared::planned(parsed, planned, Some(columns)))
 }
@@ -71,7 +71,7 @@ pub async fn current_plan(
     {
         return Ok((planned.clone(), values));
     }
-    let planned = Arc::new(scope.plan_query(query, &types, &prepared.parsed).await?);
+    let planned = Arc::new(scope.plan_result(query, &types, &prepared.parsed).await?);
     // What EXPLAIN was described with are not the columns of its query.
     if kept.is_some_and(|kept| !same_columns(&kept.columns, &planned.columns)) {
         return Err(Error::new(SqlState("0A000"), CHANGED_RESULT));

@@ -5,13 +5,16 @@ pub mod datetime;
 pub mod literal;
 pub mod sql_type;
 pub mod text_input;
+pub mod text_output;
+pub mod text_type;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use postgres_types::Type;
 
 /// Arrow field metadata key: `typname` of the Postgres type, where the arrow type alone does not
 /// tell it (`oid`, `name`, `char`, `regclass`, `int2vector`, …).
-pub const PG_TYPE: &str = "auric.pg_type";
+pub use auric_catalog::table::schema::PG_TYPE;
+use auric_catalog::table::schema::TEXT_LENGTH;
 
 /// Arrow field metadata key of a `numeric` that is a quotient: the fewest digits after the point that it is
 /// shown with. Postgres keeps as many as make 16 significant digits, arrow always the same.
@@ -29,6 +32,10 @@ pub fn quotient_scale(field: &Field) -> Option<u8> {
 pub fn pg_type(field: &Field) -> (Type, i32) {
     let named = field.metadata().get(PG_TYPE).and_then(|name| named(name, field.data_type()));
     match named {
+        Some(pg_type @ (Type::VARCHAR | Type::BPCHAR)) => {
+            let length = field.metadata().get(TEXT_LENGTH).and_then(|length| length.parse::<i32>().ok());
+            (pg_type, length.map_or(-1, |length| length.saturating_add(4)))
+        }
         Some(pg_type) => (pg_type, -1),
         None if quotient_scale(field).is_some() => (Type::NUMERIC, -1),
         None => of_data_type(field.data_type()),
@@ -55,10 +62,21 @@ fn named(name: &str, data_type: &DataType) -> Option<Type> {
             "regrole" => Type::REGROLE,
             _ => return None,
         }),
+        // Both name and OID.
+        DataType::Struct(_) => Some(match name {
+            "regproc" => Type::REGPROC,
+            "regprocedure" => Type::REGPROCEDURE,
+            "regclass" => Type::REGCLASS,
+            "regtype" => Type::REGTYPE,
+            "regnamespace" => Type::REGNAMESPACE,
+            "regrole" => Type::REGROLE,
+            _ => return None,
+        }),
         DataType::Utf8 | DataType::Utf8View => Some(match name {
             "name" => Type::NAME,
             "char" => Type::CHAR,
             "varchar" => Type::VARCHAR,
+            "bpchar" => Type::BPCHAR,
             "inet" => Type::INET,
             "json" => Type::JSON,
             "jsonb" => Type::JSONB,

@@ -1,6 +1,5 @@
 //! Arrow types of SQL type names.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
@@ -8,7 +7,6 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, TimezoneInfo};
 
-use super::PG_TYPE;
 use crate::error::{Error, Result, SqlState};
 
 /// Precision and scale of a `numeric` that names none: the widest that both formats store.
@@ -176,11 +174,6 @@ pub struct PostgresTypes;
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, sql: &Sql) -> datafusion::error::Result<Option<FieldRef>> {
         let data_type = from_sql(sql).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let mut field = field_of(sql, data_type);
-        // It says so, as what only has a type inherits what its operand is (`jsonb`, `name`).
-        if *field.data_type() == DataType::Utf8View && field.metadata().is_empty() {
-            field = named_field("text", DataType::Utf8View);
-        }
-        Ok(Some(Arc::new(field)))
+        Ok(Some(Arc::new(field_of(sql, data_type))))
     }
 }

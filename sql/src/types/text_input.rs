@@ -114,7 +114,8 @@ pub fn bytea(text: &str) -> std::result::Result<Vec<u8>, Error> {
     }
 }
 
-fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
+/// The bytes of pairs of digits. `None`: they are none.
+pub fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
     let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
     let pairs = digits.chunks(2).map(|pair| match pair {
         [high, low] => Some(nibble(*high)? * 16 + nibble(*low)?),

@@ -257,6 +257,7 @@ fn to_table_snapshot(
     let configuration = kernel.table_configuration();
     let schema = schema::to_table_schema(root, &kernel.schema(), configuration.column_mapping_mode())?;
     let (protocol, metadata) = (protocol_of(&kernel), metadata_of(root, &kernel)?);
+    let schema = schema.with_text_types(|name| metadata.configuration.get(name));
     let (schema, spec) = (
         Arc::new(schema.clone()),
         Arc::new(schema::partition_spec(root, &schema, &metadata.partition_columns)?),

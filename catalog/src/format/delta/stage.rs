@@ -44,7 +44,8 @@ pub(super) fn stage(
     if max_id > 0 {
         new.configuration.insert(properties::COLUMN_MAPPING_MAX_ID.into(), max_id.to_string());
     }
-    let table_schema = Arc::new(schema::to_table_schema(&table, &schema, new.column_mapping)?);
+    let table_schema = schema::to_table_schema(&table, &schema, new.column_mapping)?;
+    let table_schema = Arc::new(table_schema.with_text_types(|name| new.configuration.get(name)));
     if schema::has_timestamp_ntz(&schema) {
         new.features.insert("timestampNtz".into());
     }

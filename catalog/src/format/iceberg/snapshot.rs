@@ -91,7 +91,10 @@ pub fn table_snapshot(
         location: root_url(metadata.location())?,
         table_id: metadata.uuid().to_string(),
         version,
-        schema: Arc::new(schema::table_schema(&view.schema, metadata.properties(), location_for_errors)?),
+        schema: Arc::new(
+            schema::table_schema(&view.schema, metadata.properties(), location_for_errors)?
+                .with_text_types(|name| properties.get(name)),
+        ),
         partition_specs: specs.iter().map(|(id, bound)| (*id, bound.spec.clone())).collect(),
         default_spec,
         sort_order: Arc::new(neutral_sort_order(metadata.default_sort_order())),

@@ -1,4 +1,4 @@
-//! `date`, `time`, `timestamp` and `timestamptz` (in UTC), as ISO text and in binary.
+//! `date`, `time`, `timestamp` and `timestamptz` (in the zone of the array's type), as ISO text and in binary.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{
@@ -6,7 +6,8 @@ use arrow::datatypes::{
     Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
-use auric_sql::{Error, Result, SqlState};
+use auric_sql::types::text_output::zone_offset;
+use auric_sql::{Error, Result, SqlState, Zone};
 use bytes::{BufMut, BytesMut};
 
 use super::number::primitive;
@@ -67,9 +68,10 @@ pub(super) fn time(array: &ArrayRef, binary: bool) -> Option<Encoder> {
     })
 }
 
-pub(super) fn timestamp(array: &ArrayRef, zoned: bool, binary: bool) -> Encoder {
+pub(super) fn timestamp(array: &ArrayRef, zone: Option<&str>, binary: bool) -> Encoder {
+    let zone = zone.map(Zone::of_arrow);
     let put = move |micros: Option<i64>, out: &mut BytesMut| {
-        put_timestamp(micros.ok_or_else(|| out_of_range("timestamp"))?, zoned, binary, out)
+        put_timestamp(micros.ok_or_else(|| out_of_range("timestamp"))?, zone.as_ref(), binary, out)
     };
     match array.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => {
@@ -90,17 +92,21 @@ pub(super) fn timestamp(array: &ArrayRef, zoned: bool, binary: bool) -> Encoder 
     }
 }
 
-fn put_timestamp(micros: i64, zoned: bool, binary: bool, out: &mut BytesMut) -> Result<()> {
+fn put_timestamp(micros: i64, zone: Option<&Zone>, binary: bool, out: &mut BytesMut) -> Result<()> {
     if binary {
         out.put_i64(micros.checked_sub(POSTGRES_EPOCH_MICROS).ok_or_else(|| out_of_range("timestamp"))?);
         return Ok(());
     }
+    let offset = zone.map(|zone| zone.offset(micros));
+    let micros = micros.saturating_add(offset.unwrap_or(0) * MICROS_PER_SECOND);
     let (year, month, day) = civil(micros.div_euclid(MICROS_PER_DAY));
     put_ymd(year, month, day, out);
     out.put_u8(b' ');
     put_time(micros.rem_euclid(MICROS_PER_DAY), out);
-    if zoned {
-        out.extend_from_slice(b"+00");
+    match offset {
+        None => {}
+        Some(0) => out.extend_from_slice(b"+00"),
+        Some(offset) => out.extend_from_slice(zone_offset(offset).as_bytes()),
     }
     put_era(year, out);
     Ok(())

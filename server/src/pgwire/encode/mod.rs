@@ -3,7 +3,7 @@
 //! Each column is downcast once per batch; rows are then written one after the other into one buffer
 //! per chunk. What a value looks like is decided by its arrow type and the Postgres type that the
 //! client was told, in text exactly as Postgres prints it (`DateStyle` ISO, `IntervalStyle` postgres,
-//! `bytea_output` hex, `extra_float_digits` 1, time zone UTC).
+//! `bytea_output` hex, `extra_float_digits` 1), times in the session's time zone.
 
 mod array;
 mod datetime;
@@ -16,9 +16,11 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, IntervalUnit};
+use arrow::datatypes::{DataType, FieldRef, IntervalUnit};
 use arrow::record_batch::RecordBatch;
 use auric_sql::{Error, OutputColumn, Result, SqlState};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -88,7 +90,12 @@ pub(super) struct Column {
 
 impl Column {
     pub(super) fn new(array: &ArrayRef, pg_type: &Type, binary: bool) -> Result<Self> {
-        Ok(Self { nulls: array.logical_nulls(), encoder: encoder(array, pg_type, binary)? })
+        let nulls = match array.as_struct_opt().and_then(|row| row.columns().first()) {
+            // A row of OID and name is there even where the object is NULL.
+            Some(oids) if text::is_object_identifier(pg_type) => oids.logical_nulls(),
+            _ => array.logical_nulls(),
+        };
+        Ok(Self { nulls, encoder: encoder(array, pg_type, binary)? })
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -135,17 +142,29 @@ pub(super) struct BatchEncoder {
 }
 
 impl BatchEncoder {
-    pub(super) fn new(batch: &RecordBatch, columns: &[OutputColumn], formats: &Formats) -> Result<Self> {
+    /// `zone`: in which times are shown, as arrow names it.
+    pub(super) fn new(
+        batch: &RecordBatch,
+        columns: &[OutputColumn],
+        formats: &Formats,
+        zone: &str,
+    ) -> Result<Self> {
         if batch.num_columns() != columns.len() {
             return Err(Error::new(SqlState("XX000"), "the result's columns are not those announced"));
         }
-        let encoders = batch.columns().iter().zip(columns).enumerate();
+        let arrays = batch.columns().iter().map(|array| in_zone(array, zone)).collect::<Result<Vec<_>>>()?;
+        let encoders = arrays.iter().zip(columns).enumerate();
         let columns = encoders
             .map(|(i, (array, column))| match column.quotient_scale {
                 Some(least) => Ok(Column {
                     nulls: array.logical_nulls(),
                     encoder: numeric::quotient(array, least, formats.is_binary(i)),
                 }),
+                None if column.pg_type == Type::BPCHAR && column.type_modifier > 4 => {
+                    let length = usize::try_from(column.type_modifier - 4).unwrap_or(0);
+                    let nulls = array.logical_nulls();
+                    Ok(Column { nulls, encoder: text::padded(array, length)? })
+                }
                 None => Column::new(array, &column.pg_type, formats.is_binary(i)),
             })
             .collect::<Result<_>>()?;
@@ -192,6 +211,60 @@ impl BatchEncoder {
     }
 }
 
+/// The same values, of the type that has the session's zone.
+fn in_zone(array: &ArrayRef, zone: &str) -> Result<ArrayRef> {
+    if zone == "+00:00" {
+        return Ok(array.clone());
+    }
+    match zoned(array.data_type(), zone) {
+        Some(data_type) => retyped(array, data_type),
+        None => Ok(array.clone()),
+    }
+}
+
+/// `None`: no time with zone in it.
+fn zoned(data_type: &DataType, zone: &str) -> Option<DataType> {
+    let of_field = |field: &FieldRef| -> Option<FieldRef> {
+        let data_type = zoned(field.data_type(), zone)?;
+        Some(Arc::new(field.as_ref().clone().with_data_type(data_type)))
+    };
+    Some(match data_type {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some(zone.into())),
+        DataType::List(item) => DataType::List(of_field(item)?),
+        DataType::LargeList(item) => DataType::LargeList(of_field(item)?),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(of_field(item)?, *size),
+        DataType::Map(entries, sorted) => DataType::Map(of_field(entries)?, *sorted),
+        DataType::Struct(fields) => {
+            let changed: Vec<_> = fields.iter().map(of_field).collect();
+            if changed.iter().all(Option::is_none) {
+                return None;
+            }
+            let fields = fields.iter().zip(changed);
+            DataType::Struct(fields.map(|(old, new)| new.unwrap_or_else(|| old.clone())).collect())
+        }
+        _ => return None,
+    })
+}
+
+/// Changes nothing but the type: the zone says how an instant is shown, not which it is.
+fn retyped(array: &ArrayRef, data_type: DataType) -> Result<ArrayRef> {
+    fn with_type(data: ArrayData, data_type: DataType) -> Result<ArrayData> {
+        let types: Vec<DataType> = match &data_type {
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::FixedSizeList(item, _)
+            | DataType::Map(item, _) => vec![item.data_type().clone()],
+            DataType::Struct(fields) => fields.iter().map(|field| field.data_type().clone()).collect(),
+            _ => Vec::new(),
+        };
+        let children = data.child_data().iter().cloned().zip(types);
+        let children = children.map(|(child, t)| with_type(child, t)).collect::<Result<Vec<_>>>()?;
+        let builder = data.into_builder().data_type(data_type).child_data(children);
+        builder.build().map_err(arrow_error)
+    }
+    Ok(make_array(with_type(array.to_data(), data_type)?))
+}
+
 /// The encoder of an array whose values the client was told are of type `pg`.
 fn encoder(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
     let no_binary = || {
@@ -218,7 +291,7 @@ fn encoder(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
         | DataType::Decimal256(..) => Ok(numeric::decimal(array, binary)),
         DataType::Date32 | DataType::Date64 => Ok(datetime::date(array, binary)),
         DataType::Time32(_) | DataType::Time64(_) => datetime::time(array, binary).ok_or_else(no_binary),
-        DataType::Timestamp(_, zone) => Ok(datetime::timestamp(array, zone.is_some(), binary)),
+        DataType::Timestamp(_, zone) => Ok(datetime::timestamp(array, zone.as_deref(), binary)),
         DataType::Interval(unit) => Ok(match unit {
             IntervalUnit::YearMonth => interval::year_month(array, binary),
             IntervalUnit::DayTime => interval::day_time(array, binary),
@@ -243,6 +316,7 @@ fn encoder(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
             let plain = arrow::compute::cast(array, values.data_type()).map_err(arrow_error)?;
             encoder(&plain, pg, binary)
         }
+        DataType::Struct(_) if text::is_object_identifier(pg) => text::object_identifier(array, binary),
         _ => json::document(array, pg, binary),
     }
 }

@@ -1,7 +1,8 @@
 //! Strings, `bytea`, `uuid`.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, FixedSizeBinaryArray, GenericByteArray, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryViewArray, FixedSizeBinaryArray, GenericByteArray, StringArray,
+    StringViewArray,
 };
 use arrow::datatypes::{BinaryType, ByteArrayType, DataType, LargeBinaryType, LargeUtf8Type, Utf8Type};
 use auric_sql::{Error, Result, SqlState};
@@ -65,6 +66,52 @@ struct ByteColumn<S> {
 impl<S: ByteSource> ValueEncoder for ByteColumn<S> {
     fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
         (self.write)(self.source.bytes(row), out)
+    }
+}
+
+/// Types whose text is the name of an object and whose binary form is its OID.
+pub(super) fn is_object_identifier(pg: &Type) -> bool {
+    matches!(
+        *pg,
+        Type::REGCLASS
+            | Type::REGTYPE
+            | Type::REGPROC
+            | Type::REGPROCEDURE
+            | Type::REGNAMESPACE
+            | Type::REGROLE
+    )
+}
+
+/// Rows of OID and name.
+pub(super) fn object_identifier(array: &ArrayRef, binary: bool) -> Result<Encoder> {
+    let missing = || Error::new(SqlState("XX000"), "an object identifier without OID or name");
+    match (array.as_struct().columns(), binary) {
+        ([oids, _], true) => super::number::integer(oids, &Type::OID, true).ok_or_else(missing),
+        ([_, names], false) => Ok(column(names, |text, out| {
+            out.extend_from_slice(text);
+            Ok(())
+        })),
+        _ => Err(missing()),
+    }
+}
+
+/// `char(n)`: text filled up with blanks to `length` characters.
+pub(super) fn padded(array: &ArrayRef, length: usize) -> Result<Encoder> {
+    let text = arrow::compute::cast(array, &DataType::Utf8).map_err(super::arrow_error)?;
+    Ok(Box::new(Padded { text: text.as_string::<i32>().clone(), length }))
+}
+
+struct Padded {
+    text: StringArray,
+    length: usize,
+}
+
+impl ValueEncoder for Padded {
+    fn put(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        let text = self.text.value(row);
+        out.extend_from_slice(text.as_bytes());
+        out.put_bytes(b' ', self.length.saturating_sub(text.chars().count()));
+        Ok(())
     }
 }
 

@@ -44,9 +44,6 @@ fn concat(left: &str, right: &str) -> Result<String> {
             let both = members(left)?.into_iter().chain(members(right)?);
             Ok(jsonb::object(both.collect()))
         }
-        (Kind::Object, other) | (other, Kind::Object) if other != Kind::Array => {
-            Err(error("22023", "invalid concatenation of jsonb objects"))
-        }
         _ => {
             let as_items = |value| if kind(value) == Kind::Array { items(value) } else { Ok(vec![value]) };
             let both: Vec<_> = as_items(left)?.into_iter().chain(as_items(right)?).collect();

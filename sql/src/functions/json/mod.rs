@@ -27,7 +27,8 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -113,7 +114,10 @@ pub fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
     ];
     chapters.into_iter().flatten().map(|definition| {
         let signature = match definition.arguments {
-            (0, _) => Signature::variadic_any(Volatility::Stable),
+            (0, _) => Signature::one_of(
+                vec![TypeSignature::Nullary, TypeSignature::UserDefined],
+                Volatility::Stable,
+            ),
             _ => Signature::user_defined(Volatility::Stable),
         };
         Arc::new(ScalarUDF::new_from_impl(JsonFunction { definition, signature }))

@@ -113,7 +113,7 @@ impl Json {
     }
 
     /// The text of a value that is not nested.
-    fn text(&self, array: &ArrayRef, at: usize, between: char) -> Result<String> {
+    pub fn text(&self, array: &ArrayRef, at: usize, between: char) -> Result<String> {
         let one = array.slice(at, 1);
         Ok(match array.data_type() {
             DataType::Date32 | DataType::Date64 => {
@@ -152,6 +152,9 @@ impl Json {
             | DataType::FixedSizeBinary(_) => {
                 let bytes = cast(&one, &DataType::Binary)?;
                 format!("\\x{}", hexadecimal(bytes.as_binary::<i32>().value(0)))
+            }
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+                float(array, at)?.trim_matches('"').to_string()
             }
             _ => array_value_to_string(array, at)?,
         })

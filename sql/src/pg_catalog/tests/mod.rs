@@ -165,7 +165,9 @@ pub(super) async fn run(context: &SessionContext, sql: &str) -> Result<Vec<Recor
         .statement_to_plan(DfStatement::Statement(Box::new(statement)))
         .await
         .map_err(|e| format!("plan: {e}"))?;
-    let plan = crate::analyzer::present_output(plan, &state).map_err(|e| format!("output: {e}"))?;
+    let presentation = crate::analyzer::Presentation::Names;
+    let plan =
+        crate::analyzer::present_output(plan, &state, presentation).map_err(|e| format!("output: {e}"))?;
     let frame = context.execute_logical_plan(plan).await.map_err(|e| format!("plan: {e}"))?;
     frame.collect().await.map_err(|e| format!("run: {e}"))
 }

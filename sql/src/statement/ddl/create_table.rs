@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
+use auric_catalog::table::schema::TEXT_TYPE_PROPERTY;
 use auric_catalog::table::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
 
 use super::super::{CommandTag, Output, dml, not_supported, rows};
@@ -16,6 +17,7 @@ use crate::parser::Parsed;
 use crate::parser::statement::{ColumnClause, CreateTable};
 use crate::planner::{PlannedQuery, Scope};
 use crate::session::Session;
+use crate::types::text_type::TextType;
 
 pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parsed) -> Result<Output> {
     session.check_writable("CREATE TABLE")?;
@@ -151,7 +153,8 @@ fn definition(
     create: &CreateTable,
     planned: Option<&PlannedQuery>,
 ) -> Result<TableDefinition> {
-    let (properties, format) = properties(create)?;
+    let (mut properties, format) = properties(create)?;
+    properties.extend(text_types(create, planned));
     let columns = match planned {
         None => declared_columns(scope, format, create)?,
         Some(planned) => query_columns(scope, format, create, planned)?,
@@ -239,6 +242,24 @@ fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, TableFo
         }
     }
     Ok((properties, format.unwrap_or(TableFormat::Iceberg)))
+}
+
+/// Properties that keep the lengths of `varchar(n)` and `char(n)` columns.
+fn text_types(create: &CreateTable, planned: Option<&PlannedQuery>) -> Vec<(String, String)> {
+    let property = |name: &str, text: TextType| {
+        text.stored().map(|stored| (format!("{TEXT_TYPE_PROPERTY}{name}"), stored))
+    };
+    let Some(planned) = planned else {
+        let columns = create.columns.iter();
+        return columns.filter_map(|column| property(&column.name, column.text_type?)).collect();
+    };
+    let fields = planned.plan.schema().fields().iter().zip(planned.columns.iter()).enumerate();
+    fields
+        .filter_map(|(i, (field, column))| {
+            let name = create.columns.get(i).map_or(&column.name, |column| &column.name);
+            property(name, TextType::of_field(field)?)
+        })
+        .collect()
 }
 
 fn default(

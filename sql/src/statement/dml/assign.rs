@@ -6,16 +6,17 @@ use arrow::datatypes::{DataType, Field};
 use auric_catalog::registry::Table;
 use auric_catalog::table::schema::DEFAULT_SQL;
 use datafusion::common::{Column, DFSchema};
-use datafusion::functions::expr_fn::round;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::error::{Error, Result, SqlState};
+use crate::functions::math::rounded;
 use crate::parser::AuricDialect;
 use crate::pg_catalog::types::format_type;
 use crate::planner::Scope;
 use crate::types::text_input;
+use crate::types::text_type::TextType;
 
 /// What the type of a value that comes as text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +120,16 @@ fn columns(
 
 /// `expr`, which is as `from` says, as a value of the column `to`. Fails with 42804 where Postgres
 /// has no cast on assignment.
+/// Text that is too long for its column fails with 22001 when it is computed.
 pub fn convert(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSchema) -> Result<Expr> {
+    let value = of_type(expr, given, (from, to), schema)?;
+    match TextType::of_field(to) {
+        Some(text) => text.assigned(value).cast_to(to.data_type(), schema).map_err(|e| Error::from(&e)),
+        None => Ok(value),
+    }
+}
+
+fn of_type(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSchema) -> Result<Expr> {
     let (source, target) = (from.data_type(), to.data_type());
     if source == target || *source == DataType::Null {
         return expr.cast_to(target, schema).map_err(|e| Error::from(&e));
@@ -132,7 +142,7 @@ pub fn convert(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &
         return read.cast_to(target, schema).map_err(|e| Error::from(&e));
     }
     let expr = match target {
-        t if t.is_integer() && (source.is_floating() || source.is_decimal()) => round(vec![expr]),
+        t if t.is_integer() && (source.is_floating() || source.is_decimal()) => rounded(expr),
         _ => expr,
     };
     expr.cast_to(target, schema).map_err(|e| Error::from(&e))
