@@ -2,7 +2,7 @@
 //! `bigint`, else `numeric`. DataFusion's planner makes every whole number 64 bits wide.
 //!
 //! Numbers stay bare where they are no values: `ORDER BY 1`, `LIMIT 1`, bounds of window frames,
-//! subscripts.
+//! subscripts, items of rows.
 
 use std::ops::ControlFlow;
 
@@ -51,6 +51,8 @@ impl VisitorMut for NumberLiterals {
                 }
             }
             Expr::Cast { expr: inner, .. } => bare(inner),
+            // DataFusion makes rows of columns and literals only.
+            Expr::Tuple(items) => items.iter_mut().for_each(bare),
             Expr::Interval(interval) => bare(&mut interval.value),
             Expr::Function(function) => of_function(function),
             Expr::CompoundFieldAccess { access_chain, .. } => {

@@ -32,7 +32,7 @@ pub async fn prepare(
     match &explain.statement {
         Statement::Query(query) => {
             let scope = session.scope().await?;
-            let planned = scope.plan_query(query, given, parsed).await?;
+            let planned = scope.plan_result(query, given, parsed).await?;
             Ok(Prepared::planned(parsed, planned, columns))
         }
         Statement::Insert(insert) => {
