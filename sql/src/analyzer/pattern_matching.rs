@@ -110,9 +110,12 @@ fn items(list: &Expr) -> Option<Vec<Expr>> {
     }
 }
 
+/// The comparison with one pattern.
+type Comparison = Box<dyn Fn(Expr) -> Expr>;
+
 /// `x LIKE ANY (ARRAY['a', 'b'])` as `(x LIKE 'a' OR x LIKE 'b')`, and the same of operators.
 fn any_of_patterns(expr: &Expr) -> Option<Expr> {
-    let (patterns, all, one): (Vec<Expr>, bool, Box<dyn Fn(Expr) -> Expr>) = match expr {
+    let (patterns, all, one): (Vec<Expr>, bool, Comparison) = match expr {
         Expr::Like { negated, any, expr, pattern, escape_char } => {
             let (patterns, all) = patterns(pattern, *any)?;
             let (negated, text, escape_char) = (*negated, expr.clone(), escape_char.clone());

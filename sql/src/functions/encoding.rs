@@ -33,7 +33,7 @@ pub const FUNCTIONS: &[Columnar] = &[
             binaries(columns, |text, format| match format.to_ascii_lowercase().as_str() {
                 "hex" => {
                     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-                    if digits.len() % 2 != 0 {
+                    if !digits.len().is_multiple_of(2) {
                         return Err(error("22023", "invalid hexadecimal data: odd number of digits"));
                     }
                     hexadecimal(&digits).ok_or_else(|| error("22023", "invalid hexadecimal digit"))

@@ -254,7 +254,7 @@ fn mode(columns: &Columns<'_>) -> Result<ArrayRef> {
             out.push(ScalarValue::try_from(columns.result)?);
             continue;
         };
-        let ranges = arrow::compute::partition(&[values.clone()])?.ranges();
+        let ranges = arrow::compute::partition(std::slice::from_ref(&values))?.ranges();
         let longest = ranges.into_iter().reduce(|best, range| match range.len().cmp(&best.len()) {
             Ordering::Greater => range,
             _ => best,

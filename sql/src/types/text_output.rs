@@ -7,10 +7,10 @@ pub fn zone_offset(seconds: i64) -> String {
     let sign = if seconds < 0 { '-' } else { '+' };
     let size = seconds.unsigned_abs();
     let mut text = format!("{sign}{:02}", size / 3600);
-    if size % 3600 != 0 {
+    if !size.is_multiple_of(3600) {
         let _ = write!(text, ":{:02}", size / 60 % 60);
     }
-    if size % 60 != 0 {
+    if !size.is_multiple_of(60) {
         let _ = write!(text, ":{:02}", size % 60);
     }
     text

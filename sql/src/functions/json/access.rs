@@ -78,7 +78,7 @@ fn at_path<'a>(row: &'a Row<'_>) -> Result<Option<&'a str>> {
 
 fn extract<'a>(row: &'a Row<'_>) -> Result<Option<&'a str>> {
     let mut value = document(row.text(0)?)?;
-    for i in 1..row.len() {
+    for i in 1..row.width() {
         match step(value, row.text(i)?)? {
             Some(found) => value = found,
             None => return Ok(None),

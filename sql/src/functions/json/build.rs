@@ -57,16 +57,16 @@ fn laid_out(row: &Row<'_>, fits: fn(&DataType) -> bool, what: &str) -> Result<Ce
 }
 
 fn array(row: &Row<'_>) -> Result<String> {
-    let items = (0..row.len()).map(|i| one(row, i)).collect::<Result<Vec<_>>>()?;
+    let items = (0..row.width()).map(|i| one(row, i)).collect::<Result<Vec<_>>>()?;
     Ok(format!("[{}]", items.join(", ")))
 }
 
 fn object(row: &Row<'_>) -> Result<String> {
-    if row.len() % 2 != 0 {
+    if !row.width().is_multiple_of(2) {
         return Err(error("22023", "argument list must have even number of elements"));
     }
-    let mut members = Vec::with_capacity(row.len() / 2);
-    for i in (0..row.len()).step_by(2) {
+    let mut members = Vec::with_capacity(row.width() / 2);
+    for i in (0..row.width()).step_by(2) {
         if row.is_null(i) {
             return Err(error("22023", format!("argument {}: key must not be null", i + 1)));
         }
@@ -83,7 +83,7 @@ fn object(row: &Row<'_>) -> Result<String> {
 /// Keys and values of one array of texts, or of two.
 fn of_texts(row: &Row<'_>) -> Result<String> {
     let texts = |i: usize| row.texts(i).ok_or_else(|| error("22P02", "malformed array literal"));
-    let pairs: Vec<(Option<String>, Option<String>)> = if row.len() == 1 {
+    let pairs: Vec<(Option<String>, Option<String>)> = if row.width() == 1 {
         let all = texts(0)?;
         if all.len() % 2 != 0 {
             return Err(error("2202E", "array must have even number of elements"));

@@ -15,11 +15,11 @@ pub const FUNCTIONS: &[Definition] = &[
     strict("jsonb_delete", Returns::Jsonb, (2, 2), delete),
     strict("jsonb_delete_path", Returns::Jsonb, (2, 2), |row| change_at_path(row, Change::Delete)),
     strict("jsonb_set", Returns::Jsonb, (3, 4), |row| {
-        let create = row.len() < 4 || truth(row, 3)?;
+        let create = row.width() < 4 || truth(row, 3)?;
         change_at_path(row, if create { Change::Set } else { Change::Replace })
     }),
     strict("jsonb_insert", Returns::Jsonb, (3, 4), |row| {
-        let after = row.len() > 3 && truth(row, 3)?;
+        let after = row.width() > 3 && truth(row, 3)?;
         change_at_path(row, if after { Change::InsertAfter } else { Change::InsertBefore })
     }),
     strict("jsonb_strip_nulls", Returns::Jsonb, (1, 1), |row| {
@@ -110,7 +110,7 @@ enum Change {
 fn change_at_path(row: &Row<'_>, change: Change) -> Result<Cell> {
     let document = row.jsonb(0)?;
     let path = row.texts(1).ok_or_else(|| error("22P02", "malformed array literal"))?;
-    let new = if row.len() > 2 { row.jsonb(2)? } else { Cow::Borrowed("null") };
+    let new = if row.width() > 2 { row.jsonb(2)? } else { Cow::Borrowed("null") };
     if !matches!(kind(&document), Kind::Array | Kind::Object) {
         let what = if change == Change::Delete { "delete path in scalar" } else { "set path in scalar" };
         return Err(error("22023", format!("cannot {what}")));

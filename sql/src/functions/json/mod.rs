@@ -138,7 +138,8 @@ fn missing() -> DataFusionError {
 }
 
 impl Row<'_> {
-    pub fn len(&self) -> usize {
+    /// Number of arguments.
+    pub fn width(&self) -> usize {
         self.arrays.len()
     }
 
@@ -274,7 +275,7 @@ impl ScalarUDFImpl for JsonFunction {
         let mut out = Column::new(self.definition.returns);
         for at in 0..rows {
             let row = Row { arrays: &arrays, fields: &args.arg_fields, options: &args.config_options, at };
-            if self.definition.strict && (0..row.len()).any(|i| row.is_null(i)) {
+            if self.definition.strict && (0..row.width()).any(|i| row.is_null(i)) {
                 out.append(Cell::Null);
             } else {
                 out.append((self.definition.eval)(&row)?);

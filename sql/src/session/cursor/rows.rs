@@ -135,7 +135,7 @@ impl CursorRows {
             Movement::Forward(count) => Ok(Pass::Forward(count.map(i64::unsigned_abs))),
             Movement::Backward(Some(count)) if count < 0 => Ok(Pass::Forward(Some(count.unsigned_abs()))),
             Movement::Backward(count) => self.backward(count.map(i64::unsigned_abs)),
-            Movement::Absolute(row) if row > 0 => self.to_row(row.unsigned_abs()).await,
+            Movement::Absolute(row) if row > 0 => self.move_to_row(row.unsigned_abs()).await,
             Movement::Absolute(0) => {
                 if self.position > 0 {
                     self.store()?;
@@ -146,7 +146,7 @@ impl CursorRows {
             Movement::Absolute(row) => {
                 self.store()?;
                 self.skip_forward(u64::MAX).await?;
-                self.to_row_back(row.unsigned_abs())
+                self.move_back(row.unsigned_abs())
             }
             Movement::Relative(rows) if rows > 0 => {
                 self.skip_forward(rows.unsigned_abs() - 1).await?;
@@ -154,7 +154,7 @@ impl CursorRows {
             }
             Movement::Relative(rows) => {
                 self.store()?;
-                self.to_row_back(rows.unsigned_abs())
+                self.move_back(rows.unsigned_abs())
             }
         }
     }
@@ -175,7 +175,7 @@ impl CursorRows {
         Ok(())
     }
 
-    async fn to_row(&mut self, row: u64) -> Result<Pass> {
+    async fn move_to_row(&mut self, row: u64) -> Result<Pass> {
         if row > self.position {
             self.skip_forward(row - self.position - 1).await?;
         } else {
@@ -186,7 +186,7 @@ impl CursorRows {
     }
 
     /// To the row so many before this place.
-    fn to_row_back(&mut self, rows: u64) -> Result<Pass> {
+    fn move_back(&mut self, rows: u64) -> Result<Pass> {
         let target = self.position.saturating_sub(rows);
         self.stand_on(target.saturating_sub(1));
         Ok(if target == 0 { Pass::NOTHING } else { Pass::NEXT })

@@ -75,7 +75,7 @@ impl Store {
             return Ok(());
         }
         self.add(batch, bytes);
-        self.to_disk()
+        self.spill_pages()
     }
 
     /// Keeps a batch in memory, if all of them together have at most `limit` bytes. `false`: it does not.
@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Writes the pages that are in memory.
-    fn to_disk(&mut self) -> Result<()> {
+    fn spill_pages(&mut self) -> Result<()> {
         for page in &mut self.pages {
             if let Data::Memory(batches) = &page.data {
                 let file = self.spill.spill_record_batch_and_finish(batches, "rows of a cursor");
@@ -163,7 +163,7 @@ impl Store {
         let bytes = self.pages.get(index).map_or(0, |page| page.bytes);
         let memory = self.memory.new_empty();
         if memory.try_grow(bytes).is_err() {
-            self.to_disk()?;
+            self.spill_pages()?;
             memory.try_grow(bytes).map_err(|e| Error::from(&e))?;
         }
         let Some(Page { data: Data::Disk(file), .. }) = self.pages.get(index) else {

@@ -366,7 +366,7 @@ impl<'a> Reading<'a> {
         }
         if let (Some(afternoon), Some(time)) = (self.afternoon, self.fields.time) {
             let hour = time / MICROS_PER_HOUR;
-            if !(1..=12).contains(&hour) && !(hour == 0 && !afternoon) {
+            if !(1..=12).contains(&hour) && (hour != 0 || afternoon) {
                 return Err(Fault::Range);
             }
             let shift = match (afternoon, hour) {
