@@ -43,6 +43,7 @@ pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
 pub use self::present_output::{Presentation, present_output};
+pub use self::vector_subscript::VectorSubscripts;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
 pub fn rewrite(node: &mut impl VisitMut) {
@@ -66,7 +67,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
 
 /// Planners to put before DataFusion's own.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(untyped_literal::UntypedLiteralPlanner), Arc::new(vector_subscript::VectorSubscripts)]
+    vec![Arc::new(untyped_literal::UntypedLiteralPlanner)]
 }
 
 /// Analyzer rules to put before DataFusion's own (which are kept).

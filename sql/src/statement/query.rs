@@ -37,6 +37,11 @@ pub async fn execute(
     }
     let scope = session.scope().await?;
     let (planned, values) = current_plan(&scope, query, prepared, values).await?;
+    if let Some(described) = &prepared.columns
+        && !same_columns(described, &planned.columns)
+    {
+        return Err(Error::new(SqlState("0A000"), CHANGED_RESULT));
+    }
     let plan = parameters::substitute(&planned.plan, values)?;
     let physical = rows::physical(&scope, &plan).await?;
     let stream = rows::stream(&scope, physical)?;
@@ -70,11 +75,6 @@ pub async fn current_plan(
         return Ok((planned, values));
     }
     let planned = Arc::new(scope.plan_result(query, &types, &prepared.parsed).await?);
-    if let Some(described) = &prepared.columns
-        && !same_columns(described, &planned.columns)
-    {
-        return Err(Error::new(SqlState("0A000"), CHANGED_RESULT));
-    }
     *prepared.planned.lock() = Some(planned.clone());
     Ok((planned, values))
 }
