@@ -12,7 +12,7 @@ use super::*;
 fn put(array: ArrayRef, pg: &Type, binary: bool) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     Column::new(&array, pg, binary)?.encoder.put(0, &mut out)?;
-    Ok(out.to_vec())
+    Ok(out)
 }
 
 fn text(array: impl Array + 'static) -> String {
@@ -29,7 +29,7 @@ fn binary(array: impl Array + 'static) -> Vec<u8> {
 
 /// The binary form that the reference implementation of postgres-types gives.
 fn reference(value: &(dyn ToSql + Sync), pg: &Type) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = bytes::BytesMut::new();
     value.to_sql_checked(pg, &mut out).unwrap();
     out.to_vec()
 }
