@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
 use crate::planner::array_operators::ArraySubscripts;
+use crate::planner::blank_padded::BlankPadded;
 use crate::planner::date_arithmetic::DateArithmetic;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
@@ -104,6 +105,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
         vec![Arc::new(VectorSubscripts), Arc::new(JsonOperators), Arc::new(RegexOperators), Arc::new(ArraySubscripts)];
     // First the untyped literals, which get their type from the other operand.
     planners.extend(crate::analyzer::expr_planners());
+    planners.push(Arc::new(BlankPadded));
     planners.push(Arc::new(CheckedArithmetic));
     planners.push(Arc::new(DateArithmetic));
     planners.extend(SessionStateDefaults::default_expr_planners());

@@ -342,19 +342,38 @@ def test_identity(database, schema):
     database.run(body)
 
 
-@CLIENT.step("definitions", "`create_all` and `drop_all` in one transaction; comments; CHECK and foreign keys", missing="foreign keys are refused")
+@CLIENT.step("definitions", "`create_all` and `drop_all` in one transaction, with comments")
 def test_definitions(database, schema):
     def body(connection):
         metadata = sa.MetaData(schema=schema)
-        sa.Table("one", metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), comment="The first")
-        sa.Table("two", metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("one", sa.ForeignKey(f"{schema}.one.id"), comment="Which"))
+        for name in ("one", "two"):
+            sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False, comment="Which"), sa.Column("name", sa.Text), comment=f"Number {name}")
+        metadata.create_all(connection)
+        connection.rollback()
+        assert sa.inspect(connection).get_table_names(schema=schema) == []
+        connection.rollback()
         metadata.create_all(connection)
         connection.commit()
         inspector = sa.inspect(connection)
-        assert inspector.get_table_comment("one", schema=schema) == {"text": "The first"}
-        assert inspector.get_foreign_keys("two", schema=schema)[0]["referred_table"] == "one"
+        assert inspector.get_table_comment("one", schema=schema) == {"text": "Number one"}
+        assert [column["comment"] for column in inspector.get_columns("two", schema=schema)] == ["Which", None]
+        connection.rollback()
         metadata.drop_all(connection)
         connection.commit()
+        assert sa.inspect(connection).get_table_names(schema=schema) == []
+
+    database.run(body)
+
+
+@CLIENT.step("definitions", "foreign keys", missing="FOREIGN KEY is refused")
+def test_foreign_keys(database, schema):
+    def body(connection):
+        metadata = sa.MetaData(schema=schema)
+        sa.Table("one", metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False))
+        sa.Table("two", metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("one", sa.ForeignKey(f"{schema}.one.id")))
+        metadata.create_all(connection)
+        connection.commit()
+        assert sa.inspect(connection).get_foreign_keys("two", schema=schema)[0]["referred_table"] == "one"
 
     database.run(body)
 

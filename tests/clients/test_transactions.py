@@ -397,6 +397,68 @@ def test_a_step_that_fails_undoes_all(tmp_path):
             assert server.sql(f"SELECT one FROM s.d{number}") == [(1,)]
 
 
+def test_a_drop_of_several_drops_all_or_none(tmp_path):
+    with running(tmp_path, environment={"AURIC_FAILPOINTS": "commit::before-pointers=2*return(error)->off"}) as server:
+        server.sql("CREATE SCHEMA s")
+        several(server, "s")
+        server.sql("CREATE VIEW s.v AS SELECT * FROM s.a")
+        for statement in ("DROP TABLE s.a, s.b CASCADE", "DROP SCHEMA s CASCADE"):
+            with pytest.raises(psycopg.Error):
+                server.sql(statement)
+            assert sums(server, "s.a", "s.b", "s.v") == (100, 100, 100)
+        server.sql("DROP SCHEMA s CASCADE")
+        assert server.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 's'") == [(0,)]
+        wait_for(lambda: not any(path.is_file() for path in (server.warehouse / "s").rglob("*")))
+
+
+# Query strings of several statements; what PostgreSQL 15 says to them, and whether a block is open then.
+STRINGS = [
+    ("INSERT INTO {t} VALUES (1); INSERT INTO {t} VALUES (2)", [], "IDLE", 2),
+    ("INSERT INTO {t} VALUES (3); COMMIT", ["there is no transaction in progress"], "IDLE", 3),
+    ("INSERT INTO {t} VALUES (4); ROLLBACK; SELECT 1", ["there is no transaction in progress"], "IDLE", 3),
+    ("BEGIN; BEGIN; COMMIT; COMMIT",
+     ["there is already a transaction in progress", "there is no transaction in progress"], "IDLE", 3),
+    ("INSERT INTO {t} VALUES (5); BEGIN; INSERT INTO {t} VALUES (6)", [], "INTRANS", 5),
+    ("SELECT 1; ROLLBACK", [], "IDLE", 3),
+    ("PREPARE p AS SELECT 5; EXECUTE p; DEALLOCATE p", [], "IDLE", 3),
+    ("BEGIN; INSERT INTO {t} VALUES (7); COMMIT; INSERT INTO {t} VALUES (8)", [], "IDLE", 5),
+]
+
+
+def test_one_query_string_is_one_transaction(server, schema):
+    name, notices = f"{schema}.t", []
+    server.sql(f"CREATE TABLE {name} (id int)")
+    with server.connect(autocommit=True) as conn:
+        conn.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+        for text, expected, status, count in STRINGS:
+            conn.execute(text.format(t=name))
+            assert (notices, conn.info.transaction_status.name) == (expected, status), text
+            assert conn.execute(f"SELECT count(*) FROM {name}").fetchone() == (count,), text
+            notices.clear()
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            conn.execute(f"INSERT INTO {name} VALUES (9); CREATE TABLE {schema}.u (a int); SELECT 1 / 0; SELECT 2")
+        assert conn.info.transaction_status.name == "IDLE"
+        assert conn.execute(f"SELECT count(*) FROM {name}").fetchone() == (5,)
+
+
+def test_copy_in_a_query_string_is_part_of_its_transaction(server, schema):
+    """By libpq's own calls: psycopg's do not let COPY stand beside other statements."""
+    name = f"{schema}.t"
+    server.sql(f"CREATE TABLE {name} (id int)")
+    with server.connect(autocommit=True) as conn:
+        for last, count in (("SELECT 1", 2), ("SELECT 1 / 0", 2)):
+            conn.pgconn.send_query(f"INSERT INTO {name} VALUES (1); COPY {name} FROM STDIN; {last}".encode())
+            states = []
+            while result := conn.pgconn.get_result():
+                states.append(result.status)
+                if result.status == psycopg.pq.ExecStatus.COPY_IN:
+                    conn.pgconn.put_copy_data(b"2\n")
+                    conn.pgconn.put_copy_end()
+            assert (states[-1] == psycopg.pq.ExecStatus.FATAL_ERROR) == (last == "SELECT 1 / 0")
+            assert conn.info.transaction_status.name == "IDLE"
+            assert conn.execute(f"SELECT count(*) FROM {name}").fetchone() == (count,)
+
+
 def test_killed_at_random_while_it_transfers(tmp_path):
     """Transfers between tables, with a counter in a third one: whatever was acknowledged is there, and no half."""
     choose, acknowledged = random.Random(1), 0

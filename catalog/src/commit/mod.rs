@@ -38,7 +38,7 @@ const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
 pub async fn commit(table: &Table, change: TableChange) -> Result<TableVersion> {
     let _turn = queue::turn(table).await;
     let outcome = run(&TableTarget { table }, &change).await;
-    if change.operation == Operation::Create {
+    if matches!(change.operation, Operation::Create | Operation::Replace) {
         table.catalog.contents_changed();
     }
     outcome

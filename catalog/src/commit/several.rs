@@ -171,15 +171,21 @@ impl Several<'_> {
                 return Ok(true);
             }
         }
-        for change in changes {
+        let (telling, others): (Vec<_>, Vec<_>) = changes.iter().partition(|change| tells(change));
+        for change in &telling {
             if self.is_made(change).await? {
                 return Ok(true);
             }
         }
-        Ok(false)
+        for change in &others {
+            if !telling.is_empty() || !self.is_made(change).await? {
+                return Ok(false);
+            }
+        }
+        Ok(telling.is_empty())
     }
 
-    /// Whether a change has left its mark. Of some there is none that only this change can have left.
+    /// Whether a change has left its mark.
     async fn is_made(&self, change: &EntryChange) -> Result<bool> {
         let is = |found: Option<Entry>, oid| found.is_some_and(|found| found.oid() == oid);
         Ok(match change {
@@ -216,6 +222,20 @@ impl Several<'_> {
         for prepared in self.prepared.iter_mut().filter_map(Option::take) {
             delete_files(self.catalog.storage(), &which(prepared)).await;
         }
+    }
+}
+
+/// Whether nobody else can have left the change's mark.
+fn tells(change: &EntryChange) -> bool {
+    match change {
+        EntryChange::Swap { .. }
+        | EntryChange::Rename { .. }
+        | EntryChange::Insert(_)
+        | EntryChange::CreateNamespace(_)
+        | EntryChange::ReplaceNamespace(_) => true,
+        EntryChange::Drop { .. }
+        | EntryChange::SetNamespaceProperty { .. }
+        | EntryChange::DropNamespace { .. } => false,
     }
 }
 

@@ -52,6 +52,21 @@ pub fn plan_published(
     write_exec::plan(write, input)
 }
 
+/// [`plan`] for a table that was staged to replace one ([`Catalog::stage_replacement`]).
+///
+/// [`Catalog::stage_replacement`]: crate::registry::Catalog::stage_replacement
+pub fn plan_replacing(staged: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let write = Write {
+        table: staged.clone(),
+        kind: Kind::ReplaceTable,
+        returned: Returned::Count,
+        dry_run: false,
+        reads_target: false,
+        publish: Publish::Now,
+    };
+    write_exec::plan(write, input)
+}
+
 /// Like [`plan`], of the table's columns and those of RETURNING. Returns one row of
 /// [`impact::schema`](super::impact::schema), or the RETURNING columns of every row, once they are
 /// committed.

@@ -38,6 +38,8 @@ use crate::write::{self, InputOrder, write_order};
 pub(super) enum Kind {
     /// They stay.
     Append,
+    /// They go, and the table becomes the one that the rows are written for.
+    ReplaceTable,
     Replace(Arc<Replacement>),
 }
 
@@ -142,6 +144,7 @@ impl WriteExec {
         match &self.write.kind {
             _ if self.write.table.entry.is_none() => Operation::Create,
             Kind::Append => Operation::Append,
+            Kind::ReplaceTable => Operation::Replace,
             Kind::Replace(replacement) => replacement.operation,
         }
     }
@@ -155,7 +158,7 @@ impl DisplayAs for WriteExec {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
                 write!(f, "WriteExec: {operation}, table={table}, format={format}")?;
                 match &self.write.kind {
-                    Kind::Append => Ok(()),
+                    Kind::Append | Kind::ReplaceTable => Ok(()),
                     Kind::Replace(replacement) => write!(f, ", replaced={replacement}"),
                 }
             }
@@ -289,6 +292,8 @@ impl Run {
         let mut change = TableChange::new(self.operation, written.files);
         if let Kind::Replace(replacement) = &self.write.kind {
             replacement.apply(table, &mut change).await?;
+        } else if let Kind::ReplaceTable = &self.write.kind {
+            change.replacement = Some(table.snapshot.clone());
         } else if self.write.reads_target && self.operation != Operation::Create {
             // Appends never conflict; but other writers need to know that this one is not blind.
             change.read = ReadSet::Filters(Vec::new());

@@ -120,6 +120,17 @@ pub trait Format: Debug + Send + Sync {
         location: &str,
     ) -> Result<Arc<TableSnapshot>>;
 
+    /// What `base` becomes by being replaced, empty, with all ids given out, so that its first files can be
+    /// written: [`TableChange::replacement`]. Fails with `Invalid`, `ColumnNotFound`, `Unsupported`.
+    fn stage_replacement(
+        &self,
+        ident: &TableIdent,
+        base: &TableSnapshot,
+        _definition: &TableDefinition,
+    ) -> Result<Arc<TableSnapshot>> {
+        Err(Error::unsupported(ident, format!("replacing the table at {}", base.location)))
+    }
+
     /// One attempt to commit `change` on top of `base` (an unpublished `base` is created).
     /// Errors mean: certainly not committed, and trying again will not help.
     async fn commit(

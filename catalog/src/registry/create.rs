@@ -42,6 +42,28 @@ impl Catalog {
         crate::commit::commit(table, TableChange::new(Operation::Create, Vec::new())).await.map(|_| ())
     }
 
+    /// What a table becomes by `CREATE OR REPLACE TABLE`, ready to have its first rows written
+    /// ([`plan_replacing`](crate::dml::insert::plan_replacing)), or to be committed without any
+    /// ([`Catalog::replace_staged`]). Fails with `Invalid`, `ColumnNotFound`, `Unsupported`.
+    pub fn stage_replacement(&self, table: &Table, definition: &TableDefinition) -> Result<Table> {
+        let format = table.snapshot.format;
+        if format != definition.format {
+            let what = format!("replacing it by a table in {} format", definition.format);
+            return Err(Error::unsupported(format!("table \"{}\" in {format} format", table.ident), what));
+        }
+        let snapshot = self.format(format).stage_replacement(&table.ident, &table.snapshot, definition)?;
+        Ok(Table { snapshot, ..table.clone() })
+    }
+
+    /// Commits a staged replacement without rows.
+    pub async fn replace_staged(&self, staged: &Table) -> Result<()> {
+        let change = TableChange {
+            replacement: Some(staged.snapshot.clone()),
+            ..TableChange::new(Operation::Replace, Vec::new())
+        };
+        crate::commit::commit(staged, change).await.map(|_| ())
+    }
+
     /// Registers the existing table at `location` (an Iceberg metadata file, or the root of an Iceberg
     /// or Delta table); its files stay external. `format`: `None` to find out.
     /// `Ok(None)`: there is no table at that location.

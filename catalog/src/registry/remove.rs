@@ -2,11 +2,11 @@
 
 use super::Catalog;
 use crate::TableIdent;
-use crate::backend::TableEntry;
 use crate::backend::change::Entry;
+use crate::backend::{Backend, TableEntry};
 use crate::error::{Error, Result};
 use crate::format::iceberg;
-use crate::storage::to_url;
+use crate::storage::{Storage, to_url};
 use crate::table::TableFormat;
 
 impl Catalog {
@@ -28,12 +28,24 @@ impl Catalog {
         Ok(())
     }
 
-    /// Removes what is below `root`, if that is inside the warehouse and no other table's.
+    /// Removes what is below `root`, if that is inside the warehouse and no other table's, once nobody
+    /// reads it any more. In a task of its own, so that a cancelled statement does not leave half of the
+    /// files behind.
     pub(crate) async fn remove_if_ours(&self, ident: &TableIdent, root: String) {
-        match self.is_removable(&root).await {
-            Ok(true) => self.remove_files(ident, root).await,
-            Ok(false) => tracing::info!(table = %ident, root, "dropped table's files are kept"),
-            Err(error) => tracing::warn!(table = %ident, root, %error, "dropped table's files are kept"),
+        let (backend, storage, ident) = (self.backend.clone(), self.storage.clone(), ident.clone());
+        let is_needed = storage.readers().is_needed(&root);
+        let task = tokio::spawn(async move {
+            storage.readers().wait(&root).await;
+            // Only now: another table may have come to be there meanwhile.
+            match is_removable(backend.as_ref(), &root).await {
+                Ok(true) => remove_files(&storage, &ident, &root).await,
+                Ok(false) => tracing::info!(table = %ident, root, "dropped table's files are kept"),
+                Err(error) => tracing::warn!(table = %ident, root, %error, "dropped table's files are kept"),
+            }
+        });
+        // Queries that began before the drop may take their time, and may be the caller's own.
+        if !is_needed {
+            let _ = task.await;
         }
     }
 
@@ -59,48 +71,38 @@ impl Catalog {
             }
         }
     }
+}
 
-    /// Is the location inside the warehouse, and used by no table that is (still) in the catalog?
-    async fn is_removable(&self, root: &str) -> Result<bool> {
-        let root = directory_url(root)?;
-        let warehouse = directory_url(self.backend.warehouse())?;
-        if root == warehouse || !root.starts_with(&warehouse) {
-            return Ok(false);
-        }
-        for namespace in self.backend.namespaces().await? {
-            let entries = match self.backend.tables(&namespace.name).await {
-                Ok(entries) => entries,
-                Err(Error::NamespaceNotFound(_)) => continue,
-                Err(e) => return Err(e),
-            };
-            for entry in entries {
-                let other = directory_url(&entry.pointer)?;
-                let inside = other.starts_with(&root);
-                let around = entry.format == TableFormat::Delta && root.starts_with(&other);
-                if inside || around {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
+/// Is the location inside the warehouse, and used by no table that is (still) in the catalog?
+async fn is_removable(backend: &dyn Backend, root: &str) -> Result<bool> {
+    let root = directory_url(root)?;
+    let warehouse = directory_url(backend.warehouse())?;
+    if root == warehouse || !root.starts_with(&warehouse) {
+        return Ok(false);
     }
-
-    /// In a task of its own, so that a cancelled statement does not leave half of the files behind.
-    async fn remove_files(&self, ident: &TableIdent, root: String) {
-        let (storage, ident) = (self.storage.clone(), ident.clone());
-        let is_read = storage.readers().is_read(&root);
-        let task = tokio::spawn(async move {
-            storage.readers().wait(&root).await;
-            match storage.delete_all(&root).await {
-                Ok(files) => tracing::debug!(table = %ident, root, files, "removed files of dropped table"),
-                Err(error) => {
-                    tracing::warn!(table = %ident, root, %error, "could not remove files of dropped table");
-                }
+    for namespace in backend.namespaces().await? {
+        let entries = match backend.tables(&namespace.name).await {
+            Ok(entries) => entries,
+            Err(Error::NamespaceNotFound(_)) => continue,
+            Err(e) => return Err(e),
+        };
+        for entry in entries {
+            let other = directory_url(&entry.pointer)?;
+            let inside = other.starts_with(&root);
+            let around = entry.format == TableFormat::Delta && root.starts_with(&other);
+            if inside || around {
+                return Ok(false);
             }
-        });
-        // Queries that began before the drop may take their time, and may be the caller's own.
-        if !is_read {
-            let _ = task.await;
+        }
+    }
+    Ok(true)
+}
+
+async fn remove_files(storage: &Storage, ident: &TableIdent, root: &str) {
+    match storage.delete_all(root).await {
+        Ok(files) => tracing::debug!(table = %ident, root, files, "removed files of dropped table"),
+        Err(error) => {
+            tracing::warn!(table = %ident, root, %error, "could not remove files of dropped table");
         }
     }
 }

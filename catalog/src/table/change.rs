@@ -11,6 +11,7 @@ use super::alteration::Alteration;
 use super::data_file::NewDataFile;
 use super::deletes::NewRowDeletes;
 use super::live_file::LiveFile;
+use super::snapshot::TableSnapshot;
 
 /// Key in [`TableChange::summary`] of the id that tells this commit from all others. A format
 /// stores it with the commit, so that an unknown outcome can be looked up.
@@ -22,6 +23,8 @@ pub const COMMIT_ID: &str = "auric.commit-id";
 pub enum Operation {
     /// `CREATE TABLE [AS]`: the table comes into being together with its first files.
     Create,
+    /// `CREATE OR REPLACE TABLE [AS]` of a table that exists.
+    Replace,
     /// Rows are only added.
     Append,
     /// Partitions, or what a predicate selects, are replaced by new rows (`INSERT OVERWRITE`,
@@ -39,6 +42,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Create => "CREATE TABLE",
+            Self::Replace => "CREATE OR REPLACE TABLE",
             Self::Append => "INSERT",
             Self::Overwrite => "INSERT OVERWRITE",
             Self::Delete => "DELETE",
@@ -105,6 +109,10 @@ pub struct TableChange {
     pub change_files: Vec<NewDataFile>,
     /// What becomes of the table itself, in order.
     pub alterations: Vec<Alteration>,
+    /// The table becomes this one, staged by
+    /// [`Format::stage_replacement`](crate::format::Format::stage_replacement): whatever rows it has go, those of
+    /// `added` are all that it then has.
+    pub replacement: Option<Arc<TableSnapshot>>,
     pub read: ReadSet,
     pub isolation: Isolation,
     pub rows: RowCounts,
@@ -127,6 +135,7 @@ impl TableChange {
             deletes: Vec::new(),
             change_files: Vec::new(),
             alterations: Vec::new(),
+            replacement: None,
             read: ReadSet::Nothing,
             isolation: Isolation::default(),
             rows,
@@ -142,7 +151,7 @@ impl TableChange {
 
     /// Whether no row is added, none is taken away, and nothing is altered.
     pub fn is_empty(&self) -> bool {
-        !self.changes_rows() && self.alterations.is_empty()
+        !self.changes_rows() && self.alterations.is_empty() && self.replacement.is_none()
     }
 
     /// Whether a row is added or taken away.

@@ -54,6 +54,8 @@ impl Transaction {
             None => self.commit_together(state).await,
         };
         self.beneath.contents_changed();
+        // They have their tables, or nobody wants them any more.
+        self.places.lock().clear();
         outcome
     }
 

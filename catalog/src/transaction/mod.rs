@@ -13,6 +13,8 @@
 mod commit;
 mod overlay;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use crate::backend::TableEntry;
 use crate::backend::change::Entry;
 use crate::error::{Error, Result};
 use crate::registry::{Catalog, Table};
+use crate::storage::readers::Reading;
 use crate::storage::{from_url, to_url};
 use crate::table::{
     Alteration, Operation, PendingChange, TableChange, TableFormat, TableSnapshot, TableVersion,
@@ -38,6 +41,8 @@ pub struct Transaction {
     overlay: Arc<Overlay>,
     /// Files that became superfluous: an open cursor may read them on.
     superfluous: Mutex<Vec<WrittenFiles>>,
+    /// Places of tables to be: nobody who drops a table there takes their files along.
+    places: Mutex<Vec<Arc<Reading>>>,
 }
 
 impl Transaction {
@@ -48,6 +53,7 @@ impl Transaction {
             catalog: Arc::new(catalog.over(overlay.clone())),
             overlay,
             superfluous: Mutex::default(),
+            places: Mutex::default(),
         }
     }
 
@@ -150,6 +156,7 @@ impl Transaction {
             external: snapshot.format == TableFormat::Delta && !snapshot.location.starts_with(&warehouse),
             oid: self.beneath.backend().reserve_oid(&table.ident).await?,
         };
+        self.places.lock().push(self.catalog.storage().readers().begin(&snapshot.location));
         self.overlay.create(Entry::Table(entry), Some(snapshot.clone())).await
     }
 

@@ -250,7 +250,8 @@ impl Connection {
             _ => {
                 self.skip_until_sync = true;
                 self.slot.idle(self.status);
-                Ok(())
+                // The client need not send Sync before it has seen this; a Flush would be skipped.
+                self.flush().await
             }
         }
     }

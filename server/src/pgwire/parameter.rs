@@ -4,6 +4,7 @@
 //! text first and cast to the arrow type that the session expects.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use auric_sql::pg_catalog::types::format_type;
 use auric_sql::types::arrow_type;
 use auric_sql::types::text_input;
 use auric_sql::{Error, Result, SqlState};
@@ -39,21 +40,8 @@ fn unsupported(pg: &Type) -> Error {
 
 /// The values that stand for infinity: no table can hold them.
 fn infinite(pg: &Type) -> Error {
-    Error::new(SqlState("22008"), format!("{} out of range: infinity is not supported", name(pg)))
-}
-
-/// Name in messages, as Postgres has it.
-fn name(pg: &Type) -> &str {
-    match *pg {
-        Type::BOOL => "boolean",
-        Type::INT2 => "smallint",
-        Type::INT4 => "integer",
-        Type::INT8 => "bigint",
-        Type::FLOAT4 => "real",
-        Type::FLOAT8 => "double precision",
-        Type::TIMESTAMPTZ => "timestamp with time zone",
-        ref other => other.name(),
-    }
+    let name = format_type(pg.oid(), None);
+    Error::new(SqlState("22008"), format!("{name} out of range: infinity is not supported"))
 }
 
 fn invalid_text(pg: &Type, text: &str) -> Error {
@@ -61,7 +49,10 @@ fn invalid_text(pg: &Type, text: &str) -> Error {
         Type::DATE | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ | Type::INTERVAL => "22007",
         _ => "22P02",
     };
-    Error::new(SqlState(code), format!("invalid input syntax for type {}: \"{text}\"", name(pg)))
+    Error::new(
+        SqlState(code),
+        format!("invalid input syntax for type {}: \"{text}\"", format_type(pg.oid(), None)),
+    )
 }
 
 fn from_text(pg: &Type, text: &str) -> Result<ScalarValue> {
@@ -131,7 +122,10 @@ fn parse_bool(text: &str) -> Option<bool> {
 fn parse_integer<I: TryFrom<i128>>(pg: &Type, text: &str) -> Result<I> {
     let value: i128 = text.parse().map_err(|_| invalid_text(pg, text))?;
     I::try_from(value).map_err(|_| {
-        Error::new(SqlState("22003"), format!("value \"{text}\" is out of range for type {}", name(pg)))
+        Error::new(
+            SqlState("22003"),
+            format!("value \"{text}\" is out of range for type {}", format_type(pg.oid(), None)),
+        )
     })
 }
 
@@ -146,8 +140,12 @@ fn parse_float(text: &str) -> Option<f64> {
 
 /// Decodes a value in binary, as the type that [`arrow_type`] names or as text.
 pub(super) fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
-    let invalid =
-        || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
+    let invalid = || {
+        Error::new(
+            SqlState("22P03"),
+            format!("incorrect binary data format for type {}", format_type(pg.oid(), None)),
+        )
+    };
     macro_rules! fixed {
         ($int:ty) => {
             <$int>::from_be_bytes(bytes.try_into().map_err(|_| invalid())?)
@@ -197,8 +195,12 @@ pub(super) fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
 
 /// The text form of a value in binary, for types that go through their text.
 fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
-    let invalid =
-        || Error::new(SqlState("22P03"), format!("incorrect binary data format for type {}", name(pg)));
+    let invalid = || {
+        Error::new(
+            SqlState("22P03"),
+            format!("incorrect binary data format for type {}", format_type(pg.oid(), None)),
+        )
+    };
     if let Kind::Array(element) = pg.kind() {
         return array_to_text(element, bytes);
     }
@@ -228,10 +230,11 @@ fn binary_to_text(pg: &Type, bytes: &[u8]) -> Result<String> {
         | Type::CHAR => utf8(bytes).map(str::to_string),
         _ => match from_binary_as_text(pg, bytes) {
             Some(text) => Ok(text),
-            None => {
-                Err(Error::new(SqlState("0A000"), format!("no binary input format for type {}", name(pg)))
-                    .with_hint("Send the parameter as text."))
-            }
+            None => Err(Error::new(
+                SqlState("0A000"),
+                format!("no binary input format for type {}", format_type(pg.oid(), None)),
+            )
+            .with_hint("Send the parameter as text.")),
         },
     }
 }

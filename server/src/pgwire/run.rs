@@ -176,9 +176,10 @@ async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<
         }
     };
     let mut events = VecDeque::with_capacity(3);
-    match session.execute(&prepared, parameters).await? {
+    let output = session.execute(&prepared, parameters).await?;
+    let zone = session.time_zone();
+    match output {
         Output::Rows(mut rows) => {
-            let zone = session.time_zone();
             events.push_back(Event::Columns(rows.columns.clone(), formats.clone()));
             while let Some(batch) = rows.stream.next().await {
                 let batch = batch.map_err(Error::from)?;
@@ -226,6 +227,8 @@ impl Task {
             }
             Work::EndOfSeveral => {
                 session.commit_implicit().await?;
+                // Whoever hears of it asks the session for its status.
+                drop(session);
                 return self.send(Event::Done(None)).await;
             }
             Work::Portal { prepared, parameters } => (prepared, parameters, false),
@@ -269,9 +272,9 @@ impl Task {
                 self.send_rows(rows.stream, &rows.columns, &formats, &zone).await?;
                 self.send(Event::Done(Some(rows.tag))).await
             }
-            Output::CopyOut { columns, stream } => {
+            Output::CopyOut { columns, header, stream } => {
                 self.send(Event::CopyOut { columns, binary: false }).await?;
-                let rows = self.send_copy_data(stream).await?;
+                let rows = self.send_copy_data(stream).await?.saturating_sub(u64::from(header));
                 self.send(Event::CopyOutDone).await?;
                 self.send(Event::Done(Some(CommandTag::Count("COPY", rows)))).await
             }

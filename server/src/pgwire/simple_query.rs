@@ -75,18 +75,6 @@ impl Connection {
         self.ready().await
     }
 
-    /// Starts a statement, or runs it if that is a matter of microseconds.
-    pub(super) async fn start(&mut self, work: Work, immediate: bool, formats: &Formats) -> Step<Run> {
-        let work = match immediate {
-            true => match Run::at_once(&self.session, work, formats).await {
-                Ok(run) => return Ok(run?),
-                Err(work) => work,
-            },
-            false => work,
-        };
-        Ok(Run::start(&self.server, &self.session, work, immediate, formats.clone()))
-    }
-
     /// Commits what several statements have done, before the last of them is reported as done.
     async fn end_if_last(&mut self, place: Place, watch: &Watch) -> Step<()> {
         if place != Place::Last {
@@ -97,6 +85,18 @@ impl Connection {
             Event::Failed(error) => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Starts a statement, or runs it if that is a matter of microseconds.
+    pub(super) async fn start(&mut self, work: Work, immediate: bool, formats: &Formats) -> Step<Run> {
+        let work = match immediate {
+            true => match Run::at_once(&self.session, work, formats).await {
+                Ok(run) => return Ok(run?),
+                Err(work) => work,
+            },
+            false => work,
+        };
+        Ok(Run::start(&self.server, &self.session, work, immediate, formats.clone()))
     }
 
     /// Parses a query string, on the spot if that is quick.

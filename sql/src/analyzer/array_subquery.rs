@@ -7,7 +7,8 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, TableFunctionArgs, TableWithJoins, Value, ValueWithSpan,
 };
 
-use super::ast::{call, function, parts};
+use super::ast::{call, function, function_name, parts};
+use super::function_in_from;
 
 /// Name of the only column of a query that is aggregated as a whole.
 const ITEM: &str = "item";
@@ -116,6 +117,9 @@ fn fold_into_select(query: &mut Query) -> bool {
         return false;
     }
     let Some(expr) = select.projection.first().and_then(item_expr).cloned() else { return false };
+    if returns_set(&expr) {
+        return false;
+    }
     let order = order.into_iter().map(|by| resolve(by, &expr)).collect();
     let mut aggregate = array_agg(expr, order);
     if distinct && let FunctionArguments::List(list) = &mut aggregate.args {
@@ -125,6 +129,12 @@ fn fold_into_select(query: &mut Query) -> bool {
     select.projection = vec![SelectItem::UnnamedExpr(Expr::Function(aggregate))];
     query.order_by = None;
     true
+}
+
+/// An aggregate over what a set-returning function gives needs a query of its own.
+fn returns_set(expr: &Expr) -> bool {
+    let name = function_name(expr);
+    name.is_some_and(|name| name == "unnest" || function_in_from::of_one_column(&name).is_some())
 }
 
 /// `ORDER BY 1` orders by the item.

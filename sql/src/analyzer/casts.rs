@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, DataType, ExactNumberInfo, Expr, TimezoneInfo, Value, ValueWithSpan,
 };
 
-use super::ast::{call, folded, function_name, number};
+use super::ast::{call, folded, function_name, number, string};
 use super::expression::array;
 use super::number_literal::without_exponent;
 use crate::pg_catalog::value::parse_array_literal;
@@ -88,6 +88,22 @@ fn rewrite_type(expr: &mut Expr) {
     if let Some(known) = known_type(data_type) {
         *data_type = known;
     }
+    // Exact digits are read better than decimals are converted.
+    if let Expr::Value(value) = inner.as_ref()
+        && let Value::Number(digits, _) = &value.value
+        && matches!(
+            data_type,
+            DataType::Real
+                | DataType::Float4
+                | DataType::Float8
+                | DataType::DoublePrecision
+                | DataType::Double(_)
+                | DataType::Float(_)
+        )
+    {
+        **inner = string(digits.clone());
+        return;
+    }
     if is_plain_numeric(data_type) {
         if let Some(exact) = exact_numeric(inner) {
             *expr = exact;
@@ -160,8 +176,8 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
             DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(item), *size))
         }
         DataType::Custom(..) => match custom_name(data_type)?.as_str() {
-            "text" | "name" | "bpchar" | "char" | "varchar" | "citext" | "pg_node_tree" | "uuid"
-            | "aclitem" | "unknown" | "cstring" | "inet" | "cidr" => DataType::Text,
+            "text" | "bpchar" | "citext" | "pg_node_tree" | "aclitem" | "unknown" | "cstring" | "inet"
+            | "cidr" => DataType::Text,
             "bool" | "boolean" => DataType::Boolean,
             "int2" | "smallint" => DataType::SmallInt(None),
             "int4" | "int" | "integer" => DataType::Int(None),
@@ -172,6 +188,7 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
             "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
             "timestamptz" => DataType::Timestamp(None, TimezoneInfo::Tz),
             "bytea" => DataType::Bytea,
+            "uuid" => DataType::Uuid,
             "int2vector" => super::ast::array_of(DataType::SmallInt(None)),
             "oidvector" => super::ast::array_of(DataType::BigInt(None)),
             array if array.starts_with('_') => {
@@ -188,7 +205,8 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
 fn item_type(item: &DataType) -> Option<DataType> {
     match function_of(item) {
         Some("json" | "jsonb") => Some(DataType::Text),
-        // OIDs, and the types that are held as OIDs.
+        Some("oid") => Some(DataType::Custom(vec!["oid".into()].into(), Vec::new())),
+        // The types that are held as OIDs.
         Some(_) => Some(DataType::BigInt(None)),
         None => known_type(item),
     }

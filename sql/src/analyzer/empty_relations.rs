@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Function, FunctionArguments, GroupByExpr, JoinOperator, Query, Select, SetExpr,
-    TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
+    TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
 use super::ast::{array_of, boolean, cast, function_name, null, parts, system_name};
+use super::own_exprs::any_own_expr;
 use crate::pg_catalog::is_always_empty;
 
 /// Aggregates that catalog queries use without GROUP BY: they give a row even over nothing.
@@ -128,32 +129,9 @@ fn factor_has_no_rows(factor: &TableFactor) -> bool {
     }
 }
 
+/// Has the select aggregates of its own?
 fn aggregates(select: &Select) -> bool {
-    Visit::visit(&select.projection, &mut FindAggregate { depth: 0 }).is_break()
-}
-
-/// Finds the select's own aggregates; those in subqueries are not its own.
-struct FindAggregate {
-    depth: usize,
-}
-
-impl Visitor for FindAggregate {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth = self.depth.saturating_sub(1);
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match function_name(expr) {
-            Some(name) if self.depth == 0 && AGGREGATES.contains(&name.as_str()) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
+    any_own_expr(&select.projection, |expr| {
+        function_name(expr).is_some_and(|name| AGGREGATES.contains(&name.as_str()))
+    })
 }

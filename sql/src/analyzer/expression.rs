@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Array, BinaryOperator, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Interval, Subscript, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    AccessExpr, Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Subscript, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
     TimezoneInfo, TypedString, UnaryOperator, Value, ValueWithSpan, VisitorMut,
 };
 
@@ -83,11 +83,9 @@ impl VisitorMut for Expressions {
                     let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
                     *expr = cast(call("now", Vec::new()), timestamp);
                 } else if let Some(signed) = signed_type(function) {
-                    // An empty array has no dimensions.
-                    let without_zero = !matches!(parts(&function.name).as_deref(), Some([name]) if name == "cardinality")
-                        && function.over.is_none();
+                    let dimension = is_dimension(function);
                     *expr = cast(expr.clone(), signed);
-                    if without_zero {
+                    if dimension {
                         *expr = call("nullif", vec![expr.clone(), number(0)]);
                     }
                 }
@@ -95,20 +93,6 @@ impl VisitorMut for Expressions {
             Expr::AtTimeZone { timestamp, time_zone } => {
                 let take = |expr: &mut Box<Expr>| std::mem::replace(&mut **expr, super::ast::null());
                 *expr = call("timezone", vec![take(time_zone), take(timestamp)]);
-            }
-            Expr::Interval(interval) => {
-                if let Some(text) = interval_text(interval) {
-                    match crate::types::datetime::interval::read(&text) {
-                        Ok(value) => {
-                            *interval.value = string(in_units(value));
-                            (interval.leading_field, interval.last_field) = (None, None);
-                        }
-                        // Says so when it is read.
-                        Err(_) => {
-                            *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
-                        }
-                    }
-                }
             }
             Expr::Cast { .. } => casts::rewrite(expr),
             Expr::TypedString(TypedString { data_type, value, .. }) => {
@@ -182,27 +166,6 @@ fn modulo(function: &Function) -> Option<Expr> {
     Some(Expr::Nested(Box::new(rest)))
 }
 
-/// An interval as DataFusion reads it.
-fn in_units(value: crate::functions::interval::Interval) -> String {
-    format!("{} months {} days {} microseconds", value.months, value.days, value.micros)
-}
-
-/// The text of an interval literal, its fields made units (`interval '1' day`); `None`: it is no text.
-fn interval_text(interval: &Interval) -> Option<String> {
-    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = interval.value.as_ref()
-    else {
-        return None;
-    };
-    let number = text.trim().parse::<f64>().is_ok();
-    Some(match (&interval.leading_field, &interval.last_field) {
-        (Some(field), None) if number => format!("{text} {field}"),
-        (Some(DateTimeField::Minute), Some(DateTimeField::Second)) if text.matches(':').count() == 1 => {
-            format!("00:{}", text.trim())
-        }
-        _ => text.clone(),
-    })
-}
-
 /// `make_interval(days => 10)`: the arguments in their places, with zeros for those that are missing.
 fn name_interval_parts(function: &mut Function) {
     const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
@@ -260,6 +223,11 @@ fn name_column(alias: &mut Option<TableAlias>, function: &str) {
     if alias.columns.is_empty() {
         alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
+}
+
+/// Functions that give NULL, not 0, of an empty array: it has no dimensions.
+fn is_dimension(function: &Function) -> bool {
+    matches!(parts(&function.name).as_deref(), Some([name]) if name == "array_length" || name == "array_ndims")
 }
 
 /// Postgres' type of what DataFusion counts without sign, which would be shown as numeric.

@@ -4,6 +4,7 @@
 //!   operators, casts to `reg…`, `ARRAY(SELECT …)`, `LIKE … ESCAPE`, set-returning functions.
 //! - [`expr_planners`]: typed decisions while expressions are planned.
 //! - [`rules`]: on the logical plan, before DataFusion's own analysis: correlated scalar subqueries.
+//! - [`name_result_types()`]: on a new plan: types of computed columns that arrow's do not tell.
 //! - [`present_output()`]: once per statement, on its plan: OIDs of `reg…` columns shown as names.
 //!
 //! Nothing here prints SQL and parses it again.
@@ -11,6 +12,7 @@
 mod array_subquery;
 mod ast;
 mod casts;
+mod distinct_aggregate;
 mod document_values;
 mod duplicate_columns;
 mod empty_relations;
@@ -18,13 +20,17 @@ mod expression;
 mod fetch;
 mod function_in_from;
 mod grouping;
+mod interval_literal;
 mod json_aggregate;
 mod needs_catalog;
 mod number_literal;
 mod ordered_set;
+mod own_exprs;
 mod pattern_matching;
 mod present_output;
 mod qualified_wildcards;
+mod recursive_subquery;
+mod result_types;
 mod scalar_subquery;
 mod second_names;
 mod set_returning;
@@ -42,7 +48,9 @@ use datafusion::sql::sqlparser::ast::VisitMut;
 pub use self::ast::{boolean, call, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
+pub use self::own_exprs::{any_own_expr, change_own_exprs};
 pub use self::present_output::{Presentation, present_output};
+pub use self::result_types::name_result_types;
 pub use self::vector_subscript::VectorSubscripts;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
@@ -54,11 +62,13 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut grouping::Grouping);
     let _ = node.visit(&mut whole_row::WholeRow);
     let _ = node.visit(&mut pattern_matching::PatternMatching);
+    let _ = node.visit(&mut interval_literal::IntervalLiterals);
     let _ = node.visit(&mut expression::Expressions);
     let _ = node.visit(&mut second_names::SecondNames);
     let _ = node.visit(&mut document_values::DocumentValues);
     let _ = node.visit(&mut json_aggregate::JsonAggregates);
     let _ = node.visit(&mut ordered_set::OrderedSets);
+    let _ = node.visit(&mut distinct_aggregate::DistinctAggregates);
     let _ = node.visit(&mut set_returning::SetReturning);
     let _ = node.visit(&mut function_in_from::FunctionInFrom);
     let _ = node.visit(&mut duplicate_columns::DuplicateColumns);

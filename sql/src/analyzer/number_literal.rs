@@ -2,7 +2,7 @@
 //! `bigint`, else `numeric`. DataFusion's planner makes every whole number 64 bits wide.
 //!
 //! Numbers stay bare where they are no values: `ORDER BY 1`, `LIMIT 1`, bounds of window frames,
-//! subscripts.
+//! subscripts, items of rows.
 
 use std::ops::ControlFlow;
 
@@ -51,6 +51,8 @@ impl VisitorMut for NumberLiterals {
                 }
             }
             Expr::Cast { expr: inner, .. } => bare(inner),
+            // DataFusion makes rows of columns and literals only.
+            Expr::Tuple(items) => items.iter_mut().for_each(bare),
             Expr::Interval(interval) => bare(&mut interval.value),
             Expr::Function(function) => of_function(function),
             Expr::CompoundFieldAccess { access_chain, .. } => {
@@ -220,9 +222,10 @@ fn of_argument(argument: &mut FunctionArg) {
 }
 
 fn of_function(function: &mut Function) {
-    // `count(1)` counts rows, as DataFusion knows it by its own literal.
-    if parts(&function.name).is_some_and(|parts| parts == ["count"])
-        && let FunctionArguments::List(list) = &mut function.args
+    // `count(1)` counts rows, as DataFusion knows it by its own literal; lengths are parts of types.
+    if parts(&function.name).is_some_and(
+        |parts| matches!(parts.as_slice(), [name] if matches!(name.as_str(), "count" | "varchar" | "bpchar")),
+    ) && let FunctionArguments::List(list) = &mut function.args
     {
         list.args.iter_mut().for_each(of_argument);
     }

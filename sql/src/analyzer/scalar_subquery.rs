@@ -4,7 +4,8 @@
 //! `SELECT …, (SELECT e FROM s WHERE p(s, outer)) FROM outer` becomes: number the outer rows, left join
 //! them with `s` on `p`, group by the outer row, and take the single value of `e` over the rows that
 //! matched (error 21000 when there are several). A subquery that aggregates without GROUP BY keeps its
-//! aggregates, restricted to the rows that matched, which gives `count` its 0.
+//! aggregates, restricted to the rows that matched, which gives `count` its 0; of one with `LIMIT 1` it is
+//! the first value in its order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,15 +14,19 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::logical_plan::RecursiveQuery;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, SubqueryAlias, lit,
+    AggregateUDF, Expr, FetchType, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, SortExpr, Subquery,
+    SubqueryAlias, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::recursive_subquery;
 use crate::functions::single_value::SingleValue;
 
 /// The rule.
@@ -110,6 +115,8 @@ struct Parts {
     aggregates: Vec<(Column, Expr)>,
     /// The subquery's only expression, over `source` or over the aggregates' columns.
     value: Expr,
+    /// Of a subquery with `LIMIT 1`: which row is the first.
+    first_by: Option<Vec<SortExpr>>,
 }
 
 /// Joins the subquery to the plan; the expression is its value. `None`: left to DataFusion.
@@ -158,7 +165,12 @@ fn decorrelate(
     let mut results = Vec::new();
     let value = if parts.aggregates.is_empty() {
         let name = names.unique("value");
-        results.push(single_value(bind(parts.value, &renamed)?, matched.is_true()).alias(&name));
+        let value = bind(parts.value, &renamed)?;
+        let value = match parts.first_by {
+            None => single_value(value, matched.is_true()),
+            Some(order) => first_value(value, matched.is_true(), bind_order(order, &renamed)?),
+        };
+        results.push(value.alias(&name));
         Expr::Column(Column::new_unqualified(name))
     } else {
         let mut columns = HashMap::new();
@@ -209,6 +221,14 @@ fn is_equality(predicate: &Expr) -> bool {
 }
 
 fn take_apart(plan: &LogicalPlan) -> Result<Option<Parts>> {
+    if let LogicalPlan::Limit(limit) = plan {
+        let one = matches!(limit.get_fetch_type()?, FetchType::Literal(Some(1)));
+        return if one && matches!(limit.get_skip_type()?, SkipType::Literal(0)) {
+            take_first(&limit.input)
+        } else {
+            Ok(None)
+        };
+    }
     let (value, below) = match plan {
         LogicalPlan::Projection(projection) => match projection.expr.as_slice() {
             [value] => (value.clone().unalias(), projection.input.as_ref()),
@@ -227,7 +247,34 @@ fn take_apart(plan: &LogicalPlan) -> Result<Option<Parts>> {
     };
     let mut correlation = Vec::new();
     let Some(source) = lift(below, &mut correlation)? else { return Ok(None) };
-    Ok(Some(Parts { source, correlation, aggregates, value }))
+    Ok(Some(Parts { source, correlation, aggregates, value, first_by: None }))
+}
+
+/// What is below a `LIMIT 1`: rows in some order, or in none.
+fn take_first(plan: &LogicalPlan) -> Result<Option<Parts>> {
+    let (value, below) = match plan {
+        LogicalPlan::Projection(projection) => match projection.expr.as_slice() {
+            [value] => (Some(value.clone().unalias()), projection.input.as_ref()),
+            _ => return Ok(None),
+        },
+        other => (None, other),
+    };
+    let (order, below) = match below {
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => (sort.expr.clone(), sort.input.as_ref()),
+        other => (Vec::new(), other),
+    };
+    let columns = below.schema().columns();
+    let value = match (value, columns.as_slice()) {
+        (Some(value), _) => value,
+        (None, [column]) => Expr::Column(column.clone()),
+        _ => return Ok(None),
+    };
+    if value.contains_outer() || order.iter().any(|sort| sort.expr.contains_outer()) {
+        return Ok(None);
+    }
+    let mut correlation = Vec::new();
+    let Some(source) = lift(below, &mut correlation)? else { return Ok(None) };
+    Ok(Some(Parts { source, correlation, aggregates: Vec::new(), value, first_by: Some(order) }))
 }
 
 /// The plan without its predicates on outer columns, which are collected. `None`: some outer
@@ -275,14 +322,41 @@ fn lift(plan: &LogicalPlan, correlation: &mut Vec<Expr>) -> Result<Option<Logica
         }
         LogicalPlan::SubqueryAlias(alias) => lift_alias(alias, correlation),
         LogicalPlan::Projection(projection) => lift_projection(projection, None, correlation),
+        LogicalPlan::RecursiveQuery(query) => lift_recursive(query, correlation),
         _ => Ok(None),
     }
 }
 
+/// A recursive query of which the first part depends on outer columns.
+fn lift_recursive(query: &RecursiveQuery, correlation: &mut Vec<Expr>) -> Result<Option<LogicalPlan>> {
+    let LogicalPlan::Projection(start) = query.static_term.as_ref() else { return Ok(None) };
+    if !query.recursive_term.all_out_ref_exprs().is_empty() {
+        return Ok(None);
+    }
+    let mut predicates = Vec::new();
+    let Some(start) = lift_projection(start, None, &mut predicates)? else { return Ok(None) };
+    // With UNION, rows of several starts would be one.
+    if query.is_distinct && !predicates.iter().all(is_equality) {
+        return Ok(None);
+    }
+    let lifted = recursive_subquery::carry(query, start)?;
+    if lifted.is_some() {
+        correlation.extend(predicates);
+    }
+    Ok(lifted)
+}
+
 fn lift_alias(alias: &SubqueryAlias, correlation: &mut Vec<Expr>) -> Result<Option<LogicalPlan>> {
-    let LogicalPlan::Projection(projection) = alias.input.as_ref() else { return Ok(None) };
     let relation: TableReference = alias.alias.clone();
-    let lifted = lift_projection(projection, Some(&relation), correlation)?;
+    let lifted = match alias.input.as_ref() {
+        LogicalPlan::Projection(projection) => lift_projection(projection, Some(&relation), correlation)?,
+        LogicalPlan::RecursiveQuery(query) => {
+            let columns = query.schema.columns().into_iter().map(Expr::Column).collect();
+            let all = Projection::try_new(columns, Arc::clone(&alias.input))?;
+            lift_projection(&all, Some(&relation), correlation)?
+        }
+        _ => return Ok(None),
+    };
     lifted.map(|plan| LogicalPlanBuilder::from(plan).alias(relation)?.build()).transpose()
 }
 
@@ -347,6 +421,22 @@ fn bind(expr: Expr, columns: &HashMap<Column, Column>) -> Result<Expr> {
         _ => Ok(Transformed::no(expr)),
     })
     .map(|t| t.data)
+}
+
+fn bind_order(order: Vec<SortExpr>, columns: &HashMap<Column, Column>) -> Result<Vec<SortExpr>> {
+    order.into_iter().map(|sort| Ok(SortExpr { expr: bind(sort.expr, columns)?, ..sort })).collect()
+}
+
+fn first_value(value: Expr, filter: Expr, order: Vec<SortExpr>) -> Expr {
+    let filter = Some(Box::new(filter));
+    Expr::AggregateFunction(AggregateFunction::new_udf(
+        first_value_udaf(),
+        vec![value],
+        false,
+        filter,
+        order,
+        None,
+    ))
 }
 
 fn single_value(value: Expr, filter: Expr) -> Expr {

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, OrderByExpr, OrderByOptions, TimezoneInfo, Value, VisitorMut,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TimezoneInfo, Value,
+    VisitorMut,
 };
 
 use super::ast::{array_of, call, cast, parts, string};
@@ -44,9 +44,6 @@ impl VisitorMut for SecondNames {
         if let Some((_, known)) = NAMES.iter().find(|(second, _)| *second == name) {
             function.name = vec![(*known).into()].into();
         }
-        if matches!(name.as_str(), "array_agg" | "string_agg") {
-            order_distinct(function);
-        }
         let without = matches!(function.args, FunctionArguments::None);
         match name.as_str() {
             "localtime" if without => {
@@ -83,20 +80,6 @@ fn with_precision(name: &str, function: &Function) -> Option<Expr> {
         _ => now,
     };
     Some(call("time_scale", vec![value, digits.clone()]))
-}
-
-/// Distinct values come in their order, which is how Postgres finds them.
-fn order_distinct(function: &mut Function) {
-    let FunctionArguments::List(list) = &mut function.args else { return };
-    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first() else { return };
-    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
-        && list.clauses.is_empty()
-        && function.over.is_none()
-    {
-        let options = OrderByOptions { asc: None, nulls_first: None };
-        let by = OrderByExpr { expr: first.clone(), options, with_fill: None };
-        list.clauses.push(FunctionArgumentClause::OrderBy(vec![by]));
-    }
 }
 
 fn bare_name(function: &Function) -> Option<String> {

@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Select, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Select, VisitorMut};
 
 use super::ast::{call, parts};
 use super::function_in_from::of_one_column;
+use super::own_exprs::change_own_exprs;
 
 /// The function that gives the array of what a function returns a set of, and that which gives the items
 /// their type.
@@ -20,43 +21,24 @@ impl VisitorMut for SetReturning {
     type Break = ();
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        select.projection.visit(&mut Unnest { depth: 0 })
+        change_own_exprs(&mut select.projection, unnest);
+        ControlFlow::Continue(())
     }
 }
 
-/// Wraps calls; those in subqueries are their own select's.
-struct Unnest {
-    depth: usize,
-}
-
-impl VisitorMut for Unnest {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut datafusion::sql::sqlparser::ast::Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut datafusion::sql::sqlparser::ast::Query) -> ControlFlow<()> {
-        self.depth = self.depth.saturating_sub(1);
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Function(function) = expr
-            && let Some(name) = parts(&function.name)
-            && let Some((array, typed)) = name.last().and_then(|last| array_of(last))
-        {
-            let qualified = name.len() > 1;
-            if qualified && name.first().map(String::as_str) != Some("information_schema") {
-                return ControlFlow::Continue(());
-            }
-            let mut inner = function.clone();
-            inner.name = vec![array.into()].into();
-            let items = call("unnest", vec![Expr::Function(inner)]);
-            *expr = if typed.is_empty() { items } else { call(typed, vec![items]) };
+/// Wraps a call of such a function.
+fn unnest(expr: &mut Expr) {
+    if let Expr::Function(function) = expr
+        && let Some(name) = parts(&function.name)
+        && let Some((array, typed)) = name.last().and_then(|last| array_of(last))
+    {
+        let qualified = name.len() > 1;
+        if qualified && name.first().map(String::as_str) != Some("information_schema") {
+            return;
         }
-        ControlFlow::Continue(())
+        let mut inner = function.clone();
+        inner.name = vec![array.into()].into();
+        let items = call("unnest", vec![Expr::Function(inner)]);
+        *expr = if typed.is_empty() { items } else { call(typed, vec![items]) };
     }
 }

@@ -1,6 +1,6 @@
 //! A text literal has no type of its own: beside an array it is an array literal
-//! (`conkey = '{1}'`), beside a boolean a boolean (`indisprimary = 'f'`), beside a date, a time or an
-//! interval one of these, or what can be added to it (`day + '1 week'`).
+//! (`conkey = '{1}'`), beside a boolean a boolean (`indisprimary = 'f'`), beside a date, a time, an
+//! interval or a uuid one of these, or what can be added to it (`day + '1 week'`).
 
 use std::sync::Arc;
 
@@ -28,9 +28,9 @@ impl ExprPlanner for UntypedLiteralPlanner {
         mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
-        if let Some(read) = temporal_beside(&expr.right, &expr.left, &expr.op, schema) {
+        if let Some(read) = value_beside(&expr.right, &expr.left, &expr.op, schema) {
             expr.right = read;
-        } else if let Some(read) = temporal_beside(&expr.left, &expr.right, &expr.op, schema) {
+        } else if let Some(read) = value_beside(&expr.left, &expr.right, &expr.op, schema) {
             expr.left = read;
         }
         let compares = matches!(
@@ -47,9 +47,13 @@ impl ExprPlanner for UntypedLiteralPlanner {
                 | BinaryOperator::StringConcat
         );
         if compares {
-            if let Some(value) = boolean_beside(&expr.right, &expr.left, schema) {
+            let concatenates = expr.op == BinaryOperator::StringConcat;
+            let boolean_beside = |literal: &Expr, other: &Expr| {
+                (!concatenates).then(|| boolean_beside(literal, other, schema)).flatten()
+            };
+            if let Some(value) = boolean_beside(&expr.right, &expr.left) {
                 expr.right = value?;
-            } else if let Some(value) = boolean_beside(&expr.left, &expr.right, schema) {
+            } else if let Some(value) = boolean_beside(&expr.left, &expr.right) {
                 expr.left = value?;
             } else if let Some(text) = text_literal(&expr.right)
                 && let Some(item) = item_type(&expr.left, schema)
@@ -74,12 +78,14 @@ fn text_literal(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// The date, time or interval that a text literal means beside another: of the same type where the two
+/// The date, time, interval or uuid that a text literal means beside another: of the same type where the two
 /// are compared or subtracted, an interval where one is added.
-fn temporal_beside(literal: &Expr, other: &Expr, op: &BinaryOperator, schema: &DFSchema) -> Option<Expr> {
+fn value_beside(literal: &Expr, other: &Expr, op: &BinaryOperator, schema: &DFSchema) -> Option<Expr> {
     text_literal(literal)?;
-    let other = other.get_type(schema).ok().filter(|other| other.is_temporal())?;
+    let is_read = |other: &DataType| other.is_temporal() || *other == DataType::FixedSizeBinary(16);
+    let other = other.get_type(schema).ok().filter(is_read)?;
     let wanted = match op {
+        BinaryOperator::Plus | BinaryOperator::Minus if !other.is_temporal() => return None,
         BinaryOperator::Plus if !matches!(other, DataType::Date32) => &INTERVAL,
         BinaryOperator::Plus => return None,
         BinaryOperator::Eq

@@ -34,7 +34,7 @@ impl From<&DataFusionError> for Error {
             DataFusionError::IoError(e) => io(e),
             DataFusionError::SQL(e, _) => Self::new(SqlState::SYNTAX_ERROR, e.to_string()),
             DataFusionError::NotImplemented(text) => not_implemented(text),
-            DataFusionError::Internal(text) => Self::new(SqlState::INTERNAL_ERROR, first_line(text)),
+            DataFusionError::Internal(text) => internal(text),
             DataFusionError::Plan(text) => plan(text),
             DataFusionError::Configuration(text) => {
                 Self::new(SqlState::INVALID_PARAMETER_VALUE, text.clone())
@@ -142,6 +142,19 @@ fn schema(e: &SchemaError) -> Error {
             }
         }
     }
+}
+
+/// What DataFusion takes for a fault of its own, and is one of the statement.
+fn internal(text: &str) -> Error {
+    let line = first_line(text);
+    let code = if line.contains("Failed to coerce types") {
+        SqlState::UNDEFINED_FUNCTION
+    } else if line.contains("Cannot run range queries") {
+        SqlState::FEATURE_NOT_SUPPORTED
+    } else {
+        SqlState::INTERNAL_ERROR
+    };
+    Error::new(code, line)
 }
 
 fn not_implemented(text: &str) -> Error {

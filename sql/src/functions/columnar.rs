@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::function::error;
 use super::preimage::{self, Preimage};
+use crate::pg_catalog::types::format_type;
 use crate::types::pg_type;
 
 /// Timestamps without time zone, as all functions here see them.
@@ -151,43 +152,13 @@ impl ScalarUDFImpl for ColumnarFunction {
 }
 
 /// A type as Postgres names it in messages.
-pub fn type_name(data_type: &DataType) -> &'static str {
+pub fn type_name(data_type: &DataType) -> String {
     field_type_name(&Field::new("", data_type.clone(), true))
 }
 
 /// The type of a field likewise.
-pub fn field_type_name(field: &Field) -> &'static str {
-    use postgres_types::Type;
-    match pg_type(field).0 {
-        Type::BOOL => "boolean",
-        Type::INT2 => "smallint",
-        Type::INT4 => "integer",
-        Type::INT8 => "bigint",
-        Type::FLOAT4 => "real",
-        Type::FLOAT8 => "double precision",
-        Type::NUMERIC => "numeric",
-        Type::DATE => "date",
-        Type::TIME => "time without time zone",
-        Type::TIMESTAMP => "timestamp without time zone",
-        Type::TIMESTAMPTZ => "timestamp with time zone",
-        Type::INTERVAL => "interval",
-        Type::BYTEA => "bytea",
-        Type::UUID => "uuid",
-        Type::JSON => "json",
-        Type::JSONB => "jsonb",
-        Type::BOOL_ARRAY => "boolean[]",
-        Type::INT2_ARRAY => "smallint[]",
-        Type::INT4_ARRAY => "integer[]",
-        Type::INT8_ARRAY => "bigint[]",
-        Type::FLOAT4_ARRAY => "real[]",
-        Type::FLOAT8_ARRAY => "double precision[]",
-        Type::NUMERIC_ARRAY => "numeric[]",
-        Type::DATE_ARRAY => "date[]",
-        Type::TIMESTAMP_ARRAY => "timestamp without time zone[]",
-        Type::TIMESTAMPTZ_ARRAY => "timestamp with time zone[]",
-        Type::TEXT_ARRAY => "text[]",
-        _ => "text",
-    }
+pub fn field_type_name(field: &Field) -> String {
+    format_type(pg_type(field).0.oid(), None)
 }
 
 /// Text, or a value without a type.

@@ -51,7 +51,8 @@ enum Unit {
 pub const FUNCTIONS: &[Columnar] = &[
     Columnar {
         name: "extract",
-        volatility: Volatility::Stable,
+        // Of the session's time zone too, which no plan outlives; only of immutable functions preimages count.
+        volatility: Volatility::Immutable,
         arguments,
         returns: |types, values| {
             let name = values.first().copied().flatten().and_then(|value| value.try_as_str()).flatten();
@@ -65,7 +66,7 @@ pub const FUNCTIONS: &[Columnar] = &[
     },
     Columnar {
         name: "date_part",
-        volatility: Volatility::Stable,
+        volatility: Volatility::Immutable,
         arguments,
         returns: |_, _| Ok(DataType::Float64),
         eval: extract,

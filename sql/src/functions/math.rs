@@ -1,13 +1,13 @@
 //! Mathematical functions (manual 9.3) whose types or rounding differ from DataFusion's.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::error::Result;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -118,6 +118,14 @@ impl Default for Round {
             signature: Signature::user_defined(Volatility::Immutable),
         }
     }
+}
+
+static ROUND: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Round::default())));
+
+/// A number as an integer of its own type: what a cast to an integer rounds to.
+pub fn rounded(number: Expr) -> Expr {
+    ROUND.call(vec![number])
 }
 
 /// Coerced argument types of another function.

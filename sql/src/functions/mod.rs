@@ -9,6 +9,7 @@ pub mod aggregate;
 pub mod array;
 pub mod calendar;
 pub mod catalog_information;
+pub mod coalesce;
 pub mod columnar;
 pub mod comments;
 pub mod date_part;
@@ -91,6 +92,7 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for function in json::functions() {
         registry.register_udf(function)?;
     }
+    registry.register_udf(Arc::new(ScalarUDF::new_from_impl(coalesce::Coalesce::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ArrayOrEmpty::default())))?;
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(array::ExpandArray::default())))?;
     registry.register_udf(Arc::new(merge_action::function()))?;

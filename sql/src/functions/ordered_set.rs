@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, UInt32Array};
 use arrow::compute::{SortOptions, sort_to_indices, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, IntervalMonthDayNanoType};
 use datafusion::error::{DataFusionError, Result};
@@ -35,6 +35,29 @@ pub const FUNCTIONS: &[Columnar] = &[
         },
         returns: |types, _| result(types),
         eval: |columns| percentiles(columns, continuous),
+    },
+    Columnar {
+        name: "sorted_of",
+        volatility: Volatility::Immutable,
+        arguments: |types| {
+            matches!(types, [DataType::List(_), DataType::Boolean, DataType::Boolean]).then(|| types.to_vec())
+        },
+        returns: |types, _| types.first().cloned().ok_or_else(internal),
+        eval: whole_sorted,
+    },
+    Columnar {
+        name: "joined_of",
+        volatility: Volatility::Immutable,
+        arguments: |types| match types {
+            [DataType::List(item), delimiter, DataType::Boolean]
+                if is_text(item.data_type()) && is_text(delimiter) =>
+            {
+                Some(vec![list_of(DataType::Utf8), DataType::Utf8, DataType::Boolean])
+            }
+            _ => None,
+        },
+        returns: |_, _| Ok(DataType::Utf8),
+        eval: joined,
     },
     Columnar {
         name: "mode_of",
@@ -109,6 +132,51 @@ fn sorted(columns: &Columns<'_>, i: usize, flag: usize) -> Result<Option<ArrayRe
         None => sort_to_indices(&values, Some(options), None)?,
     };
     Ok(Some(take(&values, &indices.slice(0, wanted), None)?))
+}
+
+/// The array in order, NULLs first or last.
+fn whole_sorted(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let lists = columns.array(0)?.as_list_opt::<i32>().ok_or_else(internal)?;
+    let flag = |k: usize, i: usize| -> Result<bool> {
+        Ok(columns.array(k)?.as_boolean_opt().is_some_and(|flag| flag.value(i)))
+    };
+    let item = item_of(std::slice::from_ref(columns.result))?;
+    let mut out = Vec::with_capacity(columns.rows);
+    for i in 0..columns.rows {
+        if lists.is_null(i) {
+            out.push(ScalarValue::try_from(columns.result)?);
+            continue;
+        }
+        let values = lists.value(i);
+        // Nested values have no order of arrow's.
+        let sorted = if item.is_nested() {
+            values
+        } else {
+            let options = SortOptions { descending: flag(1, i)?, nulls_first: flag(2, i)? };
+            take(&values, &sort_to_indices(&values, Some(options), None)?, None)?
+        };
+        let list = arrow::array::ListArray::try_new(
+            item_field(item.clone()),
+            arrow::buffer::OffsetBuffer::from_lengths([sorted.len()]),
+            sorted,
+            None,
+        )?;
+        out.push(ScalarValue::List(Arc::new(list)));
+    }
+    gathered(out, columns.result)
+}
+
+/// The texts in order with a delimiter between them; NULL where there are none.
+fn joined(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let delimiters = columns.text(1)?;
+    let of_row = |i: usize| {
+        let Some(values) = sorted(columns, i, 2)? else { return Ok(None) };
+        let texts: Vec<_> = values.as_string_opt::<i32>().ok_or_else(internal)?.iter().flatten().collect();
+        let delimiter = if delimiters.is_null(i) { "" } else { delimiters.value(i) };
+        Ok(Some(texts.join(delimiter)))
+    };
+    let texts = (0..columns.rows).map(of_row).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(StringArray::from(texts)))
 }
 
 type Pick = fn(&ArrayRef, f64) -> Result<ScalarValue>;

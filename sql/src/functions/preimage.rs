@@ -97,3 +97,75 @@ fn range(argument: &Expr, lower: i64, upper: i64, info: &SimplifyContext) -> Res
     let interval = Box::new(Interval::try_new(lower, upper)?);
     Ok(PreimageResult::Range { expr: argument.clone(), interval })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    use datafusion::common::ToDFSchema;
+    use datafusion::common::config::ConfigOptions;
+    use datafusion::logical_expr::simplify::SimplifyContext;
+    use datafusion::logical_expr::{Expr, ScalarUDF, col, lit};
+    use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+    use datafusion::scalar::ScalarValue;
+
+    use crate::functions::columnar::{ColumnarFunction, timestamptz};
+    use crate::functions::{date_part, truncation};
+
+    fn call(name: &str, unit: &str, argument: &str) -> Expr {
+        let mut definitions = date_part::FUNCTIONS.iter().chain(truncation::FUNCTIONS);
+        let definition = definitions.find(|definition| definition.name == name).unwrap();
+        ScalarUDF::new_from_impl(ColumnarFunction::new(definition)).call(vec![lit(unit), col(argument)])
+    }
+
+    fn simplified(condition: Expr, zone: &str) -> String {
+        let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let fields = vec![
+            Field::new("d", DataType::Date32, true),
+            Field::new("ts", local, true),
+            Field::new("tz", timestamptz(), true),
+        ];
+        let mut options = ConfigOptions::default();
+        options.execution.time_zone = Some(zone.to_string());
+        let context = SimplifyContext::builder()
+            .with_schema(Schema::new(fields).to_dfschema_ref().unwrap())
+            .with_config_options(Arc::new(options))
+            .build();
+        ExprSimplifier::new(context).simplify(condition).unwrap().to_string()
+    }
+
+    #[test]
+    fn years_are_ranges() {
+        let year = |value: i128| lit(ScalarValue::Decimal128(Some(value), 20, 0));
+        assert_eq!(
+            simplified(call("extract", "YEAR", "d").eq(year(1995)), "UTC"),
+            "d >= Date32(\"1995-01-01\") AND d < Date32(\"1996-01-01\")"
+        );
+        assert_eq!(
+            simplified(call("date_part", "year", "ts").gt(lit(1970.0)), "UTC"),
+            "ts >= TimestampMicrosecond(31536000000000, None)"
+        );
+        // The year begins an hour earlier in Berlin.
+        assert_eq!(
+            simplified(call("extract", "year", "tz").lt(year(1970)), "Europe/Berlin"),
+            "tz < TimestampMicrosecond(-3600000000, Some(\"+00:00\"))"
+        );
+        let months = call("extract", "month", "d").eq(year(5));
+        assert!(simplified(months, "UTC").contains("extract"));
+        assert!(simplified(call("date_part", "year", "d").eq(lit(1970.5)), "UTC").contains("date_part"));
+    }
+
+    #[test]
+    fn truncations_are_ranges() {
+        let at = |micros: i64| lit(ScalarValue::TimestampMicrosecond(Some(micros), None));
+        assert_eq!(
+            simplified(call("date_trunc", "day", "ts").eq(at(0)), "UTC"),
+            "ts >= TimestampMicrosecond(0, None) AND ts < TimestampMicrosecond(86400000000, None)"
+        );
+        // No truncation gives noon.
+        assert!(
+            simplified(call("date_trunc", "day", "ts").eq(at(43_200_000_000)), "UTC").contains("date_trunc")
+        );
+    }
+}

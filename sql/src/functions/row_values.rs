@@ -1,5 +1,6 @@
 //! Functions of values of any type: `pg_typeof` (manual 9.26), `num_nulls` and `num_nonnulls` (9.2).
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int32Array, StringArray};
@@ -7,7 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::Volatility;
 
-use super::columnar::{Columnar, Columns, field_type_name, type_name};
+use super::columnar::{Columnar, Columns, field_type_name};
 
 pub const FUNCTIONS: &[Columnar] = &[
     Columnar {
@@ -16,13 +17,11 @@ pub const FUNCTIONS: &[Columnar] = &[
         arguments: |types| (types.len() == 1).then(|| types.to_vec()),
         returns: |_, _| Ok(DataType::Utf8),
         eval: |columns| {
-            let name = match columns.array(0)?.data_type() {
-                DataType::Null => "unknown",
-                known => {
-                    columns.fields.first().map_or_else(|| type_name(known), |field| field_type_name(field))
-                }
+            let name = match columns.fields.first() {
+                Some(field) if !field.data_type().is_null() => field_type_name(field),
+                _ => "unknown".to_string(),
             };
-            Ok(Arc::new(StringArray::from(vec![name; columns.rows])))
+            Ok(Arc::new(StringArray::from_iter_values(repeat_n(name, columns.rows))))
         },
     },
     Columnar {

@@ -1,15 +1,12 @@
 //! What depends on the session's time zone: `AT TIME ZONE`, casts between times with and without zone,
-//! arithmetic of `timestamptz`; and times and intervals as text.
+//! arithmetic of `timestamptz`.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Date32Array, IntervalMonthDayNanoArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    TimestampMicrosecondType,
-};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ScalarUDF, Volatility};
 
@@ -17,7 +14,6 @@ use super::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, Zone, date, days, days_
 use super::columnar::{Columnar, ColumnarFunction, Columns, INTERVAL, TIMESTAMP, is_text, timestamptz};
 use super::function::error;
 use super::interval::is_interval;
-use crate::types::text_output;
 
 /// The function that users call.
 pub const FUNCTIONS: &[Columnar] = &[Columnar {
@@ -57,11 +53,6 @@ const fn internal(
 static INTERNAL: &[Columnar] = &[
     internal("timestamptz_to_timestamp", |_| Some(vec![timestamptz()]), |_, _| Ok(TIMESTAMP), local_time),
     internal("timestamp_to_timestamptz", |_| Some(vec![TIMESTAMP]), |_, _| Ok(timestamptz()), instant),
-    internal("timestamptz_out", |_| Some(vec![timestamptz()]), |_, _| Ok(DataType::Utf8), zoned_text),
-    internal("timestamp_out", |_| Some(vec![TIMESTAMP]), |_, _| Ok(DataType::Utf8), local_text),
-    internal("interval_out", |_| Some(vec![INTERVAL]), |_, _| Ok(DataType::Utf8), interval_text),
-    internal("float8_out", |_| Some(vec![DataType::Float64]), |_, _| Ok(DataType::Utf8), float8_text),
-    internal("float4_out", |_| Some(vec![DataType::Float32]), |_, _| Ok(DataType::Utf8), float4_text),
     internal("timestamp_mi", two_times, |_, _| Ok(INTERVAL), difference),
     internal(
         "timestamptz_pl_interval",
@@ -128,40 +119,6 @@ fn instant(columns: &Columns<'_>) -> Result<ArrayRef> {
         .iter()
         .map(|value| value.map(|local| zone.instant(local).ok_or_else(out_of_range)).transpose());
     Ok(zoned(instants.collect::<Result<_>>()?))
-}
-
-fn zoned_text(columns: &Columns<'_>) -> Result<ArrayRef> {
-    let zone = Zone::of(columns.options);
-    let text = |micros| {
-        let offset = zone.offset(micros);
-        text_output::timestamp(micros.saturating_add(offset * MICROS_PER_SECOND), Some(offset))
-    };
-    Ok(Arc::new(times(columns, 0)?.iter().map(|value| value.map(text)).collect::<StringArray>()))
-}
-
-fn local_text(columns: &Columns<'_>) -> Result<ArrayRef> {
-    let text = |micros| text_output::timestamp(micros, None);
-    Ok(Arc::new(times(columns, 0)?.iter().map(|value| value.map(text)).collect::<StringArray>()))
-}
-
-fn interval_text(columns: &Columns<'_>) -> Result<ArrayRef> {
-    let text = |value: IntervalMonthDayNano| {
-        text_output::interval(value.months.into(), value.days.into(), value.nanoseconds / 1000)
-    };
-    let values = columns.array(0)?.as_primitive::<IntervalMonthDayNanoType>();
-    Ok(Arc::new(values.iter().map(|value| value.map(text)).collect::<StringArray>()))
-}
-
-fn float8_text(columns: &Columns<'_>) -> Result<ArrayRef> {
-    let text = |value: f64| text_output::float(value, &format!("{value:e}"));
-    let values = columns.array(0)?.as_primitive::<Float64Type>();
-    Ok(Arc::new(values.iter().map(|value| value.map(text)).collect::<StringArray>()))
-}
-
-fn float4_text(columns: &Columns<'_>) -> Result<ArrayRef> {
-    let text = |value: f32| text_output::float4(value, &format!("{value:e}"));
-    let values = columns.array(0)?.as_primitive::<Float32Type>();
-    Ok(Arc::new(values.iter().map(|value| value.map(text)).collect::<StringArray>()))
 }
 
 /// Days and time, never months, as `timestamp_mi` of Postgres.
@@ -232,15 +189,7 @@ fn zone_of(columns: &Columns<'_>, row: usize) -> Result<Zone> {
     if let Some(intervals) = columns.array(0)?.as_primitive_opt::<IntervalMonthDayNanoType>() {
         let interval = intervals.value(row);
         if interval.months != 0 || interval.days != 0 {
-            let text = text_output::interval(
-                interval.months.into(),
-                interval.days.into(),
-                interval.nanoseconds / 1000,
-            );
-            return Err(error(
-                "22023",
-                format!("interval time zone \"{text}\" must not include months or days"),
-            ));
+            return Err(error("22023", "interval time zone must not include months or days"));
         }
         return Ok(Zone::fixed(interval.nanoseconds / 1_000_000_000));
     }

@@ -1,16 +1,16 @@
 //! Values as Postgres' output functions write them, and the functions that join such texts: `concat`,
 //! `concat_ws`, `array_to_string`, `format` (manual 9.4 and 9.19).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::Volatility;
+use datafusion::logical_expr::{Expr, ScalarUDF, Volatility};
 
-use super::columnar::{Columnar, Columns, is_text};
+use super::columnar::{Columnar, ColumnarFunction, Columns, is_text};
 use super::function::error;
 use super::json::value::Json;
 use super::string::{quote_ident, quote_text};
@@ -31,7 +31,34 @@ pub const FUNCTIONS: &[Columnar] = &[
         array_to_string,
     ),
     function("format", |types| any(types, 1).filter(|_| !types.is_empty()), format),
+    // For casts.
+    function(
+        "textout",
+        |types| (types.len() == 1).then(|| types.to_vec()),
+        |columns| rows(columns, |i| text(columns.options, columns.array(0)?, i)),
+    ),
 ];
+
+static TEXTOUT: LazyLock<Option<Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let definition = FUNCTIONS.iter().find(|definition| definition.name == "textout")?;
+    Some(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))
+});
+
+/// The expression that writes a value of the type as text, if arrow's own cast writes it otherwise.
+pub fn written(value: &Expr, data_type: &DataType) -> Option<Expr> {
+    let differs = match data_type {
+        DataType::Timestamp(..)
+        | DataType::Date32
+        | DataType::Date64
+        | DataType::Interval(_)
+        | DataType::Duration(_)
+        | DataType::List(_)
+        | DataType::LargeList(_) => true,
+        other => other.is_floating() || other.is_binary(),
+    };
+    let function = TEXTOUT.as_ref().filter(|_| differs)?;
+    Some(function.call(vec![value.clone()]))
+}
 
 const fn function(
     name: &'static str,

@@ -17,7 +17,8 @@ use super::interval::{Interval, TIME, is_interval};
 pub const FUNCTIONS: &[Columnar] = &[
     Columnar {
         name: "date_trunc",
-        volatility: Volatility::Stable,
+        // Of the session's time zone too, which no plan outlives; only of immutable functions preimages count.
+        volatility: Volatility::Immutable,
         arguments: trunc_arguments,
         returns: |types, _| {
             Ok(match types.get(1) {

@@ -63,6 +63,7 @@ impl Entry<'_> {
         let name = pg_type.map_or("text", |t| t.name);
         let data_type = match pg_type {
             Some(t) if t.is_array => "ARRAY".to_string(),
+            Some(t) if t.name == "bpchar" => "character".to_string(),
             Some(t) => types::format_type(t.oid, None),
             None => "text".to_string(),
         };

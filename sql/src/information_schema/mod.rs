@@ -1,6 +1,6 @@
 //! The SQL standard's information schema (manual, chapter 37), one view per file.
 //!
-//! Same machinery as [`pg_catalog`](crate::pg_catalog): shapes of Postgres 15, rows from the image.
+//! Same machinery as [`pg_catalog`](crate::pg_catalog): shapes of Postgres 16, rows from the image.
 
 mod character_sets;
 mod columns;

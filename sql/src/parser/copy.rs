@@ -94,6 +94,8 @@ fn format_named(name: &str) -> ParseResult<CopyFormat> {
         "text" => Ok(CopyFormat::Text),
         "csv" => Ok(CopyFormat::Csv),
         "binary" => Ok(CopyFormat::Binary),
+        "json" => Ok(CopyFormat::Json),
+        "parquet" => Ok(CopyFormat::Parquet),
         _ => invalid(format!("COPY format \"{name}\" not recognized")),
     }
 }
@@ -216,7 +218,7 @@ fn legacy_option(parser: &mut Parser, written: &mut Written) -> ParseResult<bool
 fn finish(written: Written) -> ParseResult<CopyOptions> {
     let format = written.format.unwrap_or(CopyFormat::Text);
     let csv = format == CopyFormat::Csv;
-    if format == CopyFormat::Binary {
+    if !format.is_text() {
         let textual = [
             ("DELIMITER", written.delimiter.is_some()),
             ("NULL", written.null.is_some()),
@@ -224,7 +226,8 @@ fn finish(written: Written) -> ParseResult<CopyOptions> {
             ("HEADER", written.header != Header::None),
         ];
         if let Some((option, _)) = textual.iter().find(|(_, given)| *given) {
-            return invalid(format!("cannot specify {option} in BINARY mode"));
+            let mode = format!("{format:?}").to_uppercase();
+            return invalid(format!("cannot specify {option} in {mode} mode"));
         }
     }
     let one_byte = |what: &str, text: Option<String>, default: u8| match text {

@@ -244,7 +244,7 @@ impl QueryStatement for Parser<'_> {
     }
 }
 
-/// `TABLE name`, as `SELECT * FROM name`.
+/// `TABLE name [ORDER BY …] [LIMIT …] [OFFSET …] [FETCH …]`, as `SELECT * FROM name …`.
 fn table_command(parser: &mut Parser) -> ParseResult<Option<Box<ast::Query>>> {
     if !parser.parse_keyword(Keyword::TABLE) {
         return Ok(None);
@@ -259,12 +259,29 @@ fn table_command(parser: &mut Parser) -> ParseResult<Option<Box<ast::Query>>> {
     {
         *target = name;
     }
+    query.order_by = parser.parse_optional_order_by()?;
+    let (mut limit, mut offset) = (None, None);
+    loop {
+        if limit.is_none() && parser.parse_keyword(Keyword::LIMIT) {
+            limit = parser.parse_limit()?;
+        } else if offset.is_none() && parser.parse_keyword(Keyword::OFFSET) {
+            offset = Some(parser.parse_offset()?);
+        } else {
+            break;
+        }
+    }
+    if limit.is_some() || offset.is_some() {
+        query.limit_clause = Some(ast::LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
+    }
+    if parser.parse_keyword(Keyword::FETCH) {
+        query.fetch = Some(parser.parse_fetch()?);
+    }
     Ok(Some(query))
 }
 
 fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::EXPLAIN)?;
-    let (mut analyze, mut verbose, mut impact) = (false, false, false);
+    let (mut analyze, mut verbose, mut impact, mut costs, mut json) = (false, false, false, true, false);
     let options = parser.peek_token_ref().token == Token::LParen
         && !matches!(&parser.peek_nth_token_ref(1).token,
             Token::Word(w) if matches!(w.keyword, Keyword::SELECT | Keyword::VALUES | Keyword::WITH))
@@ -282,12 +299,15 @@ fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statem
                 "analyze" => analyze = on,
                 "verbose" => verbose = on,
                 "impact" => impact = on,
-                "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" | "generic_plan"
-                | "memory" | "serialize" => {}
+                "costs" => costs = on,
+                "settings" | "buffers" | "wal" | "timing" | "summary" | "generic_plan" | "memory"
+                | "serialize" => {}
                 "format" => {
                     let format = option.arg.map(|value| value.to_string()).unwrap_or_default();
-                    if !format.trim_matches('\'').eq_ignore_ascii_case("text") {
-                        return Ok(Statement::Unsupported(format!("EXPLAIN (FORMAT {format})")));
+                    match format.trim_matches('\'').to_ascii_lowercase().as_str() {
+                        "text" => {}
+                        "json" => json = true,
+                        _ => return Ok(Statement::Unsupported(format!("EXPLAIN (FORMAT {format})"))),
                     }
                 }
                 other => {
@@ -302,7 +322,10 @@ fn explain(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statem
     let statement = parse_one(parser, text, lines)?;
     Ok(match statement {
         Statement::Unsupported(what) => Statement::Unsupported(what),
-        statement => Statement::Explain(Box::new(statement::Explain { statement, analyze, verbose, impact })),
+        statement => {
+            let explain = statement::Explain { statement, analyze, verbose, impact, costs, json };
+            Statement::Explain(Box::new(explain))
+        }
     })
 }
 
@@ -322,6 +345,10 @@ fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stateme
     match &object {
         Token::Word(w) if w.keyword == Keyword::TABLE => create_table::create_table(parser),
         Token::Word(w) if w.keyword == Keyword::VIEW && !modified => view::create_view(parser, text, lines),
+        Token::Word(w) if w.keyword == Keyword::INDEX && !modified && !replace => {
+            parser.expect_keywords(&[Keyword::CREATE, Keyword::INDEX])?;
+            Ok(Statement::CreateIndex(Box::new(parser.parse_create_index(false)?)))
+        }
         Token::Word(w) if w.keyword == Keyword::SCHEMA && !replace => {
             parser.expect_keywords(&[Keyword::CREATE, Keyword::SCHEMA])?;
             let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);

@@ -33,6 +33,7 @@ pub enum Statement {
     CreateTable(Box<CreateTable>),
     AlterTable(Box<AlterTable>),
     Comment(Box<CommentOn>),
+    CreateIndex(Box<ast::CreateIndex>),
     DropTable {
         names: Vec<ObjectName>,
         if_exists: bool,
@@ -102,6 +103,9 @@ pub struct Explain {
     pub verbose: bool,
     /// What the statement would change; it is undone.
     pub impact: bool,
+    pub costs: bool,
+    /// `FORMAT JSON`.
+    pub json: bool,
 }
 
 /// A column as written.
@@ -247,6 +251,17 @@ pub enum CopyFormat {
     Text,
     Csv,
     Binary,
+    /// One object a line. Files only.
+    Json,
+    /// Files only.
+    Parquet,
+}
+
+impl CopyFormat {
+    /// Whether it comes as characters, to which the options of text apply.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Csv)
+    }
 }
 
 /// Columns that a `FORCE_…` option names.

@@ -131,6 +131,27 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// One of which no more is known.
+    pub fn new(oid: Oid, namespace: (Oid, &str), name: &str, kind: RelationKind) -> Self {
+        Self {
+            oid,
+            namespace_oid: namespace.0,
+            namespace: namespace.1.to_string(),
+            name: name.to_string(),
+            kind,
+            columns: Vec::new(),
+            key: Vec::new(),
+            checks: Vec::new(),
+            comment: None,
+            rows: None,
+            bytes: None,
+            properties: BTreeMap::new(),
+            definition: None,
+            has_partitions: false,
+            format: None,
+        }
+    }
+
     /// No other schema may be called like those of temporary tables.
     pub fn is_temporary(&self) -> bool {
         self.namespace.starts_with(TEMPORARY_SCHEMA)
@@ -178,6 +199,10 @@ pub struct CatalogImage {
     /// Schemas of users, without the two system schemas.
     pub namespaces: Vec<Namespace>,
     pub relations: Vec<Relation>,
+    /// Positions in `relations` by the OIDs of tables and of the indexes of their keys.
+    by_oid: HashMap<Oid, usize>,
+    /// The same by schema and name.
+    by_name: HashMap<String, HashMap<String, usize>>,
     /// Built relations by `schema.name`.
     batches: Mutex<HashMap<String, RecordBatch>>,
 }
@@ -219,22 +244,26 @@ impl Found<'_> {
 
 impl CatalogImage {
     pub fn new(databases: Vec<Database>, namespaces: Vec<Namespace>, relations: Vec<Relation>) -> Self {
-        Self { databases, namespaces, relations, batches: Mutex::default() }
+        let mut by_oid = HashMap::with_capacity(relations.len());
+        let mut by_name: HashMap<String, HashMap<String, usize>> = HashMap::new();
+        for (position, relation) in relations.iter().enumerate() {
+            let names = by_name.entry(relation.namespace.clone()).or_default();
+            by_oid.entry(relation.oid).or_insert(position);
+            names.entry(relation.name.clone()).or_insert(position);
+            if !relation.key.is_empty() {
+                by_oid.entry(relation.key_index_oid()).or_insert(position);
+                names.entry(relation.key_name()).or_insert(position);
+            }
+        }
+        Self { databases, namespaces, relations, by_oid, by_name, batches: Mutex::default() }
     }
 
     pub fn relation_by_oid(&self, oid: Oid) -> Option<Found<'_>> {
-        self.relations
-            .iter()
-            .find_map(|relation| {
-                if relation.oid == oid {
-                    Some(Found::User(relation))
-                } else if !relation.key.is_empty() && relation.key_index_oid() == oid {
-                    Some(Found::KeyIndex(relation))
-                } else {
-                    None
-                }
-            })
-            .or_else(|| shape::all().iter().find(|s| s.oid == oid).map(Found::System))
+        match self.by_oid.get(&oid).and_then(|position| self.relations.get(*position)) {
+            Some(relation) if relation.oid == oid => Some(Found::User(relation)),
+            Some(relation) => Some(Found::KeyIndex(relation)),
+            None => shape::find_by_oid(oid).map(Found::System),
+        }
     }
 
     /// A relation by schema and name.
@@ -242,15 +271,8 @@ impl CatalogImage {
         if let Some(shape) = shape::find(namespace, name) {
             return Some(Found::System(shape));
         }
-        self.relations.iter().filter(|r| r.namespace == namespace).find_map(|relation| {
-            if relation.name == name {
-                Some(Found::User(relation))
-            } else if !relation.key.is_empty() && relation.key_name() == name {
-                Some(Found::KeyIndex(relation))
-            } else {
-                None
-            }
-        })
+        let relation = self.relations.get(*self.by_name.get(namespace)?.get(name)?)?;
+        Some(if relation.name == name { Found::User(relation) } else { Found::KeyIndex(relation) })
     }
 
     /// The first relation of that name in a list of schemas.
@@ -271,11 +293,25 @@ impl CatalogImage {
     }
 
     pub fn namespace_name(&self, oid: Oid) -> Option<&str> {
-        self.all_namespaces().into_iter().find(|n| n.0 == oid).map(|n| n.1)
+        match oid {
+            PG_CATALOG => Some("pg_catalog"),
+            INFORMATION_SCHEMA => Some("information_schema"),
+            oid => self
+                .namespaces
+                .iter()
+                .find(|namespace| namespace.oid == oid)
+                .map(|namespace| namespace.name.as_str()),
+        }
     }
 
     pub fn namespace_oid(&self, name: &str) -> Option<Oid> {
-        self.all_namespaces().into_iter().find(|n| n.1 == name).map(|n| n.0)
+        match name {
+            "pg_catalog" => Some(PG_CATALOG),
+            "information_schema" => Some(INFORMATION_SCHEMA),
+            name => {
+                self.namespaces.iter().find(|namespace| namespace.name == name).map(|namespace| namespace.oid)
+            }
+        }
     }
 
     /// The kept batch of a relation, or a new one.

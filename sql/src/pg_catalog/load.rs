@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use auric_catalog::backend::Oid;
+use auric_catalog::name::TableIdent;
 use auric_catalog::registry::{
     COMMENT, Catalog, CatalogContents, NamespaceContents, TableSummary, ViewSummary,
 };
+
 use auric_catalog::table::TableSnapshot;
 use parking_lot::Mutex;
 
@@ -101,26 +104,15 @@ fn image(engine: &Engine, contents: &[Arc<CatalogContents>]) -> CatalogImage {
     CatalogImage::new(databases, namespaces.collect(), relations.collect())
 }
 
+fn bare(namespace: &NamespaceContents, oid: Oid, ident: &TableIdent, kind: RelationKind) -> Relation {
+    Relation::new(oid, (namespace.entry.oid, &ident.namespace), &ident.name, kind)
+}
+
 /// A table that cannot be read is shown without columns, so that it does not hide the others.
 fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
     let entry = &table.entry;
-    let mut relation = Relation {
-        oid: entry.oid,
-        namespace_oid: namespace.entry.oid,
-        namespace: entry.ident.namespace.clone(),
-        name: entry.ident.name.clone(),
-        kind: RelationKind::Table,
-        columns: Vec::new(),
-        key: Vec::new(),
-        checks: Vec::new(),
-        comment: None,
-        rows: None,
-        bytes: None,
-        properties: Default::default(),
-        definition: None,
-        has_partitions: false,
-        format: Some(entry.format.to_string()),
-    };
+    let mut relation = bare(namespace, entry.oid, &entry.ident, RelationKind::Table);
+    relation.format = Some(entry.format.to_string());
     match &table.snapshot {
         Ok(snapshot) => describe(&mut relation, snapshot),
         Err(error) => {
@@ -132,23 +124,7 @@ fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
 
 fn of_view(namespace: &NamespaceContents, view: &ViewSummary) -> Relation {
     let entry = &view.entry;
-    let mut relation = Relation {
-        oid: entry.oid,
-        namespace_oid: namespace.entry.oid,
-        namespace: entry.ident.namespace.clone(),
-        name: entry.ident.name.clone(),
-        kind: RelationKind::View,
-        columns: Vec::new(),
-        key: Vec::new(),
-        checks: Vec::new(),
-        comment: None,
-        rows: None,
-        bytes: None,
-        properties: Default::default(),
-        definition: None,
-        has_partitions: false,
-        format: None,
-    };
+    let mut relation = bare(namespace, entry.oid, &entry.ident, RelationKind::View);
     match &view.definition {
         Ok(definition) => {
             relation.columns = definition.columns.fields().iter().map(|f| Column::of_field(f)).collect();

@@ -1,5 +1,5 @@
 //! `pg_constraint`: primary keys (identifier fields) and CHECK constraints. NOT NULL is no constraint of
-//! its own in Postgres 15.
+//! its own in Postgres 16.
 
 use datafusion::error::Result;
 

@@ -10,7 +10,7 @@ use super::value::Value;
 pub fn rows(context: &CatalogContext) -> Result<Rows> {
     let mut rows = Rows::new(
         "relid schemaname relname n_live_tup seq_scan seq_tup_read idx_scan idx_tup_fetch n_tup_ins \
-         n_tup_upd n_tup_del n_tup_hot_upd n_dead_tup n_mod_since_analyze n_ins_since_vacuum \
+         n_tup_upd n_tup_del n_tup_hot_upd n_tup_newpage_upd n_dead_tup n_mod_since_analyze n_ins_since_vacuum \
          vacuum_count autovacuum_count analyze_count autoanalyze_count",
     );
     for relation in context.image.relations.iter().filter(|r| r.kind != RelationKind::View) {

@@ -1,5 +1,5 @@
 //! Shapes (name, OID, columns) of all relations of `pg_catalog` and `information_schema`, as
-//! Postgres 15 has them. A shape alone makes a relation that exists and is empty.
+//! Postgres 16 has them. A shape alone makes a relation that exists and is empty.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -45,6 +45,9 @@ static SHAPES: LazyLock<Vec<Shape>> = LazyLock::new(|| DATA.lines().filter_map(p
 static BY_NAME: LazyLock<HashMap<(&'static str, &'static str), &'static Shape>> =
     LazyLock::new(|| SHAPES.iter().map(|shape| ((shape.schema, shape.name), shape)).collect());
 
+static BY_OID: LazyLock<HashMap<Oid, &'static Shape>> =
+    LazyLock::new(|| SHAPES.iter().map(|shape| (shape.oid, shape)).collect());
+
 fn parse(line: &'static str) -> Option<Shape> {
     let mut parts = line.split('\t');
     let oid = parts.next()?.parse().ok()?;
@@ -67,4 +70,9 @@ pub fn all() -> &'static [Shape] {
 /// The relation of that name.
 pub fn find(schema: &str, name: &str) -> Option<&'static Shape> {
     BY_NAME.get(&(schema, name)).copied()
+}
+
+/// The relation with that OID.
+pub fn find_by_oid(oid: Oid) -> Option<&'static Shape> {
+    BY_OID.get(&oid).copied()
 }

@@ -134,6 +134,9 @@ pub fn parse_type_name(text: &str) -> Option<u32> {
         let element = by_oid(parse_type_name(element)?)?;
         return (element.array != 0).then_some(element.array);
     }
+    if let Some(bare) = text.strip_prefix("\"pg_catalog\".") {
+        return by_name(bare.trim_matches('"')).map(|row| row.oid);
+    }
     if let Some(quoted) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
         return by_name(quoted).map(|row| row.oid);
     }

@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DFSchema, TableReference};
-use datafusion::datasource::provider_as_source;
+use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{
@@ -19,6 +19,7 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+    cast,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::scalar::ScalarValue;
@@ -77,9 +78,14 @@ impl ContextProvider for StatementContext<'_> {
             .into_iter()
             .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
             .collect::<Result<Vec<_>>>()?;
+        let integers = args.iter().all(|arg| matches!(arg, Expr::Literal(ScalarValue::Int32(_), _)));
         let args: Vec<_> = args.into_iter().map(widened).collect();
         let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
-        Ok(provider_as_source(provider))
+        let source = provider_as_source(provider);
+        if integers && !args.is_empty() && name == "generate_series" {
+            return narrowed(source);
+        }
+        Ok(source)
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
@@ -147,6 +153,17 @@ fn widened(arg: Expr) -> Expr {
         }
         arg => arg,
     }
+}
+
+/// A relation of `bigint` as one of `integer`, which all its values are.
+fn narrowed(source: Arc<dyn TableSource>) -> Result<Arc<dyn TableSource>> {
+    let names: Vec<String> = source.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let columns = names
+        .iter()
+        .map(|name| cast(Expr::Column(Column::new_unqualified(name)), DataType::Int32).alias(name));
+    let plan =
+        LogicalPlanBuilder::scan("series", source, None)?.project(columns.collect::<Vec<_>>())?.build()?;
+    Ok(provider_as_source(Arc::new(ViewTable::new(plan, None))))
 }
 
 /// Relations that are plans already; their columns keep their qualifiers.

@@ -31,6 +31,42 @@ fn call(name: &str, args: Vec<Expr>) -> Option<Expr> {
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(function.clone(), args)))
 }
 
+/// `+` and `-` of dates and timestamps with intervals, and differences of timestamps.
+fn of_moments(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    use BinaryOperator::{Minus, Plus};
+    let is_interval = interval::is_interval;
+    let is_date = |t: &DataType| matches!(t, DataType::Date32);
+    let is_local = |t: &DataType| matches!(t, DataType::Timestamp(_, None));
+    let is_zoned = |t: &DataType| matches!(t, DataType::Timestamp(_, Some(_)));
+    let is_moment = |t: &DataType| matches!(t, DataType::Timestamp(..));
+    let midnight = |date: &Expr| cast(date.clone(), TIMESTAMP);
+    let (first, second) = (&expr.left, &expr.right);
+    match expr.op {
+        Plus if is_date(left) && is_interval(right) => {
+            Some(binary_expr(midnight(first), Operator::Plus, second.clone()))
+        }
+        Minus if is_date(left) && is_interval(right) => {
+            Some(binary_expr(midnight(first), Operator::Minus, second.clone()))
+        }
+        Plus if is_interval(left) && is_date(right) => {
+            Some(binary_expr(midnight(second), Operator::Plus, first.clone()))
+        }
+        Plus if is_interval(left) && is_local(right) => {
+            Some(binary_expr(second.clone(), Operator::Plus, first.clone()))
+        }
+        Plus if is_zoned(left) && is_interval(right) => zoned("timestamptz_pl_interval", first, second),
+        Plus if is_interval(left) && is_zoned(right) => zoned("timestamptz_pl_interval", second, first),
+        Minus if is_zoned(left) && is_interval(right) => zoned("timestamptz_mi_interval", first, second),
+        Minus
+            if (is_moment(left) && (is_moment(right) || is_date(right)))
+                || (is_date(left) && is_moment(right)) =>
+        {
+            session_time::call("timestamp_mi", vec![first.clone(), second.clone()])
+        }
+        _ => None,
+    }
+}
+
 /// A function of a time with zone and an interval.
 fn zoned(function: &str, time: &Expr, interval: &Expr) -> Option<Expr> {
     session_time::call(function, vec![time.clone(), interval.clone()])
@@ -56,11 +92,6 @@ impl ExprPlanner for DateArithmetic {
         };
         let is_interval = interval::is_interval;
         let is_time = |t: &DataType| matches!(t, DataType::Time32(_) | DataType::Time64(_));
-        let is_date = |t: &DataType| matches!(t, DataType::Date32);
-        let is_local = |t: &DataType| matches!(t, DataType::Timestamp(_, None));
-        let is_zoned = |t: &DataType| matches!(t, DataType::Timestamp(_, Some(_)));
-        let is_moment = |t: &DataType| matches!(t, DataType::Timestamp(..));
-        let midnight = |date: &Expr| cast(date.clone(), TIMESTAMP);
         if is_interval(&left) && is_interval(&right) && compares(&expr.op) {
             let span = |expr: Expr| call("interval_span", vec![expr]);
             let (Some(left), Some(right)) = (span(expr.left.clone()), span(expr.right.clone())) else {
@@ -69,33 +100,6 @@ impl ExprPlanner for DateArithmetic {
             return Ok(PlannerResult::Original(RawBinaryExpr { op: expr.op, left, right }));
         }
         let planned = match expr.op {
-            BinaryOperator::Plus if is_date(&left) && is_interval(&right) => {
-                Some(binary_expr(midnight(&expr.left), Operator::Plus, expr.right.clone()))
-            }
-            BinaryOperator::Minus if is_date(&left) && is_interval(&right) => {
-                Some(binary_expr(midnight(&expr.left), Operator::Minus, expr.right.clone()))
-            }
-            BinaryOperator::Plus if is_interval(&left) && is_date(&right) => {
-                Some(binary_expr(midnight(&expr.right), Operator::Plus, expr.left.clone()))
-            }
-            BinaryOperator::Plus if is_interval(&left) && is_local(&right) => {
-                Some(binary_expr(expr.right.clone(), Operator::Plus, expr.left.clone()))
-            }
-            BinaryOperator::Plus if is_zoned(&left) && is_interval(&right) => {
-                zoned("timestamptz_pl_interval", &expr.left, &expr.right)
-            }
-            BinaryOperator::Plus if is_interval(&left) && is_zoned(&right) => {
-                zoned("timestamptz_pl_interval", &expr.right, &expr.left)
-            }
-            BinaryOperator::Minus if is_zoned(&left) && is_interval(&right) => {
-                zoned("timestamptz_mi_interval", &expr.left, &expr.right)
-            }
-            BinaryOperator::Minus
-                if (is_moment(&left) && (is_moment(&right) || is_date(&right)))
-                    || (is_date(&left) && is_moment(&right)) =>
-            {
-                session_time::call("timestamp_mi", vec![expr.left.clone(), expr.right.clone()])
-            }
             BinaryOperator::Multiply if is_interval(&left) && right.is_numeric() => {
                 call("interval_mul", vec![expr.left.clone(), expr.right.clone()])
             }
@@ -119,7 +123,7 @@ impl ExprPlanner for DateArithmetic {
             {
                 Some(array_has_any(expr.left.clone(), expr.right.clone()))
             }
-            _ => None,
+            _ => of_moments(&expr, &left, &right),
         };
         Ok(match planned {
             Some(planned) => PlannerResult::Planned(planned),

@@ -3,12 +3,15 @@
 
 pub mod arithmetic;
 pub mod array_operators;
+pub mod blank_padded;
+pub mod common_type;
 mod context;
 pub mod date_arithmetic;
 pub mod json_operators;
 pub mod lateral_rows;
 pub mod names;
 mod null_in;
+mod order_by;
 mod parameters;
 pub mod parts;
 pub mod postgres_casts;
@@ -16,6 +19,7 @@ pub mod regex_operators;
 mod relations;
 pub(crate) mod rewrite;
 mod row_in;
+pub(crate) mod select_items;
 pub mod session_casts;
 mod system;
 mod text_casts;
@@ -181,6 +185,7 @@ impl Scope {
         rewrite::make_names_unique(&mut query);
         // Names of result columns are those of what was written.
         let written = query.clone();
+        order_by::rewrite(&mut query);
         crate::analyzer::rewrite(&mut query);
         if target.is_some() {
             crate::analyzer::leave_to_columns(&mut query);
@@ -201,9 +206,12 @@ impl Scope {
             let statement = ast::Statement::Query(Box::new(query.clone()));
             planner
                 .sql_statement_to_plan_with_context(statement, &mut context)
+                .and_then(common_type::floats_first)
+                .and_then(crate::analyzer::name_result_types)
                 .map_err(|e| located(&e, source))
         };
-        let (logical, (), given) = infer_parameters(&query, given.to_vec(), |types| Ok((plan(types)?, ())))?;
+        let (logical, (), given) =
+            infer_parameters(&written, given.to_vec(), |types| Ok((plan(types)?, ())))?;
         let logical = crate::analyzer::present_output(logical, state.as_ref(), presentation)
             .map_err(|e| Error::from(&e))?;
         let logical = text_casts::named(logical).map_err(|e| Error::from(&e))?;

@@ -2,8 +2,8 @@
 
 use datafusion::common::DFSchema;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, Subscript,
-    TimezoneInfo, TrimWhereField, Value,
+    AccessExpr, CastKind, DataType, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TimezoneInfo,
+    TrimWhereField, Value,
 };
 
 use super::rewrite::SUFFIX;
@@ -92,12 +92,14 @@ fn figure(expr: &Expr) -> Option<(String, Strength)> {
     match expr {
         Expr::Identifier(ident) => strong(folded(ident)),
         Expr::CompoundIdentifier(parts) => parts.last().and_then(|ident| strong(folded(ident))),
-        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
-            Some(AccessExpr::Dot(field)) => figure(field),
-            Some(AccessExpr::Subscript(Subscript::Index { .. } | Subscript::Slice { .. })) | None => {
-                figure(root)
-            }
-        },
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            // Subscripts have no name: that of the last field counts.
+            let last = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(field) => Some(field),
+                AccessExpr::Subscript(_) => None,
+            });
+            figure(last.unwrap_or(root))
+        }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
         Expr::Cast {
             kind: CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast,

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::rewrite::among;
+use crate::analyzer::change_own_exprs;
 
 /// Rewrites all conditions of a query, those of its subqueries included.
 pub(super) fn rewrite(query: &mut Query) {
@@ -63,34 +64,11 @@ fn opposite(expr: &Expr) -> Option<Expr> {
 
 /// Gives every IN within an expression its three values.
 fn values(expr: &mut Expr) {
-    let _ = VisitMut::visit(expr, &mut Values { depth: 0 });
-}
-
-struct Values {
-    /// Queries around the expression: their conditions are looked at on their own.
-    depth: usize,
-}
-
-impl VisitorMut for Values {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::InSubquery { expr: item, subquery, negated } = expr
+    change_own_exprs(expr, |expr| {
+        if let Expr::InSubquery { expr: item, subquery, negated } = expr
             && let Some(replaced) = among(item, subquery, *negated)
         {
             *expr = replaced;
         }
-        ControlFlow::Continue(())
-    }
+    });
 }

@@ -13,8 +13,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SelectItem, With};
 
 use super::{
-    Parameter, Relations, Scope, context, infer_parameters, located, names, null_in, relations, rewrite,
-    row_in, system,
+    Parameter, Relations, Scope, common_type, context, infer_parameters, located, names, null_in, relations,
+    rewrite, row_in, system,
 };
 use crate::analyzer::number;
 use crate::error::{Error, Result, SqlState};
@@ -117,6 +117,7 @@ impl Parts<'_> {
         let mut context = PlannerContext::new().with_prepare_param_data_types(self.types.clone());
         planner
             .sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), &mut context)
+            .and_then(common_type::floats_first)
             .map_err(|e| located(&e, self.source))
     }
 

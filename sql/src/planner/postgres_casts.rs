@@ -1,5 +1,5 @@
 //! Casts that arrow does differently from Postgres: a fractional number to an integer rounds (arrow
-//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it.
+//! cuts off), text to `bytea`, `uuid`, dates and times is read as Postgres reads it, and written likewise.
 //!
 //! Runs before type coercion, and so sees only casts that the statement asks for; text is read so in
 //! those of type coercion too ([`ImpliedCasts`]).
@@ -18,7 +18,9 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use super::json_operators;
-use crate::types::text_input;
+use crate::functions::math::rounded as rounded_number;
+use crate::functions::text_output;
+use crate::types::{bytes_output, text_input};
 
 /// The rule.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl AnalyzerRule for ImpliedCasts {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, |expr, schema| Ok(read_text(expr, schema)))
+        rewrite(plan, |expr, schema| Ok(read_or_write_text(expr, schema)))
     }
 }
 
@@ -64,18 +66,44 @@ fn rewrite(
     Ok(plan.data)
 }
 
-/// A cast of text that arrow would read otherwise.
-fn read_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    if let Expr::Cast(Cast { expr: inner, field }) = &expr
-        && inner.get_type(schema as &dyn ExprSchema).is_ok_and(|source| source.is_string())
-        && let Some(read) = text_input::read(inner, field.data_type())
-    {
-        return Transformed::yes(Expr::Cast(Cast { expr: Box::new(read), field: field.clone() }));
+/// A cast of or to text that arrow would read or write otherwise.
+fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
+    let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else { return Transformed::no(expr) };
+    let items_of_text = matches!(&source, DataType::List(item) if item.data_type().is_string());
+    let through = if field.data_type().is_string() && !source.is_string() {
+        bytes_output::write(inner, &source).or_else(|| text_output::written(inner, &source))
+    } else if source.is_string() || items_of_text {
+        text_input::read(inner, field.data_type())
+    } else {
+        None
+    };
+    match through {
+        Some(through) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(through), field: field.clone() })),
+        None => Transformed::no(expr),
     }
-    Transformed::no(expr)
+}
+
+/// `u IN ('…', '…')`: what is compared with a uuid is one.
+fn uuids_listed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::InList(mut list) = expr else { return Transformed::no(expr) };
+    let uuid = DataType::FixedSizeBinary(16);
+    if !list.expr.get_type(schema as &dyn ExprSchema).is_ok_and(|listed| listed == uuid) {
+        return Transformed::no(Expr::InList(list));
+    }
+    for item in &mut list.list {
+        let is_text = item.get_type(schema as &dyn ExprSchema).is_ok_and(|item| item.is_string());
+        if let Some(read) = text_input::read(item, &uuid).filter(|_| is_text) {
+            *item = read;
+        }
+    }
+    Transformed::yes(Expr::InList(list))
 }
 
 fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if matches!(expr, Expr::InList(_)) {
+        return Ok(uuids_listed(expr, schema));
+    }
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Ok(Transformed::no(expr));
     };
@@ -96,8 +124,8 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
         return Ok(Transformed::no(expr));
     };
-    if source.is_string() {
-        return Ok(read_text(expr, schema));
+    if source.is_string() || source.is_list() || field.data_type().is_string() {
+        return Ok(read_or_write_text(expr, schema));
     }
     Ok(rounded(expr, &source))
 }
@@ -116,7 +144,7 @@ fn rounded(expr: Expr, source: &DataType) -> Transformed<Expr> {
         | DataType::Float64
         | DataType::Decimal128(..)
         | DataType::Decimal256(..) => {
-            let inner = round(vec![inner.as_ref().clone()]);
+            let inner = rounded_number(inner.as_ref().clone());
             Transformed::yes(Expr::Cast(Cast { expr: Box::new(inner), field: field.clone() }))
         }
         _ => Transformed::no(expr),

@@ -40,8 +40,9 @@ pub struct Dependency {
 /// What a plan reads of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Read {
-    /// The current version, which was this one.
-    Current(TableVersion),
+    /// The current version, which was this one, of the table with this id: one that takes its place begins
+    /// to count anew.
+    Current(TableVersion, String),
     /// A version that never changes, of the table with this id.
     Pinned(String),
     /// A view, defined in this metadata file.
@@ -160,7 +161,7 @@ impl Relations {
             catalog: table.catalog.name().to_string(),
             ident: table.ident.clone(),
             name: key.clone(),
-            read: Read::Current(table.snapshot.version.clone()),
+            read: Read::Current(table.snapshot.version.clone(), table.snapshot.table_id.clone()),
         });
         // What the transaction has changed has no version to tell it by.
         self.volatile |= table.snapshot.version == TableVersion::Unpublished;
@@ -237,7 +238,7 @@ impl Relations {
         let is_table = |dependency: &Dependency| {
             dependency.catalog == table.catalog.name()
                 && dependency.ident == table.ident
-                && matches!(dependency.read, Read::Current(_))
+                && matches!(dependency.read, Read::Current(..))
         };
         self.dependencies.iter().any(is_table)
     }
@@ -264,7 +265,9 @@ pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result
             Some(Found::Table(table)) => {
                 is_same(&table.catalog, &table.ident)
                     && match &dependency.read {
-                        Read::Current(version) => table.snapshot.version == *version,
+                        Read::Current(version, table_id) => {
+                            table.snapshot.version == *version && table.snapshot.table_id == *table_id
+                        }
                         Read::Pinned(table_id) => table.snapshot.table_id == *table_id,
                         Read::View(_) => false,
                     }

@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use arrow::datatypes::Field;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, DataType, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor,
+    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use postgres_types::Type;
 
-use super::names;
+use super::{names, select_items};
+use crate::analyzer::{any_own_expr, change_own_exprs};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::AuricDialect;
 use crate::types::{self, sql_type};
@@ -42,39 +42,13 @@ impl Visitor for WindowInCondition {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         for (clause, condition) in [("WHERE", &select.selection), ("HAVING", &select.having)] {
-            let mut calls = WindowCall { depth: 0 };
-            if condition.as_ref().is_some_and(|condition| condition.visit(&mut calls).is_break()) {
+            let calls = |expr: &Expr| matches!(expr, Expr::Function(function) if function.over.is_some());
+            if condition.as_ref().is_some_and(|condition| any_own_expr(condition, calls)) {
                 self.0 = Some(clause);
                 return ControlFlow::Break(());
             }
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// Stops at a window function that is not in a subquery.
-struct WindowCall {
-    depth: usize,
-}
-
-impl Visitor for WindowCall {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Function(function) if self.depth == 0 && function.over.is_some() => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
     }
 }
 
@@ -155,10 +129,12 @@ impl Visitor for Placeholders {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
+            // A name, which the client sends as text.
+            Expr::Cast { data_type: DataType::Regclass, .. } => {}
             Expr::Cast { expr: inner, data_type, .. } => {
                 // A type that does not exist is an error of the planner's.
                 if let (Some(number), Ok(cast)) = (number_of(inner), sql_type::from_sql(data_type)) {
-                    let (pg_type, _) = types::pg_type(&Field::new("", cast, true));
+                    let (pg_type, _) = types::pg_type(&sql_type::field_of(data_type, cast));
                     self.typed.push((number, pg_type));
                 }
             }
@@ -292,40 +268,16 @@ impl VisitorMut for ExistsInProjections {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        VisitMut::visit(&mut select.projection, &mut ExistsInItem { depth: 0 })
-    }
-}
-
-struct ExistsInItem {
-    /// Queries around the expression, within the item.
-    depth: usize,
-}
-
-impl VisitorMut for ExistsInItem {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth > 0 {
-            return ControlFlow::Continue(());
-        }
-        let replaced = match expr {
-            Expr::Exists { subquery, negated } => counted(subquery, *negated),
-            Expr::InSubquery { expr: item, subquery, negated } => among(item, subquery, *negated),
-            _ => None,
-        };
-        if let Some(replaced) = replaced {
-            *expr = replaced;
-        }
+        change_own_exprs(&mut select.projection, |expr| {
+            let replaced = match expr {
+                Expr::Exists { subquery, negated } => counted(subquery, *negated),
+                Expr::InSubquery { expr: item, subquery, negated } => among(item, subquery, *negated),
+                _ => None,
+            };
+            if let Some(replaced) = replaced {
+                *expr = replaced;
+            }
+        });
         ControlFlow::Continue(())
     }
 }
@@ -348,19 +300,6 @@ pub(super) fn among(item: &Expr, subquery: &Query, negated: bool) -> Option<Expr
     })
 }
 
-/// Gives the only column of a plain query its name here. `false`: the query is not that plain.
-fn named(query: &mut Query) -> bool {
-    let ordered = query.order_by.is_some();
-    let SetExpr::Select(select) = query.body.as_mut() else { return false };
-    let [item] = select.projection.as_mut_slice() else { return false };
-    let expr = match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if !ordered => expr.clone(),
-        _ => return false,
-    };
-    *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', OF) };
-    true
-}
-
 /// Puts the item and the subquery in place of [`AMONG`]'s. The column of the derived table gets a name
 /// that hides none of those in the item.
 struct Fill<'a> {
@@ -376,7 +315,7 @@ impl VisitorMut for Fill<'_> {
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if let TableFactor::Derived { subquery, alias, .. } = factor {
             **subquery = self.subquery.clone();
-            if named(subquery) {
+            if select_items::rename(subquery, &[Ident::with_quote('"', OF)]) {
                 // Without an alias, which DataFusion could not lift a correlation over.
                 *alias = None;
                 return ControlFlow::Continue(());

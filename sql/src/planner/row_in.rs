@@ -5,6 +5,7 @@
 //! nothing tells null from false, as in a condition, it is the first question alone, and `NOT IN` the second
 //! one negated: these become joins.
 
+use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
@@ -13,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, TableFactor, UnaryOperator, VisitMut, VisitorMut,
 };
 
+use super::select_items;
 use crate::analyzer::{boolean, null, number};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::row_target;
@@ -118,7 +120,8 @@ impl<'a> RowIn<'a> {
         let names: Vec<Ident> =
             (0..self.row.len()).map(|i| Ident::with_quote('"', format!("\u{1}of{i}"))).collect();
         let mut subquery = self.subquery.clone();
-        let plain = named(&mut subquery, &names)?;
+        check_count(&subquery, names.len())?;
+        let plain = select_items::rename(&mut subquery, &names);
         let mut from = row_target::derived(subquery, Ident::with_quote('"', "\u{1}in"), names.clone());
         if plain && let TableFactor::Derived { alias, .. } = &mut from.relation {
             // Without an alias, which DataFusion could not lift a correlation over.
@@ -165,28 +168,13 @@ fn not_unequal(of: Expr, item: Expr) -> Expr {
     Expr::Nested(Box::new(binary(equal(of, item), BinaryOperator::Or, nulls)))
 }
 
-/// Gives the columns of a plain query these names. `false`: the query is not that plain.
-fn named(query: &mut Query, names: &[Ident]) -> Result<bool> {
-    let ordered = query.order_by.is_some();
-    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(false) };
-    let exprs: Option<Vec<Expr>> = select
-        .projection
-        .iter()
-        .map(|item| match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
-            _ => None,
-        })
-        .collect();
-    let Some(exprs) = exprs else { return Ok(false) };
-    if exprs.len() != names.len() {
-        let too = if exprs.len() > names.len() { "many" } else { "few" };
-        return Err(Error::new(SqlState::SYNTAX_ERROR, format!("subquery has too {too} columns")));
-    }
-    if ordered {
-        return Ok(false);
-    }
-    let items = exprs.into_iter().zip(names);
-    select.projection =
-        items.map(|(expr, name)| SelectItem::ExprWithAlias { expr, alias: name.clone() }).collect();
-    Ok(true)
+/// Fails with 42601 if as many columns are not selected.
+fn check_count(query: &Query, count: usize) -> Result<()> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
+    let too = match select_items::exprs(select).map(|exprs| exprs.len().cmp(&count)) {
+        Some(Ordering::Greater) => "many",
+        Some(Ordering::Less) => "few",
+        Some(Ordering::Equal) | None => return Ok(()),
+    };
+    Err(Error::new(SqlState::SYNTAX_ERROR, format!("subquery has too {too} columns")))
 }

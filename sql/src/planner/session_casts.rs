@@ -1,5 +1,4 @@
-//! Casts of times that depend on the session's time zone, times, intervals and floating point numbers as
-//! text in Postgres' form, and dates compared with times.
+//! Casts of times that depend on the session's time zone, and dates compared with times.
 //!
 //! Runs after type coercion, so that it sees the casts of operators and functions too. A comparison of a date
 //! with a constant time becomes one of dates, by which files can be pruned.
@@ -16,7 +15,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, cast}
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::functions::calendar::Zone;
-use crate::functions::columnar::{INTERVAL, TIMESTAMP, timestamptz};
+use crate::functions::columnar::{TIMESTAMP, timestamptz};
 use crate::functions::session_time::call;
 
 /// The rule.
@@ -76,9 +75,6 @@ impl Casts<'_> {
 
     fn cast(&self, inner: &Expr, target: &DataType) -> Option<Expr> {
         let source = inner.get_type(self.schema as &dyn ExprSchema).ok()?;
-        if target.is_string() {
-            return as_text(inner.clone(), &source).map(|text| to(text, &DataType::Utf8, target.clone()));
-        }
         if self.in_utc {
             return None;
         }
@@ -104,20 +100,6 @@ impl Casts<'_> {
             }
             _ => None,
         }
-    }
-}
-
-/// The value as Postgres' output function writes it; `None`: arrow does the same.
-fn as_text(value: Expr, source: &DataType) -> Option<Expr> {
-    match source {
-        DataType::Timestamp(_, Some(_)) => call("timestamptz_out", vec![to(value, source, timestamptz())]),
-        DataType::Timestamp(_, None) => call("timestamp_out", vec![to(value, source, TIMESTAMP)]),
-        DataType::Interval(_) | DataType::Duration(_) => {
-            call("interval_out", vec![to(value, source, INTERVAL)])
-        }
-        DataType::Float64 => call("float8_out", vec![value]),
-        DataType::Float32 => call("float4_out", vec![value]),
-        _ => None,
     }
 }
 

@@ -164,7 +164,11 @@ impl Session {
         parameters: Vec<ScalarValue>,
     ) -> Result<Output> {
         self.refuse_if_failed(&prepared.parsed.statement)?;
+        let at_once = self.begin_at_once(&prepared.parsed.statement)?;
         let mut result = statement::execute(self, prepared, parameters).await;
+        if at_once && result.is_ok() {
+            self.commit_implicit().await?;
+        }
         if let Some(block) = self.block.as_ref().filter(|_| result.is_ok())
             && let Err(e) = block.tables.check_catalogs(None)
         {
@@ -174,6 +178,20 @@ impl Session {
             self.fail();
         }
         result
+    }
+
+    /// Opens a block for a statement that drops several things one by one, so that all go or none.
+    fn begin_at_once(&mut self, statement: &Statement) -> Result<bool> {
+        let drops = matches!(
+            statement,
+            Statement::DropTable { .. } | Statement::DropView { .. } | Statement::DropSchema { .. }
+        );
+        let able = || self.engine.registry.catalogs().all(|catalog| catalog.backend().is_transactional());
+        if !drops || self.block.is_some() || !able() {
+            return Ok(false);
+        }
+        self.begin_implicit()?;
+        Ok(true)
     }
 
     /// A statement failed after `execute` returned (while streaming, in COPY, or by the protocol

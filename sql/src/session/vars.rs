@@ -8,9 +8,9 @@ use crate::functions::calendar;
 use crate::types::text_output;
 
 /// `server_version` as clients parse it: the Postgres version whose catalog and behaviour we show.
-pub const SERVER_VERSION: &str = concat!("15.18 (Auric ", env!("CARGO_PKG_VERSION"), ")");
+pub const SERVER_VERSION: &str = concat!("16.10 (Auric ", env!("CARGO_PKG_VERSION"), ")");
 /// `server_version_num`.
-pub const SERVER_VERSION_NUM: &str = "150018";
+pub const SERVER_VERSION_NUM: &str = "160010";
 
 /// Type of a setting's values.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -48,6 +48,8 @@ pub async fn declare(
     }
     let reader = Reader::default();
     let scope = Scope { abandoned: Some(reader.abandoned()), ..session.scope().await? };
+    // Until the plan has its files.
+    let _looking = scope.database()?.storage().readers().look();
     let (planned, values) = query::current_plan(&scope, &declare.query, prepared, values).await?;
     let plan = parameters::substitute(&planned.plan, values)?;
     let physical = rows::physical(&scope, &plan).await?;

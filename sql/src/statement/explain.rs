@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
+use postgres_types::Type;
 
 use super::dml::execute::{self, Explained};
 use super::dml::insert;
 use super::dml::row_statement::{self, RowStatement};
 use super::dml::truncate;
-use super::{CommandTag, Output, Prepared, not_supported, parameters, query, rows};
+use super::plan_text::{self, Shown};
+use super::{CommandTag, Output, OutputColumn, Prepared, not_supported, parameters, query, rows};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::Explain;
 use crate::parser::{Parsed, Statement};
@@ -24,11 +25,14 @@ pub async fn prepare(
     given: &[Option<Parameter>],
     parsed: &Parsed,
 ) -> Result<Prepared> {
-    let columns = Some(vec![rows::text_column("QUERY PLAN")]);
+    if explain.json && (explain.impact || matches!(explain.statement, Statement::Truncate(_))) {
+        return Err(not_supported("EXPLAIN (FORMAT JSON) of this statement"));
+    }
+    let columns = Some(vec![column(explain)]);
     match &explain.statement {
         Statement::Query(query) => {
             let scope = session.scope().await?;
-            let planned = scope.plan_query(query, given, parsed).await?;
+            let planned = scope.plan_result(query, given, parsed).await?;
             Ok(Prepared::planned(parsed, planned, columns))
         }
         Statement::Insert(insert) => {
@@ -63,7 +67,7 @@ pub async fn execute(
     let (planned, values) = query::current_plan(&scope, query, prepared, values).await?;
     let plan = parameters::substitute(&planned.plan, values)?;
     let mut lines = Vec::new();
-    if explain.verbose {
+    if explain.verbose && !explain.json {
         let optimized = scope.state_for(&plan).await?.optimize(&plan).map_err(|e| Error::from(&e))?;
         lines.extend(optimized.display_indent().to_string().lines().map(str::to_string));
         lines.push(String::new());
@@ -92,36 +96,46 @@ async fn explain_truncate(
     text(lines)
 }
 
-/// The physical plan, after `lines`.
+/// The physical plan, after `lines` if it is shown as text.
 async fn show(
     scope: &Scope,
     explain: &Explain,
     physical: Arc<dyn ExecutionPlan>,
     mut lines: Vec<String>,
 ) -> Result<Output> {
+    if explain.json {
+        let seconds = if explain.analyze { Some(run(scope, physical.clone()).await?.1) } else { None };
+        let document = plan_text::json(&physical, what_is_shown(explain), seconds);
+        return rows::text_rows(vec![column(explain)], &[vec![Some(document)]], TAG);
+    }
     lines.extend(shown(scope, explain, physical).await?);
     text(lines)
 }
 
+fn what_is_shown(explain: &Explain) -> Shown {
+    Shown { costs: explain.costs, verbose: explain.verbose, analyze: explain.analyze }
+}
+
 async fn shown(scope: &Scope, explain: &Explain, physical: Arc<dyn ExecutionPlan>) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    if explain.analyze {
-        let (produced, seconds) = run(scope, physical.clone()).await?;
-        lines.extend(lines_of(
-            &DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(explain.verbose),
-        ));
+    let ran = if explain.analyze { Some(run(scope, physical.clone()).await?) } else { None };
+    let mut lines = plan_text::lines(&physical, what_is_shown(explain));
+    if let Some((produced, seconds)) = ran {
         lines.push(format!("Rows: {produced}"));
         lines.push(format!("Execution Time: {:.3} ms", seconds * 1000.0));
-    } else {
-        lines.extend(lines_of(&DisplayableExecutionPlan::new(physical.as_ref()).indent(explain.verbose)));
     }
     Ok(lines)
 }
 
+const TAG: CommandTag = CommandTag::Rows { verb: "EXPLAIN", counted: false };
+
+fn column(explain: &Explain) -> OutputColumn {
+    let column = rows::text_column("QUERY PLAN");
+    if explain.json { OutputColumn { pg_type: Type::JSON, ..column } } else { column }
+}
+
 fn text(lines: Vec<String>) -> Result<Output> {
     let rows: Vec<Vec<Option<String>>> = lines.into_iter().map(|line| vec![Some(line)]).collect();
-    let tag = CommandTag::Rows { verb: "EXPLAIN", counted: false };
-    rows::text_rows(vec![rows::text_column("QUERY PLAN")], &rows, tag)
+    rows::text_rows(vec![rows::text_column("QUERY PLAN")], &rows, TAG)
 }
 
 async fn explain_change(
@@ -159,10 +173,6 @@ async fn explain_change(
         return text(execute::impact_lines(&impact));
     }
     show(&scope, explain, physical, Vec::new()).await
-}
-
-fn lines_of(plan: &impl std::fmt::Display) -> Vec<String> {
-    plan.to_string().lines().map(str::to_string).collect()
 }
 
 /// Runs a plan for its metrics: number of rows and seconds.

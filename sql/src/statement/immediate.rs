@@ -34,6 +34,7 @@ impl Session {
             | Statement::DropView { .. }
             | Statement::Rename(_)
             | Statement::Comment(_)
+            | Statement::CreateIndex(_)
             | Statement::Insert(_)
             | Statement::Truncate(_)
             | Statement::Update(_)

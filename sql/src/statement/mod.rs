@@ -8,6 +8,7 @@ mod explain;
 mod immediate;
 pub mod interrupt;
 mod parameters;
+mod plan_text;
 mod prepared;
 mod query;
 mod rows;
@@ -170,6 +171,8 @@ pub enum Output {
     /// COPY … TO STDOUT as text or CSV: each batch of the stream has one Binary column of encoded rows.
     CopyOut {
         columns: usize,
+        /// The first of the rows is a header, which is not counted.
+        header: bool,
         stream: SendableRecordBatchStream,
     },
     /// COPY … TO STDOUT in binary format: the rows themselves.
@@ -224,6 +227,7 @@ pub(crate) async fn prepare(
         | Statement::CreateTable(_)
         | Statement::AlterTable(_)
         | Statement::Comment(_)
+        | Statement::CreateIndex(_)
         | Statement::DropTable { .. }
         | Statement::CreateView(_)
         | Statement::DropView { .. }
@@ -267,6 +271,7 @@ pub(crate) async fn execute(
         Statement::CreateTable(create) => ddl::create_table::execute(session, create, parsed).await,
         Statement::AlterTable(alter) => ddl::alter_table::execute(session, alter, parsed).await,
         Statement::Comment(comment) => ddl::comment::execute(session, comment, parsed).await,
+        Statement::CreateIndex(index) => ddl::create_index::execute(session, index, parsed).await,
         Statement::DropTable { names, if_exists, cascade } => {
             ddl::drop_table::execute(session, names, *if_exists, *cascade, parsed).await
         }

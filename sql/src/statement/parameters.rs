@@ -118,17 +118,17 @@ fn list(text: &str, element: &DataType) -> Result<ScalarValue> {
     if !inner.trim().is_empty() {
         items.push((current, was_quoted));
     }
+    let item_type = Parameter { pg_type: Type::TEXT, data_type: element.clone() };
     let values = items
         .into_iter()
         .map(|(item, quoted)| {
             if !quoted && item.trim().eq_ignore_ascii_case("null") {
-                return ScalarValue::try_from(element);
+                return ScalarValue::try_from(element).map_err(|e| Error::from(&e));
             }
             let item = if quoted { item } else { item.trim().to_string() };
-            ScalarValue::Utf8(Some(item)).cast_to(element)
+            convert(&item_type, &ScalarValue::Utf8(Some(item)))
         })
-        .collect::<datafusion::error::Result<Vec<_>>>()
-        .map_err(|e| Error::from(&e))?;
+        .collect::<Result<Vec<_>>>()?;
     Ok(ScalarValue::List(ScalarValue::new_list_nullable(&values, element)))
 }
 

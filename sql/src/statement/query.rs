@@ -36,12 +36,9 @@ pub async fn execute(
         return Ok(rows::batches(columns, batch.schema(), vec![batch], CommandTag::Select));
     }
     let scope = session.scope().await?;
+    // Until the plan has its files.
+    let _looking = scope.database()?.storage().readers().look();
     let (planned, values) = current_plan(&scope, query, prepared, values).await?;
-    if let Some(described) = &prepared.columns
-        && !same_columns(described, &planned.columns)
-    {
-        return Err(Error::new(SqlState("0A000"), CHANGED_RESULT));
-    }
     let plan = parameters::substitute(&planned.plan, values)?;
     let physical = rows::physical(&scope, &plan).await?;
     let stream = rows::stream(&scope, physical)?;
@@ -67,14 +64,18 @@ pub async fn current_plan(
 ) -> Result<(Arc<PlannedQuery>, Vec<ScalarValue>)> {
     let (types, values) = parameters::bind(&prepared.given, values)?;
     let kept = prepared.planned.lock().clone();
-    if let Some(planned) = kept
+    if let Some(planned) = &kept
         && parameters::fit(&planned.parameters, &types)
         && let Some(dependencies) = &planned.dependencies
         && still_current(scope, dependencies).await?
     {
-        return Ok((planned, values));
+        return Ok((planned.clone(), values));
     }
     let planned = Arc::new(scope.plan_result(query, &types, &prepared.parsed).await?);
+    // What EXPLAIN was described with are not the columns of its query.
+    if kept.is_some_and(|kept| !same_columns(&kept.columns, &planned.columns)) {
+        return Err(Error::new(SqlState("0A000"), CHANGED_RESULT));
+    }
     *prepared.planned.lock() = Some(planned.clone());
     Ok((planned, values))
 }

@@ -15,8 +15,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
+use datafusion::object_store::{ObjectMeta, ObjectStore};
 use datafusion::sql::sqlparser::ast::{ObjectName, TableFunctionArgs};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use url::Url;
 
 use self::options::Options;
@@ -44,6 +46,34 @@ pub async fn resolve(
         }
         _ => Ok(None),
     }
+}
+
+/// The rows of files, with the options that the function of that name has when none are given.
+pub async fn open(scope: &Scope, function: &str, location: &str) -> Result<Arc<dyn TableProvider>> {
+    let options = Options::of_location(function, location);
+    match function {
+        "read_json" => json::open(scope, options).await,
+        "read_parquet" => parquet::open(scope, options).await,
+        _ => csv::open(scope, options).await,
+    }
+}
+
+/// The files that a location names, by name, with the store that they are in.
+pub async fn files(scope: &Scope, path: &str) -> Result<(Arc<dyn ObjectStore>, Vec<ObjectMeta>)> {
+    let url = location(path)?;
+    let state: &dyn Session = scope.state.as_ref();
+    let read = async {
+        let store = state.runtime_env().object_store(&url)?;
+        let found = url.list_prefixed_files(state, store.as_ref(), None, "").await?;
+        let files = found.try_collect::<Vec<_>>().await?;
+        Ok((store, files))
+    };
+    let (store, mut files) = read.await.map_err(|e: DataFusionError| unreadable(&Error::from(&e), path))?;
+    if files.is_empty() {
+        return Err(undefined(path));
+    }
+    files.sort_by(|a, b| a.location.cmp(&b.location));
+    Ok((store, files))
 }
 
 /// Files of one format, with the schema that was found in them.

@@ -59,6 +59,12 @@ impl Options {
         Ok(options)
     }
 
+    /// Of a call without options.
+    pub fn of_location(function: &str, location: &str) -> Self {
+        let paths = vec![location.to_string()];
+        Self { function: function.to_string(), paths, named: BTreeMap::new() }
+    }
+
     fn invalid(&self, what: &str) -> Error {
         Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("{}: {what}", self.function))
     }

@@ -1,5 +1,6 @@
 //! Postgres types of arrow types, and back.
 
+pub mod bytes_output;
 pub mod datetime;
 pub mod literal;
 pub mod sql_type;
@@ -39,6 +40,11 @@ pub fn pg_type(field: &Field) -> (Type, i32) {
         None if quotient_scale(field).is_some() => (Type::NUMERIC, -1),
         None => of_data_type(field.data_type()),
     }
+}
+
+/// Whether metadata that names this type counts beside that arrow type.
+pub fn is_named(name: &str, data_type: &DataType) -> bool {
+    named(name, data_type).is_some()
 }
 
 /// The types that a field's metadata may name; the rest follow from their arrow type. Metadata

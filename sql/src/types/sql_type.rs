@@ -1,5 +1,6 @@
 //! Arrow types of SQL type names.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
@@ -7,6 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as Sql, ExactNumberInfo, TimezoneInfo};
 
+use super::PG_TYPE;
 use crate::error::{Error, Result, SqlState};
 
 /// Precision and scale of a `numeric` that names none: the widest that both formats store.
@@ -139,16 +141,46 @@ fn numeric(info: ExactNumberInfo) -> Result<DataType> {
     }
 }
 
+fn named_field(pg_type: &str, data_type: DataType) -> Field {
+    Field::new("", data_type, true).with_metadata(HashMap::from([(PG_TYPE.to_string(), pg_type.to_string())]))
+}
+
+/// A nullable field of the type, which says which Postgres type it is where the arrow type does not.
+pub fn field_of(sql: &Sql, data_type: DataType) -> Field {
+    let (prefix, element) = match sql {
+        Sql::Array(ArrayElemTypeDef::SquareBracket(element, _)) => ("_", element.as_ref()),
+        other => ("", other),
+    };
+    let name = match element {
+        Sql::Varchar(_) | Sql::CharacterVarying(_) | Sql::CharVarying(_) => "varchar".to_string(),
+        Sql::Custom(name, _) => name
+            .0
+            .last()
+            .and_then(|part| part.as_ident())
+            .map(|ident| ident.value.to_lowercase())
+            .unwrap_or_default(),
+        _ => String::new(),
+    };
+    match format!("{prefix}{name}") {
+        name if matches!(name.as_str(), "oid" | "_oid" | "name" | "_name" | "char" | "_char" | "varchar") => {
+            named_field(&name, data_type)
+        }
+        _ => Field::new("", data_type, true),
+    }
+}
+
 /// Gives the SQL planner our types instead of DataFusion's own choice.
 #[derive(Debug)]
 pub struct PostgresTypes;
 
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, sql: &Sql) -> datafusion::error::Result<Option<FieldRef>> {
-        let data_type = match from_sql(sql) {
-            Ok(data_type) => data_type,
-            Err(e) => return Err(DataFusionError::External(Box::new(e))),
-        };
-        Ok(Some(Arc::new(Field::new("", data_type, true))))
+        let data_type = from_sql(sql).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let mut field = field_of(sql, data_type);
+        // It says so, as what only has a type inherits what its operand is (`jsonb`, `name`).
+        if *field.data_type() == DataType::Utf8View && field.metadata().is_empty() {
+            field = named_field("text", DataType::Utf8View);
+        }
+        Ok(Some(Arc::new(field)))
     }
 }

@@ -4,10 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, Date32Array, FixedSizeBinaryBuilder, IntervalMonthDayNanoArray,
-    StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    ListArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
@@ -52,9 +52,11 @@ fn function(input: Input) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(TextInput { input, signature: Signature::any(1, volatility) }))
 }
 
-/// The expression that reads `text` as the type, if arrow's own cast would not do.
+/// The expression that reads `text` (or each of a list of texts) as the type, if arrow's own cast would
+/// not do.
 pub fn read(text: &Expr, to: &DataType) -> Option<Expr> {
     match to {
+        DataType::List(item) => read(text, item.data_type()),
         DataType::FixedSizeBinary(16) => Some(UUID_IN.call(vec![text.clone()])),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             Some(BYTEA_IN.call(vec![text.clone()]))
@@ -145,8 +147,8 @@ impl ScalarUDFImpl for TextInput {
         &self.signature
     }
 
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(match self.input {
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        let item = match self.input {
             Input::Uuid => DataType::FixedSizeBinary(16),
             Input::Bytea => DataType::Binary,
             Input::Date => DataType::Date32,
@@ -154,6 +156,10 @@ impl ScalarUDFImpl for TextInput {
             Input::Timestamp => TIMESTAMP,
             Input::Timestamptz => timestamptz(),
             Input::Interval => INTERVAL,
+        };
+        Ok(match arg_types {
+            [DataType::List(_)] => DataType::new_list(item, true),
+            _ => item,
         })
     }
 
@@ -163,13 +169,26 @@ impl ScalarUDFImpl for TextInput {
         };
         let constant = matches!(text, ColumnarValue::Scalar(_));
         let rows = if constant { 1 } else { args.number_rows };
-        let text = cast(&text.to_array(rows)?, &DataType::Utf8)?;
-        let result = self.input.read(text.as_string::<i32>(), &args.config_options)?;
+        let text = text.to_array(rows)?;
+        let result = match text.as_list_opt::<i32>() {
+            None => self.read(&text, &args.config_options)?,
+            Some(lists) => {
+                let items = self.read(lists.values(), &args.config_options)?;
+                let item = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+                Arc::new(ListArray::try_new(item, lists.offsets().clone(), items, lists.nulls().cloned())?)
+            }
+        };
         Ok(if constant {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
         } else {
             ColumnarValue::Array(result)
         })
+    }
+}
+
+impl TextInput {
+    fn read(&self, texts: &ArrayRef, options: &ConfigOptions) -> Result<ArrayRef> {
+        self.input.read(cast(texts, &DataType::Utf8)?.as_string::<i32>(), options)
     }
 }
 

@@ -16,7 +16,9 @@ use super::commit_info::{self, CommitTime};
 use super::engine::{InTable, blocking};
 use super::snapshot::{DeltaState, state};
 use super::touched::{Changed, Touched};
-use super::{alter, commit_location, history, partition_value, properties, schema, stats_json, writable};
+use super::{
+    alter, commit_location, history, partition_value, properties, replace, schema, stats_json, writable,
+};
 use crate::TableIdent;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -49,9 +51,15 @@ pub(super) async fn commit(
         state.kernel.clone().ok_or_else(|| Error::Internal(format!("{ident} is not yet created")))?;
     writable::ensure_writable(&table, &state.protocol, &state.metadata, &kernel.schema())?;
     writable::ensure_change(&table, &state, change)?;
-    let touched = match Touched::find(storage, base, change).await? {
-        Ok(touched) => touched,
-        Err(Changed(winner)) => return Ok(CommitOutcome::Conflict { winner }),
+    let touched = match &change.replacement {
+        Some(staged) => {
+            replace::check(ident, &state, staged)?;
+            Touched::all(base).await?
+        }
+        None => match Touched::find(storage, base, change).await? {
+            Ok(touched) => touched,
+            Err(Changed(winner)) => return Ok(CommitOutcome::Conflict { winner }),
+        },
     };
     let predecessor = Predecessor::read(storage, &base.location, &state, kernel.clone()).await?;
     let commit = NextCommit::new(base, change, touched, &predecessor)?;
@@ -138,7 +146,10 @@ impl NextCommit {
         touched: Touched,
         predecessor: &Predecessor,
     ) -> Result<Self> {
-        let state = state(base)?;
+        let before = state(base)?;
+        // What the commit makes of the table.
+        let shape = change.replacement.as_deref().unwrap_or(base);
+        let state = state(shape)?;
         let (read_version, version) = match base.version {
             TableVersion::Unpublished => (None, 0),
             TableVersion::Delta { version } => (Some(version), version + 1),
@@ -153,8 +164,12 @@ impl NextCommit {
             .then(|| predecessor.in_commit_timestamp.map_or(now, |last| now.max(last.saturating_add(1))));
         let time = CommitTime { now, in_commit_timestamp, read_version };
         let mut actions = vec![Action::CommitInfo(commit_info::of_change(&state, change, time)?)];
-        let (altered, mut raised) =
+        let (mut altered, mut raised) =
             alter::all(&base.location, &state.metadata, &state.protocol, &change.alterations)?;
+        if change.replacement.is_some() {
+            altered = Some(state.metadata.clone());
+            raised = (state.protocol != before.protocol).then(|| state.protocol.clone());
+        }
         if touched.marks_rows() {
             let so_far = raised.as_ref().unwrap_or(&state.protocol);
             raised = properties::with_feature(so_far, DELETION_VECTORS).or(raised);
@@ -167,7 +182,7 @@ impl NextCommit {
         actions.extend(altered.as_ref().map(Action::MetaData));
         let (removes, mut adds) = touched.actions(now);
         for file in &change.added {
-            adds.push(add(base, &state, file, now, &predecessor.clustering)?);
+            adds.push(add(shape, &state, file, now, &predecessor.clustering)?);
         }
         let row_ids = match properties::assigns_row_ids(&state.protocol, configuration) {
             true => assign_row_ids(&mut adds, version, predecessor.row_id_high_water_mark)?,

@@ -42,7 +42,8 @@ pub(super) fn of_change(
         // Other writers let blind appends pass their conflict checks.
         is_blind_append: change.read == ReadSet::Nothing
             && change.touched().next().is_none()
-            && change.alterations.is_empty(),
+            && change.alterations.is_empty()
+            && change.replacement.is_none(),
         operation_metrics: metrics(change),
         engine_info: ENGINE_INFO.to_string(),
         txn_id: Uuid::new_v4().to_string(),
@@ -54,6 +55,8 @@ fn operation(change: &TableChange) -> &'static str {
     match change.operation {
         Operation::Create if change.added.is_empty() => "CREATE TABLE",
         Operation::Create => "CREATE TABLE AS SELECT",
+        Operation::Replace if change.added.is_empty() => "CREATE OR REPLACE TABLE",
+        Operation::Replace => "CREATE OR REPLACE TABLE AS SELECT",
         Operation::Append | Operation::Overwrite => "WRITE",
         Operation::Delete => "DELETE",
         Operation::Truncate => "TRUNCATE",
@@ -84,7 +87,7 @@ fn parameters(state: &DeltaState, change: &TableChange) -> Result<BTreeMap<Strin
     let mut parameters = change.parameters.clone();
     let mut set = |key: &str, value: String| _ = parameters.entry(key.to_string()).or_insert(value);
     match change.operation {
-        Operation::Create => {
+        Operation::Create | Operation::Replace => {
             set("partitionBy", json(&metadata.partition_columns)?);
             set("isManaged", "true".into());
             set("properties", json(&metadata.configuration)?);
@@ -170,7 +173,7 @@ fn metrics(change: &TableChange) -> BTreeMap<&'static str, String> {
     let (counts, rows) = (Counts::of(change), change.rows);
     let written: u64 = change.added.iter().map(|f| f.record_count).sum();
     let mut metrics = match change.operation {
-        Operation::Create | Operation::Append | Operation::Overwrite => vec![
+        Operation::Create | Operation::Replace | Operation::Append | Operation::Overwrite => vec![
             ("numFiles", counts.added),
             ("numOutputRows", written),
             ("numOutputBytes", counts.added_bytes),
@@ -187,7 +190,7 @@ fn metrics(change: &TableChange) -> BTreeMap<&'static str, String> {
         ],
     };
     metrics.extend(match change.operation {
-        Operation::Create | Operation::Append | Operation::Alter => Vec::new(),
+        Operation::Create | Operation::Replace | Operation::Append | Operation::Alter => Vec::new(),
         Operation::Overwrite | Operation::Truncate => {
             vec![("numRemovedFiles", counts.removed), ("numRemovedBytes", counts.removed_bytes)]
         }

@@ -26,6 +26,7 @@ mod history;
 mod logged;
 mod partition_value;
 mod properties;
+mod replace;
 mod schema;
 mod snapshot;
 mod stage;
@@ -84,6 +85,15 @@ impl Format for DeltaFormat {
         location: &str,
     ) -> Result<Arc<TableSnapshot>> {
         stage::stage(ident, definition, &root_location(location)?)
+    }
+
+    fn stage_replacement(
+        &self,
+        ident: &TableIdent,
+        base: &TableSnapshot,
+        definition: &TableDefinition,
+    ) -> Result<Arc<TableSnapshot>> {
+        replace::staged(ident, base, definition)
     }
 
     async fn commit(

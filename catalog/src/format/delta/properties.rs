@@ -155,12 +155,20 @@ pub(super) fn for_new_table(properties: &BTreeMap<String, String>) -> Result<New
 }
 
 /// Properties that say how files and log are written: changing them takes more than saying so.
-const FIXED: &[&str] = &[
+pub(super) const FIXED: &[&str] = &[
     COLUMN_MAPPING_MODE,
     ENABLE_IN_COMMIT_TIMESTAMPS,
     ENABLE_ROW_TRACKING,
     "delta.checkpointPolicy",
     "delta.enableTypeWidening",
+];
+
+/// What belongs to [`FIXED`] properties and stays with them when a table is replaced.
+pub(super) const KEPT_BY_REPLACEMENT: &[&str] = &[
+    "delta.inCommitTimestampEnablementTimestamp",
+    "delta.inCommitTimestampEnablementVersion",
+    MATERIALIZED_ROW_COMMIT_VERSION,
+    MATERIALIZED_ROW_ID,
 ];
 
 /// Whether the properties of a table can be changed so. Fails as [`for_new_table`] does, and with
@@ -258,6 +266,24 @@ const LEGACY_FEATURES: &[(&str, i32)] = &[
 /// Protocol versions whose features are listed by name.
 const FEATURES_READER: i32 = 3;
 const FEATURES_WRITER: i32 = 7;
+
+/// The protocol, raised to all that another one has. Features of versions below the one of features are
+/// those of the version.
+pub(super) fn with_features_of(protocol: &Protocol, other: &Protocol) -> Protocol {
+    let listed = other.writer_features.iter().flatten().map(String::as_str);
+    let implied = match &other.writer_features {
+        Some(_) => &[][..],
+        None => LEGACY_FEATURES,
+    };
+    let implied = implied.iter().filter(|(_, since)| *since <= other.min_writer_version);
+    let enough =
+        protocol.writer_features.is_none() && protocol.min_writer_version >= other.min_writer_version;
+    let mut raised = protocol.clone();
+    for feature in listed.chain(implied.filter(|_| !enough).map(|(feature, _)| *feature)) {
+        raised = with_feature(&raised, feature).unwrap_or(raised);
+    }
+    raised
+}
 
 /// `protocol` with a feature more, and nothing less. `None`: it has the feature.
 pub(super) fn with_feature(protocol: &Protocol, feature: &str) -> Option<Protocol> {

@@ -313,7 +313,8 @@ pub(super) fn altered(
     alteration: &Alteration,
 ) -> Result<TableSnapshot> {
     let before = state(snapshot)?;
-    let (metadata, protocol) = alter::all(table, &before.metadata, &before.protocol, &[alteration.clone()])?;
+    let (metadata, protocol) =
+        alter::all(table, &before.metadata, &before.protocol, std::slice::from_ref(alteration))?;
     let metadata = metadata.unwrap_or_else(|| before.metadata.clone());
     let protocol = protocol.unwrap_or_else(|| before.protocol.clone());
     let mode = properties::column_mapping_mode(&metadata.configuration);

@@ -70,6 +70,15 @@ impl Touched {
         Ok(Ok(touched))
     }
 
+    /// Every file of a version goes.
+    pub async fn all(base: &TableSnapshot) -> Result<Self> {
+        let list = base.files.file_list(0).await?;
+        let adds = LoggedAdds::of(&list)?;
+        let removed =
+            (0..list.files.len()).map(|row| adds.get(&base.location, row)).collect::<Result<_>>()?;
+        Ok(Self { removed, marked: Vec::new() })
+    }
+
     /// Statistics that were not kept with the file list are read from the log.
     async fn read_missing_stats(&mut self, storage: &Storage, base: &TableSnapshot) -> Result<()> {
         let mut missing: HashMap<String, &mut Marked> = self

@@ -167,7 +167,7 @@ pub(super) fn ensure_change(table: &str, state: &DeltaState, change: &TableChang
     if is_on(configuration, properties::ENABLE_CHANGE_DATA_FEED) {
         ensure_feed(table, change, moves)?;
     }
-    if change.removed.is_empty() && change.deletes.is_empty() {
+    if change.removed.is_empty() && change.deletes.is_empty() && change.replacement.is_none() {
         return Ok(());
     }
     if is_on(configuration, properties::APPEND_ONLY) {

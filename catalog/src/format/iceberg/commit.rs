@@ -9,15 +9,15 @@ use std::sync::Arc;
 use iceberg::spec::{FormatVersion, MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
 use uuid::Uuid;
 
-use super::alter;
 use super::cache::{CachedTable, Caches};
 use super::metadata_file;
 use super::metrics::{EntryBuilder, delete_entry};
 use super::partition::{BoundSpec, bind_specs, check_writable};
 use super::properties::{deletes_old_metadata, metadata_folder, metadata_gzip};
-use super::snapshot::{IcebergState, View, state, table_snapshot};
+use super::snapshot::{IcebergState, View, metadata, state, table_snapshot};
 use super::snapshot_producer::{FileChanges, SnapshotProducer};
 use super::unknown_transforms;
+use super::{alter, replace};
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry, SwapOutcome};
 use crate::error::{Error, Result};
@@ -126,12 +126,8 @@ impl Writer<'_> {
     /// See [`Format::prepare`](crate::format::Format::prepare).
     pub async fn prepare(&self, base: &TableSnapshot, change: &TableChange) -> Result<Prepared> {
         let base = state(base)?;
-        let (NewVersion { metadata, location, metadata_bytes, expired }, written) =
-            self.write(base, change).await?;
-        let (pointer, previous) = (location.clone(), base.metadata_location.clone());
-        // Nobody asks for a file that no pointer names.
-        self.settle(NewVersion { metadata, location, metadata_bytes, expired: Vec::new() }).await;
-        Ok(Prepared { pointer, previous, written, expired })
+        let (NewVersion { location, expired, .. }, written) = self.write(base, change).await?;
+        Ok(Prepared { pointer: location, previous: base.metadata_location.clone(), written, expired })
     }
 
     /// Writes the next version, and removes what it wrote if it fails.
@@ -157,12 +153,18 @@ impl Writer<'_> {
         failpoint::pass("iceberg::before-manifests")?;
         unknown_transforms::check_writable(base)?;
         let gzip = metadata_gzip(base.properties())?;
+        let replaced = match &change.replacement {
+            Some(staged) => Some(replace::onto(self.ident, base, metadata(staged)?)?),
+            None => None,
+        };
+        let base = replaced.as_ref().unwrap_or(base);
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
         for alteration in &change.alterations {
             builder = alter::altered(&self.ident.to_string(), base, builder, alteration)?;
         }
         // CREATE TABLE without rows has no snapshot, nor has an alteration; an append without rows may carry a summary.
-        let changes_rows = previous.is_some() && (change.alterations.is_empty() || change.changes_rows());
+        let only_alters = !change.alterations.is_empty() || change.replacement.is_some();
+        let changes_rows = previous.is_some() && (!only_alters || change.changes_rows());
         if changes_rows || !change.added.is_empty() {
             let specs = bind_specs(base)?.into_iter().map(|bound| (bound.spec.spec_id, bound)).collect();
             let changes = file_changes(self.ident, base, &specs, change)?;
@@ -325,7 +327,9 @@ fn operation(change: &TableChange) -> IcebergOperation {
         (false, true, _) | (false, false, Operation::Delete | Operation::Truncate) => {
             IcebergOperation::Delete
         }
-        (false, false, Operation::Create | Operation::Append | Operation::Alter) => IcebergOperation::Append,
+        (false, false, Operation::Create | Operation::Replace | Operation::Append | Operation::Alter) => {
+            IcebergOperation::Append
+        }
         (false, false, Operation::Overwrite | Operation::Update | Operation::Merge) => {
             IcebergOperation::Overwrite
         }

@@ -36,6 +36,7 @@ mod metrics;
 mod partition;
 mod properties;
 mod puffin;
+mod replace;
 mod row_deletes;
 mod schema;
 mod snapshot;
@@ -110,6 +111,17 @@ impl Format for IcebergFormat {
         Ok(Arc::new(snapshot::table_snapshot(Arc::new(metadata), view, None, &self.caches)?))
     }
 
+    fn stage_replacement(
+        &self,
+        ident: &TableIdent,
+        base: &TableSnapshot,
+        definition: &TableDefinition,
+    ) -> Result<Arc<TableSnapshot>> {
+        let metadata = replace::staged(ident, metadata(base)?, definition)?;
+        let view = View::current(&metadata);
+        Ok(Arc::new(snapshot::table_snapshot(Arc::new(metadata), view, None, &self.caches)?))
+    }
+
     async fn commit(
         &self,
         storage: &Storage,
@@ -169,7 +181,7 @@ impl Format for IcebergFormat {
         unknown_transforms::check_writable(metadata(snapshot)?)?;
         match operation {
             // Files only go, and their partitions are checked by the commit.
-            Operation::Delete | Operation::Truncate | Operation::Alter => Ok(()),
+            Operation::Delete | Operation::Truncate | Operation::Alter | Operation::Replace => Ok(()),
             Operation::Create
             | Operation::Append
             | Operation::Overwrite

@@ -128,6 +128,7 @@ fn row_level_kind(operation: Operation) -> Option<&'static str> {
         | Operation::Append
         | Operation::Overwrite
         | Operation::Truncate
+        | Operation::Replace
         | Operation::Alter => None,
     }
 }

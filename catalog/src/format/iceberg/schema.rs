@@ -108,10 +108,14 @@ pub fn arrow_type(iceberg_type: &Type) -> Result<DataType> {
 }
 
 /// The Iceberg fields of column definitions. The ids given out here only have to be unique: creating
-/// the table metadata assigns fresh ones, all columns of a level first.
+/// the table metadata assigns fresh ones, all columns of a level first. They follow `last_id`.
 /// Fails with `Unsupported` naming the column whose type Iceberg lacks.
-pub fn iceberg_fields(columns: &[ColumnDefinition], version: FormatVersion) -> Result<Vec<NestedFieldRef>> {
-    let mut types = IcebergTypes { version, next_id: 1 };
+pub fn iceberg_fields(
+    columns: &[ColumnDefinition],
+    version: FormatVersion,
+    last_id: i32,
+) -> Result<Vec<NestedFieldRef>> {
+    let mut types = IcebergTypes { version, next_id: last_id.saturating_add(1) };
     columns
         .iter()
         .map(|column| {

@@ -9,6 +9,7 @@ use iceberg::spec::{
 
 use super::partition::{bind_specs, check_writable, field_name, iceberg_transform};
 use super::properties;
+use super::replace::with_known_ids;
 use super::schema::iceberg_fields;
 use crate::TableIdent;
 use crate::error::{Error, Result};
@@ -23,7 +24,7 @@ pub fn new_metadata(
 ) -> Result<TableMetadata> {
     let version = properties::format_version(&definition.properties)?;
     let stored = properties::for_new_table(&definition.properties, definition.comment.as_deref())?;
-    let schema = new_schema(ident, definition, version)?;
+    let schema = new_schema(ident, definition, version, None)?;
     let spec = new_spec(ident, definition, &schema)?;
     let order = new_sort_order(ident, definition, &schema)?;
     let location = location.trim_end_matches('/').to_string();
@@ -38,7 +39,13 @@ fn invalid(e: iceberg::Error) -> Error {
     Error::Invalid(e.message().to_string())
 }
 
-fn new_schema(ident: &TableIdent, definition: &TableDefinition, version: FormatVersion) -> Result<Schema> {
+/// `base`: the table that is replaced, whose ids are not given out again.
+pub fn new_schema(
+    ident: &TableIdent,
+    definition: &TableDefinition,
+    version: FormatVersion,
+    base: Option<&TableMetadata>,
+) -> Result<Schema> {
     if !definition.constraints.is_empty() {
         return Err(Error::unsupported(format!("Iceberg table \"{ident}\""), "CHECK constraints"));
     }
@@ -56,7 +63,11 @@ fn new_schema(ident: &TableIdent, definition: &TableDefinition, version: FormatV
         .iter()
         .map(|c| ColumnDefinition { nullable: c.nullable && !is_key(c), ..c.clone() })
         .collect();
-    let fields = iceberg_fields(&columns, version)?;
+    let fields = iceberg_fields(&columns, version, base.map_or(0, TableMetadata::last_column_id))?;
+    let fields = match base {
+        Some(base) => with_known_ids(fields, base),
+        None => fields,
+    };
     let keys: Vec<&NestedFieldRef> =
         fields.iter().filter(|f| definition.key_columns.contains(&f.name)).collect();
     for key in &keys {
@@ -76,7 +87,7 @@ fn not_found(ident: &TableIdent, column: &str) -> Error {
     Error::ColumnNotFound { table: ident.name.clone(), column: column.to_string() }
 }
 
-fn new_spec(
+pub fn new_spec(
     ident: &TableIdent,
     definition: &TableDefinition,
     schema: &Schema,
@@ -91,7 +102,11 @@ fn new_spec(
     Ok(builder.build())
 }
 
-fn new_sort_order(ident: &TableIdent, definition: &TableDefinition, schema: &Schema) -> Result<SortOrder> {
+pub fn new_sort_order(
+    ident: &TableIdent,
+    definition: &TableDefinition,
+    schema: &Schema,
+) -> Result<SortOrder> {
     let mut fields = Vec::with_capacity(definition.sorting.len());
     for field in &definition.sorting {
         let source = schema.field_by_name(&field.column).ok_or_else(|| not_found(ident, &field.column))?;

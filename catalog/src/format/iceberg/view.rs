@@ -170,8 +170,9 @@ fn metadata(
 
 /// The columns as Iceberg can say them: a type that it lacks becomes a string.
 fn schema(columns: &[ColumnDefinition]) -> Result<Schema> {
-    let representable =
-        |column: &ColumnDefinition| iceberg_fields(std::slice::from_ref(column), FormatVersion::V3).is_ok();
+    let representable = |column: &ColumnDefinition| {
+        iceberg_fields(std::slice::from_ref(column), FormatVersion::V3, 0).is_ok()
+    };
     let columns: Vec<ColumnDefinition> = columns
         .iter()
         .cloned()
@@ -180,7 +181,7 @@ fn schema(columns: &[ColumnDefinition]) -> Result<Schema> {
             false => ColumnDefinition { data_type: DataType::Utf8View, ..column },
         })
         .collect();
-    let fields = iceberg_fields(&columns, FormatVersion::V3)?;
+    let fields = iceberg_fields(&columns, FormatVersion::V3, 0)?;
     Schema::builder()
         .with_fields(fields)
         .build()

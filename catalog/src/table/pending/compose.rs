@@ -69,6 +69,8 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         deletes,
         change_files,
         alterations,
+        // No statement of a transaction block replaces a table.
+        replacement: None,
         read,
         isolation,
         rows,

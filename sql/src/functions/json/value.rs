@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Field, Float64Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimeUnit,
+    DataType, Field, Float32Type, Float64Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimeUnit,
     TimestampMicrosecondType,
 };
 use arrow::util::display::array_value_to_string;
@@ -130,7 +130,11 @@ impl Json {
                 let mut text = timestamp_text(micros + offset * MICROS_PER_SECOND, between);
                 let minutes = offset.abs() / 60;
                 let sign = if offset < 0 { '-' } else { '+' };
-                let _ = write!(text, "{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+                let _ = write!(text, "{sign}{:02}", minutes / 60);
+                // JSON always has the minutes.
+                if between == 'T' || minutes % 60 != 0 {
+                    let _ = write!(text, ":{:02}", minutes % 60);
+                }
                 text
             }
             DataType::Time32(_) | DataType::Time64(_) => {
@@ -187,8 +191,33 @@ fn float(array: &ArrayRef, at: usize) -> Result<String> {
     if value.is_infinite() {
         return Ok(if value > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" }.to_string());
     }
-    let text = array_value_to_string(array, at)?;
-    Ok(text.strip_suffix(".0").map(str::to_string).unwrap_or(text))
+    let (digits, precision) = match array.data_type() {
+        DataType::Float32 => (format!("{:e}", array.as_primitive::<Float32Type>().value(at)), 6),
+        _ => (format!("{value:e}"), 15),
+    };
+    Ok(plain_or_exponent(&digits, precision))
+}
+
+/// Shortest digits (`-1.5e-7`) as Postgres writes them: with an exponent from so many digits on.
+fn plain_or_exponent(digits: &str, precision: i32) -> String {
+    let (mantissa, exponent) = digits.split_once('e').unwrap_or((digits, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if !(-4..precision).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.abs());
+    }
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let digits = mantissa.replace('.', "");
+    let point = usize::try_from(exponent + 1).unwrap_or_default();
+    if exponent < 0 {
+        let zeros = "0".repeat(usize::try_from(-exponent - 1).unwrap_or_default());
+        return format!("{sign}0.{zeros}{digits}");
+    }
+    match digits.split_at_checked(point) {
+        Some((whole, "")) => format!("{sign}{whole}"),
+        Some((whole, fraction)) => format!("{sign}{whole}.{fraction}"),
+        None => format!("{sign}{digits:0<point$}"),
+    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -218,5 +247,27 @@ fn timestamp_text(micros: i64, between: char) -> String {
     match day.strip_suffix(" BC") {
         Some(day) => format!("{day}{between}{time} BC"),
         None => format!("{day}{between}{time}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_or_exponent;
+
+    #[test]
+    fn floats_as_postgres_writes_them() {
+        for (value, expected) in [
+            (1.5, "1.5"),
+            (-0.0001, "-0.0001"),
+            (0.00001, "1e-05"),
+            (1e15, "1e+15"),
+            (123_456_789_012_345.0, "123456789012345"),
+            (1e20, "1e+20"),
+            (100.0, "100"),
+            (-2.5e-7, "-2.5e-07"),
+        ] {
+            assert_eq!(plain_or_exponent(&format!("{value:e}"), 15), expected);
+        }
+        assert_eq!(plain_or_exponent(&format!("{:e}", 1_234_567_f32), 6), "1.234567e+06");
     }
 }

@@ -27,7 +27,7 @@ async fn session_information() {
         "lake|public|public|auric"
     );
     assert_eq!(value("SELECT current_schemas(true)").await, "[pg_catalog, public]");
-    assert!(value("SELECT pg_catalog.version()").await.starts_with("PostgreSQL 15."));
+    assert!(value("SELECT pg_catalog.version()").await.starts_with("PostgreSQL 16."));
     assert_eq!(value("SELECT pg_size_pretty(12345678)").await, "12 MB");
 }
 

@@ -36,21 +36,11 @@ fn column(name: &str, type_oid: u32, type_modifier: i32, nullable: bool) -> Colu
 
 fn relation(oid: u32, namespace: (u32, &str), name: &str, columns: Vec<Column>) -> Relation {
     Relation {
-        oid,
-        namespace_oid: namespace.0,
-        namespace: namespace.1.into(),
-        name: name.into(),
-        kind: RelationKind::Table,
         columns,
-        key: Vec::new(),
-        checks: Vec::new(),
-        comment: None,
         rows: Some(100),
         bytes: Some(12_345),
-        properties: Default::default(),
-        definition: None,
-        has_partitions: false,
         format: Some("iceberg".into()),
+        ..Relation::new(oid, namespace, name, RelationKind::Table)
     }
 }
 

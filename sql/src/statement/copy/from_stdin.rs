@@ -14,7 +14,7 @@ use bytes::Bytes;
 use datafusion::catalog::{Session as PlannerSession, TableProvider};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -46,15 +46,45 @@ pub async fn execute(
     options: &CopyOptions,
     parsed: &Parsed,
 ) -> Result<Output> {
-    session.check_writable("COPY FROM")?;
-    let scope = session.scope().await?;
-    let table = scope.table(name, parsed).await?;
-    table.check_writable(Operation::Append)?;
-    let mut targets = insert::explicit_columns(&table, columns, parsed)?;
-    let arrow = table.snapshot.schema.arrow.clone();
-    if targets.is_empty() {
-        targets = arrow.fields().iter().map(|field| field.name().clone()).collect();
+    if matches!(options.format, CopyFormat::Json | CopyFormat::Parquet) {
+        return Err(super::files_only());
     }
+    let scope = session.scope().await?;
+    let into = Into::find(session, &scope, name, columns, parsed).await?;
+    Ok(Output::CopyIn(Box::new(begin(scope, into, options))))
+}
+
+/// What is copied into.
+pub(super) struct Into {
+    pub table: Table,
+    /// Names of the columns, in the order of the data.
+    pub columns: Vec<String>,
+}
+
+impl Into {
+    pub async fn find(
+        session: &Session,
+        scope: &Scope,
+        name: &ObjectName,
+        columns: &[Ident],
+        parsed: &Parsed,
+    ) -> Result<Self> {
+        session.check_writable("COPY FROM")?;
+        let table = scope.table(name, parsed).await?;
+        table.check_writable(Operation::Append)?;
+        let mut columns = insert::explicit_columns(&table, columns, parsed)?;
+        if columns.is_empty() {
+            let fields = table.snapshot.schema.arrow.fields();
+            columns = fields.iter().map(|field| field.name().clone()).collect();
+        }
+        Ok(Self { table, columns })
+    }
+}
+
+/// A COPY of text whose data is still to come.
+pub(super) fn begin(scope: Scope, into: Into, options: &CopyOptions) -> CopyFrom {
+    let Into { table, columns: targets } = into;
+    let arrow = table.snapshot.schema.arrow.clone();
     let fields: Vec<Field> = targets
         .iter()
         .filter_map(|target| arrow.field_with_name(target).ok())
@@ -69,7 +99,8 @@ pub async fn execute(
         complete: complete.clone(),
     };
     let writer = tokio::spawn(write_rows(scope, table.clone(), source));
-    Ok(Output::CopyIn(Box::new(CopyFrom {
+    CopyFrom {
+        origin: table.ident.name.clone(),
         table: table.ident.name.clone(),
         columns: schema.fields().iter().map(|field| OutputColumn::of(field.name(), field)).collect(),
         builders: schema.fields().iter().map(|_| StringBuilder::new()).collect(),
@@ -83,7 +114,7 @@ pub async fn execute(
         sender: Some(sender),
         writer: Some(writer),
         complete,
-    })))
+    }
 }
 
 /// The write that runs beside the parsing.
@@ -93,21 +124,28 @@ async fn write_rows(scope: Scope, table: Table, source: Incoming) -> Result<u64>
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| Error::from(&e))?;
     let plan = assign::text_to_table(&scope, &table, plan, &targets)?;
-    let plan = check::enforce(&scope, &table, plan, &check::Checked::default())?;
-    if let Some(told) = told_rows::of_block(&scope, &table, &plan, 0, false)? {
-        let changed = execute::execute_change(&scope, &told.target, &told.plan, told.options).await?;
+    insert_rows(&scope, &table, plan).await
+}
+
+/// Inserts rows with the table's columns. Returns their number.
+pub(super) async fn insert_rows(scope: &Scope, table: &Table, plan: LogicalPlan) -> Result<u64> {
+    let plan = check::enforce(scope, table, plan, &check::Checked::default())?;
+    if let Some(told) = told_rows::of_block(scope, table, &plan, 0, false)? {
+        let changed = execute::execute_change(scope, &told.target, &told.plan, told.options).await?;
         return Ok(match changed {
             execute::Changed::Impact(impact) => impact.rows_changed(),
             execute::Changed::Rows(_) => 0,
         });
     }
-    let input = rows::physical(&scope, &plan).await?;
-    write::append(&scope, &table, input).await
+    let input = rows::physical(scope, &plan).await?;
+    write::append(scope, table, input).await
 }
 
 /// A COPY in progress.
-struct CopyFrom {
+pub(super) struct CopyFrom {
     table: String,
+    /// What is copied, for messages.
+    origin: String,
     columns: Vec<OutputColumn>,
     schema: SchemaRef,
     records: Records,
@@ -132,6 +170,16 @@ impl std::fmt::Debug for CopyFrom {
 }
 
 impl CopyFrom {
+    /// What comes next is another file.
+    pub(super) async fn next_file(&mut self, file: &str) -> Result<()> {
+        self.parse(true).await?;
+        self.flush().await?;
+        self.origin = format!("{} from \"{file}\"", self.table);
+        self.records = Records::new(self.options.clone());
+        self.header = self.options.header != Header::None;
+        Ok(())
+    }
+
     async fn parse(&mut self, last: bool) -> Result<()> {
         while let Some(record) = self.records.next(last)? {
             if std::mem::take(&mut self.header) {
@@ -147,7 +195,7 @@ impl CopyFrom {
     }
 
     fn at(&self, error: Error, line: u64) -> Error {
-        error.with_detail(format!("COPY {}, line {line}", self.table))
+        error.with_detail(format!("COPY {}, line {line}", self.origin))
     }
 
     fn check_header(&self, record: &Record) -> Result<()> {
@@ -211,7 +259,7 @@ impl CopyFrom {
             .iter()
             .zip(&mut self.builders)
             .map(|(field, builder)| {
-                let origin = Origin { table: &self.table, column: field.name(), lines: &lines };
+                let origin = Origin { table: &self.origin, column: field.name(), lines: &lines };
                 convert(&builder.finish(), field.data_type(), &origin)
             })
             .collect::<Result<Vec<ArrayRef>>>()?;
@@ -236,7 +284,7 @@ impl CopyFrom {
         let columns = fields
             .map(|(field, column)| match column.as_string_opt::<i32>() {
                 Some(texts) => {
-                    let origin = Origin { table: &self.table, column: field.name(), lines: &lines };
+                    let origin = Origin { table: &self.origin, column: field.name(), lines: &lines };
                     convert(texts, field.data_type(), &origin)
                 }
                 None => cast_exactly(column, field.data_type()),

@@ -1,6 +1,7 @@
 //! COPY.
 
 mod csv;
+mod from_file;
 mod from_stdin;
 mod records;
 mod text;
@@ -8,7 +9,7 @@ mod text_value;
 mod to_stdout;
 
 use super::{Output, not_supported};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::parser::Parsed;
 use crate::parser::statement::{Copy, CopySource, CopyTarget};
 use crate::session::Session;
@@ -19,10 +20,17 @@ pub async fn execute(session: &mut Session, copy: &Copy, parsed: &Parsed) -> Res
             from_stdin::execute(session, name, columns, &copy.options, parsed).await
         }
         (source, CopyTarget::Stdout) => to_stdout::execute(session, source, &copy.options, parsed).await,
-        (_, CopyTarget::FromFile(_)) => {
-            Err(not_supported("COPY FROM a file").with_hint("Use INSERT INTO … SELECT * FROM read_csv('…')."))
+        (CopySource::Table { name, columns }, CopyTarget::FromFile(location)) => {
+            from_file::execute(session, name, columns, location, &copy.options, parsed).await
         }
+        (CopySource::Query(_), CopyTarget::FromFile(_)) => Err(not_supported("COPY FROM into a query")),
         (_, CopyTarget::File(_)) => Err(not_supported("COPY TO a file")),
         (CopySource::Query(_), CopyTarget::Stdin) => Err(not_supported("COPY FROM into a query")),
     }
+}
+
+/// Of a format that clients do not speak.
+fn files_only() -> Error {
+    not_supported("COPY in JSON or Parquet format from or to the client")
+        .with_hint("Use COPY … FROM 'location', or CSV.")
 }

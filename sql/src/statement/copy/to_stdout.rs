@@ -63,6 +63,7 @@ pub async fn execute(
     let stream = rows::stream(&scope, rows::physical(&scope, &plan).await?)?;
     Ok(match options.format {
         CopyFormat::Binary => Output::CopyOutBinary { columns, stream },
+        CopyFormat::Json | CopyFormat::Parquet => return Err(super::files_only()),
         CopyFormat::Text | CopyFormat::Csv => {
             let names = columns.iter().map(|column| column.name.clone()).collect();
             as_text(stream, names, options.clone())
@@ -84,7 +85,8 @@ fn scan(provider: Arc<dyn datafusion::catalog::TableProvider>, names: &[String])
 fn as_text(stream: SendableRecordBatchStream, names: Vec<String>, options: CopyOptions) -> Output {
     let schema = Arc::new(Schema::new(vec![Field::new("row", DataType::Binary, false)]));
     let columns = names.len();
-    let header = (options.header != Header::None).then(|| {
+    let header = options.header != Header::None;
+    let first = header.then(|| {
         let mut line = Vec::new();
         for (i, name) in names.iter().enumerate() {
             if i > 0 {
@@ -95,11 +97,11 @@ fn as_text(stream: SendableRecordBatchStream, names: Vec<String>, options: CopyO
         line.push(b'\n');
         line
     });
-    let first = header.map(|line| lines_batch(std::iter::once(line)));
+    let first = first.map(|line| lines_batch(std::iter::once(line)));
     let encoded = stream.map(move |batch| encode(&batch?, &names, &options).map_err(DataFusionError::from));
     let stream = futures::stream::iter(first).chain(encoded);
     let stream = Box::pin(RecordBatchStreamAdapter::new(schema, stream));
-    Output::CopyOut { columns, stream }
+    Output::CopyOut { columns, header, stream }
 }
 
 fn lines_batch(lines: impl Iterator<Item = Vec<u8>>) -> datafusion::error::Result<RecordBatch> {

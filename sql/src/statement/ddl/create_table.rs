@@ -8,10 +8,12 @@ use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
 use auric_catalog::table::schema::TEXT_TYPE_PROPERTY;
 use auric_catalog::table::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
+use datafusion::logical_expr::LogicalPlan;
 
 use super::super::{CommandTag, Output, dml, not_supported, rows};
 use super::column_default;
 use super::constraint::{Declaring, not_in_iceberg};
+use super::replace_table;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{ColumnClause, CreateTable};
@@ -39,9 +41,8 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
             return Ok(Output::Complete(CommandTag::Plain("CREATE TABLE")));
         }
         if create.or_replace {
-            return Err(
-                not_supported("CREATE OR REPLACE of a table that exists").with_hint("Use DROP TABLE first.")
-            );
+            let table = scope.table(&create.name, parsed).await?;
+            return replace_table::execute(session, &scope, &table, create, parsed).await;
         }
         return Err(auric_catalog::Error::TableExists(ident).into());
     }
@@ -55,7 +56,7 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
         Some(query) => Some(scope.plan_query(query, &[], parsed).await?),
         None => None,
     };
-    let definition = definition(&scope, &ident.name, create, planned.as_ref())?;
+    let definition = definition(&scope, &ident.name, create, planned.as_ref(), TableFormat::Iceberg)?;
     let table = catalog.stage_table(&ident, &definition, create.location.as_deref()).await?;
     if catalog.is_temporary() {
         return temporary(session, create, &scope, &table, planned).await;
@@ -114,13 +115,7 @@ async fn temporary(
 
 /// Writes the query's rows into the new table: the first commit creates it.
 async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bool) -> Result<u64> {
-    if !planned.parameters.is_empty() {
-        return Err(not_supported("a parameter in CREATE TABLE AS"));
-    }
-    let columns =
-        table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-    let plan = dml::assign::to_table(scope, table, planned.plan.clone(), &columns)?;
-    let plan = dml::check::enforce(scope, table, plan, &dml::check::Checked::default())?;
+    let plan = rows_of(scope, table, planned)?;
     let input = rows::physical(scope, &plan).await?;
     if in_block {
         scope.tables.create(table).await?;
@@ -130,6 +125,17 @@ async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bo
         table.catalog.create_staged(table).await?;
     }
     Ok(count)
+}
+
+/// The query's rows as those of the staged table, checked.
+pub(super) fn rows_of(scope: &Scope, table: &Table, planned: &PlannedQuery) -> Result<LogicalPlan> {
+    if !planned.parameters.is_empty() {
+        return Err(not_supported("a parameter in CREATE TABLE AS"));
+    }
+    let columns =
+        table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let plan = dml::assign::to_table(scope, table, planned.plan.clone(), &columns)?;
+    dml::check::enforce(scope, table, plan, &dml::check::Checked::default())
 }
 
 async fn register(
@@ -147,13 +153,16 @@ async fn register(
     }
 }
 
-fn definition(
+/// `format`: the table's, if the statement does not say.
+pub(super) fn definition(
     scope: &Scope,
     name: &str,
     create: &CreateTable,
     planned: Option<&PlannedQuery>,
+    format: TableFormat,
 ) -> Result<TableDefinition> {
-    let (mut properties, format) = properties(create)?;
+    let (mut properties, asked) = properties(create)?;
+    let format = asked.unwrap_or(format);
     properties.extend(text_types(create, planned));
     let columns = match planned {
         None => declared_columns(scope, format, create)?,
@@ -219,7 +228,7 @@ fn check_iceberg_defaults(columns: &[ColumnDefinition], properties: &BTreeMap<St
 }
 
 /// Table properties, without those that only mean something to Postgres; the format may be one.
-fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, TableFormat)> {
+fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, Option<TableFormat>)> {
     let mut properties = BTreeMap::new();
     let mut format = create.format;
     for (key, value) in &create.properties {
@@ -241,7 +250,7 @@ fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, TableFo
             }
         }
     }
-    Ok((properties, format.unwrap_or(TableFormat::Iceberg)))
+    Ok((properties, format))
 }
 
 /// Properties that keep the lengths of `varchar(n)` and `char(n)` columns.

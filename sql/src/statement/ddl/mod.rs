@@ -4,6 +4,7 @@ pub mod alter_table;
 mod column_default;
 pub mod comment;
 mod constraint;
+pub mod create_index;
 pub mod create_schema;
 pub mod create_table;
 pub mod create_view;
@@ -13,6 +14,7 @@ pub mod drop_table;
 pub mod drop_view;
 mod portable;
 pub mod rename;
+mod replace_table;
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 

@@ -6,12 +6,12 @@ use arrow::datatypes::{DataType, Field};
 use auric_catalog::registry::Table;
 use auric_catalog::table::schema::DEFAULT_SQL;
 use datafusion::common::{Column, DFSchema};
-use datafusion::functions::expr_fn::round;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::error::{Error, Result, SqlState};
+use crate::functions::math::rounded;
 use crate::parser::AuricDialect;
 use crate::pg_catalog::types::format_type;
 use crate::planner::Scope;
@@ -142,7 +142,7 @@ fn of_type(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSc
         return read.cast_to(target, schema).map_err(|e| Error::from(&e));
     }
     let expr = match target {
-        t if t.is_integer() && (source.is_floating() || source.is_decimal()) => round(vec![expr]),
+        t if t.is_integer() && (source.is_floating() || source.is_decimal()) => rounded(expr),
         _ => expr,
     };
     expr.cast_to(target, schema).map_err(|e| Error::from(&e))

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{Assignment, Target};
 use crate::planner::parts::Parts;
-use crate::planner::{Parameter, Scope, names};
+use crate::planner::{Parameter, Scope, names, select_items};
 use crate::statement::not_supported;
 
 /// The target of a statement.
@@ -310,24 +310,16 @@ fn struct_of(query: &ast::Query, columns: usize) -> Result<ast::Expr> {
         SelectItem::UnnamedExpr(analyzer::call("named_struct", arguments))
     };
     let mut query = query.clone();
-    let plain = query.order_by.is_none();
-    if let SetExpr::Select(select) = query.body.as_mut() {
-        let values: Option<Vec<ast::Expr>> = select
-            .projection
-            .iter()
-            .map(|item| match item {
-                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
-                _ => None,
-            })
-            .collect();
-        if let Some(values) = values {
-            if values.len() != columns {
-                return Err(wrong_count());
-            }
-            if plain && select.distinct.is_none() && select.having.is_none() {
-                select.projection = vec![structure(values)];
-                return Ok(ast::Expr::Subquery(Box::new(query)));
-            }
+    let plain = !select_items::are_referred_to(&query);
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let Some(values) = select_items::exprs(select)
+    {
+        if values.len() != columns {
+            return Err(wrong_count());
+        }
+        if plain && select.distinct.is_none() && select.having.is_none() {
+            select.projection = vec![structure(values)];
+            return Ok(ast::Expr::Subquery(Box::new(query)));
         }
     }
     let names: Vec<Ident> = (0..columns).map(|i| Ident::new(field_name(i))).collect();

@@ -20,6 +20,11 @@ pub async fn append(scope: &Scope, table: &Table, input: Arc<dyn ExecutionPlan>)
     let publish = scope.tables.publish(table)?;
     let plan =
         insert::plan_published(table, scope.state.as_ref(), input, publish).map_err(|e| Error::from(&e))?;
+    count(scope, plan).await
+}
+
+/// Runs a plan that writes and tells how many rows.
+pub async fn count(scope: &Scope, plan: Arc<dyn ExecutionPlan>) -> Result<u64> {
     let mut stream = rows::stream(scope, plan)?;
     let mut count = None;
     while let Some(batch) = stream.next().await {

@@ -100,6 +100,12 @@ impl Reader {
 
     /// Microseconds since midnight. Fails with 22007 and 22008.
     pub fn time(&self, text: &str) -> Result<i64> {
+        // Digits alone, which after a date are a time.
+        let digits = text.trim();
+        if matches!(digits.len(), 4 | 6) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            let read = fields::read(&format!("2000-01-01 {digits}"));
+            return read.ok().and_then(|fields| fields.time).ok_or_else(|| out_of_range(text));
+        }
         match moment("time", text)? {
             Moment::Written(fields) => {
                 if fields.date.is_some() || fields.julian.is_some() {
@@ -188,6 +194,17 @@ mod tests {
             assert_eq!(reader().date(text).unwrap(), expected, "{text}");
         }
         assert_eq!(reader().date("tomorrow").unwrap() - reader().date("today").unwrap(), 1);
+    }
+
+    #[test]
+    fn times() {
+        let seconds = |text: &str| reader().time(text).unwrap() / 1_000_000;
+        assert_eq!(seconds("10:00 PM"), 22 * 3600);
+        assert_eq!(seconds("12:30 AM"), 30 * 60);
+        assert_eq!(seconds("101112"), 10 * 3600 + 11 * 60 + 12);
+        assert_eq!(seconds("2024-01-01 10:11:12"), 10 * 3600 + 11 * 60 + 12);
+        assert_eq!(reader().time("251112").unwrap_err().code.0, "22008");
+        assert_eq!(reader().time("13:00 PM").unwrap_err().code.0, "22008");
     }
 
     #[test]

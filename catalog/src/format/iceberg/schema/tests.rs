@@ -10,7 +10,7 @@ fn column(name: &str, data_type: DataType) -> ColumnDefinition {
 }
 
 fn there_and_back(data_type: DataType, version: FormatVersion) -> Result<DataType> {
-    let fields = iceberg_fields(&[column("c", data_type)], version)?;
+    let fields = iceberg_fields(&[column("c", data_type)], version, 0)?;
     arrow_type(&fields[0].field_type)
 }
 
@@ -78,7 +78,7 @@ fn nested_fields_carry_ids_and_comments() {
         column("m", DataType::Map(Arc::new(entries), false)),
         column("l", DataType::new_large_list(DataType::Int64, false)),
     ];
-    let fields = iceberg_fields(&columns, FormatVersion::V2).unwrap();
+    let fields = iceberg_fields(&columns, FormatVersion::V2, 0).unwrap();
     let schema = Schema::builder().with_fields(fields).build().unwrap();
     let table = table_schema(&schema, &HashMap::new(), "t").unwrap();
     let id = |f: &Field| f.metadata()[FIELD_ID].parse::<i32>().unwrap();
