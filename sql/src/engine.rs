@@ -11,6 +11,7 @@ use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
 
 use crate::activity::Activity;
+use crate::analyzer::VectorSubscripts;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::pg_catalog::load::Images;
@@ -100,7 +101,8 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
-        vec![Arc::new(JsonOperators), Arc::new(RegexOperators), Arc::new(ArraySubscripts)];
+        // Those that change a subscript before the one that takes it for an array's.
+        vec![Arc::new(VectorSubscripts), Arc::new(JsonOperators), Arc::new(RegexOperators), Arc::new(ArraySubscripts)];
     // First the untyped literals, which get their type from the other operand.
     planners.extend(crate::analyzer::expr_planners());
     planners.push(Arc::new(BlankPadded));

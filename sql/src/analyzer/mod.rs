@@ -51,6 +51,7 @@ pub use self::number_literal::leave_to_columns;
 pub use self::own_exprs::{any_own_expr, change_own_exprs};
 pub use self::present_output::{Presentation, present_output};
 pub use self::result_types::name_result_types;
+pub use self::vector_subscript::VectorSubscripts;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
 pub fn rewrite(node: &mut impl VisitMut) {
@@ -76,7 +77,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
 
 /// Planners to put before DataFusion's own.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(untyped_literal::UntypedLiteralPlanner), Arc::new(vector_subscript::VectorSubscripts)]
+    vec![Arc::new(untyped_literal::UntypedLiteralPlanner)]
 }
 
 /// Analyzer rules to put before DataFusion's own (which are kept).

@@ -3,6 +3,7 @@
 # Types of columns: PostgreSQL's, ours.
 TYPES: dict[tuple[str, str], str] = {
     ("int4", "int8"): "the numbers that _pg_expandarray counts with are bigints",
+    ("_int4", "_oid"): "an array of OIDs that is cast to integer[] may still be called one of OIDs",
     ("oid", "int8"): "CASE with an OID in one branch and a number in another is a bigint",
     ("int8", "oid"): "an OID that is cast to bigint may still be called an OID",
     ("int2", "int4"): "Iceberg has no smallint: the column is stored as an integer",
@@ -23,7 +24,9 @@ REFUSED: dict[str, dict[int, str]] = {
 }
 
 # Columns with other names.
-NAMES: dict[str, dict[int, str]] = {}
+NAMES: dict[str, dict[int, str]] = {
+    "datagrip": {25: "the common columns of a NATURAL JOIN stay where they are; PostgreSQL puts them first"},
+}
 
 # Single statements whose types differ for a reason of their own.
 TYPES_OF: dict[str, dict[int, str]] = {}

@@ -93,7 +93,7 @@ fn scalars_in_binary() {
     let stamp = binary(Type::TIMESTAMP, &1i64.to_be_bytes()).unwrap();
     assert_eq!(stamp, ScalarValue::TimestampMicrosecond(Some(946_684_800_000_001), None));
     assert_eq!(code(binary(Type::INT4, &[0, 1])), "22P03");
-    assert_eq!(code(binary(Type::DATE, &i32::MAX.to_be_bytes())), "22P03");
+    assert_eq!(code(binary(Type::DATE, &i32::MAX.to_be_bytes())), "22008");
     assert_eq!(code(binary(Type::TEXT, &[255])), "22021");
 }
 
