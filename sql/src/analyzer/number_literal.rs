@@ -54,8 +54,6 @@ impl VisitorMut for NumberLiterals {
             // DataFusion makes rows of columns and literals only.
             Expr::Tuple(items) => items.iter_mut().for_each(bare),
             Expr::Interval(interval) => bare(&mut interval.value),
-            // DataFusion's planner takes no casts there.
-            Expr::Tuple(items) => items.iter_mut().for_each(bare),
             Expr::Function(function) => of_function(function),
             Expr::CompoundFieldAccess { access_chain, .. } => {
                 for access in access_chain {
