@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn aggregates_over_oids_are_oids() {
-        let (all, most, last) = (array_agg(col("oid")), max(col("oid")), max(col("name")));
+        let (all, most, last) = (array_agg(col("t.oid")), max(col("t.oid")), max(col("t.name")));
         let columns = [&all, &most, &last].map(|expr| col(Column::from_name(expr.schema_name().to_string())));
         assert_eq!(
             types(columns.to_vec(), vec![all, most, last]),

@@ -66,12 +66,12 @@ async fn times_are_read_in_the_time_zone_of_the_session() {
     let s = &mut f.session();
     ok(s, "create table t (a int)").await;
     ok(s, "insert into t values (1)").await;
-    // A local time one hour from now in a zone two hours behind is an hour ago in UTC.
+    // A local time one hour from now in a zone two hours ahead is an hour ago in UTC. (POSIX: east is minus.)
     ok(s, "set time zone 'UTC'").await;
     let shown = ok(s, "select to_char(now() + interval '1 hour', 'YYYY-MM-DD HH24:MI:SS')").await;
     let local = shown.lines().nth(1).unwrap().to_string();
     assert_eq!(ok(s, &format!("select count(*) from t timestamp as of '{local}'")).await, "count\n1");
-    ok(s, "set time zone '+02:00'").await;
+    ok(s, "set time zone '-02:00'").await;
     assert!(code(s, &format!("select count(*) from t timestamp as of '{local}'")).await.starts_with("22023"));
     assert!(
         code(s, &format!("select * from t timestamp as of timestamp '{local}'")).await.starts_with("22023")
