@@ -122,7 +122,7 @@ fn too_long() -> Error {
 }
 
 /// Overwrites the four bytes at `at`.
-fn patch(out: &mut Vec<u8>, at: usize, value: i32) {
+fn patch(out: &mut [u8], at: usize, value: i32) {
     if let Some(place) = out.get_mut(at..at + 4) {
         place.copy_from_slice(&value.to_be_bytes());
     }
