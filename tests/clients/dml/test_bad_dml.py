@@ -210,7 +210,7 @@ def holds(server, duck, ledger: Ledger, layout: Layout):
         compare(reader, multiset(rows), expected, "at the end")
 
 
-BIG = "select x, cast(x % 4 as int), x * 7919 from generate_series(1, 5000000) as g(x)"
+BIG = "select x, cast(x % 4 as int), cast(x as bigint) * 7919 from generate_series(1, 5000000) as g(x)"
 
 
 @on("v3_mark", "delta_copy")
