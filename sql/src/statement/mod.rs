@@ -138,7 +138,7 @@ impl CommandTag {
 pub struct RowOutput {
     pub columns: Arc<Vec<OutputColumn>>,
     /// Columns in the order of `columns`. Arrow types are those of
-    /// [`types`](crate::types): the encoder downcasts by the batch's schema.
+    /// [`types`]: the encoder downcasts by the batch's schema.
     pub stream: SendableRecordBatchStream,
     pub tag: CommandTag,
     /// The rows of a binary cursor, which go out in that format if nobody asks for another.
