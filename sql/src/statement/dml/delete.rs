@@ -7,9 +7,9 @@ use auric_catalog::dml::overwrite::{self, WholeFiles};
 use auric_catalog::dml::rows::SecondChange;
 use auric_catalog::table::Operation;
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
@@ -81,6 +81,8 @@ pub async fn whole_files(
     }
     let table = change.target.table();
     let condition = change.condition.as_ref().map(|condition| substituted(condition, values)).transpose()?;
+    let condition = condition.map(|condition| condition.transform(plain_number)).transpose();
+    let condition = condition.map_err(|e| Error::from(&e))?.map(|condition| condition.data);
     let filters = condition.map(split_conjunction_owned).unwrap_or_default();
     let row = DFSchema::try_from_qualified_schema(change.relation.clone(), &table.snapshot.schema.arrow)
         .map_err(|e| Error::from(&e))?;
@@ -94,6 +96,19 @@ pub async fn whole_files(
         publish: scope.tables.publish(table)?,
     };
     Ok(overwrite::delete(table, scope.state.as_ref(), delete).await?)
+}
+
+/// A whole number comes with a cast to its type.
+fn plain_number(expr: Expr) -> datafusion::error::Result<Transformed<Expr>> {
+    if let Expr::Cast(cast) = &expr
+        && let Expr::Literal(value, _) = cast.expr.as_ref()
+        && value.data_type().is_integer()
+        && cast.field.data_type().is_integer()
+        && let Ok(number) = value.cast_to(cast.field.data_type())
+    {
+        return Ok(Transformed::yes(lit(number)));
+    }
+    Ok(Transformed::no(expr))
 }
 
 /// Whether a condition means the same without the planner's rules: it has no subquery and no cast that
