@@ -46,8 +46,12 @@ pub async fn commit(
     // In one order for everybody, so that nobody waits for somebody who waits for him.
     parts.sort_by(|a, b| a.table.ident.cmp(&b.table.ident));
     let mut turns = Vec::with_capacity(parts.len());
+    let mut last = None;
     for part in &parts {
-        turns.push(queue::turn(&part.table).await);
+        // A table that was renamed, and a new one under its old name, have one turn.
+        if last.replace(&part.table.ident) != Some(&part.table.ident) {
+            turns.push(queue::turn(&part.table).await);
+        }
     }
     let mut several = Several { catalog, prepared: parts.iter().map(|_| None).collect(), parts, changes };
     // From here on only the commit knows whether the files are part of the tables.

@@ -31,6 +31,7 @@ mod present_output;
 mod qualified_wildcards;
 mod recursive_subquery;
 mod result_types;
+mod row_comparison;
 mod scalar_subquery;
 mod second_names;
 mod set_returning;
@@ -51,6 +52,7 @@ pub use self::number_literal::leave_to_columns;
 pub use self::own_exprs::{any_own_expr, change_own_exprs};
 pub use self::present_output::{Presentation, present_output};
 pub use self::result_types::name_result_types;
+pub use self::row_comparison::row;
 pub use self::vector_subscript::VectorSubscripts;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
@@ -64,6 +66,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut pattern_matching::PatternMatching);
     let _ = node.visit(&mut interval_literal::IntervalLiterals);
     let _ = node.visit(&mut expression::Expressions);
+    let _ = node.visit(&mut row_comparison::RowComparisons);
     let _ = node.visit(&mut second_names::SecondNames);
     let _ = node.visit(&mut document_values::DocumentValues);
     let _ = node.visit(&mut json_aggregate::JsonAggregates);

@@ -4,18 +4,21 @@
 //! manual 9.24). So `IN` is true if an equal row exists, else null if one exists that is not unequal. Where
 //! nothing tells null from false, as in a condition, it is the first question alone, and `NOT IN` the second
 //! one negated: these become joins.
+//!
+//! `x < ANY (SELECT …)` and `x < ALL (SELECT …)` likewise, by the rows for which the comparison is true, or
+//! null; `= ANY` and `<> ALL` are `IN` and `NOT IN`.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select,
-    SelectItem, SetExpr, TableFactor, UnaryOperator, VisitMut, VisitorMut,
+    BinaryOperator, CaseWhen, Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator,
+    VisitMut, VisitorMut,
 };
 
 use super::select_items;
-use crate::analyzer::{boolean, null, number};
+use crate::analyzer::{boolean, null, number, row};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::row_target;
 
@@ -55,7 +58,10 @@ impl Rows {
                 self.condition(left)?;
                 self.condition(right)
             }
-            _ => self.replace(expr, |row| row.is_true()),
+            _ => {
+                to_in(expr);
+                self.replace(expr, |row| row.is_true())
+            }
         }
     }
 }
@@ -71,27 +77,88 @@ impl VisitorMut for Rows {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        to_in(expr);
         self.replace(expr, |row| row.value())
     }
 }
 
+/// `x = ANY (SELECT …)` is IN, `x <> ALL (SELECT …)` is NOT IN.
+fn to_in(expr: &mut Expr) {
+    let (left, right, negated) = match expr {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
+        _ => return,
+    };
+    if let Expr::Subquery(subquery) = right.as_ref() {
+        *expr = Expr::InSubquery { expr: left.clone(), subquery: subquery.clone(), negated };
+    }
+}
+
+/// Whether the subquery has a row like this one.
 struct RowIn<'a> {
     row: Vec<&'a Expr>,
     subquery: &'a Query,
+    like: Like<'a>,
     negated: bool,
+}
+
+/// What makes a row of the subquery one of those that are asked for.
+enum Like<'a> {
+    Equal,
+    /// The comparison with it is true.
+    True(&'a BinaryOperator),
+    /// It is false.
+    False(&'a BinaryOperator),
+}
+
+/// Which rows count.
+#[derive(Clone, Copy)]
+enum Which {
+    Alike,
+    /// Those of which nobody knows too.
+    NotUnlike,
 }
 
 impl<'a> RowIn<'a> {
     fn of(expr: &'a Expr) -> Option<Self> {
-        let Expr::InSubquery { expr, subquery, negated } = expr else { return None };
-        Some(Self { row: row(expr)?, subquery, negated: *negated })
+        let (left, op, right) = match expr {
+            Expr::InSubquery { expr, subquery, negated } => {
+                return Some(Self { row: row(expr)?, subquery, like: Like::Equal, negated: *negated });
+            }
+            Expr::AnyOp { left, compare_op, right, .. } => (left, Like::True(compare_op), right),
+            Expr::AllOp { left, compare_op, right } => (left, Like::False(compare_op), right),
+            _ => return None,
+        };
+        let Expr::Subquery(subquery) = right.as_ref() else { return None };
+        let negated = matches!(op, Like::False(_));
+        Some(Self { row: vec![left], subquery, like: op, negated })
     }
 
     /// For a condition.
     fn is_true(&self) -> Result<Expr> {
         match self.negated {
-            false => self.exists(equal, false),
-            true => self.exists(not_unequal, true),
+            false => self.exists(Which::Alike, false),
+            true => self.exists(Which::NotUnlike, true),
+        }
+    }
+
+    fn compare(&self, which: Which, of: Expr, item: Expr) -> Expr {
+        let (op, not) = match self.like {
+            Like::Equal => {
+                return match which {
+                    Which::Alike => equal(of, item),
+                    Which::NotUnlike => not_unequal(of, item),
+                };
+            }
+            Like::True(op) => (op, false),
+            Like::False(op) => (op, true),
+        };
+        let compared = Box::new(Expr::Nested(Box::new(binary(item, op.clone(), of))));
+        match (which, not) {
+            (Which::Alike, false) => *compared,
+            (Which::Alike, true) => Expr::UnaryOp { op: UnaryOperator::Not, expr: compared },
+            (Which::NotUnlike, false) => Expr::IsNotFalse(compared),
+            (Which::NotUnlike, true) => Expr::IsNotTrue(compared),
         }
     }
 
@@ -103,8 +170,8 @@ impl<'a> RowIn<'a> {
             end_token: AttachedToken::empty(),
             operand: None,
             conditions: vec![
-                when(self.exists(equal, false)?, boolean(true)),
-                when(self.exists(not_unequal, false)?, null()),
+                when(self.exists(Which::Alike, false)?, boolean(true)),
+                when(self.exists(Which::NotUnlike, false)?, null()),
             ],
             else_result: Some(Box::new(boolean(false))),
         };
@@ -115,8 +182,8 @@ impl<'a> RowIn<'a> {
         })
     }
 
-    /// Whether the subquery has a row for which `compare` holds in all columns.
-    fn exists(&self, compare: fn(Expr, Expr) -> Expr, negated: bool) -> Result<Expr> {
+    /// Whether the subquery has such a row: one that is so in all columns.
+    fn exists(&self, which: Which, negated: bool) -> Result<Expr> {
         let names: Vec<Ident> =
             (0..self.row.len()).map(|i| Ident::with_quote('"', format!("\u{1}of{i}"))).collect();
         let mut subquery = self.subquery.clone();
@@ -128,28 +195,12 @@ impl<'a> RowIn<'a> {
             *alias = None;
         }
         let pairs = names.into_iter().map(Expr::Identifier).zip(&self.row);
-        let compared = pairs.map(|(of, item)| compare(of, Expr::Nested(Box::new((*item).clone()))));
+        let compared =
+            pairs.map(|(of, item)| self.compare(which, of, Expr::Nested(Box::new((*item).clone()))));
         let condition = compared.reduce(|left, right| binary(left, BinaryOperator::And, right));
         let item = SelectItem::UnnamedExpr(number(1));
         let subquery = row_target::select(None, vec![item], vec![from], condition)?;
         Ok(Expr::Exists { subquery: Box::new(subquery), negated })
-    }
-}
-
-/// The items of `(a, b)` or `ROW(a, …)`.
-fn row(expr: &Expr) -> Option<Vec<&Expr>> {
-    match expr {
-        Expr::Tuple(items) => Some(items.iter().collect()),
-        Expr::Nested(inner) => row(inner),
-        Expr::Function(function) if row_target::is_row(&function.name) => {
-            let FunctionArguments::List(list) = &function.args else { return None };
-            let items = list.args.iter().map(|arg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-                _ => None,
-            });
-            items.collect()
-        }
-        _ => None,
     }
 }
 
