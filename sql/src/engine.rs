@@ -21,6 +21,7 @@ use crate::planner::blank_padded::BlankPadded;
 use crate::planner::date_arithmetic::DateArithmetic;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
+use crate::planner::lossy_casts::LossyCasts;
 use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
 use crate::planner::regex_operators::RegexOperators;
 use crate::planner::session_casts::SessionCasts;
@@ -115,6 +116,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(ImpliedCasts));
     rules.push(Arc::new(SessionCasts));
+    rules.push(Arc::new(LossyCasts));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())

@@ -23,7 +23,7 @@ pub mod types;
 pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result, SqlState};
 pub use functions::calendar::Zone;
-pub use session::{ConnectParameters, Session, TransactionStatus};
+pub use session::{Committing, ConnectParameters, Session, TransactionStatus};
 pub use statement::interrupt::Abandoned;
 pub use statement::{CommandTag, CopyIn, Output, OutputColumn, Prepared, RowOutput};
 

@@ -328,6 +328,22 @@ def test_a_pointer_that_moves_at_the_last_moment(tmp_path):
         assert len(server.pyiceberg().load_table(b).history()) == 3
 
 
+def test_a_commit_that_has_begun_is_not_cancelled(tmp_path):
+    """Neither statement_timeout nor a cancel request makes an error of a COMMIT that happens."""
+    with running(tmp_path) as server:
+        server.sql("CREATE SCHEMA s")
+        a, b = several(server, "s")
+    with running(tmp_path, environment={"AURIC_FAILPOINTS": "commit::before-pointers=sleep(2000)"}) as server:
+        with server.connect(autocommit=False) as conn:
+            conn.execute("SET statement_timeout = '1s'")
+            conn.commit()
+            conn.execute(f"INSERT INTO {a} VALUES (3, 1)")
+            conn.execute(f"INSERT INTO {b} VALUES (3, 1)")
+            threading.Timer(0.5, conn.cancel).start()
+            conn.commit()
+        assert sums(server, a, b) == (101, 101)
+
+
 # Where the commit of several tables can stop (`catalog/src/failpoint.rs`), and whether it has happened then.
 POINTS = {
     "commit::before-attempt=return(abort)": False, "commit::before-attempt=1*off->return(abort)": False,

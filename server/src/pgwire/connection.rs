@@ -166,9 +166,15 @@ impl Connection {
         if let Some(event) = run.ready.pop_front() {
             return Ok(event);
         }
+        let session = &self.session;
+        let stopped = async {
+            let stop = watch.interrupted(&self.slot).await;
+            // Its outcome is the only answer: what was asked for came too late.
+            if session.is_committing() { std::future::pending().await } else { stop }
+        };
         tokio::select! {
             biased;
-            stop = watch.interrupted(&self.slot) => Err(stop),
+            stop = stopped => Err(stop),
             event = run.events.recv() => match event {
                 Some(Event::Failed(error)) => Err(error.into()),
                 Some(event) => Ok(event),

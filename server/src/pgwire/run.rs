@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use auric_sql::parser::Parsed;
 use auric_sql::{
-    Abandoned, CommandTag, CopyIn, Error, Output, OutputColumn, Prepared, Result, Session, SqlState,
+    Abandoned, CommandTag, Committing, CopyIn, Error, Output, OutputColumn, Prepared, Result, Session,
+    SqlState,
 };
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
@@ -35,6 +36,7 @@ pub(super) struct SharedSession {
     session: Arc<Mutex<Session>>,
     /// A statement was abandoned and the session does not know yet.
     failed: AtomicBool,
+    committing: Committing,
 }
 
 /// What a task is to do.
@@ -95,7 +97,13 @@ impl fmt::Debug for Run {
 
 impl SharedSession {
     pub(super) fn new(session: Session) -> Arc<Self> {
-        Arc::new(Self { session: Arc::new(Mutex::new(session)), failed: AtomicBool::new(false) })
+        let committing = session.committing();
+        Arc::new(Self { session: Arc::new(Mutex::new(session)), failed: AtomicBool::new(false), committing })
+    }
+
+    /// Whether COMMIT has begun, which nothing stops.
+    pub(super) fn is_committing(&self) -> bool {
+        self.committing.is_on()
     }
 
     /// Waits for its turn.

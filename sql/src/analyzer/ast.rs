@@ -1,7 +1,7 @@
 //! Small constructors and questions on sqlparser's tree, shared by the rewrites.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart,
     TableFactor, TableWithJoins, Value,
 };
@@ -9,6 +9,19 @@ use datafusion::sql::sqlparser::ast::{
 /// `NULL`.
 pub fn null() -> Expr {
     Expr::Value(Value::Null.into())
+}
+
+/// Whether an operator compares two values.
+pub fn compares(op: &BinaryOperator) -> bool {
+    matches!(
+        op,
+        BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq
+    )
 }
 
 /// A boolean constant.

@@ -5,7 +5,9 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Ident, Select, SelectItem, VisitMut, VisitorMut,
+};
 
 /// The rewrite.
 pub struct DuplicateColumns;
@@ -46,7 +48,8 @@ fn name_of(expr: &Expr) -> String {
             // DataFusion's names leave casts out, and know one name of each function.
             let mut plain = other.clone();
             let _ = plain.visit(&mut Plain);
-            plain.to_string()
+            // `ceil(x)` has a syntax of its own, `ceiling(x)` is the call of a function.
+            plain.to_string().to_lowercase()
         }
     }
 }
@@ -61,6 +64,10 @@ impl VisitorMut for Plain {
             Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => {
                 let inner = std::mem::replace(&mut **inner, super::ast::null());
                 *expr = inner;
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
+                let take = |side: &mut Box<Expr>| std::mem::replace(&mut **side, super::ast::null());
+                *expr = super::ast::call("power", vec![take(left), take(right)]);
             }
             Expr::Function(function) => {
                 let name = function.name.to_string().to_lowercase();

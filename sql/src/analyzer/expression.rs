@@ -47,6 +47,13 @@ impl VisitorMut for Expressions {
         {
             *expr = array_subquery::rewrite((**query).clone());
         }
+        if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+            && is_power(inner)
+        {
+            let mut power = std::mem::replace(&mut **inner, super::ast::null());
+            negate_base(&mut power);
+            *expr = power;
+        }
         ControlFlow::Continue(())
     }
 
@@ -73,7 +80,6 @@ impl VisitorMut for Expressions {
             Expr::Function(function) => {
                 strip_pg_catalog(&mut function.name);
                 name_interval_parts(function);
-                rename(function);
                 if let Some(rest) = modulo(function) {
                     *expr = rest;
                     return ControlFlow::Continue(());
@@ -130,21 +136,25 @@ impl VisitorMut for Expressions {
     }
 }
 
+fn is_power(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::PGExp, .. })
+}
+
+/// The minus of `-2 ^ 2` binds more tightly than the power, the parser thinks otherwise.
+fn negate_base(power: &mut Expr) {
+    match power {
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, .. } => negate_base(left),
+        base => {
+            let inner = Box::new(std::mem::replace(base, super::ast::null()));
+            *base = Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner };
+        }
+    }
+}
+
 fn is_interval(expr: &Expr) -> bool {
     match expr {
         Expr::Nested(inner) => is_interval(inner),
         expr => matches!(expr, Expr::Interval(_) | Expr::Cast { data_type: DataType::Interval { .. }, .. }),
-    }
-}
-
-/// Second names of functions.
-fn rename(function: &mut Function) {
-    const NAMES: &[(&str, &str)] = &[("ceiling", "ceil"), ("pow", "power")];
-    if let Some(name) = parts(&function.name)
-        && let [name] = name.as_slice()
-        && let Some((_, known)) = NAMES.iter().find(|(second, _)| second == name)
-    {
-        function.name = vec![(*known).into()].into();
     }
 }
 

@@ -46,7 +46,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::VisitMut;
 
-pub use self::ast::{boolean, call, null, number, string};
+pub use self::ast::{boolean, call, compares, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
 pub use self::own_exprs::{any_own_expr, change_own_exprs};

@@ -6,6 +6,9 @@
 //! matched (error 21000 when there are several). A subquery that aggregates without GROUP BY keeps its
 //! aggregates, restricted to the rows that matched, which gives `count` its 0; of one with `LIMIT 1` it is
 //! the first value in its order.
+//!
+//! Of one that is not correlated and selects what is never null, DataFusion believes that it is never null
+//! either, though it may have no row: such a one is the single value too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -83,6 +86,11 @@ fn rewrite_node(node: LogicalPlan, names: &mut Names) -> Result<Transformed<Logi
                     None => Ok(Transformed::no(expr)),
                 }
             }
+            Expr::ScalarSubquery(subquery) if may_be_missing(subquery) => {
+                changed = true;
+                let single = single_row(subquery)?;
+                Ok(Transformed::new(Expr::ScalarSubquery(single), true, TreeNodeRecursion::Jump))
+            }
             _ => Ok(Transformed::no(expr)),
         })?;
         rewritten.push(saved.restore(replaced.data));
@@ -102,7 +110,34 @@ fn rewrite_node(node: LogicalPlan, names: &mut Names) -> Result<Transformed<Logi
 }
 
 fn is_candidate(expr: &Expr) -> Result<bool> {
-    Ok(matches!(expr, Expr::ScalarSubquery(s) if !s.outer_ref_columns.is_empty()))
+    Ok(matches!(expr, Expr::ScalarSubquery(s) if !s.outer_ref_columns.is_empty() || may_be_missing(s)))
+}
+
+/// An uncorrelated subquery that may have no row, though its column is never null.
+fn may_be_missing(subquery: &Subquery) -> bool {
+    let [field] = subquery.subquery.schema().fields().as_ref() else { return false };
+    subquery.outer_ref_columns.is_empty() && !field.is_nullable() && !has_a_row(&subquery.subquery)
+}
+
+fn has_a_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_a_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_a_row(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
+    }
+}
+
+fn single_row(subquery: &Subquery) -> Result<Subquery> {
+    let plan = subquery.subquery.as_ref().clone();
+    let values = plan.schema().columns().into_iter().map(|column| {
+        let name = column.name.clone();
+        single_value(Expr::Column(column), lit(true)).alias(name)
+    });
+    let values: Vec<Expr> = values.collect();
+    let plan = LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), values)?.build()?;
+    Ok(Subquery { subquery: Arc::new(plan), ..subquery.clone() })
 }
 
 /// A subquery taken apart.

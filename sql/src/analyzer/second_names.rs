@@ -11,7 +11,9 @@ use super::ast::{array_of, call, cast, parts, string};
 
 /// Postgres' name, DataFusion's name.
 const NAMES: &[(&str, &str)] = &[
+    ("ceiling", "ceil"),
     ("every", "bool_and"),
+    ("pow", "power"),
     ("array_remove", "array_remove_all"),
     ("array_replace", "array_replace_all"),
     ("approx_count_distinct", "approx_distinct"),

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::ast::compares;
 use crate::functions::columnar::INTERVAL;
 use crate::functions::function::error;
 use crate::pg_catalog::value::{Value, parse_array_literal};
@@ -33,20 +34,15 @@ impl ExprPlanner for UntypedLiteralPlanner {
         } else if let Some(read) = value_beside(&expr.left, &expr.right, &expr.op, schema) {
             expr.left = read;
         }
-        let compares = matches!(
-            expr.op,
-            BinaryOperator::Eq
-                | BinaryOperator::NotEq
-                | BinaryOperator::Lt
-                | BinaryOperator::LtEq
-                | BinaryOperator::Gt
-                | BinaryOperator::GtEq
-                | BinaryOperator::AtArrow
-                | BinaryOperator::ArrowAt
-                | BinaryOperator::PGOverlap
-                | BinaryOperator::StringConcat
-        );
-        if compares {
+        let takes_arrays = compares(&expr.op)
+            || matches!(
+                expr.op,
+                BinaryOperator::AtArrow
+                    | BinaryOperator::ArrowAt
+                    | BinaryOperator::PGOverlap
+                    | BinaryOperator::StringConcat
+            );
+        if takes_arrays {
             let concatenates = expr.op == BinaryOperator::StringConcat;
             let boolean_beside = |literal: &Expr, other: &Expr| {
                 (!concatenates).then(|| boolean_beside(literal, other, schema)).flatten()
@@ -88,13 +84,8 @@ fn value_beside(literal: &Expr, other: &Expr, op: &BinaryOperator, schema: &DFSc
         BinaryOperator::Plus | BinaryOperator::Minus if !other.is_temporal() => return None,
         BinaryOperator::Plus if !matches!(other, DataType::Date32) => &INTERVAL,
         BinaryOperator::Plus => return None,
-        BinaryOperator::Eq
-        | BinaryOperator::NotEq
-        | BinaryOperator::Lt
-        | BinaryOperator::LtEq
-        | BinaryOperator::Gt
-        | BinaryOperator::GtEq
-        | BinaryOperator::Minus => &other,
+        BinaryOperator::Minus => &other,
+        op if compares(op) => &other,
         _ => return None,
     };
     text_input::read(literal, wanted)

@@ -15,6 +15,7 @@ pub mod comments;
 pub mod date_part;
 pub mod date_time;
 pub mod encoding;
+pub mod floats;
 pub mod function;
 pub mod interval;
 pub mod interval_total;
@@ -33,6 +34,7 @@ pub mod series;
 pub mod session_information;
 pub mod session_time;
 pub mod single_value;
+mod sized_text;
 pub mod string;
 pub mod template;
 pub mod text_output;
@@ -89,6 +91,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Round::default())))?;
+    for function in floats::checked_functions().into_iter().chain(sized_text::functions()) {
+        registry.register_udf(Arc::new(function))?;
+    }
     for function in json::functions() {
         registry.register_udf(function)?;
     }

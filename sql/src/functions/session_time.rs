@@ -14,6 +14,7 @@ use super::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, Zone, date, days, days_
 use super::columnar::{Columnar, ColumnarFunction, Columns, INTERVAL, TIMESTAMP, is_text, timestamptz};
 use super::function::error;
 use super::interval::is_interval;
+use crate::types::datetime::fields::abbreviated_zone;
 
 /// The function that users call.
 pub const FUNCTIONS: &[Columnar] = &[Columnar {
@@ -194,6 +195,10 @@ fn zone_of(columns: &Columns<'_>, row: usize) -> Result<Zone> {
         return Ok(Zone::fixed(interval.nanoseconds / 1_000_000_000));
     }
     let name = columns.text(0)?.value(row);
+    // An abbreviation has no summer time, though a zone of that name may have one.
+    if let Some(seconds) = abbreviated_zone(name) {
+        return Ok(Zone::fixed(seconds));
+    }
     Zone::named(name).ok_or_else(|| error("22023", format!("time zone \"{name}\" not recognized")))
 }
 

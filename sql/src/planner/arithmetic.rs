@@ -1,4 +1,5 @@
-//! Integer `+`, `-` and `*` that fail with 22003 instead of wrapping around.
+//! Integer `+`, `-` and `*` that fail with 22003 instead of wrapping around; `+`, `-`, `*` and `/` of
+//! floating point numbers that fail with 22003 and 22012 instead of giving infinity or NaN.
 //!
 //! DataFusion's own operators wrap; every operator on two integers is planned as one of these
 //! functions instead, constant folding included. So are two dates, and a date and a number of days, which DataFusion
@@ -22,16 +23,10 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::error::{Error, SqlState};
+use crate::functions::floats::{self, Arithmetic};
 use crate::functions::numeric::{digits, quotient, wide_product};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Operation {
-    Add,
-    Subtract,
-    Multiply,
-}
-
-/// Plans integer arithmetic as checked.
+/// Plans arithmetic as checked.
 #[derive(Debug)]
 pub struct CheckedArithmetic;
 
@@ -43,19 +38,25 @@ impl ExprPlanner for CheckedArithmetic {
     ) -> Result<PlannerResult<RawBinaryExpr>> {
         as_numbers(&mut expr, schema);
         let operation = match expr.op {
-            BinaryOperator::Plus => Operation::Add,
-            BinaryOperator::Minus => Operation::Subtract,
-            BinaryOperator::Multiply => Operation::Multiply,
-            BinaryOperator::Divide => return Ok(of_quotient(expr, schema)),
+            BinaryOperator::Plus => Arithmetic::Add,
+            BinaryOperator::Minus => Arithmetic::Subtract,
+            BinaryOperator::Multiply => Arithmetic::Multiply,
+            BinaryOperator::Divide => Arithmetic::Divide,
             _ => return Ok(PlannerResult::Original(expr)),
         };
+        if is_floating(&expr, schema) {
+            return Ok(PlannerResult::Planned(operation.of(expr.left, expr.right)));
+        }
+        if operation == Arithmetic::Divide {
+            return Ok(of_quotient(expr, schema));
+        }
         let is_integer = |e: &Expr| matches!(e.get_type(schema), Ok(t) if t.is_signed_integer());
         let is_date = |e: &Expr| matches!(e.get_type(schema), Ok(DataType::Date32));
         let (left, right) = (&expr.left, &expr.right);
         if is_integer(left) && is_integer(right) {
             return Ok(PlannerResult::Planned(operation.of(expr.left, expr.right)));
         }
-        if operation == Operation::Multiply
+        if operation == Arithmetic::Multiply
             && let (Ok(left), Ok(right)) = (left.get_type(schema), right.get_type(schema))
             && let Some(product) = wide_product(&left, &right)
         {
@@ -63,16 +64,28 @@ impl ExprPlanner for CheckedArithmetic {
         }
         let days = |e: Expr| cast_expr(e, DataType::Int32);
         let number = match operation {
-            Operation::Add | Operation::Subtract if is_date(left) && is_integer(right) => {
+            Arithmetic::Add | Arithmetic::Subtract if is_date(left) && is_integer(right) => {
                 operation.of(days(expr.left), expr.right)
             }
-            Operation::Subtract if is_date(left) && is_date(right) => {
+            Arithmetic::Subtract if is_date(left) && is_date(right) => {
                 return Ok(PlannerResult::Planned(operation.of(days(expr.left), days(expr.right))));
             }
-            Operation::Add if is_integer(left) && is_date(right) => operation.of(expr.left, days(expr.right)),
+            Arithmetic::Add if is_integer(left) && is_date(right) => {
+                operation.of(expr.left, days(expr.right))
+            }
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(cast_expr(days(number), DataType::Date32)))
+    }
+}
+
+/// Two numbers, one of them a floating point number.
+fn is_floating(expr: &RawBinaryExpr, schema: &DFSchema) -> bool {
+    match (expr.left.get_type(schema), expr.right.get_type(schema)) {
+        (Ok(left), Ok(right)) => {
+            left.is_numeric() && right.is_numeric() && (left.is_floating() || right.is_floating())
+        }
+        _ => false,
     }
 }
 
@@ -114,7 +127,7 @@ fn of_quotient(expr: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinar
     }
 }
 
-impl Operation {
+impl Arithmetic {
     fn of(self, left: Expr, right: Expr) -> Expr {
         let function = ScalarUDF::new_from_impl(Checked::new(self));
         Expr::ScalarFunction(ScalarFunction::new_udf(function.into(), vec![left, right]))
@@ -123,17 +136,21 @@ impl Operation {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
-    operation: Operation,
+    operation: Arithmetic,
     signature: Signature,
 }
 
 impl Checked {
-    fn new(operation: Operation) -> Self {
+    fn new(operation: Arithmetic) -> Self {
         Self { operation, signature: Signature::any(2, Volatility::Immutable) }
     }
 }
 
 fn wider(left: &DataType, right: &DataType) -> DataType {
+    if left.is_floating() || right.is_floating() {
+        let real = |t: &DataType| matches!(t, DataType::Float16 | DataType::Float32);
+        return if real(left) && real(right) { DataType::Float32 } else { DataType::Float64 };
+    }
     let bits = |t: &DataType| match t {
         DataType::Int8 | DataType::Int16 => 16,
         DataType::Int32 => 32,
@@ -149,9 +166,10 @@ fn wider(left: &DataType, right: &DataType) -> DataType {
 impl ScalarUDFImpl for Checked {
     fn name(&self) -> &str {
         match self.operation {
-            Operation::Add => "checked_add",
-            Operation::Subtract => "checked_subtract",
-            Operation::Multiply => "checked_multiply",
+            Arithmetic::Add => "checked_add",
+            Arithmetic::Subtract => "checked_subtract",
+            Arithmetic::Multiply => "checked_multiply",
+            Arithmetic::Divide => "checked_divide",
         }
     }
 
@@ -176,11 +194,15 @@ impl ScalarUDFImpl for Checked {
         let scalars = matches!((&left, &right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
         let (left, right) = (datum(&left)?, datum(&right)?);
         let result = match self.operation {
-            Operation::Add => numeric::add(left.as_ref(), right.as_ref()),
-            Operation::Subtract => numeric::sub(left.as_ref(), right.as_ref()),
-            Operation::Multiply => numeric::mul(left.as_ref(), right.as_ref()),
+            Arithmetic::Add => numeric::add(left.as_ref(), right.as_ref()),
+            Arithmetic::Subtract => numeric::sub(left.as_ref(), right.as_ref()),
+            Arithmetic::Multiply => numeric::mul(left.as_ref(), right.as_ref()),
+            Arithmetic::Divide => numeric::div(left.as_ref(), right.as_ref()),
         };
         let result = result.map_err(|e| out_of_range(e, &target))?;
+        if target.is_floating() {
+            floats::check(self.operation, left.get().0, right.get().0, &result)?;
+        }
         let result = if result.data_type() == &target { result } else { cast(&result, &target)? };
         if scalars {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));

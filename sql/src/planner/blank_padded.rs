@@ -6,8 +6,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use crate::analyzer::compares;
 use crate::types::PG_TYPE;
 
 /// The planner extension.
@@ -20,16 +20,7 @@ impl ExprPlanner for BlankPadded {
         mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
-        let compares = matches!(
-            expr.op,
-            BinaryOperator::Eq
-                | BinaryOperator::NotEq
-                | BinaryOperator::Lt
-                | BinaryOperator::LtEq
-                | BinaryOperator::Gt
-                | BinaryOperator::GtEq
-        );
-        if compares {
+        if compares(&expr.op) {
             if let Some(text) = with_blanks(&expr.right).filter(|_| is_padded(&expr.left, schema)) {
                 expr.right = lit(text);
             } else if let Some(text) = with_blanks(&expr.left).filter(|_| is_padded(&expr.right, schema)) {
@@ -41,14 +32,14 @@ impl ExprPlanner for BlankPadded {
 }
 
 /// A literal that ends in blanks, without them.
-fn with_blanks(expr: &Expr) -> Option<String> {
+pub(super) fn with_blanks(expr: &Expr) -> Option<String> {
     let Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) = expr else {
         return None;
     };
     text.ends_with(' ').then(|| text.trim_end_matches(' ').to_string())
 }
 
-fn is_padded(expr: &Expr, schema: &DFSchema) -> bool {
+pub(super) fn is_padded(expr: &Expr, schema: &DFSchema) -> bool {
     let field = expr.to_field(schema);
     field.is_ok_and(|(_, field)| field.metadata().get(PG_TYPE).is_some_and(|name| name == "bpchar"))
 }

@@ -1,5 +1,11 @@
-//! Floating point numbers beside decimals: Postgres makes `double precision` of both, DataFusion decimals,
-//! in which small numbers are 0 and large ones do not fit.
+//! The type in common of values that are to have one (manual 10.5), where DataFusion takes another:
+//!
+//! - of floating point numbers and decimals, `double precision`: in decimals small numbers are 0 and large ones
+//!   do not fit. `real` beside an integer is compared as that too;
+//! - of dates or timestamps and those with time zone, the latter;
+//! - of a text literal and anything else, the type of that.
+//!
+//! And intervals are compared by their length where they are compared with several.
 //!
 //! Runs on the plan as the SQL planner makes it, so that types are right before anybody asks for them.
 
@@ -13,13 +19,18 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union, Values, cast,
 };
+use datafusion::scalar::ScalarValue;
 use std::sync::Arc;
+
+use super::date_arithmetic;
+use crate::functions::columnar::timestamptz;
+use crate::functions::interval;
 
 /// Functions whose arguments have a type in common.
 const OF_ONE_TYPE: &[&str] = &["coalesce", "nullif", "greatest", "least", "make_array"];
 
-/// The plan with casts to `double precision` where it is the type in common.
-pub fn floats_first(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// The plan with casts to these types.
+pub fn resolve(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut changed = false;
     let plan = plan.transform_up_with_subqueries(|node| {
         let node = match node {
@@ -47,22 +58,45 @@ pub fn floats_first(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(plan.data)
 }
 
-/// Which kinds of numbers there are among some.
-#[derive(Debug, Default, Clone, Copy)]
+/// Which types there are among some.
+#[derive(Debug, Default, Clone)]
 struct Kinds {
     float: bool,
     decimal: bool,
+    real: bool,
+    integer: bool,
+    local: bool,
+    zoned: bool,
+    literal: bool,
+    /// The first that is none of a text.
+    other: Option<DataType>,
 }
 
 impl Kinds {
     fn add(mut self, data_type: &DataType) -> Self {
         self.float |= data_type.is_floating();
+        self.real |= *data_type == DataType::Float32;
         self.decimal |= data_type.is_decimal();
+        self.integer |= data_type.is_integer();
+        self.zoned |= matches!(data_type, DataType::Timestamp(_, Some(_)));
+        self.local |= matches!(data_type, DataType::Date32 | DataType::Timestamp(_, None));
+        let plain = data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean;
+        if self.other.is_none() && plain {
+            self.other = Some(data_type.clone());
+        }
+        self
+    }
+
+    fn add_literal(mut self) -> Self {
+        self.literal = true;
         self
     }
 
     fn of<'e>(exprs: impl IntoIterator<Item = &'e Expr>, schema: &DFSchema) -> Self {
         exprs.into_iter().fold(Self::default(), |kinds, expr| {
+            if is_text_literal(expr) {
+                return kinds.add_literal();
+            }
             match expr.get_type(schema as &dyn ExprSchema) {
                 Ok(data_type) => kinds.add(&data_type),
                 Err(_) => kinds,
@@ -70,15 +104,65 @@ impl Kinds {
         })
     }
 
-    fn mixed(self) -> bool {
-        self.float && self.decimal
+    /// Compared as `double precision`.
+    fn mixed(&self) -> bool {
+        (self.float && self.decimal) || (self.real && self.integer)
+    }
+
+    /// What values of a type become.
+    fn common(&self, data_type: &DataType) -> Option<DataType> {
+        let inexact = data_type.is_decimal() || *data_type == DataType::Float32;
+        let local = matches!(data_type, DataType::Date32 | DataType::Timestamp(_, None));
+        if self.float && self.decimal && inexact {
+            Some(DataType::Float64)
+        } else if self.zoned && local {
+            Some(timestamptz())
+        } else {
+            None
+        }
+    }
+
+    /// Whether values of some types become others.
+    fn converts(&self) -> bool {
+        (self.float && self.decimal) || (self.zoned && self.local) || (self.literal && self.other.is_some())
+    }
+
+    fn convert(&self, expr: &mut Expr, schema: &DFSchema) {
+        let wanted = match is_text_literal(expr) {
+            true => self.other.as_ref().map(|other| self.common(other).unwrap_or_else(|| other.clone())),
+            false => expr.get_type(schema as &dyn ExprSchema).ok().and_then(|t| self.common(&t)),
+        };
+        if let Some(wanted) = wanted {
+            *expr = cast(expr.clone(), wanted);
+        }
     }
 }
 
+fn is_text_literal(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_text_literal(&alias.expr),
+        expr => matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _)),
+    }
+}
+
+/// For a comparison.
 fn to_float(expr: &mut Expr, schema: &DFSchema) {
     let known = expr.get_type(schema as &dyn ExprSchema);
-    if known.is_ok_and(|t| t.is_decimal() || t == DataType::Float32) {
+    if known.is_ok_and(|t| t.is_decimal() || t.is_integer() || t == DataType::Float32) {
         *expr = cast(expr.clone(), DataType::Float64);
+    }
+}
+
+fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema as &dyn ExprSchema).is_ok_and(|t| interval::is_interval(&t))
+}
+
+/// Intervals as what they are compared by.
+fn to_spans<'e>(intervals: impl IntoIterator<Item = &'e mut Expr>) {
+    for interval in intervals {
+        if let Some(span) = date_arithmetic::span(interval) {
+            *interval = span;
+        }
     }
 }
 
@@ -108,11 +192,25 @@ fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             list.iter_mut().chain([expr.as_mut()]).for_each(|e| to_float(e, schema));
             Transformed::yes(Expr::InList(InList { expr, list, negated }))
         }
-        Expr::Case(case) => of_case(case, schema),
-        Expr::ScalarFunction(ScalarFunction { func, mut args })
-            if OF_ONE_TYPE.contains(&func.name()) && Kinds::of(&args, schema).mixed() =>
+        Expr::Between(Between { mut expr, negated, mut low, mut high })
+            if [&expr, &low, &high].into_iter().all(|e| is_interval(e, schema)) =>
         {
-            args.iter_mut().for_each(|e| to_float(e, schema));
+            to_spans([expr.as_mut(), low.as_mut(), high.as_mut()]);
+            Transformed::yes(Expr::Between(Between { expr, negated, low, high }))
+        }
+        Expr::InList(InList { mut expr, mut list, negated })
+            if list.iter().chain([expr.as_ref()]).all(|e| is_interval(e, schema)) =>
+        {
+            to_spans(list.iter_mut().chain([expr.as_mut()]));
+            Transformed::yes(Expr::InList(InList { expr, list, negated }))
+        }
+        Expr::Case(case) => of_case(case, schema),
+        Expr::ScalarFunction(ScalarFunction { func, mut args }) if OF_ONE_TYPE.contains(&func.name()) => {
+            let kinds = Kinds::of(&args, schema);
+            if !kinds.converts() {
+                return Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }));
+            }
+            args.iter_mut().for_each(|e| kinds.convert(e, schema));
             Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args }))
         }
         expr => Transformed::no(expr),
@@ -122,7 +220,8 @@ fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 /// The results have a type in common, and so have the operand and what it is compared with.
 fn of_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
     let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
-    let results = Kinds::of(results.chain(case.else_expr.as_deref()), schema).mixed();
+    let kinds = Kinds::of(results.chain(case.else_expr.as_deref()), schema);
+    let results = kinds.converts();
     let compared = match &case.expr {
         Some(operand) => {
             let whens = case.when_then_expr.iter().map(|(when, _)| when.as_ref());
@@ -132,7 +231,7 @@ fn of_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
     };
     if results {
         let thens = case.when_then_expr.iter_mut().map(|(_, then)| then);
-        thens.chain(&mut case.else_expr).for_each(|e| to_float(e, schema));
+        thens.chain(&mut case.else_expr).for_each(|e| kinds.convert(e, schema));
     }
     if compared {
         let whens = case.when_then_expr.iter_mut().map(|(when, _)| when);
@@ -171,15 +270,19 @@ fn of_union(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let count = union.schema.fields().len();
     let mut kinds = vec![Kinds::default(); count];
     for input in &union.inputs {
-        for (kind, field) in kinds.iter_mut().zip(input.schema().fields()) {
-            *kind = kind.add(field.data_type());
+        for (i, (kind, field)) in kinds.iter_mut().zip(input.schema().fields()).enumerate() {
+            let before = std::mem::take(kind);
+            *kind = match is_literal_column(input, i) {
+                true => before.add_literal(),
+                false => before.add(field.data_type()),
+            };
         }
     }
     let first = union.inputs.first().map(|input| input.schema().clone());
     let stale = first.is_some_and(|first| {
         first.fields().iter().zip(union.schema.fields()).any(|(a, b)| a.data_type() != b.data_type())
     });
-    if !kinds.iter().any(|kinds| kinds.mixed()) {
+    if !kinds.iter().any(Kinds::converts) {
         return match stale {
             true => Ok(Transformed::yes(loose_union(union.inputs.clone())?)),
             false => Ok(Transformed::no(node)),
@@ -187,20 +290,31 @@ fn of_union(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
     let mut inputs = union.inputs.clone();
     for input in &mut inputs {
-        let columns = input.schema().iter().zip(&kinds).map(|((qualifier, field), kinds)| {
-            let column = Expr::from((qualifier, field));
-            let float =
-                kinds.mixed() && (field.data_type().is_decimal() || *field.data_type() == DataType::Float32);
-            match float {
-                true => cast(column, DataType::Float64).alias_qualified(qualifier.cloned(), field.name()),
-                false => column,
-            }
-        });
+        let columns =
+            input.schema().iter().zip(&kinds).enumerate().map(|(i, ((qualifier, field), kinds))| {
+                let column = Expr::from((qualifier, field));
+                let wanted = match (is_literal_column(input, i), &kinds.other) {
+                    (true, Some(other)) => Some(kinds.common(other).unwrap_or_else(|| other.clone())),
+                    _ => kinds.common(field.data_type()),
+                };
+                match wanted {
+                    Some(wanted) => cast(column, wanted).alias_qualified(qualifier.cloned(), field.name()),
+                    None => column,
+                }
+            });
         let columns: Vec<Expr> = columns.collect();
         let plan = LogicalPlanBuilder::from(input.as_ref().clone()).project(columns)?.build()?;
         *input = Arc::new(plan);
     }
     Ok(Transformed::yes(loose_union(inputs)?))
+}
+
+/// Whether a branch gives the same text literal in every row.
+fn is_literal_column(plan: &LogicalPlan, column: usize) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => projection.expr.get(column).is_some_and(is_text_literal),
+        _ => false,
+    }
 }
 
 /// The types of its branches are made equal by type coercion.

@@ -12,6 +12,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF, binary_expr, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use crate::analyzer::compares;
 use crate::functions::columnar::{ColumnarFunction, TIMESTAMP};
 use crate::functions::{date_part as part, interval, session_time};
 
@@ -29,6 +30,11 @@ static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
 fn call(name: &str, args: Vec<Expr>) -> Option<Expr> {
     let function = FUNCTIONS.iter().find(|function| function.name() == name)?;
     Some(Expr::ScalarFunction(ScalarFunction::new_udf(function.clone(), args)))
+}
+
+/// What an interval is compared by.
+pub(super) fn span(interval: &Expr) -> Option<Expr> {
+    call("interval_span", vec![interval.clone()])
 }
 
 /// `+` and `-` of dates and timestamps with intervals, and differences of timestamps.
@@ -72,19 +78,6 @@ fn zoned(function: &str, time: &Expr, interval: &Expr) -> Option<Expr> {
     session_time::call(function, vec![time.clone(), interval.clone()])
 }
 
-/// Comparisons: of intervals by their length, where arrow compares their parts.
-fn compares(op: &BinaryOperator) -> bool {
-    matches!(
-        op,
-        BinaryOperator::Eq
-            | BinaryOperator::NotEq
-            | BinaryOperator::Lt
-            | BinaryOperator::LtEq
-            | BinaryOperator::Gt
-            | BinaryOperator::GtEq
-    )
-}
-
 impl ExprPlanner for DateArithmetic {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
@@ -92,9 +85,9 @@ impl ExprPlanner for DateArithmetic {
         };
         let is_interval = interval::is_interval;
         let is_time = |t: &DataType| matches!(t, DataType::Time32(_) | DataType::Time64(_));
+        // By their length, where arrow compares their parts.
         if is_interval(&left) && is_interval(&right) && compares(&expr.op) {
-            let span = |expr: Expr| call("interval_span", vec![expr]);
-            let (Some(left), Some(right)) = (span(expr.left.clone()), span(expr.right.clone())) else {
+            let (Some(left), Some(right)) = (span(&expr.left), span(&expr.right)) else {
                 return Ok(PlannerResult::Original(expr));
             };
             return Ok(PlannerResult::Original(RawBinaryExpr { op: expr.op, left, right }));

@@ -9,6 +9,7 @@ mod context;
 pub mod date_arithmetic;
 pub mod json_operators;
 pub mod lateral_rows;
+pub mod lossy_casts;
 pub mod names;
 mod null_in;
 mod order_by;
@@ -24,6 +25,7 @@ pub mod session_casts;
 mod system;
 mod text_casts;
 mod time_travel;
+mod using;
 pub mod view;
 pub mod yielding;
 
@@ -185,14 +187,7 @@ impl Scope {
         rewrite::make_names_unique(&mut query);
         // Names of result columns are those of what was written.
         let written = query.clone();
-        order_by::rewrite(&mut query);
-        crate::analyzer::rewrite(&mut query);
-        if target.is_some() {
-            crate::analyzer::leave_to_columns(&mut query);
-        }
-        row_in::rewrite(&mut query)?;
-        null_in::rewrite(&mut query);
-        rewrite::count_instead_of_exists(&mut query);
+        for_planner(&mut query, target.as_ref())?;
         let relations = Relations::resolve(self, &query, source, named).await?;
         let state = relations.state(self).await?;
         let plan = |fields: Vec<Option<FieldRef>>| -> Result<LogicalPlan> {
@@ -206,7 +201,7 @@ impl Scope {
             let statement = ast::Statement::Query(Box::new(query.clone()));
             planner
                 .sql_statement_to_plan_with_context(statement, &mut context)
-                .and_then(common_type::floats_first)
+                .and_then(common_type::resolve)
                 .and_then(crate::analyzer::name_result_types)
                 .map_err(|e| located(&e, source))
         };
@@ -297,6 +292,21 @@ impl Scope {
     pub fn new_table(&self, name: &ast::ObjectName) -> Result<(Arc<Catalog>, TableIdent)> {
         relations::new_table(self, name)
     }
+}
+
+/// Rewrites a query into what DataFusion's planner takes and means the same. `target`: the table that its
+/// literals are for.
+fn for_planner(query: &mut ast::Query, target: Option<&DFSchemaRef>) -> Result<()> {
+    using::rewrite(query)?;
+    order_by::rewrite(query);
+    crate::analyzer::rewrite(query);
+    if target.is_some() {
+        crate::analyzer::leave_to_columns(query);
+    }
+    row_in::rewrite(query)?;
+    null_in::rewrite(query);
+    rewrite::count_instead_of_exists(query);
+    Ok(())
 }
 
 /// The plan with the types that it ends up with. The branches of a UNION or a CASE agree on theirs only in

@@ -13,8 +13,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SelectItem, With};
 
 use super::{
-    Parameter, Relations, Scope, common_type, context, infer_parameters, located, names, null_in, relations,
-    rewrite, row_in, system,
+    Parameter, Relations, Scope, common_type, context, for_planner, infer_parameters, located, names,
+    relations, rewrite, system,
 };
 use crate::analyzer::number;
 use crate::error::{Error, Result, SqlState};
@@ -106,10 +106,7 @@ impl Parts<'_> {
 
     fn plan(&self, mut query: Query, row: Option<&LogicalPlan>) -> Result<LogicalPlan> {
         rewrite::make_names_unique(&mut query);
-        crate::analyzer::rewrite(&mut query);
-        row_in::rewrite(&mut query)?;
-        null_in::rewrite(&mut query);
-        rewrite::count_instead_of_exists(&mut query);
+        for_planner(&mut query, None)?;
         let planned = row.map(|plan| HashMap::from([(ROW.to_string(), plan.clone())])).unwrap_or_default();
         let provider = context::StatementContext::with_planned(self.state, self.relations, planned);
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
@@ -117,7 +114,7 @@ impl Parts<'_> {
         let mut context = PlannerContext::new().with_prepare_param_data_types(self.types.clone());
         planner
             .sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), &mut context)
-            .and_then(common_type::floats_first)
+            .and_then(common_type::resolve)
             .map_err(|e| located(&e, self.source))
     }
 

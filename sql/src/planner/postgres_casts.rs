@@ -17,7 +17,8 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast, lit};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
-use super::json_operators;
+use super::{blank_padded, json_operators};
+use crate::functions::floats;
 use crate::functions::math::rounded as rounded_number;
 use crate::functions::text_output;
 use crate::types::{bytes_output, text_input};
@@ -50,7 +51,7 @@ impl AnalyzerRule for ImpliedCasts {
     }
 }
 
-fn rewrite(
+pub(super) fn rewrite(
     plan: LogicalPlan,
     each: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
@@ -66,7 +67,7 @@ fn rewrite(
     Ok(plan.data)
 }
 
-/// A cast of or to text that arrow would read or write otherwise.
+/// A cast of or to text that arrow would read or write otherwise, or to a number that it would make another.
 fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Transformed::no(expr) };
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else { return Transformed::no(expr) };
@@ -76,7 +77,7 @@ fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     } else if source.is_string() || items_of_text {
         text_input::read(inner, field.data_type())
     } else {
-        None
+        floats::by_digits(inner, &source, field.data_type())
     };
     match through {
         Some(through) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(through), field: field.clone() })),
@@ -84,9 +85,17 @@ fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// `u IN ('…', '…')`: what is compared with a uuid is one.
-fn uuids_listed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// `u IN ('…', '…')`: what is compared with a uuid is one, and with a `char(n)` has no blanks at its end.
+fn listed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::InList(mut list) = expr else { return Transformed::no(expr) };
+    if blank_padded::is_padded(&list.expr, schema) {
+        for item in &mut list.list {
+            if let Some(text) = blank_padded::with_blanks(item) {
+                *item = lit(text);
+            }
+        }
+        return Transformed::yes(Expr::InList(list));
+    }
     let uuid = DataType::FixedSizeBinary(16);
     if !list.expr.get_type(schema as &dyn ExprSchema).is_ok_and(|listed| listed == uuid) {
         return Transformed::no(Expr::InList(list));
@@ -102,7 +111,7 @@ fn uuids_listed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 
 fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if matches!(expr, Expr::InList(_)) {
-        return Ok(uuids_listed(expr, schema));
+        return Ok(listed(expr, schema));
     }
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Ok(Transformed::no(expr));
@@ -124,7 +133,7 @@ fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(source) = inner.get_type(schema as &dyn ExprSchema) else {
         return Ok(Transformed::no(expr));
     };
-    if source.is_string() || source.is_list() || field.data_type().is_string() {
+    if source.is_string() || source.is_list() || !field.data_type().is_integer() {
         return Ok(read_or_write_text(expr, schema));
     }
     Ok(rounded(expr, &source))

@@ -12,6 +12,7 @@ pub mod vars;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use auric_catalog::backend::temporary::SavedTables;
 use auric_catalog::registry::Catalog;
@@ -77,6 +78,24 @@ pub(crate) struct Block {
     pub implicit: bool,
 }
 
+/// Whether a transaction is being committed: nothing stops that any more, so that nobody is told that it was
+/// cancelled.
+#[derive(Debug, Clone, Default)]
+pub struct Committing(Arc<AtomicBool>);
+
+impl Committing {
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) async fn during<T>(&self, commit: impl Future<Output = T>) -> T {
+        self.0.store(true, Ordering::Release);
+        let outcome = commit.await;
+        self.0.store(false, Ordering::Release);
+        outcome
+    }
+}
+
 /// One connection's session.
 pub struct Session {
     pub(crate) engine: Arc<Engine>,
@@ -90,6 +109,7 @@ pub struct Session {
     pub(crate) cursors: Cursors,
     pub(crate) temporary: Arc<TemporaryTables>,
     pub(crate) abandoned: Option<Abandoned>,
+    pub(crate) committing: Committing,
 }
 
 impl fmt::Debug for Session {
@@ -124,6 +144,7 @@ impl Session {
             settings: Arc::new(RwLock::new(settings)),
             block: None,
             abandoned: None,
+            committing: Committing::default(),
             notices: Vec::new(),
             prepared: HashMap::new(),
             cursors: Cursors::default(),
@@ -236,6 +257,11 @@ impl Session {
     /// A number that is another one when a setting may have changed.
     pub fn settings_generation(&self) -> u64 {
         self.settings.read().generation()
+    }
+
+    /// Tells of COMMIT.
+    pub fn committing(&self) -> Committing {
+        self.committing.clone()
     }
 
     /// `statement_timeout` in force, milliseconds; 0: none.

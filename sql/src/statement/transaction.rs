@@ -47,7 +47,7 @@ pub fn begin_implicit(session: &mut Session) -> Result<()> {
 pub async fn commit_implicit(session: &mut Session) -> Result<()> {
     match session.block.as_ref().map(|block| (block.implicit, block.tables.clone())) {
         Some((true, tables)) => {
-            let committed = tables.commit().await;
+            let committed = session.committing().during(tables.commit()).await;
             end(session, committed.is_ok());
             committed
         }
@@ -146,7 +146,7 @@ pub async fn commit(session: &mut Session) -> Result<Output> {
         end(session, false);
         return done("ROLLBACK");
     }
-    let committed = block.tables.commit().await;
+    let committed = session.committing().during(block.tables.commit()).await;
     end(session, committed.is_ok());
     committed?;
     done("COMMIT")

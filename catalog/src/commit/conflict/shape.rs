@@ -30,18 +30,19 @@ pub fn added_files_fit(
         // The new rows were not checked for it.
         return Err(format!("check constraint \"{}\" was added or changed", unknown.name));
     }
-    columns_fit(read, current)
+    columns_fit(read, current, change)
 }
 
-fn columns_fit(read: &TableSnapshot, current: &TableSnapshot) -> Result<(), String> {
+fn columns_fit(read: &TableSnapshot, current: &TableSnapshot, change: &TableChange) -> Result<(), String> {
     let by_name = read.schema.resolution == ColumnResolution::Name;
     if by_name != (current.schema.resolution == ColumnResolution::Name) {
         return Err("the column mapping was changed".into());
     }
     for (field, id) in read.schema.arrow.fields().iter().zip(&read.schema.field_ids) {
         let Some((_, now)) = current.schema.column_by_id(*id) else {
-            // Resolved by id, what the files hold of a dropped column is never read again.
-            if by_name {
+            // Resolved by id, what files hold of a dropped column is never read again. But what new rows
+            // have there would be lost: the table may be one that was made anew under the same id.
+            if by_name || !change.added.is_empty() {
                 return Err(format!("column \"{}\" was dropped", field.name()));
             }
             continue;

@@ -82,6 +82,9 @@ const ZONES: &[(&str, i64)] = &[
     ("uct", 0),
     ("wet", 0),
     ("bst", 1),
+    ("met", 1),
+    ("mest", 2),
+    ("hst", -10),
     ("cet", 1),
     ("west", 1),
     ("cest", 2),
@@ -99,6 +102,12 @@ const ZONES: &[(&str, i64)] = &[
     ("pst", -8),
     ("pdt", -7),
 ];
+
+/// Seconds east of Greenwich of a zone's abbreviation.
+pub fn abbreviated_zone(name: &str) -> Option<i64> {
+    let known = ZONES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.map(|(_, hours)| hours * 3600)
+}
 
 /// Position of a name in a list, by its first three letters or in full.
 fn position(word: &str, short: &[&str], long: &[&str]) -> Option<i64> {
@@ -338,8 +347,8 @@ impl<'a> Reading<'a> {
         if self.fields.offset.is_some() || !(self.has_date() || self.fields.time.is_some()) {
             return Err(Fault::Syntax);
         }
-        if !zone_like && let Some((_, hours)) = ZONES.iter().find(|(name, _)| *name == word) {
-            self.fields.offset = Some(Offset::Seconds(hours * 3600));
+        if !zone_like && let Some(seconds) = abbreviated_zone(&word) {
+            self.fields.offset = Some(Offset::Seconds(seconds));
             return Ok(());
         }
         self.rest = start;
