@@ -17,6 +17,7 @@ use super::calendar::{
 use super::columnar::{Columnar, Columns, INTERVAL, Parsed, TIMESTAMP, is_text, timestamptz, type_name};
 use super::function::error;
 use super::interval::{Interval, TIME, is_interval};
+use super::truncation;
 
 /// Digits of the numbers that `extract` gives.
 const PRECISION: u8 = 20;
@@ -90,24 +91,11 @@ fn arguments(types: &[DataType]) -> Option<Vec<DataType>> {
 
 fn unit(name: &str) -> Option<Unit> {
     // `extract('year' FROM …)` comes with its quotes.
-    Some(match name.trim_matches('\'').to_ascii_lowercase().as_str() {
-        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecon" | "microsecond" | "microseconds" => {
-            Unit::Microseconds
-        }
-        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecon" | "millisecond" | "milliseconds" => {
-            Unit::Milliseconds
-        }
-        "s" | "sec" | "secs" | "second" | "seconds" => Unit::Second,
-        "m" | "min" | "mins" | "minute" | "minutes" => Unit::Minute,
-        "h" | "hr" | "hrs" | "hour" | "hours" => Unit::Hour,
-        "d" | "day" | "days" => Unit::Day,
-        "w" | "week" | "weeks" => Unit::Week,
-        "mon" | "mons" | "month" | "months" => Unit::Month,
-        "qtr" | "quarter" => Unit::Quarter,
-        "y" | "yr" | "yrs" | "year" | "years" => Unit::Year,
-        "dec" | "decs" | "decade" | "decades" => Unit::Decade,
-        "c" | "cent" | "century" | "centuries" => Unit::Century,
-        "mil" | "mils" | "millennium" | "millennia" => Unit::Millennium,
+    let name = name.trim_matches('\'').to_ascii_lowercase();
+    if let Some(unit) = truncation::unit(&name) {
+        return Some(of_length(unit));
+    }
+    Some(match name.as_str() {
         "j" | "jd" | "julian" => Unit::Julian,
         "isoyear" => Unit::IsoYear,
         "dow" => Unit::DayOfWeek,
@@ -119,6 +107,25 @@ fn unit(name: &str) -> Option<Unit> {
         "timezone_m" | "timezone_minute" => Unit::TimezoneMinute,
         _ => return None,
     })
+}
+
+/// One that times can also be cut to.
+fn of_length(unit: truncation::Unit) -> Unit {
+    match unit {
+        truncation::Unit::Microsecond => Unit::Microseconds,
+        truncation::Unit::Millisecond => Unit::Milliseconds,
+        truncation::Unit::Second => Unit::Second,
+        truncation::Unit::Minute => Unit::Minute,
+        truncation::Unit::Hour => Unit::Hour,
+        truncation::Unit::Day => Unit::Day,
+        truncation::Unit::Week => Unit::Week,
+        truncation::Unit::Month => Unit::Month,
+        truncation::Unit::Quarter => Unit::Quarter,
+        truncation::Unit::Year => Unit::Year,
+        truncation::Unit::Decade => Unit::Decade,
+        truncation::Unit::Century => Unit::Century,
+        truncation::Unit::Millennium => Unit::Millennium,
+    }
 }
 
 /// Digits behind the point.

@@ -122,6 +122,13 @@ impl Kinds {
         }
     }
 
+    /// What a text literal becomes. A decimal keeps its digits.
+    fn of_literal(&self, literal: &Expr) -> Option<DataType> {
+        let other = self.other.as_ref()?;
+        let common = self.common(other).unwrap_or_else(|| other.clone());
+        Some(if common.is_decimal() { decimal_of(literal).unwrap_or(common) } else { common })
+    }
+
     /// Whether values of some types become others.
     fn converts(&self) -> bool {
         (self.float && self.decimal) || (self.zoned && self.local) || (self.literal && self.other.is_some())
@@ -129,7 +136,7 @@ impl Kinds {
 
     fn convert(&self, expr: &mut Expr, schema: &DFSchema) {
         let wanted = match is_text_literal(expr) {
-            true => self.other.as_ref().map(|other| self.common(other).unwrap_or_else(|| other.clone())),
+            true => self.of_literal(expr),
             false => expr.get_type(schema as &dyn ExprSchema).ok().and_then(|t| self.common(&t)),
         };
         if let Some(wanted) = wanted {
@@ -138,11 +145,27 @@ impl Kinds {
     }
 }
 
-fn is_text_literal(expr: &Expr) -> bool {
+fn text_of(expr: &Expr) -> Option<&str> {
     match expr {
-        Expr::Alias(alias) => is_text_literal(&alias.expr),
-        expr => matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _)),
+        Expr::Alias(alias) => text_of(&alias.expr),
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text),
+        _ => None,
     }
+}
+
+fn is_text_literal(expr: &Expr) -> bool {
+    text_of(expr).is_some()
+}
+
+/// The type with the digits of a number as it is written. `None`: it is not written plainly.
+fn decimal_of(literal: &Expr) -> Option<DataType> {
+    let text = text_of(literal)?.trim().trim_start_matches(['-', '+']);
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let plain = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+    let scale = i8::try_from(fraction.len()).ok()?;
+    let precision = u8::try_from(whole.len() + fraction.len()).ok()?;
+    (plain(whole) && plain(fraction) && (1..=38).contains(&precision))
+        .then_some(DataType::Decimal128(precision, scale))
 }
 
 /// For a comparison.
@@ -272,9 +295,9 @@ fn of_union(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     for input in &union.inputs {
         for (i, (kind, field)) in kinds.iter_mut().zip(input.schema().fields()).enumerate() {
             let before = std::mem::take(kind);
-            *kind = match is_literal_column(input, i) {
-                true => before.add_literal(),
-                false => before.add(field.data_type()),
+            *kind = match literal_column(input, i) {
+                Some(_) => before.add_literal(),
+                None => before.add(field.data_type()),
             };
         }
     }
@@ -293,9 +316,9 @@ fn of_union(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let columns =
             input.schema().iter().zip(&kinds).enumerate().map(|(i, ((qualifier, field), kinds))| {
                 let column = Expr::from((qualifier, field));
-                let wanted = match (is_literal_column(input, i), &kinds.other) {
-                    (true, Some(other)) => Some(kinds.common(other).unwrap_or_else(|| other.clone())),
-                    _ => kinds.common(field.data_type()),
+                let wanted = match literal_column(input, i) {
+                    Some(literal) => kinds.of_literal(literal),
+                    None => kinds.common(field.data_type()),
                 };
                 match wanted {
                     Some(wanted) => cast(column, wanted).alias_qualified(qualifier.cloned(), field.name()),
@@ -309,11 +332,11 @@ fn of_union(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(loose_union(inputs)?))
 }
 
-/// Whether a branch gives the same text literal in every row.
-fn is_literal_column(plan: &LogicalPlan, column: usize) -> bool {
+/// The text literal that a branch gives in every row.
+fn literal_column(plan: &LogicalPlan, column: usize) -> Option<&Expr> {
     match plan {
-        LogicalPlan::Projection(projection) => projection.expr.get(column).is_some_and(is_text_literal),
-        _ => false,
+        LogicalPlan::Projection(projection) => projection.expr.get(column).filter(|e| is_text_literal(e)),
+        _ => None,
     }
 }
 

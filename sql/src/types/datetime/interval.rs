@@ -4,6 +4,7 @@ use super::{Result, invalid};
 use crate::error::{Error, SqlState};
 use crate::functions::calendar::{MICROS_PER_DAY, MICROS_PER_HOUR};
 use crate::functions::interval::Interval;
+use crate::functions::truncation::{self, Unit};
 
 /// Reads an interval. Fails with 22007 and 22015.
 pub fn read(text: &str) -> Result<Interval> {
@@ -19,42 +20,9 @@ pub fn read(text: &str) -> Result<Interval> {
     })
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Microsecond,
-    Millisecond,
-    Second,
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-    Year,
-    Decade,
-    Century,
-    Millennium,
-}
-
+/// A unit that intervals are made of: there are no quarters.
 fn unit(name: &str) -> Option<Unit> {
-    Some(match name {
-        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => {
-            Unit::Microsecond
-        }
-        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => {
-            Unit::Millisecond
-        }
-        "s" | "sec" | "secs" | "second" | "seconds" => Unit::Second,
-        "m" | "min" | "mins" | "minute" | "minutes" => Unit::Minute,
-        "h" | "hr" | "hrs" | "hour" | "hours" => Unit::Hour,
-        "d" | "day" | "days" => Unit::Day,
-        "w" | "week" | "weeks" => Unit::Week,
-        "mon" | "mons" | "month" | "months" => Unit::Month,
-        "y" | "yr" | "yrs" | "year" | "years" => Unit::Year,
-        "dec" | "decs" | "decade" | "decades" => Unit::Decade,
-        "c" | "cent" | "century" | "centuries" => Unit::Century,
-        "mil" | "mils" | "millennium" | "millennia" => Unit::Millennium,
-        _ => return None,
-    })
+    truncation::unit(name).filter(|unit| *unit != Unit::Quarter)
 }
 
 /// What is added up; wide enough not to overflow before the end.
@@ -81,6 +49,7 @@ impl Sum {
                 self.months += value.trunc();
                 self.add_days(value.fract() * 30.0);
             }
+            Unit::Quarter => self.months += (value * 3.0).round(),
             Unit::Year => self.months += (value * 12.0).round(),
             Unit::Decade => self.months += (value * 120.0).round(),
             Unit::Century => self.months += (value * 1_200.0).round(),
