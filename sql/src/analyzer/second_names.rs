@@ -48,6 +48,10 @@ impl VisitorMut for SecondNames {
         }
         let without = matches!(function.args, FunctionArguments::None);
         match name.as_str() {
+            // DataFusion's has nanoseconds, in which only three centuries have a place.
+            "now" | "current_timestamp" | "transaction_timestamp" if arguments(function) == 0 => {
+                *expr = cast(call("now", Vec::new()), DataType::Timestamp(None, TimezoneInfo::Tz));
+            }
             "localtime" if without => {
                 *expr = cast(call("now", Vec::new()), DataType::Time(None, TimezoneInfo::None));
             }
@@ -82,6 +86,14 @@ fn with_precision(name: &str, function: &Function) -> Option<Expr> {
         _ => now,
     };
     Some(call("time_scale", vec![value, digits.clone()]))
+}
+
+fn arguments(function: &Function) -> usize {
+    match &function.args {
+        FunctionArguments::None => 0,
+        FunctionArguments::List(list) => list.args.len(),
+        FunctionArguments::Subquery(_) => 1,
+    }
 }
 
 fn bare_name(function: &Function) -> Option<String> {

@@ -10,7 +10,7 @@
 //! Runs on the plan as the SQL planner makes it, so that types are right before anybody asks for them.
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, Cast, InList, ScalarFunction};
@@ -168,6 +168,20 @@ fn decimal_of(literal: &Expr) -> Option<DataType> {
         .then_some(DataType::Decimal128(precision, scale))
 }
 
+/// A date beside a timestamp, of whose resolution it becomes one: in nanoseconds only three centuries have a
+/// place. `false`: it is none.
+fn as_moment(date: &mut Expr, other: &Expr, schema: &DFSchema) -> bool {
+    let of = |expr: &Expr| expr.get_type(schema as &dyn ExprSchema);
+    let literals = [&*date, other].into_iter().any(|expr| matches!(expr, Expr::Literal(..)));
+    match (of(date), of(other)) {
+        (Ok(DataType::Date32), Ok(moment @ DataType::Timestamp(..))) if !literals => {
+            *date = cast(date.clone(), moment);
+            true
+        }
+        _ => false,
+    }
+}
+
 /// For a comparison.
 fn to_float(expr: &mut Expr, schema: &DFSchema) {
     let known = expr.get_type(schema as &dyn ExprSchema);
@@ -196,13 +210,7 @@ fn compares(op: Operator) -> bool {
 
 fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { mut left, op, mut right })
-            if compares(op) && Kinds::of([left.as_ref(), right.as_ref()], schema).mixed() =>
-        {
-            to_float(&mut left, schema);
-            to_float(&mut right, schema);
-            Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
-        }
+        Expr::BinaryExpr(comparison) if compares(comparison.op) => of_comparison(comparison, schema),
         Expr::Between(Between { mut expr, negated, mut low, mut high })
             if Kinds::of([expr.as_ref(), low.as_ref(), high.as_ref()], schema).mixed() =>
         {
@@ -238,6 +246,18 @@ fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         expr => Transformed::no(expr),
     }
+}
+
+fn of_comparison(mut comparison: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
+    let (left, right) = (comparison.left.as_mut(), comparison.right.as_mut());
+    let changed = match Kinds::of([&*left, &*right], schema).mixed() {
+        true => {
+            [left, right].into_iter().for_each(|side| to_float(side, schema));
+            true
+        }
+        false => as_moment(left, right, schema) || as_moment(right, left, schema),
+    };
+    Transformed::new(Expr::BinaryExpr(comparison), changed, TreeNodeRecursion::Continue)
 }
 
 /// The results have a type in common, and so have the operand and what it is compared with.
