@@ -13,7 +13,7 @@ mod array_subquery;
 mod ast;
 mod casts;
 mod distinct_aggregate;
-mod document_values;
+mod value_columns;
 mod duplicate_columns;
 mod empty_relations;
 mod expression;
@@ -65,7 +65,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut interval_literal::IntervalLiterals);
     let _ = node.visit(&mut expression::Expressions);
     let _ = node.visit(&mut second_names::SecondNames);
-    let _ = node.visit(&mut document_values::DocumentValues);
+    let _ = node.visit(&mut value_columns::ValueColumns);
     let _ = node.visit(&mut json_aggregate::JsonAggregates);
     let _ = node.visit(&mut ordered_set::OrderedSets);
     let _ = node.visit(&mut distinct_aggregate::DistinctAggregates);
