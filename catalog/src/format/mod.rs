@@ -174,7 +174,6 @@ pub trait Format: Debug + Send + Sync {
     /// Fails with `Unsupported` where the format version knows neither.
     async fn write_deletes(
         &self,
-        _storage: &Storage,
         snapshot: &TableSnapshot,
         _deletes: Vec<RowDeletes>,
         _written: &WrittenFiles,

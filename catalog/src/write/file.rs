@@ -59,8 +59,7 @@ impl ParquetFile {
     pub fn open(context: &Arc<WriteContext>, partition: Vec<ScalarValue>) -> Result<Self> {
         failpoint::pass("write::before-file")?;
         let path = file_location(context, &partition);
-        let upload = Upload::new(&context.storage, &path)?;
-        context.files.add(path.clone());
+        let upload = context.files.upload(&path)?;
         let outbox = Outbox::default();
         let properties = context.options.properties.clone();
         let writer = SerializedFileWriter::new(outbox.clone(), context.schema.parquet.clone(), properties);

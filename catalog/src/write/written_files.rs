@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use super::upload::Upload;
+use crate::error::Result;
 use crate::storage::Storage;
-
-/// How long after a cancelled write the second look for its files is taken: an upload that was
-/// already on its way may still have made one appear.
-const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// Every file that a statement has begun to write. Clones share one list; when the last clone is
 /// dropped without [`WrittenFiles::keep`], the files are deleted by a task of their own, as well as
@@ -38,7 +35,14 @@ impl WrittenFiles {
         Self { inner: Arc::new(inner) }
     }
 
-    /// To be called before the first byte of a file is sent.
+    /// Begins a file. Nothing is sent yet.
+    pub fn upload(&self, path: &str) -> Result<Upload> {
+        let upload = Upload::new(&self.inner.storage, path, self.clone())?;
+        self.add(path.to_string());
+        Ok(upload)
+    }
+
+    /// A file that is not uploaded part by part; to be called before its first byte is sent.
     pub fn add(&self, path: String) {
         self.inner.paths.lock().push(path);
     }
@@ -60,11 +64,7 @@ impl Drop for Inner {
             return;
         };
         let storage = self.storage.clone();
-        runtime.spawn(async move {
-            delete_files(&storage, &paths).await;
-            tokio::time::sleep(SECOND_LOOK).await;
-            delete_files(&storage, &paths).await;
-        });
+        runtime.spawn(async move { delete_files(&storage, &paths).await });
     }
 }
 

@@ -13,7 +13,6 @@ mod array_subquery;
 mod ast;
 mod casts;
 mod distinct_aggregate;
-mod document_values;
 mod duplicate_columns;
 mod empty_relations;
 mod expression;
@@ -37,6 +36,7 @@ mod second_names;
 mod set_returning;
 mod tableoid;
 mod untyped_literal;
+mod value_columns;
 mod vector_subscript;
 pub mod whole_row;
 
@@ -68,7 +68,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut expression::Expressions);
     let _ = node.visit(&mut row_comparison::RowComparisons);
     let _ = node.visit(&mut second_names::SecondNames);
-    let _ = node.visit(&mut document_values::DocumentValues);
+    let _ = node.visit(&mut value_columns::ValueColumns);
     let _ = node.visit(&mut json_aggregate::JsonAggregates);
     let _ = node.visit(&mut ordered_set::OrderedSets);
     let _ = node.visit(&mut distinct_aggregate::DistinctAggregates);

@@ -180,6 +180,9 @@ fn plan(text: &str) -> Error {
         let message = format!("missing FROM-clause entry for table \"{qualifier}\"");
         return Error::new(SqlState::UNDEFINED_TABLE, message);
     }
+    if starts(&["Inconsistent metadata across values list", "Inconsistent data type across values list"]) {
+        return Error::new(SqlState::DATATYPE_MISMATCH, "VALUES types of a column cannot be matched");
+    }
     let code = if starts(&["Step cannot be zero"]) {
         return Error::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero");
     } else if starts(&["LIMIT must be >= 0"]) {

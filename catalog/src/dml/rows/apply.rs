@@ -289,8 +289,7 @@ impl Apply {
             .collect();
         failpoint::pass("write::before-deletes")?;
         let format = table.catalog.format(table.snapshot.format);
-        let storage = table.catalog.storage();
-        let marked = format.write_deletes(storage, &table.snapshot, deletes, &written.guard).await?;
+        let marked = format.write_deletes(&table.snapshot, deletes, &written.guard).await?;
         failpoint::pass("write::after-deletes")?;
         Ok(marked)
     }

@@ -119,7 +119,6 @@ async fn refused_rows_change_nothing() {
         let error = lake.insert(&table, nulls).await.unwrap_err();
         assert!(matches!(error, Error::NotNullViolation { .. }), "{error}");
         assert_eq!(lake.current().await.snapshot.version, table.snapshot.version);
-        // Longer than the second look for files of uploads that were on their way.
         for _ in 0..4_000 {
             if lake.data_files() == 1 {
                 break;

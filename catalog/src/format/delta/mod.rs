@@ -134,12 +134,11 @@ impl Format for DeltaFormat {
 
     async fn write_deletes(
         &self,
-        storage: &Storage,
         snapshot: &TableSnapshot,
         deletes: Vec<RowDeletes>,
         written: &WrittenFiles,
     ) -> Result<Vec<NewRowDeletes>> {
-        vectors::write(storage, snapshot, deletes, written).await
+        vectors::write(snapshot, deletes, written).await
     }
 
     fn row_level_mode(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<RowLevelMode> {

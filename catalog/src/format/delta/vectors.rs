@@ -10,7 +10,7 @@ use super::action::DeletionVectorDescriptor;
 use super::files::resolve;
 use super::{properties, snapshot};
 use crate::error::{Error, Result};
-use crate::storage::{Storage, to_url};
+use crate::storage::to_url;
 use crate::table::TableSnapshot;
 use crate::table::deletes::{NewRowDeletes, RowDeletes, StoredDeletes};
 use crate::table::deletion_vector::{self, DeletionVectorRef, DeletionVectorStorage};
@@ -116,7 +116,6 @@ pub(super) fn descriptor(root: &str, vector: &DeletionVectorRef) -> Result<Delet
 
 /// Stores the vectors of one change, one after the other in as few files as fit.
 pub(super) async fn write(
-    storage: &Storage,
     snapshot: &TableSnapshot,
     deletes: Vec<RowDeletes>,
     written: &WrittenFiles,
@@ -146,10 +145,9 @@ pub(super) async fn write(
             bytes.extend_from_slice(&blob);
         }
         let file_bytes = bytes.len() as u64;
-        written.add(path.clone());
-        if !storage.create(&path, bytes.into()).await? {
-            return Err(Error::Internal(format!("{path} exists already")));
-        }
+        let mut upload = written.upload(&path)?;
+        upload.put(bytes.into()).await?;
+        upload.finish().await?;
         stored.extend(vectors.into_iter().map(|(file, vector, newly_deleted)| NewRowDeletes {
             file,
             stored: StoredDeletes::Vector { vector, file_bytes },

@@ -164,12 +164,11 @@ impl Format for IcebergFormat {
 
     async fn write_deletes(
         &self,
-        storage: &Storage,
         snapshot: &TableSnapshot,
         deletes: Vec<RowDeletes>,
         written: &WrittenFiles,
     ) -> Result<Vec<NewRowDeletes>> {
-        row_deletes::write(storage, snapshot, deletes, written).await
+        row_deletes::write(snapshot, deletes, written).await
     }
 
     fn row_level_mode(&self, snapshot: &TableSnapshot, operation: Operation) -> Result<RowLevelMode> {

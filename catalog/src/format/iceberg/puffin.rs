@@ -6,7 +6,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::storage::Storage;
 use crate::table::FieldId;
 use crate::write::Upload;
 
@@ -27,8 +26,7 @@ pub struct PuffinWriter {
 }
 
 impl PuffinWriter {
-    pub async fn new(storage: &Storage, path: &str) -> Result<Self> {
-        let upload = Upload::new(storage, path)?;
+    pub async fn new(upload: Upload, path: &str) -> Result<Self> {
         let mut writer = Self { path: path.to_string(), upload, bytes: 0, blobs: Vec::new() };
         writer.put(Bytes::from_static(MAGIC)).await?;
         Ok(writer)

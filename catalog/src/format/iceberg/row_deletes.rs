@@ -21,12 +21,11 @@ use super::delete_manifest::{FILE_PATH, POS};
 use super::puffin::PuffinWriter;
 use super::snapshot::metadata;
 use crate::error::{Error, Result};
-use crate::storage::Storage;
 use crate::table::deletes::{NewRowDeletes, RowDeletes, StoredDeletes};
 use crate::table::deletion_vector::{self, DeletionVectorRef, DeletionVectorStorage};
 use crate::table::{TableFormat, TableSnapshot};
 use crate::write::partition_path::partition_path;
-use crate::write::{Upload, WrittenFiles, data_location};
+use crate::write::{WrittenFiles, data_location};
 
 /// Position delete files written at a time.
 const WRITE_CONCURRENCY: usize = 8;
@@ -36,7 +35,6 @@ const BATCH_ROWS: usize = 64 << 10;
 /// See [`Format::write_deletes`](crate::format::Format::write_deletes). Files of which nothing is
 /// deleted are left out.
 pub async fn write(
-    storage: &Storage,
     snapshot: &TableSnapshot,
     deletes: Vec<RowDeletes>,
     written: &WrittenFiles,
@@ -52,10 +50,10 @@ pub async fn write(
             Err(Error::unsupported(&snapshot.location, "row-level deletes in format version 1"))
         }
         FormatVersion::V2 => {
-            let writes = deletes.into_iter().map(|d| write_positions(storage, &folder, d, written).boxed());
+            let writes = deletes.into_iter().map(|d| write_positions(&folder, d, written).boxed());
             futures::stream::iter(writes.collect::<Vec<_>>()).buffered(WRITE_CONCURRENCY).try_collect().await
         }
-        FormatVersion::V3 => write_vectors(storage, &folder, deletes, written).await,
+        FormatVersion::V3 => write_vectors(&folder, deletes, written).await,
     }
 }
 
@@ -71,14 +69,12 @@ fn check_positions(deletes: &RowDeletes) -> Result<()> {
 
 /// One Puffin file with a deletion vector for each data file.
 async fn write_vectors(
-    storage: &Storage,
     folder: &str,
     deletes: Vec<RowDeletes>,
     written: &WrittenFiles,
 ) -> Result<Vec<NewRowDeletes>> {
     let path = format!("{folder}/{}-deletes.puffin", Uuid::now_v7());
-    written.add(path.clone());
-    let mut puffin = PuffinWriter::new(storage, &path).await?;
+    let mut puffin = PuffinWriter::new(written.upload(&path)?, &path).await?;
     let mut stored = Vec::with_capacity(deletes.len());
     for RowDeletes { file, deleted, deleted_before } in deletes {
         let (mut all, before) = match deleted_before {
@@ -104,18 +100,12 @@ async fn write_vectors(
 }
 
 /// A position delete file of one data file, beside the files of its partition.
-async fn write_positions(
-    storage: &Storage,
-    folder: &str,
-    deletes: RowDeletes,
-    written: &WrittenFiles,
-) -> Result<NewRowDeletes> {
+async fn write_positions(folder: &str, deletes: RowDeletes, written: &WrittenFiles) -> Result<NewRowDeletes> {
     let RowDeletes { file, deleted, .. } = deletes;
     let partition = partition_path(TableFormat::Iceberg, file.spec(), &file.partition()?);
     let slash = if partition.is_empty() { "" } else { "/" };
     let path = format!("{folder}{slash}{partition}/{}-deletes.parquet", Uuid::now_v7());
-    written.add(path.clone());
-    let mut upload = Upload::new(storage, &path)?;
+    let mut upload = written.upload(&path)?;
     let (owned, newly_deleted) = (file.path().to_string(), deleted.len());
     // Encoding many positions would hold up the other tasks of this thread.
     let encoding = tokio::task::spawn_blocking(move || encode_positions(&owned, &deleted)).await;

@@ -67,7 +67,7 @@ impl Bench {
         let written = WrittenFiles::new(self.storage.clone());
         let deletes = vec![RowDeletes { file, deleted, deleted_before: before }];
         let base = self.load().await?;
-        let deletes = self.format.write_deletes(&self.storage, &base, deletes, &written).await?;
+        let deletes = self.format.write_deletes(&base, deletes, &written).await?;
         written.keep();
         let rows = RowCounts { deleted: positions.len() as u64, ..Default::default() };
         let read = ReadSet::Filters(Vec::new());
@@ -204,7 +204,7 @@ async fn vectors_of_one_change_share_a_file() {
         },
     ];
     let written = WrittenFiles::new(bench.storage.clone());
-    let stored = bench.format.write_deletes(&bench.storage, &base, deletes, &written).await.unwrap();
+    let stored = bench.format.write_deletes(&base, deletes, &written).await.unwrap();
     written.keep();
     let change = TableChange { deletes: stored, ..TableChange::new(Operation::Merge, vec![]) };
     let [path] = &change.written_paths()[..] else { panic!("{:?}", change.written_paths()) };
@@ -424,7 +424,7 @@ async fn a_vector_that_would_bring_rows_back_is_not_written() {
             deleted_before: before.map(|b| Arc::new(b.into_iter().collect())),
         }];
         let written = WrittenFiles::new(bench.storage.clone());
-        let refused = bench.format.write_deletes(&bench.storage, &base, deletes, &written).await;
+        let refused = bench.format.write_deletes(&base, deletes, &written).await;
         assert!(matches!(refused, Err(Error::Internal(_))));
     }
 }

@@ -71,7 +71,7 @@ pub async fn stored(fixture: &Fixture, base: &TableSnapshot, rows: &[(&str, &[u6
         deletes.push(RowDeletes { file, deleted: positions.iter().copied().collect(), deleted_before });
     }
     let written = WrittenFiles::new(fixture.storage.clone());
-    let stored = fixture.format.write_deletes(&fixture.storage, base, deletes, &written).await.unwrap();
+    let stored = fixture.format.write_deletes(base, deletes, &written).await.unwrap();
     written.keep();
     stored
 }

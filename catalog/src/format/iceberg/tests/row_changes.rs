@@ -216,6 +216,6 @@ async fn version_1_has_no_deletes() {
     let file = live(&table).await["a"].clone();
     let deletes = vec![RowDeletes { file, deleted: [1].into_iter().collect(), deleted_before: None }];
     let written = WrittenFiles::new(fixture.storage.clone());
-    let error = fixture.format.write_deletes(&fixture.storage, &table, deletes, &written).await.unwrap_err();
+    let error = fixture.format.write_deletes(&table, deletes, &written).await.unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
 }

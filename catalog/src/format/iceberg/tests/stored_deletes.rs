@@ -40,7 +40,7 @@ async fn one_puffin_file_holds_all_vectors_of_a_change() {
         RowDeletes { file: files["b"].clone(), deleted: RoaringTreemap::new(), deleted_before: None },
     ];
     let written = WrittenFiles::new(fixture.storage.clone());
-    let stored = fixture.format.write_deletes(&fixture.storage, &table, deletes, &written).await.unwrap();
+    let stored = fixture.format.write_deletes(&table, deletes, &written).await.unwrap();
     written.keep();
     assert_eq!(stored.iter().map(|new| new.newly_deleted).collect::<Vec<_>>(), [1, 90_000]);
     assert_eq!(stored[0].stored.path(), stored[1].stored.path());
@@ -138,7 +138,7 @@ async fn a_vector_takes_the_place_of_position_delete_files_after_an_upgrade() {
     }];
     let written = WrittenFiles::new(fixture.storage.clone());
     let mut change = TableChange::new(Operation::Delete, vec![]);
-    change.deletes = fixture.format.write_deletes(&fixture.storage, &table, deletes, &written).await.unwrap();
+    change.deletes = fixture.format.write_deletes(&table, deletes, &written).await.unwrap();
     written.keep();
     let table = commit(&fixture, &table, &change).await;
     let of_summary = summary(&table);
