@@ -61,6 +61,9 @@ impl VisitorMut for Expressions {
                 }
             }
             Expr::BinaryOp { op, .. } => rewrite_operator(op),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } if is_untyped(inner) => {
+                **inner = cast((**inner).clone(), DataType::Boolean);
+            }
             // DataFusion puts the sign before the literal's text, where only its first part has it.
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if is_interval(inner) => {
                 let inner = std::mem::replace(&mut **inner, super::ast::null());
@@ -127,6 +130,15 @@ impl VisitorMut for Expressions {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A literal or a parameter.
+fn is_untyped(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_untyped(inner),
+        Expr::Value(value) => matches!(value.value, Value::SingleQuotedString(_) | Value::Placeholder(_)),
+        _ => false,
     }
 }
 

@@ -45,11 +45,11 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::VisitMut;
 
-pub use self::ast::{boolean, call, null, number, string};
+pub use self::ast::{boolean, call, cast, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
 pub use self::own_exprs::{any_own_expr, change_own_exprs};
-pub use self::present_output::{Presentation, present_output};
+pub use self::present_output::{OBJECT_IDENTIFIERS, Presentation, present_output};
 pub use self::result_types::name_result_types;
 pub use self::vector_subscript::VectorSubscripts;
 

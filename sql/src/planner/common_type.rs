@@ -1,5 +1,6 @@
 //! Floating point numbers beside decimals: Postgres makes `double precision` of both, DataFusion decimals,
-//! in which small numbers are 0 and large ones do not fit.
+//! in which small numbers are 0 and large ones do not fit. And untyped texts in CASE, which have the type of
+//! what is beside them.
 //!
 //! Runs on the plan as the SQL planner makes it, so that types are right before anybody asks for them.
 
@@ -121,6 +122,7 @@ fn of_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 
 /// The results have a type in common, and so have the operand and what it is compared with.
 fn of_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
+    let literals = read_literals(&mut case, schema);
     let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
     let results = Kinds::of(results.chain(case.else_expr.as_deref()), schema).mixed();
     let compared = match &case.expr {
@@ -138,7 +140,37 @@ fn of_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
         let whens = case.when_then_expr.iter_mut().map(|(when, _)| when);
         whens.chain(&mut case.expr).for_each(|e| to_float(e, schema));
     }
-    if results || compared { Transformed::yes(Expr::Case(case)) } else { Transformed::no(Expr::Case(case)) }
+    if results || compared || literals {
+        Transformed::yes(Expr::Case(case))
+    } else {
+        Transformed::no(Expr::Case(case))
+    }
+}
+
+/// Untyped texts take the type of a boolean, array, date or time that they are compared with or that stands
+/// beside them: `CASE indisunique WHEN 't' THEN …`. Whether there were any.
+fn read_literals(case: &mut Case, schema: &DFSchema) -> bool {
+    let typed = |expr: &Expr| {
+        let found = expr.get_type(schema as &dyn ExprSchema).ok();
+        found.filter(|t| t.is_temporal() || matches!(t, DataType::Boolean | DataType::List(_)))
+    };
+    let is_text = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.data_type().is_string());
+    let mut changed = false;
+    let mut read = |expr: &mut Box<Expr>, to: &DataType| {
+        if is_text(expr) {
+            **expr = cast(expr.as_ref().clone(), to.clone());
+            changed = true;
+        }
+    };
+    if let Some(to) = case.expr.as_deref().and_then(typed) {
+        case.when_then_expr.iter_mut().for_each(|(when, _)| read(when, &to));
+    }
+    let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref());
+    if let Some(to) = results.into_iter().find_map(typed) {
+        case.when_then_expr.iter_mut().for_each(|(_, then)| read(then, &to));
+        case.else_expr.iter_mut().for_each(|otherwise| read(otherwise, &to));
+    }
+    changed
 }
 
 /// The planner has cast all rows to the type in common already.

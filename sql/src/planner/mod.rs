@@ -44,6 +44,7 @@ use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
 pub use relations::{Dependency, Relations, still_current};
+pub use rewrite::unique_name;
 
 use crate::analyzer::Presentation;
 use crate::engine::Engine;
@@ -214,7 +215,7 @@ impl Scope {
             infer_parameters(&written, given.to_vec(), |types| Ok((plan(types)?, ())))?;
         let logical = crate::analyzer::present_output(logical, state.as_ref(), presentation)
             .map_err(|e| Error::from(&e))?;
-        let logical = text_casts::named(logical).map_err(|e| Error::from(&e))?;
+        let logical = text_casts::named(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
         let logical = settled(logical, &state).map_err(|e| located(&e, source))?;
         let names = names::output_names(&written, logical.schema());
         // A numeric parameter has as many digits as each of its values: so has what follows from it.
