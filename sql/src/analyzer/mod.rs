@@ -31,6 +31,7 @@ mod present_output;
 mod qualified_wildcards;
 mod recursive_subquery;
 mod result_types;
+mod row_constructor;
 mod scalar_subquery;
 mod second_names;
 mod set_returning;
@@ -77,7 +78,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
 
 /// Planners to put before DataFusion's own.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(untyped_literal::UntypedLiteralPlanner)]
+    vec![Arc::new(untyped_literal::UntypedLiteralPlanner), Arc::new(row_constructor::RowConstructor)]
 }
 
 /// Analyzer rules to put before DataFusion's own (which are kept).

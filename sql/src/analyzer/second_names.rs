@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    JsonNullClause, TimezoneInfo, Value, VisitorMut,
+    JsonNullClause, JsonReturningClause, TimezoneInfo, Value, VisitorMut,
 };
 
 use super::ast::{array_of, call, cast, parts, string};
@@ -78,11 +78,16 @@ impl VisitorMut for SecondNames {
 /// is no such call stays, and is refused.
 fn with_nulls(function: &mut Function) {
     let FunctionArguments::List(list) = &mut function.args else { return };
-    let keeps = FunctionArgumentClause::JsonNullClause(JsonNullClause::NullOnNull);
-    if list.clauses.as_slice() == [keeps] {
-        list.clauses.clear();
-        function.name = vec!["json_build_array".into()].into();
-    }
+    let name = match list.clauses.as_slice() {
+        [FunctionArgumentClause::JsonNullClause(JsonNullClause::NullOnNull)] => "json_build_array",
+        [
+            FunctionArgumentClause::JsonNullClause(JsonNullClause::NullOnNull),
+            FunctionArgumentClause::JsonReturningClause(JsonReturningClause { data_type: DataType::JSONB }),
+        ] => "jsonb_build_array",
+        _ => return,
+    };
+    list.clauses.clear();
+    function.name = vec![name.into()].into();
 }
 
 /// `date(x)`: a cast by the name of a type (manual 4.2.9).

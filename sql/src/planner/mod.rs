@@ -27,7 +27,7 @@ mod time_travel;
 pub mod view;
 pub mod yielding;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -54,7 +54,7 @@ use crate::session::info::SessionInfo;
 use crate::session::transaction::TransactionTables;
 use crate::statement::OutputColumn;
 use crate::statement::interrupt::Abandoned;
-use crate::types;
+use crate::types::{self, PG_TYPE};
 
 /// What one statement is planned and run with.
 #[derive(Clone)]
@@ -97,6 +97,18 @@ impl Parameter {
             _ => types::arrow_type(pg_type),
         };
         Self { pg_type: pg_type.clone(), data_type }
+    }
+
+    /// Its field in a plan: of a document it tells the type, of which operators ask.
+    fn field(&self) -> FieldRef {
+        let field = Field::new("", self.data_type.clone(), true);
+        Arc::new(match self.pg_type {
+            Type::JSON | Type::JSONB => {
+                let name = self.pg_type.name().to_string();
+                field.with_metadata(HashMap::from([(PG_TYPE.to_string(), name)]))
+            }
+            _ => field,
+        })
     }
 
     fn inferred(field: &Field) -> Self {
@@ -325,7 +337,7 @@ fn infer_parameters<T>(
     mut given: Vec<Option<Parameter>>,
     plan: impl Fn(Vec<Option<FieldRef>>) -> Result<(LogicalPlan, T)>,
 ) -> Result<(LogicalPlan, T, Vec<Parameter>)> {
-    let field = |p: &Parameter| Arc::new(Field::new("", p.data_type.clone(), true));
+    let field = |p: &Parameter| p.field();
     let fields = |types: &[Option<Parameter>]| types.iter().map(|p| p.as_ref().map(field)).collect();
     let placeholders = rewrite::placeholders(query)?;
     given.resize(given.len().max(placeholders.highest), None);

@@ -34,12 +34,11 @@ pub fn named(plan: LogicalPlan, registry: &dyn FunctionRegistry) -> Result<Logic
 fn named_cast(expr: Expr, schema: &DFSchema, registry: &dyn FunctionRegistry) -> Result<Transformed<Expr>> {
     if let Expr::Cast(Cast { expr: inner, field }) = &expr
         && field.data_type().is_string()
-        && field.metadata().is_empty()
         && let Ok((_, source)) = inner.to_field(schema as &dyn ExprSchema)
         && let Some(name) = source.metadata().get(PG_TYPE)
     {
         let inner = match name.as_str() {
-            "json" | "jsonb" | "varchar" | "bpchar" => inner.clone(),
+            "json" | "jsonb" | "varchar" | "bpchar" if field.metadata().is_empty() => inner.clone(),
             name if OBJECT_IDENTIFIERS.contains(&name) && *source.data_type() == DataType::Int64 => {
                 Box::new(registry.udf(&format!("{name}out"))?.call(vec![inner.as_ref().clone()]))
             }
