@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use auric_sql::TransactionStatus;
 use auric_sql::activity::{Activity, Backend};
@@ -13,10 +14,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use rand::RngCore;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Longest part of a statement that is shown, bytes.
 const QUERY_SHOWN: usize = 1024;
+
+/// How long a statement that was sent before its cancel request may take to be read.
+const STATEMENT_ON_ITS_WAY: Duration = Duration::from_millis(20);
 
 /// Length of a secret of protocol 3.0, bytes.
 const SHORT_SECRET: usize = 4;
@@ -42,6 +47,8 @@ pub struct Slot {
     secret: Bytes,
     /// The client knows four bytes of the secret only (protocol 3.0).
     short_secret: AtomicBool,
+    /// Told whenever a statement begins.
+    begun: Notify,
     /// Ends the connection.
     pub terminate: CancellationToken,
     state: Mutex<State>,
@@ -103,6 +110,7 @@ impl Connections {
             pid,
             secret: Bytes::copy_from_slice(&secret),
             short_secret: AtomicBool::new(false),
+            begun: Notify::new(),
             terminate: CancellationToken::new(),
             state: Mutex::new(State { backend, statement: None }),
         });
@@ -128,10 +136,15 @@ impl Connections {
         self.all().iter().filter(|slot| slot.state.lock().statement.is_some()).count()
     }
 
-    /// A CancelRequest. Does nothing unless the secret is right.
-    pub fn cancel_with_secret(&self, pid: i32, secret: &[u8]) {
-        let Some(slot) = self.inner.lock().slots.get(&pid).cloned() else { return };
-        if slot.knows(secret) {
+    /// A CancelRequest. Does nothing unless the secret is right. The statement may have been sent before the
+    /// request and not be read yet: it has a moment to begin, while the client waits for the request's end.
+    pub async fn cancel_with_secret(&self, pid: i32, secret: &[u8]) {
+        let slot = self.inner.lock().slots.get(&pid).cloned();
+        let Some(slot) = slot.filter(|slot| slot.knows(secret)) else { return };
+        let begun = slot.begun.notified();
+        tokio::pin!(begun);
+        begun.as_mut().enable();
+        if !slot.cancel() && tokio::time::timeout(STATEMENT_ON_ITS_WAY, begun).await.is_ok() {
             slot.cancel();
         }
     }
@@ -192,6 +205,8 @@ impl Slot {
             backend.query.clear();
             backend.query.push_str(truncated(query));
         }
+        drop(state);
+        self.begun.notify_waiters();
         token
     }
 
@@ -215,10 +230,11 @@ impl Slot {
         self.state.lock().backend.application_name = name;
     }
 
-    fn cancel(&self) {
-        if let Some(token) = &self.state.lock().statement {
-            token.cancel();
-        }
+    /// Whether there was a statement to cancel.
+    fn cancel(&self) -> bool {
+        let state = self.state.lock();
+        let token = state.statement.as_ref();
+        token.inspect(|token| token.cancel()).is_some()
     }
 }
 
@@ -253,23 +269,38 @@ impl Activity for Connections {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_the_secret_cancels() {
+    #[tokio::test]
+    async fn a_statement_that_begins_at_once_is_cancelled() {
+        let connections = Connections::new(1);
+        let slot = connections.add("auric", "lake", None).unwrap();
+        let secret = slot.secret().clone();
+        let (token, ()) = tokio::join!(
+            async {
+                tokio::task::yield_now().await;
+                slot.begin("select 1")
+            },
+            connections.cancel_with_secret(slot.pid, &secret)
+        );
+        assert!(token.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn only_the_secret_cancels() {
         let connections = Connections::new(2);
         let slot = connections.add("auric", "lake", None).unwrap();
         let token = slot.begin("select 1");
         connections.cancel_with_secret(slot.pid, &[0; 32]);
-        connections.cancel_with_secret(slot.pid, &[]);
+        connections.cancel_with_secret(slot.pid, &[]).await;
         assert!(!token.is_cancelled());
         // Part of it is not enough, unless the client was told no more.
-        connections.cancel_with_secret(slot.pid, &slot.secret()[..4]);
+        connections.cancel_with_secret(slot.pid, &slot.secret()[..4]).await;
         assert!(!token.is_cancelled());
-        connections.cancel_with_secret(slot.pid, &slot.secret().clone());
+        connections.cancel_with_secret(slot.pid, &slot.secret().clone()).await;
         assert!(token.is_cancelled());
         let (token, short) = (slot.begin("select 1"), slot.secret_of_four());
-        connections.cancel_with_secret(slot.pid, &slot.secret().clone());
+        connections.cancel_with_secret(slot.pid, &slot.secret().clone()).await;
         assert!(!token.is_cancelled());
-        connections.cancel_with_secret(slot.pid, &short);
+        connections.cancel_with_secret(slot.pid, &short).await;
         assert!(token.is_cancelled());
     }
 

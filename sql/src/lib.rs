@@ -25,7 +25,9 @@ pub use error::{Error, Result, SqlState};
 pub use functions::calendar::Zone;
 pub use session::{Committing, ConnectParameters, Session, TransactionStatus};
 pub use statement::interrupt::Abandoned;
-pub use statement::{CommandTag, CopyIn, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer};
+pub use statement::{
+    CommandTag, CopyIn, CopyLines, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer,
+};
 
 #[cfg(test)]
 mod tests;

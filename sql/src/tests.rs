@@ -127,13 +127,17 @@ async fn run_with(
                 lines.join("\n")
             }
             Output::Complete(tag) => tag.text(0),
-            Output::CopyOut { stream, .. } => {
+            Output::CopyOut { lines, stream, .. } => {
                 let batches: Vec<_> = stream.try_collect().await.map_err(|e| Error::from(&e))?;
-                let mut text = Vec::new();
+                let mut text = lines.header().unwrap_or_default();
                 for batch in &batches {
-                    use arrow::array::AsArray;
-                    for row in batch.column(0).as_binary::<i32>().iter().flatten() {
-                        text.extend_from_slice(row);
+                    for row in 0..batch.num_rows() {
+                        for (i, column) in batch.columns().iter().enumerate() {
+                            let value =
+                                column.is_valid(row).then(|| array_value_to_string(column, row).unwrap());
+                            lines.value(i, value.as_deref().map(str::as_bytes), &mut text);
+                        }
+                        lines.end(&mut text);
                     }
                 }
                 String::from_utf8(text).unwrap()

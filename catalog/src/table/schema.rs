@@ -30,8 +30,8 @@ pub const DEFAULT_SQL: &str = "auric.default";
 pub const PG_TYPE: &str = "auric.pg_type";
 /// Arrow field metadata key: the length of a `varchar(n)` or `char(n)`.
 pub const TEXT_LENGTH: &str = "auric.text_length";
-/// Table property of a `varchar(n)` or `char(n)` column, followed by its name; the value is the type. Both
-/// formats have one type of text only.
+/// Table property of a `varchar(n)`, `char(n)`, `json` or `jsonb` column, followed by its name; the value is the
+/// type. Both formats have one type of text only.
 pub const TEXT_TYPE_PROPERTY: &str = "auric.text-type.";
 
 /// How the columns of a data file are found.
@@ -80,23 +80,28 @@ pub struct TableSchema {
 }
 
 impl TableSchema {
-    /// With the types of `varchar(n)` and `char(n)` columns, by the table's properties.
+    /// With the types of `varchar(n)`, `char(n)`, `json` and `jsonb` columns, by the table's properties.
     pub fn with_text_types<'p>(mut self, property: impl Fn(&str) -> Option<&'p String>) -> Self {
         let typed = |field: &FieldRef| -> Option<FieldRef> {
             let text = property(&format!("{TEXT_TYPE_PROPERTY}{}", field.name()))?;
-            let (name, rest) = text.split_once('(')?;
-            let length: u32 = rest.strip_suffix(')')?.parse().ok()?;
-            let name = match name {
-                "varchar" => "varchar",
-                "char" => "bpchar",
-                _ => return None,
+            let (name, length) = match text.as_str() {
+                "json" | "jsonb" => (text.as_str(), None),
+                sized => {
+                    let (name, rest) = sized.split_once('(')?;
+                    let length: u32 = rest.strip_suffix(')')?.parse().ok()?;
+                    match name {
+                        "varchar" => ("varchar", Some(length)),
+                        "char" => ("bpchar", Some(length)),
+                        _ => return None,
+                    }
+                }
             };
             if *field.data_type() != DataType::Utf8View {
                 return None;
             }
             let mut metadata = field.metadata().clone();
             metadata.insert(PG_TYPE.to_string(), name.to_string());
-            metadata.insert(TEXT_LENGTH.to_string(), length.to_string());
+            metadata.extend(length.map(|length| (TEXT_LENGTH.to_string(), length.to_string())));
             Some(Arc::new(field.as_ref().clone().with_metadata(metadata)))
         };
         let fields: Vec<_> = self.arrow.fields().iter().map(typed).collect();

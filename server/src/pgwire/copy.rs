@@ -1,8 +1,5 @@
 //! COPY: the client's data to a writer on the query pool, and encoded rows to the client.
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::DataType;
-use arrow::record_batch::RecordBatch;
 use auric_sql::{CommandTag, CopyIn, Error, Result, SqlState};
 use bytes::{BufMut, Bytes, BytesMut};
 use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
@@ -197,27 +194,11 @@ pub(super) fn binary_end(alone: bool) -> Chunk {
     Chunk { bytes: out.freeze(), rows: 0 }
 }
 
-/// Rows of COPY TO STDOUT, one CopyData message each, in chunks.
-pub(super) fn copy_data_chunks(batch: &RecordBatch) -> Result<Vec<Chunk>> {
-    let malformed = || Error::new(SqlState("XX000"), "COPY produced something else than encoded rows");
-    let column = batch.columns().first().ok_or_else(malformed)?;
-    if *column.data_type() != DataType::Binary {
-        return Err(malformed());
-    }
-    let rows = column.as_binary::<i32>();
-    let mut chunks = Vec::new();
+/// A line of COPY TO STDOUT that is no row.
+pub(super) fn one_line(line: &[u8]) -> Chunk {
     let mut out = BytesMut::new();
-    let mut count = 0;
-    for row in 0..rows.len() {
-        let data = rows.value(row);
-        out.put_u8(b'd');
-        out.put_u32(data.len() as u32 + 4);
-        out.extend_from_slice(data);
-        count += 1;
-        if out.len() >= PIECE || row + 1 == rows.len() {
-            chunks.push(Chunk { bytes: out.split().freeze(), rows: count });
-            count = 0;
-        }
-    }
-    Ok(chunks)
+    out.put_u8(b'd');
+    out.put_u32(line.len() as u32 + 4);
+    out.extend_from_slice(line);
+    Chunk { bytes: out.freeze(), rows: 0 }
 }

@@ -247,6 +247,11 @@ impl Column {
                 texts.append_value(utf8(bytes)?);
                 Ok(())
             }
+            // `smallint`, which tables keep as `integer`; clients send what they said the column is.
+            (Builder::Int32(integers), Some([high, low])) => {
+                integers.append_value(i16::from_be_bytes([*high, *low]).into());
+                Ok(())
+            }
             (builder, Some(bytes)) => {
                 if builder.push(from_binary(&self.pg_type, bytes)?) {
                     return Ok(());

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use auric_sql::parser::Parsed;
 use auric_sql::{
-    Abandoned, CommandTag, Committing, CopyIn, Error, Output, OutputColumn, Prepared, Result, Session,
-    SqlState,
+    Abandoned, CommandTag, Committing, CopyIn, CopyLines, Error, Output, OutputColumn, Prepared, Result,
+    Session, SqlState,
 };
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, mpsc};
 use super::Server;
 use super::copy;
 use super::copy_binary;
-use super::encode::{BatchEncoder, Formats};
+use super::encode::{BatchEncoder, Formats, Shown};
 use crate::runtime::{Scoped, scoped};
 
 /// Chunks of encoded rows that may wait for the connection.
@@ -196,16 +196,13 @@ fn trivial(session: &Session, work: &Work, formats: &Formats) -> Result<Option<V
     let Some(answer) = session.trivial_answer(prepared)? else { return Ok(None) };
     let mut events = VecDeque::with_capacity(3);
     events.push_back(Event::Columns(answer.columns.clone(), formats.clone()));
-    let mut encoder = BatchEncoder::new(&answer.row, &answer.columns, formats, NO_TIMES)?;
+    let mut encoder = BatchEncoder::new(&answer.row, &answer.columns, formats, &Shown::plain())?;
     while let Some((bytes, rows)) = encoder.next_chunk()? {
         events.push_back(Event::Rows(Chunk { bytes, rows }));
     }
     events.push_back(Event::Done(Some(CommandTag::Select)));
     Ok(Some(events))
 }
-
-/// The zone of rows without times.
-const NO_TIMES: &str = "+00:00";
 
 /// All that a statement says that needs no plan.
 async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<VecDeque<Event>> {
@@ -223,13 +220,13 @@ async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<
     };
     let mut events = VecDeque::with_capacity(3);
     let output = session.execute(&prepared, parameters).await?;
-    let zone = session.time_zone();
+    let shown = Shown::of(&session);
     match output {
         Output::Rows(mut rows) => {
             events.push_back(Event::Columns(rows.columns.clone(), formats.clone()));
             while let Some(batch) = rows.stream.next().await {
                 let batch = batch.map_err(Error::from)?;
-                let mut encoder = BatchEncoder::new(&batch, &rows.columns, formats, &zone)?;
+                let mut encoder = BatchEncoder::new(&batch, &rows.columns, formats, &shown)?;
                 while let Some((bytes, rows)) = encoder.next_chunk()? {
                     events.push_back(Event::Rows(Chunk { bytes, rows }));
                 }
@@ -307,7 +304,7 @@ impl Task {
         session
             .set_abandoned(Abandoned::new(move || events.upgrade().is_none_or(|events| events.is_closed())));
         let output = session.execute(&prepared, parameters).await?;
-        let zone = session.time_zone();
+        let shown = Shown::of(&session);
         // The stream needs no session; other portals of this connection may run beside it.
         drop(session);
         match output {
@@ -315,12 +312,15 @@ impl Task {
                 let formats =
                     if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
                 self.send(Event::Columns(rows.columns.clone(), formats.clone())).await?;
-                self.send_rows(rows.stream, &rows.columns, &formats, &zone).await?;
+                self.send_rows(rows.stream, &rows.columns, &formats, &shown).await?;
                 self.send(Event::Done(Some(rows.tag))).await
             }
-            Output::CopyOut { columns, header, stream } => {
-                self.send(Event::CopyOut { columns, binary: false }).await?;
-                let rows = self.send_copy_data(stream).await?.saturating_sub(u64::from(header));
+            Output::CopyOut { columns, lines, stream } => {
+                self.send(Event::CopyOut { columns: columns.len(), binary: false }).await?;
+                if let Some(header) = lines.header() {
+                    self.send(Event::Rows(copy::one_line(&header))).await?;
+                }
+                let rows = self.send_copy_lines(stream, &columns, &lines, &shown).await?;
                 self.send(Event::CopyOutDone).await?;
                 self.send(Event::Done(Some(CommandTag::Count("COPY", rows)))).await
             }
@@ -341,11 +341,11 @@ impl Task {
         mut stream: SendableRecordBatchStream,
         columns: &[OutputColumn],
         formats: &Formats,
-        zone: &str,
+        shown: &Shown,
     ) -> Result<()> {
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(Error::from)?;
-            let mut encoder = BatchEncoder::new(&batch, columns, formats, zone)?;
+            let mut encoder = BatchEncoder::new(&batch, columns, formats, shown)?;
             while let Some((bytes, rows)) = encoder.next_chunk()? {
                 self.send(Event::Rows(Chunk { bytes, rows })).await?;
             }
@@ -353,13 +353,20 @@ impl Task {
         Ok(())
     }
 
-    async fn send_copy_data(&self, mut stream: SendableRecordBatchStream) -> Result<u64> {
+    async fn send_copy_lines(
+        &self,
+        mut stream: SendableRecordBatchStream,
+        columns: &[OutputColumn],
+        lines: &CopyLines,
+        shown: &Shown,
+    ) -> Result<u64> {
         let mut total = 0;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(Error::from)?;
-            for chunk in copy::copy_data_chunks(&batch)? {
-                total += chunk.rows;
-                self.send(Event::Rows(chunk)).await?;
+            let mut encoder = BatchEncoder::new(&batch, columns, &Formats::TEXT, shown)?;
+            while let Some((bytes, rows)) = encoder.next_lines(lines)? {
+                total += rows;
+                self.send(Event::Rows(Chunk { bytes, rows })).await?;
             }
         }
         Ok(total)

@@ -143,7 +143,7 @@ async fn request(wire: &mut Wire, server: &Server, peer: SocketAddr) -> Step<Opt
             CANCEL_REQUEST => {
                 if body.len() >= 8 {
                     let pid = body.get_i32();
-                    server.connections.cancel_with_secret(pid, &body);
+                    server.connections.cancel_with_secret(pid, &body).await;
                 }
                 return Ok(None);
             }

@@ -131,7 +131,7 @@ fn text_type(data_type: &DataType) -> Option<TextType> {
     match custom_name(data_type).as_deref() {
         Some("varchar") => Some(TextType::Varchar(None)),
         Some("bpchar") => Some(TextType::Char(None)),
-        _ => TextType::of_sql(data_type),
+        _ => TextType::of_sql(data_type).filter(|text| !text.is_document()),
     }
 }
 

@@ -68,6 +68,9 @@ impl VisitorMut for Expressions {
                 }
             }
             Expr::BinaryOp { op, .. } => rewrite_operator(op),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } if is_untyped(inner) => {
+                **inner = cast((**inner).clone(), DataType::Boolean);
+            }
             // DataFusion puts the sign before the literal's text, where only its first part has it.
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } if is_interval(inner) => {
                 let inner = std::mem::replace(&mut **inner, super::ast::null());
@@ -148,6 +151,15 @@ fn negate_base(power: &mut Expr) {
             let inner = Box::new(std::mem::replace(base, super::ast::null()));
             *base = Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner };
         }
+    }
+}
+
+/// A literal or a parameter.
+fn is_untyped(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_untyped(inner),
+        Expr::Value(value) => matches!(value.value, Value::SingleQuotedString(_) | Value::Placeholder(_)),
+        _ => false,
     }
 }
 

@@ -1,4 +1,5 @@
-//! `FETCH FIRST n ROWS ONLY` as LIMIT, and `WITH TIES` as a condition on ranks.
+//! `FETCH FIRST n ROWS ONLY` as LIMIT, and `WITH TIES` as a condition on ranks. An untyped text in LIMIT is
+//! a number.
 
 use std::ops::ControlFlow;
 
@@ -16,6 +17,10 @@ impl VisitorMut for Fetch {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
+            limit.iter_mut().for_each(number_of);
+            offset.iter_mut().for_each(|offset| number_of(&mut offset.value));
+        }
         let Some(fetch) = &query.fetch else { return ControlFlow::Continue(()) };
         if fetch.percent {
             return ControlFlow::Continue(());
@@ -45,6 +50,16 @@ impl VisitorMut for Fetch {
             query.limit_clause = None;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `LIMIT '5'`.
+fn number_of(expr: &mut Expr) {
+    if let Expr::Value(value) = expr
+        && let Value::SingleQuotedString(text) = &value.value
+        && let Ok(count) = text.trim().parse::<i64>()
+    {
+        *expr = number(count);
     }
 }
 

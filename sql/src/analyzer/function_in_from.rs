@@ -1,5 +1,6 @@
 //! Set-returning functions in FROM: `f(x) AS a(b)` becomes `unnest(f(x)) AS a(b)`, where `f` gives an
 //! array, with the column names that Postgres gives; `WITH ORDINALITY` adds an array of numbers.
+//! A function of one value is a row of one column.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +10,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::ast::{call, folded, parts, table_factors};
+use crate::functions::is_single_valued;
 use crate::parser::row_target;
+use crate::planner::unique_name as unique;
 
 /// How one column of a function comes about.
 struct Output {
@@ -86,7 +89,7 @@ impl VisitorMut for FunctionInFrom {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let Some(rows) = rows(factor) {
+        if let Some(rows) = single_row(factor).or_else(|| rows(factor)) {
             *factor = rows;
         }
         ControlFlow::Continue(())
@@ -136,6 +139,18 @@ fn called(factor: &TableFactor) -> Option<Called<'_>> {
     Some(Called { name, args, alias: alias.as_ref(), ordinality })
 }
 
+/// `FROM current_schema() AS s`.
+fn single_row(factor: &TableFactor) -> Option<TableFactor> {
+    let called = called(factor).filter(|called| !called.ordinality && is_single_valued(&called.name))?;
+    let name = called.alias.map_or_else(|| Ident::with_quote('"', &called.name), |alias| alias.name.clone());
+    let column = called.alias.and_then(|alias| alias.columns.first());
+    let column = column.map_or_else(|| name.clone(), |column| column.name.clone());
+    let item = SelectItem::ExprWithAlias { expr: call(&called.name, called.args), alias: column };
+    let query = row_target::select(None, vec![item], Vec::new(), None).ok()?;
+    let alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+    Some(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None })
+}
+
 /// DataFusion's own table function, which makes the numbers as they are needed.
 fn counts_only(called: &Called<'_>) -> bool {
     let number = |expr: &Expr| match expr {
@@ -164,7 +179,7 @@ fn rows(factor: &TableFactor) -> Option<TableFactor> {
     if called.name == "unnest" {
         let single = called.args.len() == 1;
         for array in &called.args {
-            let name = if single { default(None) } else { "unnest".to_string() };
+            let name = if single { default(None) } else { unique("unnest", arrays.len()) };
             arrays.push((name, array.clone(), ""));
         }
     } else {

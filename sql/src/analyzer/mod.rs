@@ -31,6 +31,7 @@ mod qualified_wildcards;
 mod recursive_subquery;
 mod result_types;
 mod row_comparison;
+mod row_constructor;
 mod scalar_subquery;
 mod second_names;
 mod set_returning;
@@ -46,11 +47,11 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::VisitMut;
 
-pub use self::ast::{boolean, call, compares, null, number, string};
+pub use self::ast::{boolean, call, cast, compares, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
 pub use self::own_exprs::{any_own_expr, change_own_exprs};
-pub use self::present_output::{Presentation, present_output};
+pub use self::present_output::{OBJECT_IDENTIFIERS, Presentation, present_output};
 pub use self::result_types::name_result_types;
 pub use self::row_comparison::row;
 pub use self::vector_subscript::VectorSubscripts;
@@ -80,7 +81,7 @@ pub fn rewrite(node: &mut impl VisitMut) {
 
 /// Planners to put before DataFusion's own.
 pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(untyped_literal::UntypedLiteralPlanner)]
+    vec![Arc::new(untyped_literal::UntypedLiteralPlanner), Arc::new(row_constructor::RowConstructor)]
 }
 
 /// Analyzer rules to put before DataFusion's own (which are kept).

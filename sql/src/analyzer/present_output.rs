@@ -13,7 +13,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use crate::types::PG_TYPE;
 
 /// Types whose values are shown by a function of the name with `out` appended.
-const TYPES: &[&str] = &["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole"];
+pub const OBJECT_IDENTIFIERS: &[&str] =
+    &["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole"];
 
 /// Who sees the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub fn present_output(
     }
     let schema = Arc::clone(plan.schema());
     let shown = |field: &arrow::datatypes::Field| {
-        field.metadata().get(PG_TYPE).filter(|name| TYPES.contains(&name.as_str())).cloned()
+        field.metadata().get(PG_TYPE).filter(|name| OBJECT_IDENTIFIERS.contains(&name.as_str())).cloned()
     };
     if schema.fields().iter().all(|field| shown(field).is_none()) {
         return Ok(plan);

@@ -24,8 +24,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::RecursiveQuery;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, FetchType, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, SortExpr, Subquery,
-    SubqueryAlias, lit,
+    AggregateUDF, Expr, FetchType, Join, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, SortExpr,
+    Subquery, SubqueryAlias, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -64,6 +64,7 @@ fn rewrite_node(node: LogicalPlan, names: &mut Names) -> Result<Transformed<Logi
     let (input, is_filter) = match &node {
         LogicalPlan::Projection(projection) => (Arc::clone(&projection.input), false),
         LogicalPlan::Filter(filter) => (Arc::clone(&filter.input), true),
+        LogicalPlan::Join(join) => return rewrite_join(join, names),
         _ => return Ok(Transformed::no(node)),
     };
     if !node.expressions().iter().any(|e| e.exists(is_candidate).unwrap_or(false)) {
@@ -107,6 +108,47 @@ fn rewrite_node(node: LogicalPlan, names: &mut Names) -> Result<Transformed<Logi
         builder.project(rewritten)?.build()?
     };
     Ok(Transformed::yes(plan))
+}
+
+/// The condition of a join: a subquery that is correlated with one side becomes a column of that side.
+fn rewrite_join(join: &Join, names: &mut Names) -> Result<Transformed<LogicalPlan>> {
+    let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+    let condition: Vec<Expr> = equalities.chain(join.filter.clone()).collect();
+    let both_sides =
+        matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
+    let unchanged = || Ok(Transformed::no(LogicalPlan::Join(join.clone())));
+    if !both_sides || !condition.iter().any(|e| e.exists(is_candidate).unwrap_or(false)) {
+        return unchanged();
+    }
+    let mut sides = [join.left.as_ref().clone(), join.right.as_ref().clone()];
+    let mut changed = false;
+    let mut rewritten = Vec::with_capacity(condition.len());
+    for expr in condition {
+        let replaced = expr.transform_down(|expr| {
+            let Expr::ScalarSubquery(subquery) = &expr else { return Ok(Transformed::no(expr)) };
+            if subquery.outer_ref_columns.is_empty() {
+                return Ok(Transformed::no(expr));
+            }
+            for side in &mut sides {
+                if all_visible(side, subquery)
+                    && let Some((joined, value)) = decorrelate(side, subquery, names)?
+                {
+                    *side = joined;
+                    changed = true;
+                    return Ok(Transformed::new(value, true, TreeNodeRecursion::Jump));
+                }
+            }
+            Ok(Transformed::no(expr))
+        })?;
+        rewritten.push(replaced.data);
+    }
+    if !changed {
+        return unchanged();
+    }
+    let [left, right] = sides;
+    let columns = join.schema.columns().into_iter().map(Expr::Column);
+    let plan = LogicalPlanBuilder::from(left).join_on(right, join.join_type, rewritten)?.project(columns)?;
+    Ok(Transformed::yes(plan.build()?))
 }
 
 fn is_candidate(expr: &Expr) -> Result<bool> {

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TimezoneInfo, Value,
-    VisitorMut,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    JsonNullClause, JsonReturningClause, TimezoneInfo, Value, VisitorMut,
 };
 
 use super::ast::{array_of, call, cast, parts, string};
@@ -43,6 +43,10 @@ impl VisitorMut for SecondNames {
         }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let Some(name) = bare_name(function) else { return ControlFlow::Continue(()) };
+        if let Some(converted) = conversion(&name, function) {
+            *expr = converted;
+            return ControlFlow::Continue(());
+        }
         if let Some((_, known)) = NAMES.iter().find(|(second, _)| *second == name) {
             function.name = vec![(*known).into()].into();
         }
@@ -64,6 +68,7 @@ impl VisitorMut for SecondNames {
                     *expr = rounded;
                 }
             }
+            "json_array" => with_nulls(function),
             "array_position" => *expr = cast(expr.clone(), DataType::Integer(None)),
             "array_positions" => *expr = cast(expr.clone(), array_of(DataType::Integer(None))),
             "regr_count" | "approx_distinct" | "approx_count_distinct" => {
@@ -73,6 +78,43 @@ impl VisitorMut for SecondNames {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `JSON_ARRAY(a, b NULL ON NULL)`: the array of all of them. Without that clause NULLs would be left out: what
+/// is no such call stays, and is refused.
+fn with_nulls(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let name = match list.clauses.as_slice() {
+        [FunctionArgumentClause::JsonNullClause(JsonNullClause::NullOnNull)] => "json_build_array",
+        [
+            FunctionArgumentClause::JsonNullClause(JsonNullClause::NullOnNull),
+            FunctionArgumentClause::JsonReturningClause(JsonReturningClause { data_type: DataType::JSONB }),
+        ] => "jsonb_build_array",
+        _ => return,
+    };
+    list.clauses.clear();
+    function.name = vec![name.into()].into();
+}
+
+/// `date(x)`: a cast by the name of a type (manual 4.2.9).
+fn conversion(name: &str, function: &Function) -> Option<Expr> {
+    let data_type = match name {
+        "date" => DataType::Date,
+        "text" => DataType::Text,
+        "bool" => DataType::Boolean,
+        "int2" => DataType::SmallInt(None),
+        "int4" => DataType::Integer(None),
+        "int8" => DataType::BigInt(None),
+        "float4" => DataType::Real,
+        "float8" => DataType::DoublePrecision,
+        "timestamptz" => DataType::Timestamp(None, TimezoneInfo::Tz),
+        _ => return None,
+    };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = list.args.as_slice() else { return None };
+    let mut converted = cast(value.clone(), data_type);
+    super::casts::rewrite(&mut converted);
+    Some(converted)
 }
 
 /// `current_timestamp(3)`. `None`: it has no such argument.

@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, ListArray, StringArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -103,20 +104,20 @@ fn boolean_beside(literal: &Expr, other: &Expr, schema: &DFSchema) -> Option<Res
     })
 }
 
-fn item_type(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+fn item_type(expr: &Expr, schema: &DFSchema) -> Option<FieldRef> {
     match expr.get_type(schema) {
-        Ok(DataType::List(item)) => Some(item.data_type().clone()),
+        Ok(DataType::List(item)) => Some(item),
         _ => None,
     }
 }
 
-fn array(text: &str, item: &DataType) -> Result<Expr> {
+/// `item`: as the array beside it has it, names and all, so that both are of one type.
+fn array(text: &str, item: &FieldRef) -> Result<Expr> {
     let malformed = || error("22P02", format!("malformed array literal: \"{text}\""));
     let items = parse_array_literal(text).ok_or_else(malformed)?;
     let texts: ArrayRef = Arc::new(StringArray::from(items));
-    let items = arrow::compute::cast(&texts, item).map_err(|_| malformed())?;
-    let values =
-        (0..items.len()).map(|i| ScalarValue::try_from_array(&items, i)).collect::<Result<Vec<_>>>()?;
-    let list = ScalarValue::List(ScalarValue::new_list_nullable(&values, item));
-    Ok(Expr::Literal(list, None))
+    let items = arrow::compute::cast(&texts, item.data_type()).map_err(|_| malformed())?;
+    let item = Arc::new(item.as_ref().clone().with_nullable(true));
+    let list = ListArray::try_new(item, OffsetBuffer::from_lengths([items.len()]), items, None)?;
+    Ok(Expr::Literal(ScalarValue::List(Arc::new(list)), None))
 }

@@ -17,11 +17,11 @@ use super::function::{Call, Definition};
 use crate::pg_catalog::value::Value;
 
 pub const FUNCTIONS: &[Definition] = &[
-    Definition::strict("array_upper", "int4", (2, 2), |_, arguments| {
-        Ok(bounds(arguments).map(|(_, upper)| upper).into())
+    Definition::strict("array_upper", "int4", (2, 2), |call, arguments| {
+        Ok(bounds(call, arguments).map(|(_, upper)| upper).into())
     }),
-    Definition::strict("array_lower", "int4", (2, 2), |_, arguments| {
-        Ok(bounds(arguments).map(|(lower, _)| lower).into())
+    Definition::strict("array_lower", "int4", (2, 2), |call, arguments| {
+        Ok(bounds(call, arguments).map(|(lower, _)| lower).into())
     }),
     Definition::strict("array_dims", "text", (1, 1), |_, arguments| {
         let sizes = arguments.first().map(sizes).unwrap_or_default();
@@ -42,19 +42,21 @@ fn sizes(array: &Value) -> Vec<usize> {
     }
 }
 
-/// Lower and upper bound of a dimension; `None`: the array has no such dimension.
-fn bounds(arguments: &[Value]) -> Option<(i64, i64)> {
+/// Lower and upper bound of a dimension; `None`: the array has no such dimension. `int2vector` and `oidvector`
+/// count from 0.
+fn bounds(call: &Call<'_>, arguments: &[Value]) -> Option<(i64, i64)> {
     let mut array = arguments.first()?;
     let dimension = arguments.get(1)?.as_int()?;
     for _ in 1..dimension {
         array = array.as_list()?.first()?;
     }
     let length = i64::try_from(array.as_list()?.len()).ok()?;
-    (dimension >= 1 && length > 0).then_some((1, length))
+    let lower = if matches!(call.type_name(0), Some("int2vector" | "oidvector")) { 0 } else { 1 };
+    (dimension >= 1 && length > 0).then_some((lower, lower + length - 1))
 }
 
-fn generate_subscripts(_: &Call<'_>, arguments: &[Value]) -> Result<Value> {
-    let Some((lower, upper)) = bounds(arguments) else { return Ok(Value::List(Vec::new())) };
+fn generate_subscripts(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
+    let Some((lower, upper)) = bounds(call, arguments) else { return Ok(Value::List(Vec::new())) };
     let mut subscripts: Vec<i64> = (lower..=upper).collect();
     if arguments.get(2).and_then(Value::as_bool) == Some(true) {
         subscripts.reverse();

@@ -1,4 +1,5 @@
-//! `coalesce`, whose untyped texts take the type of a date or time beside them; else DataFusion's.
+//! `coalesce`, whose untyped texts take the type of a date, time, boolean or array beside them; else
+//! DataFusion's.
 
 use std::sync::Arc;
 
@@ -41,12 +42,11 @@ impl ScalarUDFImpl for Coalesce {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let temporal = types.iter().find(|t| t.is_temporal());
-        let read =
-            |t: &DataType, temporal: &DataType| if t.is_string() { temporal.clone() } else { t.clone() };
-        match temporal {
-            Some(temporal) if types.iter().any(DataType::is_string) => {
-                let types: Vec<_> = types.iter().map(|t| read(t, temporal)).collect();
+        let is_read = |t: &&DataType| t.is_temporal() || matches!(t, DataType::Boolean | DataType::List(_));
+        let read = |t: &DataType, typed: &DataType| if t.is_string() { typed.clone() } else { t.clone() };
+        match types.iter().find(is_read) {
+            Some(typed) if types.iter().any(DataType::is_string) => {
+                let types: Vec<_> = types.iter().map(|t| read(t, typed)).collect();
                 self.native.coerce_types(&types)
             }
             _ => self.native.coerce_types(types),

@@ -72,6 +72,9 @@ pub const FUNCTIONS: &[Columnar] = &[
 ];
 
 pub const CLOCK: &[Definition] = &[
+    Definition::strict("statement_timestamp", "timestamptz", (0, 0), |call, _| {
+        Ok(call.info()?.statement_start.into())
+    }),
     Definition::strict("clock_timestamp", "timestamptz", (0, 0), |call, _| {
         let engine = call.info()?.engine.clone();
         let now = engine.map(|engine| engine.clock().now());

@@ -20,15 +20,22 @@ use crate::pg_catalog::CatalogContext;
 use crate::pg_catalog::value::{Value, arrow_type, field, from_array, to_array};
 use crate::session::carried::Carried;
 use crate::session::info::SessionInfo;
+use crate::types::PG_TYPE;
 
 /// What a function may look at besides its arguments.
 #[derive(Debug)]
 pub struct Call<'a> {
     options: &'a ConfigOptions,
     name: &'static str,
+    fields: &'a [FieldRef],
 }
 
 impl Call<'_> {
+    /// Name of the type of an argument, where arrow's type does not tell it.
+    pub fn type_name(&self, argument: usize) -> Option<&str> {
+        self.fields.get(argument)?.metadata().get(PG_TYPE).map(String::as_str)
+    }
+
     /// The session.
     pub fn info(&self) -> Result<&Arc<SessionInfo>> {
         SessionInfo::of(self.options)
@@ -156,7 +163,8 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let call = Call { options: &args.config_options, name: self.definition.name };
+        let call =
+            Call { options: &args.config_options, name: self.definition.name, fields: &args.arg_fields };
         let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let constant = all_scalar && self.definition.volatility != Volatility::Volatile;
         let rows = if constant { 1 } else { args.number_rows };

@@ -50,24 +50,31 @@ use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 use self::columnar::ColumnarFunction;
-use self::function::Function;
+use self::function::{Definition, Function};
 use self::interval_total::{OfIntervals, Total};
+
+/// Functions of single values.
+const CHAPTERS: [&[Definition]; 10] = [
+    session_information::FUNCTIONS,
+    access_privileges::FUNCTIONS,
+    visibility::FUNCTIONS,
+    catalog_information::FUNCTIONS,
+    comments::FUNCTIONS,
+    object_identifier::FUNCTIONS,
+    administration::FUNCTIONS,
+    array::FUNCTIONS,
+    string::FUNCTIONS,
+    date_time::CLOCK,
+];
+
+/// Whether there is a system function of this name that gives one value.
+pub fn is_single_valued(name: &str) -> bool {
+    CHAPTERS.into_iter().flatten().any(|definition| definition.name == name)
+}
 
 /// Registers all functions of this module.
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
-    let chapters = [
-        session_information::FUNCTIONS,
-        access_privileges::FUNCTIONS,
-        visibility::FUNCTIONS,
-        catalog_information::FUNCTIONS,
-        comments::FUNCTIONS,
-        object_identifier::FUNCTIONS,
-        administration::FUNCTIONS,
-        array::FUNCTIONS,
-        string::FUNCTIONS,
-        date_time::CLOCK,
-    ];
-    for definition in chapters.into_iter().flatten() {
+    for definition in CHAPTERS.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(Function::new(definition))))?;
     }
     let columnar = [

@@ -4,6 +4,9 @@
 //! itself allows this spelling of a cast), `x::regclass::text` is `regclassout(regclass(x))`, and the
 //! planner puts the same output function over result columns of these types.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 use datafusion::error::Result;
 
 use super::function::{Call, Definition, error, oid, text};
@@ -128,12 +131,17 @@ fn show(arguments: &[Value], name: impl FnOnce(u32) -> Option<String>) -> Result
     Ok(name(object).unwrap_or_else(|| object.to_string()).into())
 }
 
-/// Splits `a."B c".d` at its dots; unquoted parts are folded to lower case. `None`: malformed.
+/// Splits `a."B c" . d` at its dots, around which there may be blanks; unquoted parts are folded to lower
+/// case. `None`: malformed.
 pub fn split_name(text: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut chars = text.trim().chars().peekable();
+    let skip_blanks = |chars: &mut Peekable<Chars<'_>>| {
+        while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+    };
     loop {
         let mut part = String::new();
+        skip_blanks(&mut chars);
         if chars.peek() == Some(&'"') {
             chars.next();
             loop {
@@ -147,7 +155,7 @@ pub fn split_name(text: &str) -> Option<Vec<String>> {
                 }
             }
         } else {
-            while let Some(c) = chars.peek().copied().filter(|c| *c != '.') {
+            while let Some(c) = chars.peek().copied().filter(|c| *c != '.' && !c.is_ascii_whitespace()) {
                 chars.next();
                 part.extend(c.to_lowercase());
             }
@@ -156,6 +164,7 @@ pub fn split_name(text: &str) -> Option<Vec<String>> {
             return None;
         }
         parts.push(part);
+        skip_blanks(&mut chars);
         match chars.next() {
             None => return Some(parts),
             Some('.') => {}

@@ -4,12 +4,18 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Volatility;
 
 use super::function::{Call, Definition, error, text};
+use super::object_identifier::split_name;
 use crate::parser::reserved;
 use crate::pg_catalog::value::Value;
 
 pub const FUNCTIONS: &[Definition] = &[
     immutable(Definition::strict("quote_ident", "text", (1, 1), |_, arguments| {
         Ok(quote_ident(text(arguments, 0)).into())
+    })),
+    immutable(Definition::strict("parse_ident", "_text", (1, 2), |_, arguments| {
+        let name = text(arguments, 0);
+        let malformed = || error("22023", format!("string is not a valid identifier: \"{name}\""));
+        Ok(split_name(name).ok_or_else(malformed)?.into())
     })),
     immutable(Definition::strict("quote_literal", "text", (1, 1), |_, arguments| {
         Ok(arguments.first().map(quote_literal).into())

@@ -51,10 +51,9 @@ pub(super) fn copy(parser: &mut Parser) -> ParseResult<Statement> {
     if from && matches!(source, CopySource::Query(_)) {
         return parser.expected_ref("TO", parser.peek_token_ref());
     }
-    let target = if parser.parse_keyword(Keyword::STDIN) {
-        CopyTarget::Stdin
-    } else if parser.parse_keyword(Keyword::STDOUT) {
-        CopyTarget::Stdout
+    // As in Postgres' grammar, both words mean the client; some write `TO STDIN`.
+    let target = if parser.parse_one_of_keywords(&[Keyword::STDIN, Keyword::STDOUT]).is_some() {
+        if from { CopyTarget::Stdin } else { CopyTarget::Stdout }
     } else if parser.parse_keyword(Keyword::PROGRAM) {
         parser.parse_literal_string()?;
         return Ok(Statement::Unsupported("COPY … PROGRAM".into()));

@@ -60,13 +60,22 @@ impl TypeParser<'_, '_> {
         };
         let Some(mut result) = nested else {
             let ast = self.parser.parse_data_type()?;
+            let item = sql_type::from_sql(&ast).unwrap_or_else(|e| {
+                self.failure.get_or_insert(e);
+                DataType::Null
+            });
+            // `integer ARRAY`, `integer ARRAY[4]`: one dimension, whose length means nothing.
+            if self.parser.parse_keyword(Keyword::ARRAY) {
+                if self.parser.consume_token(&Token::LBracket) {
+                    self.parser.parse_literal_uint()?;
+                    self.parser.expect_token(&Token::RBracket)?;
+                }
+                return Ok(list_of(item));
+            }
             if depth == 0 {
                 self.text_type = TextType::of_sql(&ast);
             }
-            return Ok(sql_type::from_sql(&ast).unwrap_or_else(|e| {
-                self.failure.get_or_insert(e);
-                DataType::Null
-            }));
+            return Ok(item);
         };
         while self.pending == 0 && self.parser.consume_token(&Token::LBracket) {
             self.parser.expect_token(&Token::RBracket)?;

@@ -76,8 +76,12 @@ impl Dialect for AuricDialect {
         Some(right.map(|right| make(Box::new(left.clone()), Box::new(right))))
     }
 
-    /// `TRIM([BOTH | LEADING | TRAILING] FROM x)`: the parser wants to be told what to trim.
+    /// `JSON_OBJECT(k VALUE v)`; `TRIM([BOTH | LEADING | TRAILING] FROM x)`: the parser wants to be told what to
+    /// trim.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if let Some(object) = super::json_constructor::json_object(parser) {
+            return Some(object);
+        }
         let keyword = |n: usize| match &parser.peek_nth_token_ref(n).token {
             Token::Word(word) if word.quote_style.is_none() => Some(word.keyword),
             _ => None,

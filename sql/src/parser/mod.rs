@@ -13,6 +13,7 @@ mod delete;
 mod dialect;
 mod dml;
 mod error;
+mod json_constructor;
 mod merge;
 pub(crate) mod reserved;
 pub(crate) mod row_target;

@@ -115,7 +115,7 @@ pub struct ColumnClause {
     /// `None` in the column list of `CREATE TABLE t (a, b) AS …`.
     /// The error is that of a type that does not exist.
     pub data_type: Option<Result<DataType>>,
-    /// `varchar(n)`, `char(n)`.
+    /// `varchar(n)`, `char(n)`, `json`, `jsonb`.
     pub text_type: Option<TextType>,
     pub not_null: bool,
     pub default: Option<ast::Expr>,

@@ -3,7 +3,7 @@
 //! - of floating point numbers and decimals, `double precision`: in decimals small numbers are 0 and large ones
 //!   do not fit. `real` beside an integer is compared as that too;
 //! - of dates or timestamps and those with time zone, the latter;
-//! - of a text literal and anything else, the type of that.
+//! - of a text literal and anything else, the type of that, in CASE also of what it is compared with.
 //!
 //! And intervals are compared by their length where they are compared with several.
 //!
@@ -262,6 +262,7 @@ fn of_comparison(mut comparison: BinaryExpr, schema: &DFSchema) -> Transformed<E
 
 /// The results have a type in common, and so have the operand and what it is compared with.
 fn of_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
+    let literals = read_literals(&mut case, schema);
     let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
     let kinds = Kinds::of(results.chain(case.else_expr.as_deref()), schema);
     let results = kinds.converts();
@@ -280,7 +281,25 @@ fn of_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
         let whens = case.when_then_expr.iter_mut().map(|(when, _)| when);
         whens.chain(&mut case.expr).for_each(|e| to_float(e, schema));
     }
-    if results || compared { Transformed::yes(Expr::Case(case)) } else { Transformed::no(Expr::Case(case)) }
+    if results || compared || literals {
+        Transformed::yes(Expr::Case(case))
+    } else {
+        Transformed::no(Expr::Case(case))
+    }
+}
+
+/// Untyped texts take the type of a boolean, array, date or time that they are compared with:
+/// `CASE indisunique WHEN 't' THEN …`. Whether there were any.
+fn read_literals(case: &mut Case, schema: &DFSchema) -> bool {
+    let compared = case.expr.as_ref().and_then(|operand| operand.get_type(schema as &dyn ExprSchema).ok());
+    let typed = compared.filter(|t| t.is_temporal() || matches!(t, DataType::Boolean | DataType::List(_)));
+    let Some(typed) = typed else { return false };
+    let mut changed = false;
+    for (when, _) in case.when_then_expr.iter_mut().filter(|(when, _)| is_text_literal(when)) {
+        **when = cast(when.as_ref().clone(), typed.clone());
+        changed = true;
+    }
+    changed
 }
 
 /// The planner has cast all rows to the type in common already.

@@ -29,7 +29,7 @@ mod using;
 pub mod view;
 pub mod yielding;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -46,6 +46,7 @@ use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
 pub use relations::{Dependency, Relations, still_current};
+pub use rewrite::unique_name;
 
 use crate::analyzer::Presentation;
 use crate::engine::Engine;
@@ -55,7 +56,7 @@ use crate::session::info::SessionInfo;
 use crate::session::transaction::TransactionTables;
 use crate::statement::OutputColumn;
 use crate::statement::interrupt::Abandoned;
-use crate::types;
+use crate::types::{self, PG_TYPE};
 
 /// What one statement is planned and run with.
 #[derive(Clone)]
@@ -98,6 +99,18 @@ impl Parameter {
             _ => types::arrow_type(pg_type),
         };
         Self { pg_type: pg_type.clone(), data_type }
+    }
+
+    /// Its field in a plan: of a document it tells the type, of which operators ask.
+    fn field(&self) -> FieldRef {
+        let field = Field::new("", self.data_type.clone(), true);
+        Arc::new(match self.pg_type {
+            Type::JSON | Type::JSONB => {
+                let name = self.pg_type.name().to_string();
+                field.with_metadata(HashMap::from([(PG_TYPE.to_string(), name)]))
+            }
+            _ => field,
+        })
     }
 
     fn inferred(field: &Field) -> Self {
@@ -209,7 +222,7 @@ impl Scope {
             infer_parameters(&written, given.to_vec(), |types| Ok((plan(types)?, ())))?;
         let logical = crate::analyzer::present_output(logical, state.as_ref(), presentation)
             .map_err(|e| Error::from(&e))?;
-        let logical = text_casts::named(logical).map_err(|e| Error::from(&e))?;
+        let logical = text_casts::named(logical, state.as_ref()).map_err(|e| Error::from(&e))?;
         let logical = settled(logical, &state).map_err(|e| located(&e, source))?;
         let names = names::output_names(&written, logical.schema());
         // A numeric parameter has as many digits as each of its values: so has what follows from it.
@@ -334,7 +347,7 @@ fn infer_parameters<T>(
     mut given: Vec<Option<Parameter>>,
     plan: impl Fn(Vec<Option<FieldRef>>) -> Result<(LogicalPlan, T)>,
 ) -> Result<(LogicalPlan, T, Vec<Parameter>)> {
-    let field = |p: &Parameter| Arc::new(Field::new("", p.data_type.clone(), true));
+    let field = |p: &Parameter| p.field();
     let fields = |types: &[Option<Parameter>]| types.iter().map(|p| p.as_ref().map(field)).collect();
     let placeholders = rewrite::placeholders(query)?;
     given.resize(given.len().max(placeholders.highest), None);

@@ -74,7 +74,9 @@ fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let items_of_text = matches!(&source, DataType::List(item) if item.data_type().is_string());
     let through = if field.data_type().is_string() && !source.is_string() {
         bytes_output::write(inner, &source).or_else(|| text_output::written(inner, &source))
-    } else if source.is_string() || items_of_text {
+    } else if source.is_string() {
+        text_input::read_text(inner, field.data_type())
+    } else if items_of_text {
         text_input::read(inner, field.data_type())
     } else {
         floats::by_digits(inner, &source, field.data_type())

@@ -358,3 +358,8 @@ fn counted(subquery: &Query, negated: bool) -> Option<Expr> {
 
 /// Between a name and the position that makes it unique.
 pub(super) const SUFFIX: &str = "\u{1}#";
+
+/// A name that is another one in each place, and shown as the same.
+pub fn unique_name(name: &str, place: usize) -> String {
+    if place == 0 { name.to_string() } else { format!("{name}{SUFFIX}{place}") }
+}

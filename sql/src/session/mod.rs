@@ -280,6 +280,11 @@ impl Session {
         zone.unwrap_or(Zone::fixed(0)).arrow_name()
     }
 
+    /// `IntervalStyle`.
+    pub fn interval_style(&self) -> String {
+        self.settings.read().get("IntervalStyle").unwrap_or_default().to_string()
+    }
+
     pub fn application_name(&self) -> String {
         self.settings.read().get("application_name").unwrap_or_default().to_string()
     }

@@ -119,6 +119,7 @@ const fn reported(mut definition: Definition) -> Definition {
 }
 
 const INT_MAX: i64 = i32::MAX as i64;
+const INTERVAL_STYLES: &[&str] = &["postgres", "postgres_verbose", "sql_standard", "iso_8601"];
 const MESSAGE_LEVELS: Kind = Kind::Enum(&[
     "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "notice", "warning", "error",
 ]);
@@ -206,7 +207,7 @@ pub const DEFINITIONS: &[Definition] = &[
     ),
     reported(fact("in_hot_standby", "off", "Whether the server is a standby.")),
     reported(fact("integer_datetimes", "on", "Whether times are integers of microseconds.")),
-    reported(user("IntervalStyle", Kind::Enum(&["postgres"]), "postgres", "Output format of intervals.")),
+    reported(user("IntervalStyle", Kind::Enum(INTERVAL_STYLES), "postgres", "Output format of intervals.")),
     reported(fact("is_superuser", "on", "Whether the current user is a superuser.")),
     user("jit", BOOL, "off", PLANNER),
     user("join_collapse_limit", Kind::Int(1, INT_MAX), "8", PLANNER),

@@ -17,6 +17,7 @@ mod show;
 pub(crate) mod transaction;
 mod trivial;
 
+pub use self::copy::lines::CopyLines;
 use std::fmt;
 use std::sync::Arc;
 
@@ -179,11 +180,11 @@ pub trait CopyIn: Send + fmt::Debug {
 /// What running a statement gives.
 pub enum Output {
     Rows(RowOutput),
-    /// COPY … TO STDOUT as text or CSV: each batch of the stream has one Binary column of encoded rows.
+    /// COPY … TO STDOUT as text or CSV: the rows themselves, and how their values, which are text as in a
+    /// result, make lines.
     CopyOut {
-        columns: usize,
-        /// The first of the rows is a header, which is not counted.
-        header: bool,
+        columns: Arc<Vec<OutputColumn>>,
+        lines: CopyLines,
         stream: SendableRecordBatchStream,
     },
     /// COPY … TO STDOUT in binary format: the rows themselves.

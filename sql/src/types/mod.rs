@@ -1,5 +1,6 @@
 //! Postgres types of arrow types, and back.
 
+pub mod array_input;
 pub mod bytes_output;
 pub mod datetime;
 pub mod literal;

@@ -152,6 +152,8 @@ pub fn field_of(sql: &Sql, data_type: DataType) -> Field {
         other => ("", other),
     };
     let name = match element {
+        Sql::JSON => "json".to_string(),
+        Sql::JSONB => "jsonb".to_string(),
         Sql::Varchar(_) | Sql::CharacterVarying(_) | Sql::CharVarying(_) => "varchar".to_string(),
         Sql::Custom(name, _) => name
             .0
@@ -162,7 +164,11 @@ pub fn field_of(sql: &Sql, data_type: DataType) -> Field {
         _ => String::new(),
     };
     match format!("{prefix}{name}") {
-        name if matches!(name.as_str(), "oid" | "_oid" | "name" | "_name" | "char" | "_char" | "varchar") => {
+        name if matches!(
+            name.as_str(),
+            "oid" | "_oid" | "name" | "_name" | "char" | "_char" | "varchar" | "json" | "jsonb"
+        ) =>
+        {
             named_field(&name, data_type)
         }
         _ => Field::new("", data_type, true),

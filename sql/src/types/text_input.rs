@@ -70,6 +70,14 @@ pub fn read(text: &Expr, to: &DataType) -> Option<Expr> {
     }
 }
 
+/// [`read`] of an expression that is one text: for a list, that is an array literal.
+pub fn read_text(text: &Expr, to: &DataType) -> Option<Expr> {
+    match to {
+        DataType::List(item) => Some(super::array_input::read(text, item.data_type())),
+        _ => read(text, to),
+    }
+}
+
 /// The 16 bytes of a uuid as Postgres reads it: 32 digits, hyphens after any four, braces around.
 pub fn uuid(text: &str) -> std::result::Result<[u8; 16], Error> {
     let invalid =

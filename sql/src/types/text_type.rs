@@ -1,5 +1,6 @@
-//! `varchar(n)` and `char(n)` (manual 8.3): values are text without trailing blanks that mean nothing; the
-//! length is in the metadata of the field.
+//! Types that tables keep as text: `varchar(n)` and `char(n)` (manual 8.3), whose values are without trailing
+//! blanks that mean nothing, and `json` and `jsonb` (8.14). The type, and its length, is in the metadata of the
+//! field.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,12 +18,15 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{CharacterLength, DataType as Sql};
 
 use crate::error::{Error, SqlState};
+use crate::functions::json;
 
-/// The type of a text with a length.
+/// The type of a text that is not just text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TextType {
     Varchar(Option<u32>),
     Char(Option<u32>),
+    Json,
+    Jsonb,
 }
 
 impl TextType {
@@ -34,18 +38,30 @@ impl TextType {
             }
             // `char` alone is `char(1)`.
             Sql::Char(length) | Sql::Character(length) => Self::Char(number(length.as_ref()).or(Some(1))),
+            Sql::JSON => Self::Json,
+            Sql::JSONB => Self::Jsonb,
             _ => return None,
         })
     }
 
-    /// Of a field with a length; `None`: any text goes.
+    /// Of a field with a length, or of documents; `None`: any text goes.
     pub fn of_field(field: &Field) -> Option<Self> {
-        let length = field.metadata().get(TEXT_LENGTH)?.parse().ok()?;
+        if !field.data_type().is_string() {
+            return None;
+        }
+        let length = || field.metadata().get(TEXT_LENGTH)?.parse().ok();
         match field.metadata().get(PG_TYPE)?.as_str() {
-            "varchar" => Some(Self::Varchar(Some(length))),
-            "bpchar" => Some(Self::Char(Some(length))),
+            "varchar" => Some(Self::Varchar(Some(length()?))),
+            "bpchar" => Some(Self::Char(Some(length()?))),
+            "json" => Some(Self::Json),
+            "jsonb" => Some(Self::Jsonb),
             _ => None,
         }
+    }
+
+    /// Whether it is `json` or `jsonb`.
+    pub fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonb)
     }
 
     /// As table properties keep it: `varchar(3)`. `None`: it has no length.
@@ -53,6 +69,8 @@ impl TextType {
         match self {
             Self::Varchar(length) => length.map(|length| format!("varchar({length})")),
             Self::Char(length) => length.map(|length| format!("char({length})")),
+            Self::Json => Some("json".to_string()),
+            Self::Jsonb => Some("jsonb".to_string()),
         }
     }
 
@@ -61,14 +79,18 @@ impl TextType {
         match self {
             Self::Varchar(length) => ("varchar", length),
             Self::Char(length) => ("bpchar", length),
+            Self::Json => ("json", None),
+            Self::Jsonb => ("jsonb", None),
         }
     }
 
-    /// `value` as this type, where it is assigned: what is too long is an error.
+    /// `value` as this type, where it is assigned: what is too long, or no document, is an error.
     pub fn assigned(self, value: Expr) -> Expr {
         let (kind, length) = match self {
             Self::Varchar(length) => (Kind::AssignVarchar, length),
             Self::Char(length) => (Kind::AssignChar, length),
+            Self::Json => return json::cast_to("json", value),
+            Self::Jsonb => return json::cast_to("jsonb", value),
         };
         match length {
             Some(length) => {

@@ -2,8 +2,8 @@
 //!
 //! Each column is downcast once per batch; rows are then written one after the other into one buffer
 //! per chunk. What a value looks like is decided by its arrow type and the Postgres type that the
-//! client was told, in text exactly as Postgres prints it (`DateStyle` ISO, `IntervalStyle` postgres,
-//! `bytea_output` hex, `extra_float_digits` 1), times in the session's time zone.
+//! client was told, in text exactly as Postgres prints it (`DateStyle` ISO, `bytea_output` hex,
+//! `extra_float_digits` 1), times in the session's time zone, intervals in its `IntervalStyle`.
 
 mod array;
 mod datetime;
@@ -22,12 +22,12 @@ use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit};
 use arrow::record_batch::RecordBatch;
-use auric_sql::{Error, OutputColumn, Result, SqlState};
+use auric_sql::{CopyLines, Error, OutputColumn, Result, Session, SqlState};
 use bytes::{BufMut, Bytes};
 use postgres_types::Type;
 
 pub(super) use datetime::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
-pub(super) use interval::{Interval, put_text as put_interval};
+pub(super) use interval::{Interval, IntervalStyle, put_text as put_interval};
 pub(super) use numeric::{binary_to_text as numeric_to_text, text_to_binary as text_to_numeric};
 
 /// A chunk ends when it is this long.
@@ -81,6 +81,25 @@ pub(super) trait ValueEncoder: Send {
 }
 
 type Encoder = Box<dyn ValueEncoder>;
+
+/// What a session's settings say about text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The zone of times, as arrow names it.
+    pub zone: String,
+    pub intervals: IntervalStyle,
+}
+
+impl Shown {
+    pub(super) fn of(session: &Session) -> Self {
+        Self { zone: session.time_zone(), intervals: IntervalStyle::named(&session.interval_style()) }
+    }
+
+    /// As Postgres does without any settings.
+    pub(super) fn plain() -> Self {
+        Self { zone: "+00:00".to_string(), intervals: IntervalStyle::Postgres }
+    }
+}
 
 /// One column of a batch, ready to be written row by row.
 pub(super) struct Column {
@@ -142,17 +161,17 @@ pub(super) struct BatchEncoder {
 }
 
 impl BatchEncoder {
-    /// `zone`: in which times are shown, as arrow names it.
     pub(super) fn new(
         batch: &RecordBatch,
         columns: &[OutputColumn],
         formats: &Formats,
-        zone: &str,
+        shown: &Shown,
     ) -> Result<Self> {
         if batch.num_columns() != columns.len() {
             return Err(Error::new(SqlState("XX000"), "the result's columns are not those announced"));
         }
-        let arrays = batch.columns().iter().map(|array| in_zone(array, zone)).collect::<Result<Vec<_>>>()?;
+        let arrays =
+            batch.columns().iter().map(|array| in_zone(array, &shown.zone)).collect::<Result<Vec<_>>>()?;
         let encoders = arrays.iter().zip(columns).enumerate();
         let columns = encoders
             .map(|(i, (array, column))| match column.quotient_scale {
@@ -164,6 +183,10 @@ impl BatchEncoder {
                     let length = usize::try_from(column.type_modifier - 4).unwrap_or(0);
                     let nulls = array.logical_nulls();
                     Ok(Column { nulls, encoder: text::padded(array, length)? })
+                }
+                None if column.pg_type == Type::INTERVAL && !formats.is_binary(i) => {
+                    let nulls = array.logical_nulls();
+                    Ok(Column { nulls, encoder: interval::text(array, shown.intervals) })
                 }
                 None => Column::new(array, &column.pg_type, formats.is_binary(i)),
             })
@@ -177,7 +200,7 @@ impl BatchEncoder {
         columns: &[OutputColumn],
         preamble: &'static [u8],
     ) -> Result<Self> {
-        let encoder = Self::new(batch, columns, &Formats::All(true), "+00:00")?;
+        let encoder = Self::new(batch, columns, &Formats::All(true), &Shown::plain())?;
         Ok(Self { message: COPY_DATA, preamble, ..encoder })
     }
 
@@ -191,6 +214,33 @@ impl BatchEncoder {
         let mut out = Vec::with_capacity(guess.min(CHUNK + CHUNK / 8));
         while self.next < self.rows && out.len() < CHUNK {
             self.put_row(self.next, &mut out)?;
+            self.next += 1;
+        }
+        Ok(Some((Bytes::from(out), (self.next - first) as u64)))
+    }
+
+    /// The next rows as lines of COPY, one CopyData message each, and their number. `None`: all were written.
+    pub(super) fn next_lines(&mut self, lines: &CopyLines) -> Result<Option<(Bytes, u64)>> {
+        if self.next >= self.rows {
+            return Ok(None);
+        }
+        let first = self.next;
+        let (mut out, mut value) = (Vec::with_capacity(CHUNK), Vec::new());
+        while self.next < self.rows && out.len() < CHUNK {
+            out.put_u8(COPY_DATA);
+            let at = out.len();
+            out.put_i32(0);
+            for (i, column) in self.columns.iter().enumerate() {
+                let null = column.is_null(self.next);
+                value.clear();
+                if !null {
+                    column.encoder.put(self.next, &mut value)?;
+                }
+                lines.value(i, (!null).then_some(value.as_slice()), &mut out);
+            }
+            lines.end(&mut out);
+            let length = i32::try_from(out.len() - at).map_err(|_| too_long())?;
+            patch(&mut out, at, length);
             self.next += 1;
         }
         Ok(Some((Bytes::from(out), (self.next - first) as u64)))

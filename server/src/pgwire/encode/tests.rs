@@ -313,11 +313,11 @@ fn rows_become_messages() {
     };
     let columns = [column("n", Type::INT4), column("w", Type::TEXT)];
     let formats = Formats::Each(vec![true, false]);
-    let mut encoder = BatchEncoder::new(&batch, &columns, &formats, "+00:00").unwrap();
+    let mut encoder = BatchEncoder::new(&batch, &columns, &formats, &Shown::plain()).unwrap();
     let (bytes, rows) = encoder.next_chunk().unwrap().unwrap();
     let first = [b'D', 0, 0, 0, 20, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 2, b'a', b'b'];
     let second = [b'D', 0, 0, 0, 15, 0, 2, 255, 255, 255, 255, 0, 0, 0, 1, b'c'];
     assert_eq!((&bytes[..], rows), (&[&first[..], &second[..]].concat()[..], 2));
     assert!(encoder.next_chunk().unwrap().is_none());
-    assert!(BatchEncoder::new(&batch, &columns[..1], &formats, "+00:00").is_err());
+    assert!(BatchEncoder::new(&batch, &columns[..1], &formats, &Shown::plain()).is_err());
 }

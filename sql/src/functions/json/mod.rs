@@ -17,7 +17,7 @@ pub mod value;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanBuilder, Int32Builder, ListBuilder, StringArray, StringBuilder,
@@ -27,8 +27,8 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -122,6 +122,19 @@ pub fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
         };
         Arc::new(ScalarUDF::new_from_impl(JsonFunction { definition, signature }))
     })
+}
+
+static CASTS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let casts = functions().filter(|function| matches!(function.name(), "json" | "jsonb"));
+    casts.map(|function| (function.name().to_string(), function)).collect()
+});
+
+/// `value` as `json` or `jsonb`.
+pub fn cast_to(name: &str, value: Expr) -> Expr {
+    match CASTS.get(name) {
+        Some(function) => function.call(vec![value]),
+        None => value,
+    }
 }
 
 /// The arguments of one row.

@@ -3,6 +3,7 @@
 mod csv;
 mod from_file;
 mod from_stdin;
+pub mod lines;
 mod records;
 mod text;
 mod text_value;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringArray, new_null_array};
+use arrow::array::{Array, ArrayRef, BinaryBuilder, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast, cast_with_options, concat};
 use arrow::datatypes::DataType;
 use arrow::util::display::FormatOptions;
@@ -118,56 +118,6 @@ pub fn cast_exactly(column: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
         return Ok(column.clone());
     }
     cast_with_options(column, target, &STRICT).map_err(|e| Error::from(&e))
-}
-
-/// Text of one value for COPY TO; `None`: NULL.
-pub fn shown(
-    array: &ArrayRef,
-    row: usize,
-    formatter: &arrow::util::display::ArrayFormatter<'_>,
-) -> Result<Option<String>> {
-    if array.is_null(row) {
-        return Ok(None);
-    }
-    let hex = |bytes: &[u8]| {
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("\\x{digits}")
-    };
-    Ok(Some(match array.data_type() {
-        DataType::Boolean => if array.as_boolean().value(row) { "t" } else { "f" }.to_string(),
-        DataType::Binary => hex(array.as_binary::<i32>().value(row)),
-        DataType::BinaryView => hex(array.as_binary_view().value(row)),
-        DataType::LargeBinary => hex(array.as_binary::<i64>().value(row)),
-        DataType::FixedSizeBinary(16) => {
-            let digits = hex(array.as_fixed_size_binary().value(row));
-            let part = |from: usize, to: usize| digits.get(from + 2..to + 2).unwrap_or_default().to_string();
-            [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
-        }
-        DataType::FixedSizeBinary(_) => hex(array.as_fixed_size_binary().value(row)),
-        DataType::List(_) => {
-            let elements = array.as_list::<i32>().value(row);
-            let options = super::to_stdout::format_options();
-            let formatter = arrow::util::display::ArrayFormatter::try_new(elements.as_ref(), &options)
-                .map_err(|e| Error::from(&e))?;
-            let items = (0..elements.len())
-                .map(|i| {
-                    Ok(shown(&elements, i, &formatter)?
-                        .map_or_else(|| "NULL".to_string(), |text| list_item(&text)))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            format!("{{{}}}", items.join(","))
-        }
-        _ => formatter.value(row).try_to_string().map_err(|e| Error::from(&e))?,
-    }))
-}
-
-/// An element of an array literal, quoted where needed.
-fn list_item(text: &str) -> String {
-    let plain = !text.is_empty()
-        && !text.eq_ignore_ascii_case("null")
-        && !text.contains(['{', '}', ',', '"', '\\'])
-        && !text.contains(char::is_whitespace);
-    if plain { text.to_string() } else { format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
 #[cfg(test)]

@@ -253,7 +253,7 @@ fn properties(create: &CreateTable) -> Result<(BTreeMap<String, String>, Option<
     Ok((properties, format))
 }
 
-/// Properties that keep the lengths of `varchar(n)` and `char(n)` columns.
+/// Properties that keep the types of `varchar(n)`, `char(n)`, `json` and `jsonb` columns.
 fn text_types(create: &CreateTable, planned: Option<&PlannedQuery>) -> Vec<(String, String)> {
     let property = |name: &str, text: TextType| {
         text.stored().map(|stored| (format!("{TEXT_TYPE_PROPERTY}{name}"), stored))

@@ -124,6 +124,8 @@ fn columns(
 pub fn convert(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSchema) -> Result<Expr> {
     let value = of_type(expr, given, (from, to), schema)?;
     match TextType::of_field(to) {
+        // In its normal form already.
+        Some(text) if text.is_document() && TextType::of_field(from) == Some(text) => Ok(value),
         Some(text) => text.assigned(value).cast_to(to.data_type(), schema).map_err(|e| Error::from(&e)),
         None => Ok(value),
     }
@@ -138,7 +140,7 @@ fn of_type(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSc
     if !(text && given == Given::Unknown) {
         check(from, to)?;
     }
-    if text && let Some(read) = text_input::read(&expr, target) {
+    if text && let Some(read) = text_input::read_text(&expr, target) {
         return read.cast_to(target, schema).map_err(|e| Error::from(&e));
     }
     let expr = match target {
@@ -150,7 +152,10 @@ fn of_type(expr: Expr, given: Given, (from, to): (&Field, &Field), schema: &DFSc
 
 /// Fails with 42804 if Postgres would not cast a value like `from` when it is assigned to the column `to`.
 pub fn check(from: &Field, to: &Field) -> Result<()> {
-    if is_assignable(from.data_type(), to.data_type()) {
+    let (source, target) = (from.data_type(), to.data_type());
+    // Nothing but a text is read as a document.
+    let document = is_document(to) && !source.is_null() && !is_text(source);
+    if !document && is_assignable(source, target) {
         return Ok(());
     }
     let (source_type, _) = crate::types::pg_type(from);
@@ -163,6 +168,11 @@ pub fn check(from: &Field, to: &Field) -> Result<()> {
     );
     Err(Error::new(SqlState::DATATYPE_MISMATCH, message)
         .with_hint("You will need to rewrite or cast the expression."))
+}
+
+/// Whether a column is of type `json` or `jsonb`.
+pub fn is_document(field: &Field) -> bool {
+    TextType::of_field(field).is_some_and(TextType::is_document)
 }
 
 fn is_text(data_type: &DataType) -> bool {

@@ -161,7 +161,7 @@ fn check_values(scope: &Scope, table: &Table, query: &Query, targets: &[String])
     let fields: Vec<&Field> = targets.iter().filter_map(|name| arrow.field_with_name(name).ok()).collect();
     for row in &values.rows {
         for (expr, field) in row.content.iter().zip(&fields) {
-            if is_plain(expr, field.data_type()) {
+            if !assign::is_document(field) && is_plain(expr, field.data_type()) {
                 continue;
             }
             // What needs more than a row to be planned (a subquery, a parameter) is cast as it is.
