@@ -289,7 +289,7 @@ mod tests {
         let connections = Connections::new(2);
         let slot = connections.add("auric", "lake", None).unwrap();
         let token = slot.begin("select 1");
-        connections.cancel_with_secret(slot.pid, &[0; 32]);
+        connections.cancel_with_secret(slot.pid, &[0; 32]).await;
         connections.cancel_with_secret(slot.pid, &[]).await;
         assert!(!token.is_cancelled());
         // Part of it is not enough, unless the client was told no more.
