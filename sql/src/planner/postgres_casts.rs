@@ -87,7 +87,8 @@ fn read_or_write_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// `u IN ('…', '…')`: what is compared with a uuid is one, and with a `char(n)` has no blanks at its end.
+/// `u IN ('…', '…')`: what is compared with a uuid or a time is one, and with a `char(n)` has no blanks at its
+/// end.
 fn listed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::InList(mut list) = expr else { return Transformed::no(expr) };
     if blank_padded::is_padded(&list.expr, schema) {
@@ -98,13 +99,13 @@ fn listed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         return Transformed::yes(Expr::InList(list));
     }
-    let uuid = DataType::FixedSizeBinary(16);
-    if !list.expr.get_type(schema as &dyn ExprSchema).is_ok_and(|listed| listed == uuid) {
+    let is_read = |t: &DataType| *t == DataType::FixedSizeBinary(16) || t.is_temporal();
+    let Some(listed) = list.expr.get_type(schema as &dyn ExprSchema).ok().filter(is_read) else {
         return Transformed::no(Expr::InList(list));
-    }
+    };
     for item in &mut list.list {
         let is_text = item.get_type(schema as &dyn ExprSchema).is_ok_and(|item| item.is_string());
-        if let Some(read) = text_input::read(item, &uuid).filter(|_| is_text) {
+        if let Some(read) = text_input::read(item, &listed).filter(|_| is_text) {
             *item = read;
         }
     }
