@@ -66,10 +66,10 @@ pub fn rewrite(node: &mut impl VisitMut) {
     let _ = node.visit(&mut whole_row::WholeRow);
     let _ = node.visit(&mut pattern_matching::PatternMatching);
     let _ = node.visit(&mut interval_literal::IntervalLiterals);
+    let _ = node.visit(&mut value_columns::ValueColumns);
     let _ = node.visit(&mut expression::Expressions);
     let _ = node.visit(&mut row_comparison::RowComparisons);
     let _ = node.visit(&mut second_names::SecondNames);
-    let _ = node.visit(&mut value_columns::ValueColumns);
     let _ = node.visit(&mut json_aggregate::JsonAggregates);
     let _ = node.visit(&mut ordered_set::OrderedSets);
     let _ = node.visit(&mut distinct_aggregate::DistinctAggregates);

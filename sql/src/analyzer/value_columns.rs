@@ -8,10 +8,10 @@ use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Query, SetExpr, Value, ValueWithSpan, Values, VisitorMut,
 };
 
-use super::ast::{call, cast, function_name};
+use super::ast::cast;
 use crate::types::sql_type;
 
-/// The rewrite; casts to `json` and `jsonb` are calls by then.
+/// The rewrite; to run while casts are casts, not calls.
 pub struct ValueColumns;
 
 impl VisitorMut for ValueColumns {
@@ -37,32 +37,36 @@ fn body(set: &mut SetExpr) {
 fn columns(values: &mut Values) {
     let width = values.rows.first().map_or(0, |row| row.len());
     for column in 0..width {
-        let mut cells = values.rows.iter().filter_map(|row| row.get(column));
-        if let Some(document) = cells.clone().find_map(document) {
-            for cell in cells_of(values, column).filter(|cell| literal(cell)) {
-                *cell = call(&document, vec![cell.clone()]);
-            }
-        } else if let Some(first) = cells.clone().find_map(tagged) {
-            // Of several text types `text` is the preferred one.
-            let same = cells.all(|cell| tagged(cell).is_none_or(|other| other == first));
-            let common = if same || !is_text(&first) { first } else { DataType::Text };
-            for cell in cells_of(values, column) {
-                let of_another = is_text(&common) && number_or_boolean(cell);
-                if !of_another && tagged(cell).as_ref() != Some(&common) {
-                    *cell = cast(cell.clone(), common.clone());
-                }
+        let types: Vec<DataType> =
+            values.rows.iter().filter_map(|row| row.get(column).and_then(tagged)).collect();
+        let Some(common) = common(&types) else { continue };
+        for cell in cells_of(values, column) {
+            if becomes(cell, &common) && tagged(cell).as_ref() != Some(&common) {
+                *cell = cast(cell.clone(), common.clone());
             }
         }
     }
 }
 
-fn cells_of(values: &mut Values, column: usize) -> impl Iterator<Item = &mut Expr> {
-    values.rows.iter_mut().filter_map(move |row| row.get_mut(column))
+/// Of several text types `text` is the preferred one.
+fn common(types: &[DataType]) -> Option<DataType> {
+    let first = types.first()?;
+    if types.iter().all(|other| other == first) {
+        Some(first.clone())
+    } else if types.iter().all(|other| is_text(other) && !is_document(other)) {
+        Some(DataType::Text)
+    } else {
+        None
+    }
 }
 
-/// Name of the call that makes a document.
-fn document(expr: &Expr) -> Option<String> {
-    function_name(expr).filter(|name| name == "json" || name == "jsonb")
+/// Whether the type of the column can be that of a cell without a cast.
+fn becomes(cell: &Expr, common: &DataType) -> bool {
+    if is_document(common) { literal(cell) } else { !is_text(common) || !number_or_boolean(cell) }
+}
+
+fn cells_of(values: &mut Values, column: usize) -> impl Iterator<Item = &mut Expr> {
+    values.rows.iter_mut().filter_map(move |row| row.get_mut(column))
 }
 
 /// The type of a cast that says which of the Postgres types with the same arrow type it is to.
@@ -75,6 +79,10 @@ fn tagged(expr: &Expr) -> Option<DataType> {
 
 fn is_text(data_type: &DataType) -> bool {
     sql_type::from_sql(data_type).is_ok_and(|arrow| arrow.is_string())
+}
+
+fn is_document(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::JSON | DataType::JSONB)
 }
 
 fn literal(expr: &Expr) -> bool {

@@ -288,16 +288,27 @@ fn of_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// Untyped texts take the type of a boolean, array, date or time that they are compared with:
-/// `CASE indisunique WHEN 't' THEN …`. Whether there were any.
+/// Untyped texts take the type of a boolean, array, date or time that they are compared with
+/// (`CASE indisunique WHEN 't' THEN …`), and that of an array beside them. Whether there were any.
 fn read_literals(case: &mut Case, schema: &DFSchema) -> bool {
-    let compared = case.expr.as_ref().and_then(|operand| operand.get_type(schema as &dyn ExprSchema).ok());
-    let typed = compared.filter(|t| t.is_temporal() || matches!(t, DataType::Boolean | DataType::List(_)));
-    let Some(typed) = typed else { return false };
+    let type_of = |expr: &Expr| expr.get_type(schema as &dyn ExprSchema).ok();
+    let is_list = |t: &DataType| matches!(t, DataType::List(_));
     let mut changed = false;
-    for (when, _) in case.when_then_expr.iter_mut().filter(|(when, _)| is_text_literal(when)) {
-        **when = cast(when.as_ref().clone(), typed.clone());
-        changed = true;
+    let mut read = |expr: &mut Box<Expr>, to: &DataType| {
+        if is_text_literal(expr) {
+            **expr = cast(expr.as_ref().clone(), to.clone());
+            changed = true;
+        }
+    };
+    let compared = case.expr.as_deref().and_then(type_of);
+    if let Some(to) = compared.filter(|t| t.is_temporal() || *t == DataType::Boolean || is_list(t)) {
+        case.when_then_expr.iter_mut().for_each(|(when, _)| read(when, &to));
+    }
+    let mut results =
+        case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref());
+    if let Some(to) = results.find_map(|result| type_of(result).filter(is_list)) {
+        case.when_then_expr.iter_mut().for_each(|(_, then)| read(then, &to));
+        case.else_expr.iter_mut().for_each(|otherwise| read(otherwise, &to));
     }
     changed
 }
