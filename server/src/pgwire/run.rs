@@ -220,7 +220,7 @@ async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<
     };
     let mut events = VecDeque::with_capacity(3);
     let output = session.execute(&prepared, parameters).await?;
-    let shown = Shown::of(&session);
+    let shown = Shown::of(session);
     match output {
         Output::Rows(mut rows) => {
             events.push_back(Event::Columns(rows.columns.clone(), formats.clone()));
