@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union, Values, cast,
 };
 use datafusion::scalar::ScalarValue;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::date_arithmetic;
@@ -304,13 +305,25 @@ fn read_literals(case: &mut Case, schema: &DFSchema) -> bool {
     if let Some(to) = compared.filter(|t| t.is_temporal() || *t == DataType::Boolean || is_list(t)) {
         case.when_then_expr.iter_mut().for_each(|(when, _)| read(when, &to));
     }
-    let mut results =
-        case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref());
-    if let Some(to) = results.find_map(|result| type_of(result).filter(is_list)) {
-        case.when_then_expr.iter_mut().for_each(|(_, then)| read(then, &to));
-        case.else_expr.iter_mut().for_each(|otherwise| read(otherwise, &to));
+    let then = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
+    let results: Vec<&Expr> = then.chain(case.else_expr.as_deref()).collect();
+    let list = results.iter().find_map(|result| type_of(result).as_ref().and_then(plain_list));
+    if let Some(to) = list.filter(|_| results.iter().any(|result| is_text_literal(result))) {
+        let then = case.when_then_expr.iter_mut().map(|(_, then)| then);
+        for result in then.chain(&mut case.else_expr) {
+            if is_text_literal(result) || type_of(result).is_some_and(|t| t != to && is_list(&t)) {
+                **result = cast(result.as_ref().clone(), to.clone());
+            }
+        }
+        changed = true;
     }
     changed
+}
+
+/// The type of an array without what a table's column says of its items.
+fn plain_list(data_type: &DataType) -> Option<DataType> {
+    let DataType::List(item) = data_type else { return None };
+    Some(DataType::List(Arc::new(item.as_ref().clone().with_metadata(HashMap::new()))))
 }
 
 /// The planner has cast all rows to the type in common already.
