@@ -15,6 +15,8 @@ import pytest
 
 from conftest import running
 
+pytestmark = pytest.mark.alone
+
 # Statements that are far from their end when they are stopped; the table is made by `work`.
 HEAVY = ("select count(*) from generate_series(1, 3000000) as a(x), generate_series(1, 3000000) as b(y) "
          "where (a.x * 31 + b.y * 17) % 1000003 = 5")
