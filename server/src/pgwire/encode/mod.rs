@@ -184,7 +184,11 @@ impl BatchEncoder {
                     let nulls = array.logical_nulls();
                     Ok(Column { nulls, encoder: text::padded(array, length)? })
                 }
-                None if column.pg_type == Type::INTERVAL && !formats.is_binary(i) => {
+                // Postgres' own style is written at once, like any other type.
+                None if column.pg_type == Type::INTERVAL
+                    && !formats.is_binary(i)
+                    && shown.intervals != IntervalStyle::Postgres =>
+                {
                     let nulls = array.logical_nulls();
                     Ok(Column { nulls, encoder: interval::text(array, shown.intervals) })
                 }
