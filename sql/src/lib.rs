@@ -12,6 +12,7 @@ pub mod error;
 pub mod functions;
 pub mod information_schema;
 pub mod load;
+pub mod materialize;
 pub mod parser;
 pub mod pg_catalog;
 pub mod planner;

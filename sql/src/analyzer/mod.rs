@@ -13,7 +13,6 @@ mod array_subquery;
 mod ast;
 mod casts;
 mod distinct_aggregate;
-mod value_columns;
 mod duplicate_columns;
 mod empty_relations;
 mod expression;
@@ -36,6 +35,7 @@ mod second_names;
 mod set_returning;
 mod tableoid;
 mod untyped_literal;
+mod value_columns;
 mod vector_subscript;
 pub mod whole_row;
 

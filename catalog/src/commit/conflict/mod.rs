@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::scan::FilePredicate;
-use crate::table::{Isolation, LiveFile, Operation, ReadSet, TableChange, TableSnapshot};
+use crate::table::{Isolation, LiveFile, Operation, ReadSet, TableChange, TableSnapshot, TableVersion};
 
 use self::difference::Difference;
 
@@ -46,6 +46,11 @@ pub async fn rebase(
     if change.replacement.is_some() {
         return Ok(Rebase::Fits);
     }
+    if change.read == ReadSet::Version && rows_of(&read.version) != rows_of(&current.version) {
+        let reason =
+            format!("{} took the place of the version that {} replaces", winner(current), change.operation);
+        return Ok(Rebase::Conflict(reason));
+    }
     if let Err(reason) = shape::added_files_fit(read, current, change) {
         return Ok(Rebase::Conflict(reason));
     }
@@ -68,6 +73,15 @@ pub async fn rebase(
         return Ok(Rebase::Conflict(reason));
     }
     Ok(Rebase::Fits)
+}
+
+/// What tells versions with other rows apart. `None`: nothing does, as of what is not committed.
+fn rows_of(version: &TableVersion) -> Option<i64> {
+    match version {
+        TableVersion::Unpublished => None,
+        TableVersion::Iceberg { snapshot_id, .. } => *snapshot_id,
+        TableVersion::Delta { version } => i64::try_from(*version).ok(),
+    }
 }
 
 /// What happened to files that may hold rows of the read set.
@@ -93,6 +107,7 @@ fn read_set_changed(
 fn may_hold(read: &TableSnapshot, set: &ReadSet, files: &[LiveFile]) -> Result<bool> {
     match set {
         ReadSet::Nothing => Ok(false),
+        ReadSet::Version => Ok(!files.is_empty()),
         ReadSet::Filters(filters) => {
             Ok(!files.is_empty() && FilePredicate::new(read, filters).may_match_any(files))
         }
@@ -113,9 +128,9 @@ fn may_hold(read: &TableSnapshot, set: &ReadSet, files: &[LiveFile]) -> Result<b
 /// The version that stands in the way, for people.
 fn winner(current: &TableSnapshot) -> String {
     match &current.version {
-        crate::table::TableVersion::Unpublished => "another version".to_string(),
-        crate::table::TableVersion::Iceberg { snapshot_id: Some(id), .. } => format!("snapshot {id}"),
-        crate::table::TableVersion::Iceberg { snapshot_id: None, .. } => "a version without rows".to_string(),
-        crate::table::TableVersion::Delta { version } => format!("version {version}"),
+        TableVersion::Unpublished => "another version".to_string(),
+        TableVersion::Iceberg { snapshot_id: Some(id), .. } => format!("snapshot {id}"),
+        TableVersion::Iceberg { snapshot_id: None, .. } => "a version without rows".to_string(),
+        TableVersion::Delta { version } => format!("version {version}"),
     }
 }

@@ -100,11 +100,7 @@ async fn write_vectors(
 }
 
 /// A position delete file of one data file, beside the files of its partition.
-async fn write_positions(
-    folder: &str,
-    deletes: RowDeletes,
-    written: &WrittenFiles,
-) -> Result<NewRowDeletes> {
+async fn write_positions(folder: &str, deletes: RowDeletes, written: &WrittenFiles) -> Result<NewRowDeletes> {
     let RowDeletes { file, deleted, .. } = deletes;
     let partition = partition_path(TableFormat::Iceberg, file.spec(), &file.partition()?);
     let slash = if partition.is_empty() { "" } else { "/" };
