@@ -6,6 +6,7 @@
 
 pub mod activity;
 pub mod analyzer;
+pub mod auric_schema;
 pub mod clock;
 pub mod engine;
 pub mod error;

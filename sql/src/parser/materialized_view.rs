@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::create_table::{clause, property};
+use super::create_table::{begins_query, clause, property};
 use super::dml::{folded, parse_word, word_is};
 use super::statement::{ColumnClause, CreateTable, RenameTo, Statement};
 use super::{Lines, ParseResult, table_command, whole_query};
@@ -94,6 +94,16 @@ fn parse_words(parser: &mut Parser, words: &[&str]) -> bool {
     found
 }
 
+/// Reads AT, which may have been kept from being taken for the beginning of a table's version.
+fn parse_at(parser: &mut Parser) -> bool {
+    let found =
+        matches!(&parser.peek_token_ref().token, Token::Word(w) if w.value.eq_ignore_ascii_case("at"));
+    if found {
+        parser.next_token();
+    }
+    found
+}
+
 fn expect_words(parser: &mut Parser, words: &[&str]) -> ParseResult<()> {
     for word in words {
         if !parse_word(parser, word) {
@@ -131,6 +141,9 @@ pub(super) fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseRes
     }
     while !parser.peek_keyword(Keyword::AS) && own_clause(parser, &mut view)? {}
     parser.expect_keyword(Keyword::AS)?;
+    if !begins_query(parser, 0) {
+        return parser.expected_ref("a query", parser.peek_token_ref());
+    }
     let start = parser.peek_token_ref().span.start;
     view.table.query = Some(match table_command(parser)? {
         Some(query) => query,
@@ -272,10 +285,11 @@ fn schedule(parser: &mut Parser) -> ParseResult<Option<Schedule>> {
     }
     if parse_word(parser, "trigger") {
         expect_words(parser, &["on", "update"])?;
-        let at_most_every = match parse_words(parser, &["at", "most", "every"]) {
-            true => Some(span(parser)?),
-            false => None,
-        };
+        let mut at_most_every = None;
+        if parse_at(parser) {
+            expect_words(parser, &["most", "every"])?;
+            at_most_every = Some(span(parser)?);
+        }
         return Ok(Some(Schedule::OnUpdate { at_most_every }));
     }
     if parse_words(parser, &["target", "lag"]) {
@@ -293,7 +307,7 @@ fn scheduled(parser: &mut Parser) -> ParseResult<Schedule> {
     expect_words(parser, &["cron"])?;
     let expression = parser.parse_literal_string()?;
     let mut time_zone = None;
-    if parse_word(parser, "at") {
+    if parse_at(parser) {
         expect_words(parser, &["time", "zone"])?;
         time_zone = Some(parser.parse_literal_string()?);
     }
