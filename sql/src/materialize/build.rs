@@ -26,7 +26,7 @@ use super::hash;
 use super::provenance::{Provenance, outcomes_json};
 use super::publish::{Capture, Kind, Publication, Written, publish};
 use super::quarantine::{self, Quarantine, Run};
-use super::sources::{SourceVersion, Sources};
+use super::sources::{SourceVersion, Sources, full_name};
 use super::whole_result::{self, RowCounts, WholeResult};
 use crate::error::{Error, ErrorObject, Result, SqlState};
 use crate::parser::{self, Parsed, Statement};
@@ -183,12 +183,15 @@ impl Build<'_> {
     }
 
     /// The same for a run that is repeated because nobody knows what became of it: of the same query over
-    /// the same versions, in the place of the same version.
+    /// the same versions, in the place of the same version, or of none.
     fn run_id(&self) -> String {
-        let snapshot = &self.table.snapshot;
-        let base = SourceVersion::of(self.table).to_json();
+        let base = match self.kind {
+            // What is staged has another id each time.
+            Kind::Create => String::new(),
+            Kind::Replace | Kind::Overwrite => SourceVersion::of(self.table).to_json(),
+        };
         let versions = self.versions.iter().map(|(name, version)| format!("{name}={}", version.to_json()));
-        let mut parts = vec![snapshot.table_id.clone(), base, self.definition.hash()];
+        let mut parts = vec![full_name(self.table), base, self.definition.hash()];
         parts.extend(versions);
         hash::uuid(hash::of(parts.iter().map(String::as_str)))
     }

@@ -46,7 +46,7 @@ pub async fn rebase(
     if change.replacement.is_some() {
         return Ok(Rebase::Fits);
     }
-    if change.read == ReadSet::Version && rows_of(&read.version) != rows_of(&current.version) {
+    if change.read == ReadSet::Version && !has_same_rows(&read.version, &current.version) {
         let reason =
             format!("{} took the place of the version that {} replaces", winner(current), change.operation);
         return Ok(Rebase::Conflict(reason));
@@ -75,12 +75,15 @@ pub async fn rebase(
     Ok(Rebase::Fits)
 }
 
-/// What tells versions with other rows apart. `None`: nothing does, as of what is not committed.
-fn rows_of(version: &TableVersion) -> Option<i64> {
-    match version {
-        TableVersion::Unpublished => None,
-        TableVersion::Iceberg { snapshot_id, .. } => *snapshot_id,
-        TableVersion::Delta { version } => i64::try_from(*version).ok(),
+/// Whether two versions are known to have the same rows. Those of an Iceberg table without a snapshot are
+/// not: it may have been replaced by another one without a snapshot.
+fn has_same_rows(read: &TableVersion, current: &TableVersion) -> bool {
+    match (read, current) {
+        (
+            TableVersion::Iceberg { snapshot_id: Some(read), .. },
+            TableVersion::Iceberg { snapshot_id: Some(current), .. },
+        ) => read == current,
+        (read, current) => read == current,
     }
 }
 
