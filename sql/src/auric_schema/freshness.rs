@@ -1,9 +1,10 @@
 //! `auric.freshness`: how old each materialized view is, and how far behind what it is built from.
 
+use auric_catalog::TableIdent;
 use auric_catalog::registry::Table;
 
-use super::{Relation, View, history, time, views};
-use crate::error::Result;
+use super::{Relation, SCHEMA, View, history, time, views};
+use crate::error::{Error, Result, SqlState};
 use crate::materialize::build::{Query, reason};
 use crate::materialize::provenance::Provenance;
 use crate::materialize::sources::{SourceVersion, full_name};
@@ -28,7 +29,14 @@ const COLUMNS: &[(&str, &str)] = &[
 ];
 
 pub async fn rows(scope: &Scope) -> Result<Relation> {
-    let scope = Scope { reads_unpopulated: true, ..scope.clone() };
+    let mut scope = Scope { reads_unpopulated: true, ..scope.clone() };
+    // A view that reads this relation would ask for itself.
+    let own = (SCHEMA.to_string(), TableIdent::new(SCHEMA, "freshness"));
+    if scope.expanding.contains(&own) {
+        let message = "infinite recursion detected in rules for relation \"freshness\"";
+        return Err(Error::new(SqlState::INVALID_OBJECT_DEFINITION, message));
+    }
+    scope.expanding.push(own);
     let now = scope.info.statement_start.timestamp_millis();
     let seconds = |since: i64| Value::Float((now - since).max(0) as f64 / 1_000.0);
     let mut rows = Vec::new();

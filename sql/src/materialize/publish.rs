@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use auric_catalog::commit;
-use auric_catalog::dml::publish::{Deferred, Publish};
+use auric_catalog::dml::publish::Deferred;
 use auric_catalog::registry::Table;
 use auric_catalog::table::{
     Alteration, Isolation, Operation, PropertyChange, ReadSet, TableChange, TableFormat, TableVersion,
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::definition::{POPULATED, PREFIX};
 use super::provenance::Provenance;
 use super::quarantine::{self, Quarantine, Run};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::planner::Scope;
 
 /// Keeps the change of a plan that writes, for somebody else to publish. Dropping it deletes the files.
@@ -91,6 +91,7 @@ pub async fn publish(scope: &Scope, in_block: bool, publication: Publication<'_>
     let quarantines = quarantines.into_iter().map(|q| (q.capture.into_written(), q.table));
     let quarantines: Vec<_> =
         quarantines.filter(|(written, table)| written.is_some() || table.entry.is_none()).collect();
+    let touched: Vec<Table> = quarantines.iter().map(|(_, quarantine)| quarantine.clone()).collect();
     if quarantines.is_empty() {
         commit::commit_written(table, change, guard).await?;
     } else if kind != Kind::Replace && can_commit_together(table, &quarantines) {
@@ -98,12 +99,12 @@ pub async fn publish(scope: &Scope, in_block: bool, publication: Publication<'_>
     } else {
         for (written, quarantine) in quarantines {
             first(scope, &quarantine, written, run).await?;
-            scope.tables.forget(&quarantine);
         }
         commit::commit_written(table, change, guard).await?;
     }
     table.catalog.contents_changed();
-    scope.tables.forget(table);
+    // The rest of the statement reads what this has made.
+    touched.iter().chain([table]).for_each(|table| scope.tables.forget(table));
     Ok(())
 }
 
@@ -180,21 +181,48 @@ async fn together(
         transaction.create(table).await?;
     }
     transaction.add(table, change, guard)?;
-    transaction.commit().await?;
-    Ok(())
+    match transaction.commit().await {
+        // Of a quarantine: it will be found the next time.
+        Err(auric_catalog::Error::TableExists(quarantine)) if kind != Kind::Create => {
+            let winner = "another statement made the table".to_string();
+            let table = quarantine.to_string();
+            Err(auric_catalog::Error::Conflict { table, winner }.into())
+        }
+        outcome => Ok(outcome?),
+    }
 }
 
-/// The rows of the quarantine before those of the view. A run that is repeated has the same id: what it has
-/// put there the first time stays all there is.
+/// The rows of the quarantine before those of the view. A run that is repeated, also by another server at
+/// the same time, has the same id: what was put there first stays all there is.
 async fn first(scope: &Scope, table: &Table, written: Option<Written>, run: &Run) -> Result<()> {
-    match written {
-        Some((change, guard)) => {
-            if !quarantine::has_rows_of(scope, table, run).await? {
-                Publish::Now.publish(table, change, guard).await?;
-            }
-        }
-        None => table.catalog.create_staged(table).await?,
+    let conflict = |winner: &str| {
+        let (table, winner) = (table.ident.to_string(), winner.to_string());
+        Error::from(auric_catalog::Error::Conflict { table, winner })
+    };
+    if table.entry.is_none() {
+        let (change, guard) = written.unwrap_or_else(|| nothing(table, Kind::Create));
+        return match commit::commit_written(table, change, guard).await {
+            Err(auric_catalog::Error::TableExists(_)) => Err(conflict("another statement made the table")),
+            outcome => outcome.map(|_| ()).map_err(Error::from),
+        };
     }
+    let Some((mut change, guard)) = written else { return Ok(()) };
+    let current = table.catalog.table(&table.ident).await?;
+    let current = current.ok_or_else(|| conflict("the table was dropped"))?;
+    if quarantine::has_rows_of(scope, &current, run).await? {
+        return Ok(());
+    }
+    let (then, now) = (&table.snapshot, &current.snapshot);
+    let fits = then.table_id == now.table_id
+        && then.schema.arrow == now.schema.arrow
+        && then.default_spec.fields == now.default_spec.fields
+        && then.constraints == now.constraints;
+    if !fits {
+        return Err(conflict("the table was altered"));
+    }
+    // Nobody else has put rows of the run there since they were looked for.
+    change.read = ReadSet::Version;
+    commit::commit_written(&current, change, guard).await?;
     Ok(())
 }
 
