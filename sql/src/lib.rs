@@ -27,7 +27,7 @@ pub use error::{Error, Result, SqlState};
 pub use functions::calendar::Zone;
 pub use session::{ConnectParameters, Session, TransactionStatus};
 pub use statement::interrupt::Abandoned;
-pub use statement::{CommandTag, CopyIn, Output, OutputColumn, Prepared, RowOutput};
+pub use statement::{CommandTag, CopyIn, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 `AURIC_MUTATIONS` changed transcripts are sent (default 1,500), chosen by `AURIC_MUTATION_SEED` (default 1)."""
 
+import errno
 import os
 import random
 import socket
@@ -166,8 +167,10 @@ def send(server, data: bytes, chosen: random.Random):
             stream.shutdown(socket.SHUT_WR)
             while stream.recv(65536):
                 pass
-        except (ConnectionResetError, BrokenPipeError):
-            pass
+        except OSError as error:
+            # The server has gone first.
+            if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
+                raise
 
 
 def resident(server) -> int:

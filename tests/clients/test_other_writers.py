@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import sys
 
 import pytest
 
@@ -32,6 +33,10 @@ class Sail:
     """A Sail server on a free port of the loopback interface, and a session of it."""
 
     def __init__(self):
+        # pyspark takes a main module without a file, such as that of pytest-xdist's workers, for a doctest.
+        main = sys.modules["__main__"]
+        if not hasattr(main, "__file__"):
+            main.__file__ = __file__
         from pysail.spark import SparkConnectServer
         from pyspark.sql import SparkSession
 

@@ -169,7 +169,7 @@ impl Connection {
         tokio::select! {
             biased;
             stop = watch.interrupted(&self.slot) => Err(stop),
-            event = run.events.recv() => match event {
+            event = run.next() => match event {
                 Some(Event::Failed(error)) => Err(error.into()),
                 Some(event) => Ok(event),
                 None => Err(lost_task().into()),

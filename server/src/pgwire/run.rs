@@ -82,8 +82,8 @@ pub(super) struct Chunk {
 pub(super) struct Run {
     /// Events that are here already.
     pub ready: VecDeque<Event>,
-    /// Those that come; closed if all are here.
-    pub events: mpsc::Receiver<Event>,
+    /// Those that come; `None`: all are here.
+    events: Option<mpsc::Receiver<Event>>,
     _task: Option<Scoped<()>>,
 }
 
@@ -144,7 +144,7 @@ impl Run {
             (Work::Portal { .. } | Work::EndOfSeveral, false) => &server.runtimes.query,
         };
         let task = scoped(handle, "statement", task.run(work, immediate));
-        Self { ready: VecDeque::new(), events, _task: Some(task) }
+        Self { ready: VecDeque::new(), events: Some(events), _task: Some(task) }
     }
 
     /// Does work that takes microseconds on the spot, if the session is free; gives it back if not.
@@ -154,12 +154,50 @@ impl Run {
         formats: &Formats,
     ) -> std::result::Result<Result<Self>, Work> {
         let Some(mut session) = session.try_lock() else { return Err(work) };
-        Ok(answer(&mut session, work, formats).await.map(|ready| {
-            let (_, events) = mpsc::channel(1);
-            Self { ready, events, _task: None }
-        }))
+        let done = |ready| Self { ready, events: None, _task: None };
+        if let Some(answered) = trivial(&session, &work, formats).transpose() {
+            return Ok(answered.map(done));
+        }
+        // Boxed, as its state is that of any statement: kilobytes to move about.
+        Ok(Box::pin(answer(&mut session, work, formats)).await.map(done))
+    }
+
+    /// The next event that is not here yet. `None`: there are no more.
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        match &mut self.events {
+            Some(events) => events.recv().await,
+            None => None,
+        }
     }
 }
+
+/// The answer to a query of constants.
+fn trivial(session: &Session, work: &Work, formats: &Formats) -> Result<Option<VecDeque<Event>>> {
+    let prepared_now;
+    let prepared = match work {
+        Work::Portal { prepared, .. } => prepared.as_ref(),
+        Work::Statement(parsed) => match session.prepare_trivial(parsed)? {
+            Some(prepared) => {
+                prepared_now = prepared;
+                &prepared_now
+            }
+            None => return Ok(None),
+        },
+        Work::OneOfSeveral(_) | Work::EndOfSeveral => return Ok(None),
+    };
+    let Some(answer) = session.trivial_answer(prepared)? else { return Ok(None) };
+    let mut events = VecDeque::with_capacity(3);
+    events.push_back(Event::Columns(answer.columns.clone(), formats.clone()));
+    let mut encoder = BatchEncoder::new(&answer.row, &answer.columns, formats, NO_TIMES)?;
+    while let Some((bytes, rows)) = encoder.next_chunk()? {
+        events.push_back(Event::Rows(Chunk { bytes, rows }));
+    }
+    events.push_back(Event::Done(Some(CommandTag::Select)));
+    Ok(Some(events))
+}
+
+/// The zone of rows without times.
+const NO_TIMES: &str = "+00:00";
 
 /// All that a statement says that needs no plan.
 async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<VecDeque<Event>> {

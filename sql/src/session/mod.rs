@@ -261,7 +261,7 @@ impl Session {
         self.settings.read().get("application_name").unwrap_or_default().to_string()
     }
 
-    fn refuse_if_failed(&self, statement: &Statement) -> Result<()> {
+    pub(crate) fn refuse_if_failed(&self, statement: &Statement) -> Result<()> {
         let failed = self.block.as_ref().is_some_and(|block| block.failed);
         if failed && !matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_))
         {

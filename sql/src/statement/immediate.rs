@@ -1,7 +1,9 @@
 //! Which statements are answered at once: without a plan, without waiting for a catalog, in
 //! microseconds. A server may run them where nothing else may compute.
 
-use super::trivial;
+use super::Prepared;
+use super::trivial::{self, TrivialAnswer};
+use crate::error::Result;
 use crate::parser::{Parsed, Statement};
 use crate::session::Session;
 
@@ -9,7 +11,7 @@ impl Session {
     /// Whether preparing and executing the statement is a matter of microseconds.
     pub fn answers_at_once(&self, parsed: &Parsed) -> bool {
         match parsed.statement.as_ref() {
-            Statement::Query(query) => matches!(trivial::answer(self, query), Ok(Some(_))),
+            Statement::Query(query) => trivial::is_trivial(self, query),
             Statement::Set(_)
             | Statement::SetTransaction { .. }
             | Statement::Show(_)
@@ -52,6 +54,23 @@ impl Session {
             | Statement::Declare(_)
             | Statement::Fetch(_) => false,
         }
+    }
+}
+
+impl Session {
+    /// Prepares a trivial query without waiting for anything. `None`: it is something else. Fails with
+    /// 25P02 in a failed transaction.
+    pub fn prepare_trivial(&self, parsed: &Parsed) -> Result<Option<Prepared>> {
+        let Statement::Query(query) = parsed.statement.as_ref() else { return Ok(None) };
+        self.refuse_if_failed(&parsed.statement)?;
+        Ok(trivial::answer(self, query)?.map(|answer| Prepared::trivial(parsed, answer)))
+    }
+
+    /// The answer to a trivial query that was prepared in this session. `None`: it is something else.
+    /// Fails with 25P02 in a failed transaction.
+    pub fn trivial_answer<'a>(&self, prepared: &'a Prepared) -> Result<Option<&'a TrivialAnswer>> {
+        self.refuse_if_failed(&prepared.parsed.statement)?;
+        Ok(prepared.trivial.as_ref())
     }
 }
 

@@ -38,6 +38,7 @@ use crate::types;
 use dml::row_statement::RowStatement;
 pub(crate) use dml::{condition, failing_row, new_rows};
 pub use query::CHANGED_RESULT;
+pub use trivial::TrivialAnswer;
 
 /// A column of a result as RowDescription shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +72,8 @@ pub struct Prepared {
     pub(crate) given: Vec<Option<Parameter>>,
     /// Reused as long as the tables it reads have not changed.
     pub(crate) planned: Mutex<Option<Arc<PlannedQuery>>>,
+    /// Of a query that needs no plan.
+    pub(crate) trivial: Option<TrivialAnswer>,
 }
 
 impl Prepared {
@@ -82,7 +85,14 @@ impl Prepared {
             parsed: parsed.clone(),
             given: Vec::new(),
             planned: Mutex::new(None),
+            trivial: None,
         }
+    }
+
+    /// A query that needs no plan.
+    pub(crate) fn trivial(parsed: &Parsed, answer: TrivialAnswer) -> Self {
+        let columns = Some(answer.columns.as_ref().clone());
+        Self { trivial: Some(answer), ..Self::plain(parsed, columns) }
     }
 
     /// A query of system relations or of no relation at all (`pg_cancel_backend(…)`): quick, and wanted most when the pool for queries is busy.
@@ -102,6 +112,7 @@ impl Prepared {
             parsed: parsed.clone(),
             given: planned.parameters.iter().cloned().map(Some).collect(),
             planned: Mutex::new(Some(Arc::new(planned))),
+            trivial: None,
         }
     }
 }

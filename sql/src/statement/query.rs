@@ -5,7 +5,9 @@ use std::sync::Arc;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, parameters, rows, trivial};
+use super::{
+    CommandTag, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer, parameters, rows, trivial,
+};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::planner::{Parameter, PlannedQuery, Scope, still_current};
@@ -17,8 +19,8 @@ pub async fn prepare(
     given: &[Option<Parameter>],
     parsed: &Parsed,
 ) -> Result<Prepared> {
-    if let Some((columns, _)) = trivial::answer(session, query)? {
-        return Ok(Prepared::plain(parsed, Some(columns.as_ref().clone())));
+    if let Some(answer) = trivial::answer(session, query)? {
+        return Ok(Prepared::trivial(parsed, answer));
     }
     let scope = session.scope().await?;
     let planned = scope.plan_result(query, given, parsed).await?;
@@ -32,8 +34,8 @@ pub async fn execute(
     prepared: &Arc<Prepared>,
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
-    if let Some((columns, batch)) = trivial::answer(session, query)? {
-        return Ok(rows::batches(columns, batch.schema(), vec![batch], CommandTag::Select));
+    if let Some(TrivialAnswer { columns, row }) = &prepared.trivial {
+        return Ok(rows::batches(columns.clone(), row.schema(), vec![row.clone()], CommandTag::Select));
     }
     let scope = session.scope().await?;
     // Until the plan has its files.

@@ -17,8 +17,27 @@ use crate::error::{Error, Result};
 use crate::planner::names;
 use crate::session::Session;
 
-/// The one row of a trivial query; `None`: it is not one.
-pub fn answer(session: &Session, query: &Query) -> Result<Option<(Arc<Vec<OutputColumn>>, RecordBatch)>> {
+/// The one row of a trivial query. It stays the same as long as the session.
+#[derive(Debug)]
+pub struct TrivialAnswer {
+    pub columns: Arc<Vec<OutputColumn>>,
+    /// Neither times nor intervals, which settings would show in other ways.
+    pub row: RecordBatch,
+}
+
+/// Whether a query is trivial.
+pub fn is_trivial(session: &Session, query: &Query) -> bool {
+    let is_value = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            value(session, expr).is_some()
+        }
+        _ => false,
+    };
+    bare_select(query).is_some_and(|select| select.projection.iter().all(is_value))
+}
+
+/// `None`: it is no trivial query.
+pub fn answer(session: &Session, query: &Query) -> Result<Option<TrivialAnswer>> {
     let Some(select) = bare_select(query) else {
         return Ok(None);
     };
@@ -40,9 +59,9 @@ pub fn answer(session: &Session, query: &Query) -> Result<Option<(Arc<Vec<Output
         fields.push(field);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(1));
-    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
         .map_err(|e| Error::from(&e))?;
-    Ok(Some((Arc::new(columns), batch)))
+    Ok(Some(TrivialAnswer { columns: Arc::new(columns), row }))
 }
 
 fn bare_select(query: &Query) -> Option<&Select> {
