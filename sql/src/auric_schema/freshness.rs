@@ -5,9 +5,9 @@ use auric_catalog::registry::Table;
 
 use super::{Relation, SCHEMA, View, history, time, views};
 use crate::error::{Error, Result, SqlState};
-use crate::materialize::build::{Query, reason};
+use crate::materialize::build::{self, Query, reason};
 use crate::materialize::provenance::Provenance;
-use crate::materialize::sources::{SourceVersion, full_name};
+use crate::materialize::sources::{SourceVersion, Sources, full_name};
 use crate::pg_catalog::value::Value;
 use crate::planner::Scope;
 
@@ -46,11 +46,10 @@ pub async fn rows(scope: &Scope) -> Result<Relation> {
         let last = format.last_change(table.catalog.storage(), &table.snapshot).await?;
         let run = last.as_ref().map(Provenance::of_version).transpose()?.flatten();
         let refreshed = last.as_ref().filter(|_| run.is_some()).map(|version| version.committed_at);
-        let (why, lag) = match Query::of(&scope, table, definition).await {
+        let (why, lag) = match sources_of(&scope, &view).await {
             // It cannot be refreshed.
             Err(e) => (Some(e.message), refreshed),
-            Ok(query) => {
-                let sources = query.sources()?;
+            Ok(sources) => {
                 let versions = sources.versions().await?;
                 let why = reason(definition, run.as_ref(), (&sources, &versions));
                 let lag = match (&why, &run) {
@@ -77,6 +76,11 @@ pub async fn rows(scope: &Scope) -> Result<Relation> {
         ]);
     }
     Ok(Relation { columns: COLUMNS, rows })
+}
+
+async fn sources_of(scope: &Scope, View { table, definition, .. }: &View) -> Result<Sources> {
+    let query = Query::of(scope, table, definition).await?;
+    build::sources(&query, table, definition).await
 }
 
 /// When the first version was committed that the run has not read, milliseconds since the epoch. `None`:

@@ -82,10 +82,6 @@ impl Query {
         }
         Ok(Self { scope, parsed, planned })
     }
-
-    pub fn sources(&self) -> Result<Sources> {
-        Sources::of(&self.planned.plan)
-    }
 }
 
 /// Why a view is to be refreshed. `None`: it is what it would become.
@@ -389,27 +385,30 @@ fn quarantine_tables(expectations: &[Expectation]) -> Vec<(TableIdent, Vec<usize
     tables
 }
 
-/// Fails as the expectations of a view would when it is refreshed, without running anything.
-pub async fn check_expectations(query: &Query, table: &Table, definition: &Definition) -> Result<()> {
+/// What the rows of a view follow from: what its query reads, and what its expectations read beside. Fails
+/// as planning these does; nothing is run.
+pub async fn sources(query: &Query, table: &Table, definition: &Definition) -> Result<Sources> {
     let columns = column_names(table);
     let (whole, by_row) = split(&query.scope, &columns, definition)?;
     let new = rows_of(&query.scope, table, definition, &query.planned)?;
     let by_row: Vec<&Expectation> = by_row.iter().collect();
-    if !by_row.is_empty() {
-        with_verdicts(&query.scope, table, new, &by_row, &query.parsed).await?;
-    }
-    let empty = EmptyTable::new(table.snapshot.schema.arrow.clone());
+    let mut sources = Sources::default();
+    sources.read(&match by_row.is_empty() {
+        true => new,
+        false => with_verdicts(&query.scope, table, new, &by_row, &query.parsed).await?,
+    })?;
     let asked = WholeResult {
         scope: &query.scope,
         parsed: &query.parsed,
         name: &table.ident.name,
         columns: &columns,
-        rows: provider_as_source(Arc::new(empty)),
+        rows: provider_as_source(Arc::new(EmptyTable::new(table.snapshot.schema.arrow.clone()))),
     };
     for expectation in &whole {
-        asked.plan(expectation, RowCounts { before: None, after: 0 }).await?;
+        let planned = asked.plan(expectation, RowCounts { before: None, after: 0 }).await?;
+        sources.read(&planned.plan)?;
     }
-    Ok(())
+    Ok(sources)
 }
 
 /// The query's rows as those of the table, checked.

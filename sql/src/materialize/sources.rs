@@ -6,6 +6,7 @@ use auric_catalog::registry::Table;
 use auric_catalog::scan::LakeTable;
 use auric_catalog::table::TableVersion;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
@@ -59,14 +60,16 @@ pub fn full_name(table: &Table) -> String {
 }
 
 impl Sources {
-    pub fn of(plan: &LogicalPlan) -> Result<Self> {
-        let mut sources = Self::default();
+    /// Adds what a plan reads.
+    pub fn read(&mut self, plan: &LogicalPlan) -> Result<()> {
         plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let provider = source_as_provider(&scan.source)?;
                 match provider.downcast_ref::<LakeTable>() {
-                    Some(scanned) => sources.add(scanned.table()),
-                    None => sources.unstable = Some(format!("it reads {}", scan.table_name.table())),
+                    Some(scanned) => self.add(scanned.table()),
+                    // It stands for rows that are yet to be written.
+                    None if provider.downcast_ref::<EmptyTable>().is_some() => {}
+                    None => self.unstable = Some(format!("it reads {}", scan.table_name.table())),
                 }
             }
             node.apply_expressions(|expr| {
@@ -74,15 +77,15 @@ impl Sources {
                     if let Expr::ScalarFunction(call) = expr
                         && call.func.signature().volatility != Volatility::Immutable
                     {
-                        sources.unstable = Some(format!("it calls {}()", call.func.name()));
+                        self.unstable = Some(format!("it calls {}()", call.func.name()));
                     }
                     Ok(TreeNodeRecursion::Continue)
                 })
             })?;
             Ok(TreeNodeRecursion::Continue)
         })
-        .map_err(|e| Error::from(&e))?;
-        Ok(sources)
+        .map_err(|e| Error::from(&e))
+        .map(|_| ())
     }
 
     fn add(&mut self, table: &Table) {

@@ -167,8 +167,11 @@ pub fn materialized_dependents<'a>(
         let Ok(snapshot) = &table.snapshot else { return false };
         let Ok(Some(definition)) = Definition::of(&snapshot.properties) else { return false };
         // Its old rows do not keep it from being dropped.
+        let conditions = definition.expectations.iter().map(|e| format!("SELECT ({})", e.condition));
         table.entry.ident != *ident
-            && names(&definition.query, &definition.search_path, contents, catalog, ident)
+            && std::iter::once(definition.query.clone())
+                .chain(conditions)
+                .any(|text| names(&text, &definition.search_path, contents, catalog, ident))
     };
     contents.tables().filter(reads).map(|table| &table.entry.ident).collect()
 }

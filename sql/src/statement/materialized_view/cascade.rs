@@ -4,7 +4,7 @@ use auric_catalog::registry::Table;
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::error::{Error, Result, SqlState};
-use crate::materialize::build::Query;
+use crate::materialize::build::{self, Query};
 use crate::materialize::definition::Definition;
 use crate::materialize::sources::{Sources, full_name};
 use crate::planner::Scope;
@@ -51,7 +51,8 @@ impl Walk {
             }
             let Some(definition) = Definition::of(&view.snapshot.properties)? else { return Ok(()) };
             self.path.push(name);
-            let sources = Query::of(&self.scope, &view, &definition).await?.sources()?;
+            let query = Query::of(&self.scope, &view, &definition).await?;
+            let sources = build::sources(&query, &view, &definition).await?;
             for upstream in sources.materialized_views() {
                 self.visit(upstream.clone()).await?;
             }

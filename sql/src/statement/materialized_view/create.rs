@@ -60,7 +60,7 @@ pub async fn execute(
         .with_hint("Use it outside of a block, or DROP and CREATE."));
     }
     let (table, kind) = stage(&scope, create, &planned).await?;
-    build::check_expectations(&planned.query, &table, &planned.definition).await?;
+    let sources = sources(&scope, &planned, &table).await?;
     let unset = match &planned.existing {
         Some(old) => lost(old.snapshot.properties.keys(), &planned.definition.properties()),
         None => Vec::new(),
@@ -69,7 +69,6 @@ pub async fn execute(
         empty(&scope, &table, kind, unset).await?;
         return Ok(DONE);
     }
-    let sources = planned.query.sources()?;
     let build = Build {
         scope: &scope,
         in_block,
@@ -157,10 +156,16 @@ pub async fn plan(scope: &Scope, create: &CreateMaterializedView, parsed: &Parse
         populated: !table.with_no_data,
     };
     let query = Query { scope: inner, parsed: parsed.clone(), planned };
-    if let Some(old) = &existing {
-        refuse_cycle(scope, old, &query.sources()?).await?;
-    }
     Ok(Planned { catalog, ident, definition, query, existing })
+}
+
+/// What the view would be built from. Fails as its refresh would, but for what its rows are.
+pub async fn sources(scope: &Scope, planned: &Planned, table: &Table) -> Result<Sources> {
+    let sources = build::sources(&planned.query, table, &planned.definition).await?;
+    if let Some(old) = &planned.existing {
+        refuse_cycle(scope, old, &sources).await?;
+    }
+    Ok(sources)
 }
 
 /// A view that takes the place of one that it is built from would be built from itself.

@@ -18,8 +18,7 @@ pub async fn lines(scope: &Scope, create: &CreateMaterializedView, parsed: &Pars
         Some(old) => planned.catalog.stage_replacement(old, &definition)?,
         None => planned.catalog.stage_table(&planned.ident, &definition, None).await?,
     };
-    build::check_expectations(&planned.query, &table, &planned.definition).await?;
-    let sources = planned.query.sources()?;
+    let sources = create::sources(scope, &planned, &table).await?;
     let mut lines = vec![
         format!("Materialized View: {} ({})", planned.ident, definition.format),
         "Refresh: FULL".to_string(),

@@ -9,7 +9,7 @@ use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output};
 use super::{cascade, find, tell};
 use crate::error::{Error, Result, SqlState};
-use crate::materialize::build::{Build, Built, Query, reason};
+use crate::materialize::build::{self, Build, Built, Query, reason};
 use crate::materialize::definition::{Definition, POPULATED};
 use crate::materialize::provenance::Provenance;
 use crate::materialize::publish::Kind;
@@ -70,7 +70,7 @@ async fn one(session: &mut Session, scope: &Scope, seen: &Table, full: bool) -> 
         Error::new(SqlState::WRONG_OBJECT_TYPE, message)
     })?;
     let query = Query::of(scope, &table, &definition).await?;
-    let sources = query.sources()?;
+    let sources = build::sources(&query, &table, &definition).await?;
     let versions = sources.versions().await?;
     let before = Provenance::of(&table).await?;
     let reason = match (reason(&definition, before.as_ref(), (&sources, &versions)), full) {
