@@ -5,12 +5,12 @@
 use datafusion::sql::sqlparser::ast::{self, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::create_table::{begins_query, clause, property};
 use super::dml::{folded, parse_word, word_is};
 use super::statement::{ColumnClause, CreateTable, RenameTo, Statement};
-use super::{Lines, ParseResult, table_command, whole_query};
+use super::{AuricDialect, Lines, MAX_DEPTH, ParseResult, expect_end, table_command, whole_query};
 use crate::materialize::definition::RefreshPolicy;
 use crate::materialize::schedule::{Schedule, Span, Unit};
 
@@ -145,13 +145,49 @@ pub(super) fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseRes
         return parser.expected_ref("a query", parser.peek_token_ref());
     }
     let start = parser.peek_token_ref().span.start;
-    view.table.query = Some(match table_command(parser)? {
+    let (mut tokens, no_data) = without_data_clause(parser);
+    let is_word = |token: &TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    let end = tokens.iter().rev().find(|token| is_word(token)).map_or(start, |token| token.span.end);
+    tokens.push(TokenWithSpan::new(Token::EOF, Span::new(end, end)));
+    let dialect = AuricDialect::default();
+    let mut inner = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
+    view.table.query = Some(match table_command(&mut inner)? {
         Some(query) => query,
-        None => whole_query(parser)?,
+        None => whole_query(&mut inner)?,
     });
-    view.text = text_since(parser, start, text, lines);
-    view.table.with_no_data = with_no_data(parser)?;
+    expect_end(&mut inner)?;
+    while parser.next_token().token != Token::EOF {}
+    view.text = text.get(lines.offset(text, start)..lines.offset(text, end)).unwrap_or_default().to_string();
+    view.table.with_no_data = no_data;
     Ok(Statement::CreateMaterializedView(Box::new(view)))
+}
+
+/// The rest of the statement without `WITH [NO] DATA` at its end, and whether that says NO: after GROUP BY,
+/// the parser would take WITH for a part of the query.
+fn without_data_clause(parser: &Parser) -> (Vec<TokenWithSpan>, bool) {
+    let rest = (parser.get_current_index() + 1..).map(|i| parser.token_at(i));
+    let tokens: Vec<TokenWithSpan> = rest.take_while(|token| token.token != Token::EOF).cloned().collect();
+    let words: Vec<(usize, &str)> = tokens
+        .iter()
+        .enumerate()
+        .filter(|(_, token)| !matches!(token.token, Token::Whitespace(_)))
+        .map(|(i, token)| match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => (i, word.value.as_str()),
+            _ => (i, ""),
+        })
+        .collect();
+    let ends_with = |end: &[&str]| {
+        let from = words.len().checked_sub(end.len())?;
+        let last = words.get(from..)?;
+        let same = last.iter().zip(end).all(|((_, word), end)| word.eq_ignore_ascii_case(end));
+        same.then(|| last.first().map_or(0, |(i, _)| *i))
+    };
+    let (kept, no_data) = match (ends_with(&["with", "no", "data"]), ends_with(&["with", "data"])) {
+        (Some(at), _) => (at, true),
+        (None, Some(at)) => (at, false),
+        (None, None) => (tokens.len(), false),
+    };
+    (tokens.into_iter().take(kept).collect(), no_data)
 }
 
 /// Text from a place to the last token that was read.
@@ -460,9 +496,9 @@ pub(super) fn show_create(parser: &mut Parser) -> ParseResult<Option<Statement>>
 
 /// The expression that a text is.
 pub(crate) fn parse_condition(text: &str) -> ParseResult<ast::Expr> {
-    let dialect = super::AuricDialect::default();
+    let dialect = AuricDialect::default();
     let mut parser = Parser::new(&dialect).try_with_sql(text)?;
     let expr = parser.parse_expr()?;
-    super::expect_end(&mut parser)?;
+    expect_end(&mut parser)?;
     Ok(expr)
 }

@@ -211,6 +211,15 @@ fn materialized_views() {
     assert!(matches!(view.expectations[1].action, ActionClause::Warn));
     assert_eq!(view.schedule.as_ref().unwrap().to_string(), "TRIGGER ON UPDATE AT MOST EVERY 2 HOURS");
     assert_eq!((view.retries, view.table.format), (Some(5), Some(TableFormat::Delta)));
+    // Neither of these is a part of the query.
+    for (text, no_data) in [("with data", false), ("with no data", true), ("", false)] {
+        let Statement::CreateMaterializedView(view) =
+            one(&format!("create materialized view v as select a from t group by a {text}"))
+        else {
+            panic!("not a materialized view")
+        };
+        assert_eq!((view.text.as_str(), view.table.with_no_data), ("select a from t group by a", no_data));
+    }
     let Statement::RefreshMaterializedView(refresh) =
         one("REFRESH MATERIALIZED VIEW concurrently v cascade full")
     else {
