@@ -5,7 +5,7 @@
 use datafusion::sql::sqlparser::ast::{self, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan};
 
 use super::create_table::{begins_query, clause, property};
 use super::dml::{folded, parse_word, word_is};
@@ -148,7 +148,7 @@ pub(super) fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseRes
     let (mut tokens, no_data) = without_data_clause(parser);
     let is_word = |token: &TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
     let end = tokens.iter().rev().find(|token| is_word(token)).map_or(start, |token| token.span.end);
-    tokens.push(TokenWithSpan::new(Token::EOF, Span::new(end, end)));
+    tokens.push(TokenWithSpan::new(Token::EOF, TokenSpan::new(end, end)));
     let dialect = AuricDialect::default();
     let mut inner = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
     view.table.query = Some(match table_command(&mut inner)? {
@@ -191,12 +191,7 @@ fn without_data_clause(parser: &Parser) -> (Vec<TokenWithSpan>, bool) {
 }
 
 /// Text from a place to the last token that was read.
-fn text_since(
-    parser: &Parser,
-    start: datafusion::sql::sqlparser::tokenizer::Location,
-    text: &str,
-    lines: &Lines,
-) -> String {
+fn text_since(parser: &Parser, start: Location, text: &str, lines: &Lines) -> String {
     let mut last = parser.get_current_index();
     while last > 0 && matches!(parser.token_at(last).token, Token::Whitespace(_) | Token::EOF) {
         last -= 1;
