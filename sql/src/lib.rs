@@ -6,12 +6,14 @@
 
 pub mod activity;
 pub mod analyzer;
+pub mod auric_schema;
 pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod functions;
 pub mod information_schema;
 pub mod load;
+pub mod materialize;
 pub mod parser;
 pub mod pg_catalog;
 pub mod planner;

@@ -37,6 +37,9 @@ select id, customer, amount from {{ ref('raw_orders') }} {% if is_incremental() 
     "models/appended.sql": """{{ config(materialized='incremental', incremental_strategy='append') }}
 select id, customer, amount from {{ ref('raw_orders') }}
 """,
+    "models/gold.sql": """{{ config(materialized='materialized_view', on_configuration_change='apply') }}
+select customer, sum(amount) as total, count(*) as orders from {{ ref('orders') }} group by customer
+""",
     "models/schema.yml": """
 version: 2
 models:
@@ -88,12 +91,17 @@ def test_a_project_is_built_again_and_again(server, schema, tmp_path):
     for table in ("orders", "replaced", "merged", "appended"):
         assert amounts(table) == before
     assert [(name, count) for name, count in rows("customers", "customer, orders")] == [("ann", 2), ("bob", 1)]
+    assert rows("gold", "customer, total::float8, orders") == [("ann", 15.75, 2), ("bob", 20.0, 1)]
 
     seed = tmp_path / "seeds/raw_orders.csv"
     seed.write_text(seed.read_text().replace("1,ann,10.50", "1,ann,99.00").replace("2,bob,20.00", "2,eve,21.00"))
     after = [(1, "ann", 99.0), (2, "eve", 21.0), (3, "ann", 5.25)]
     dbt("build")
     assert amounts("orders") == after
+    assert rows("gold", "customer, total::float8, orders") == [("ann", 104.25, 2), ("eve", 21.0, 1)]
+    # Refreshed, not made anew: its history has both.
+    assert server.sql(f'select count(*) from "{schema}"."gold$snapshots"') == [(2,)]
+    assert server.sql("select relkind from pg_class where relname = 'gold' and relnamespace = %s::regnamespace", (f'"{schema}"',)) == [("m",)]
     # Only what the incremental models ask for has changed.
     for table in ("replaced", "merged"):
         assert amounts(table) == [before[0], *after[1:]]
@@ -106,7 +114,11 @@ def test_a_project_is_built_again_and_again(server, schema, tmp_path):
     # Those of columns it asks the system catalogs for, in the transaction that makes the table.
     assert comments == [("customers", "Who buys", "The name"), ("orders", "All the orders, it's said", "The number")]
 
+    (tmp_path / "models/gold.sql").write_text("""{{ config(materialized='materialized_view') }}
+select customer, max(amount) as largest from {{ ref('orders') }} group by customer
+""")
     dbt("run", "--full-refresh")
+    assert rows("gold", "customer, largest::float8") == [("ann", 99.0), ("eve", 21.0)]
     for table in ("replaced", "merged", "appended"):
         assert amounts(table) == after
     seed.write_text(seed.read_text().replace("3,ann,5.25", "3,ann,6.25"))

@@ -12,7 +12,7 @@ use crate::TableIdent;
 use crate::table::deletes::DeleteIndex;
 use crate::table::schema::ColumnResolution;
 use crate::table::snapshot::{FileListIndex, SnapshotFiles};
-use crate::table::{FileList, NewDataFile, TableFormat, TableSchema, TableSnapshot};
+use crate::table::{FileList, NewDataFile, ReadSet, TableFormat, TableSchema, TableSnapshot};
 
 #[derive(Debug)]
 struct NoFiles;
@@ -200,6 +200,28 @@ async fn what_fits_and_what_does_not() {
     ] {
         assert!(matches!(rebase(columns.clone()).await, Rebase::Conflict(_)), "{columns:?}");
     }
+}
+
+#[tokio::test]
+async fn what_replaces_a_version_fits_on_no_other() {
+    let change = TableChange { read: ReadSet::Version, isolation: Isolation::Snapshot, ..append() };
+    let delta = |version| TableVersion::Delta { version };
+    let iceberg =
+        |file: &str, snapshot_id| TableVersion::Iceberg { metadata_location: file.into(), snapshot_id };
+    let fits = async |read: TableVersion, current: TableVersion| {
+        let at = |version| {
+            let table = Arc::into_inner(fake_first()).unwrap();
+            TableSnapshot { version, ..table }
+        };
+        conflict::rebase(&at(read), &at(current), &change, &HashSet::new()).await.unwrap() == Rebase::Fits
+    };
+    assert!(fits(delta(1), delta(1)).await);
+    assert!(!fits(delta(1), delta(2)).await);
+    assert!(fits(iceberg("a", Some(1)), iceberg("b", Some(1))).await, "only properties differ");
+    assert!(!fits(iceberg("a", Some(1)), iceberg("b", Some(2))).await);
+    assert!(fits(iceberg("a", None), iceberg("a", None)).await);
+    assert!(!fits(iceberg("a", None), iceberg("b", None)).await, "it may be another table");
+    assert!(!fits(iceberg("a", None), iceberg("b", Some(1))).await);
 }
 
 #[tokio::test]

@@ -55,14 +55,18 @@ pub fn plan_published(
 /// [`plan`] for a table that was staged to replace one ([`Catalog::stage_replacement`]).
 ///
 /// [`Catalog::stage_replacement`]: crate::registry::Catalog::stage_replacement
-pub fn plan_replacing(staged: &Table, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+pub fn plan_replacing(
+    staged: &Table,
+    input: Arc<dyn ExecutionPlan>,
+    publish: Publish,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let write = Write {
         table: staged.clone(),
         kind: Kind::ReplaceTable,
         returned: Returned::Count,
         dry_run: false,
         reads_target: false,
-        publish: Publish::Now,
+        publish,
     };
     write_exec::plan(write, input)
 }

@@ -235,6 +235,17 @@ pub trait Format: Debug + Send + Sync {
         Err(Error::unsupported(&entry.ident, "a history"))
     }
 
+    /// What the commit that made the rows of `snapshot` what they are says of itself: as
+    /// [`VersionInfo`]. Commits that change no row (of properties, of how files are laid out) do not count.
+    /// `None`: no commit is known to have.
+    async fn last_change(
+        &self,
+        _storage: &Storage,
+        _snapshot: &TableSnapshot,
+    ) -> Result<Option<VersionInfo>> {
+        Ok(None)
+    }
+
     /// The table's branches and tags by name.
     async fn references(&self, _storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {
         Err(Error::unsupported(&entry.ident, "references"))

@@ -65,6 +65,9 @@ pub enum ReadSet {
     Filters(Vec<Expr>),
     /// Rows of these partitions: spec id and partition values.
     Partitions(Vec<(i32, Vec<ScalarValue>)>),
+    /// The version as such: any other version of the rows conflicts, whatever the isolation, also one with
+    /// the same files.
+    Version,
 }
 
 /// Isolation of a change against commits since the version it was made on.
@@ -149,9 +152,10 @@ impl TableChange {
         self.summary.get(COMMIT_ID).map(String::as_str)
     }
 
-    /// Whether no row is added, none is taken away, and nothing is altered.
+    /// Whether no row is added, none is taken away, nothing is altered, and nothing is to be recorded.
     pub fn is_empty(&self) -> bool {
-        !self.changes_rows() && self.alterations.is_empty() && self.replacement.is_none()
+        let tells = self.summary.keys().any(|key| key != COMMIT_ID);
+        !self.changes_rows() && self.alterations.is_empty() && self.replacement.is_none() && !tells
     }
 
     /// Whether a row is added or taken away.

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ParseResult;
-use super::dml::{folded, parse_word};
+use super::dml::{folded, parse_word, word_is};
 use super::statement::{CommentOn, Commented, Statement};
 
 /// `None`: a comment on something else; the parser is where it was.
@@ -29,6 +29,11 @@ fn object(parser: &mut Parser) -> ParseResult<Commented> {
     if parser.parse_keyword(Keyword::TABLE) {
         return Ok(Commented::Table(parser.parse_object_name(false)?));
     }
+    if word_is(parser, 0, "materialized") && word_is(parser, 1, "view") {
+        parser.next_token();
+        parser.next_token();
+        return Ok(Commented::MaterializedView(parser.parse_object_name(false)?));
+    }
     if parser.parse_keyword(Keyword::VIEW) {
         return Ok(Commented::View(parser.parse_object_name(false)?));
     }
@@ -36,7 +41,7 @@ fn object(parser: &mut Parser) -> ParseResult<Commented> {
         return Ok(Commented::Schema(parser.parse_object_name(false)?));
     }
     if !parse_word(parser, "column") {
-        return parser.expected("TABLE, VIEW, COLUMN or SCHEMA", kind);
+        return parser.expected("TABLE, VIEW, MATERIALIZED VIEW, COLUMN or SCHEMA", kind);
     }
     let mut parts = parser.parse_object_name(false)?.0;
     let column = parts.pop().and_then(|part| part.as_ident().cloned());

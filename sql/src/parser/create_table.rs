@@ -173,7 +173,7 @@ fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'
 }
 
 /// One clause after the columns. `false`: there is none left.
-fn clause(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<bool> {
+pub(super) fn clause(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<bool> {
     let word = match &parser.peek_token_ref().token {
         Token::Word(w) if w.quote_style.is_none() => w.value.to_ascii_lowercase(),
         _ => return query_in_parentheses(parser, table),
@@ -271,7 +271,7 @@ pub(super) fn select_into(mut query: Box<Query>) -> Statement {
 
 impl CreateTable {
     /// Without anything but its name.
-    fn named(name: ObjectName) -> Self {
+    pub(super) fn named(name: ObjectName) -> Self {
         Self {
             name,
             or_replace: false,

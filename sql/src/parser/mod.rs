@@ -14,6 +14,7 @@ mod dialect;
 mod dml;
 mod error;
 mod json_constructor;
+pub(crate) mod materialized_view;
 mod merge;
 pub(crate) mod reserved;
 pub(crate) mod row_target;
@@ -171,7 +172,9 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::MERGE => merge::merge(parser),
         Keyword::EXPLAIN => explain(parser, text, lines),
         Keyword::CREATE => create(parser, text, lines),
-        Keyword::ALTER => match view::rename(parser)? {
+        Keyword::ALTER => match materialized_view::alter(parser)?
+            .map_or_else(|| view::rename(parser), |alter| Ok(Some(alter)))?
+        {
             Some(rename) => Ok(rename),
             None => match alter_table::alter_table(parser)? {
                 Some(alter) => Ok(alter),
@@ -211,6 +214,7 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::CLOSE => session::close(parser),
         Keyword::LISTEN => session::accepted(parser, "LISTEN"),
         Keyword::UNLISTEN => session::accepted(parser, "UNLISTEN"),
+        _ if word.value.eq_ignore_ascii_case("refresh") => materialized_view::refresh(parser),
         _ if word.value.eq_ignore_ascii_case("abort") => session::abort(parser),
         _ if word.value.eq_ignore_ascii_case("move") => session::fetch(parser),
         _ => other(parser),
@@ -345,6 +349,9 @@ fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stateme
     let object = parser.peek_nth_token_ref(at).token.clone();
     match &object {
         Token::Word(w) if w.keyword == Keyword::TABLE => create_table::create_table(parser),
+        Token::Word(w) if w.keyword == Keyword::MATERIALIZED && !modified => {
+            materialized_view::create(parser, text, lines)
+        }
         Token::Word(w) if w.keyword == Keyword::VIEW && !modified => view::create_view(parser, text, lines),
         Token::Word(w) if w.keyword == Keyword::INDEX && !modified && !replace => {
             parser.expect_keywords(&[Keyword::CREATE, Keyword::INDEX])?;
@@ -373,6 +380,9 @@ fn drop_object(parser: &mut Parser) -> ParseResult<Statement> {
         Token::Word(w) => w.keyword,
         _ => Keyword::NoKeyword,
     };
+    if object == Keyword::MATERIALIZED {
+        return materialized_view::drop_view(parser);
+    }
     if !matches!(object, Keyword::TABLE | Keyword::VIEW | Keyword::SCHEMA) {
         return other(parser);
     }
@@ -403,7 +413,6 @@ fn other(parser: &mut Parser) -> ParseResult<Statement> {
     let name = match statement {
         ast::Statement::Query(query) => return Ok(Statement::Query(query)),
         ast::Statement::AlterTable(_) => "ALTER TABLE".to_string(),
-        ast::Statement::CreateView(view) if view.materialized => "CREATE MATERIALIZED VIEW".to_string(),
         ast::Statement::CreateView(_) => "CREATE VIEW".to_string(),
         ast::Statement::Comment { .. } => "COMMENT".to_string(),
         _ => words.join(" "),

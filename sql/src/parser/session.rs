@@ -5,9 +5,9 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::ParseResult;
 use super::dml::{folded, parse_word, word_is};
 use super::statement::{Discard, Fetch, Movement, Set, Show, Statement, TransactionModes};
+use super::{ParseResult, materialized_view};
 use crate::session::cursor::{CursorOptions, Scroll};
 
 /// `name` or `class.name`.
@@ -177,6 +177,9 @@ pub(super) fn show(parser: &mut Parser) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::SHOW)?;
     if parser.parse_keyword(Keyword::ALL) {
         return Ok(Statement::Show(Show::All));
+    }
+    if let Some(shown) = materialized_view::show_create(parser)? {
+        return Ok(shown);
     }
     Ok(Statement::Show(Show::Variable(shown_name(parser)?)))
 }

@@ -11,6 +11,10 @@ use crate::types::text_type::TextType;
 
 pub use super::delete::Delete;
 pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
+pub use super::materialized_view::{
+    ActionClause, AlterMaterializedView, AlterViewAction, CreateMaterializedView, ExpectationClause,
+    RefreshMaterializedView, Shown,
+};
 pub use super::merge::{Merge, MergeAction, MergeClause, MergeKind};
 pub use super::row_target::{Assignment, Target};
 pub use super::update::Update;
@@ -44,6 +48,19 @@ pub enum Statement {
         names: Vec<ObjectName>,
         if_exists: bool,
         cascade: bool,
+    },
+    CreateMaterializedView(Box<CreateMaterializedView>),
+    RefreshMaterializedView(Box<RefreshMaterializedView>),
+    AlterMaterializedView(Box<AlterMaterializedView>),
+    DropMaterializedView {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    /// `SHOW CREATE …`.
+    ShowCreate {
+        kind: Shown,
+        name: ObjectName,
     },
     /// `ALTER TABLE | VIEW … RENAME TO | SET SCHEMA`.
     Rename(Box<Rename>),
@@ -160,6 +177,7 @@ pub struct CommentOn {
 pub enum Commented {
     Table(ObjectName),
     View(ObjectName),
+    MaterializedView(ObjectName),
     Schema(ObjectName),
     Column { relation: ObjectName, column: String },
 }

@@ -188,3 +188,57 @@ fn session_statements() {
     assert_eq!(*op, ast::BinaryOperator::Or);
     assert!(matches!(left.as_ref(), ast::Expr::BinaryOp { op: ast::BinaryOperator::And, .. }));
 }
+
+#[test]
+fn materialized_views() {
+    use super::statement::{ActionClause, AlterViewAction};
+    let Statement::CreateMaterializedView(view) = one(
+        "create materialized view if not exists s.v (a, constraint \"P q\" expect (a > (1)) on violation quarantine into s.q, b,\n\
+           constraint c expect ('a)' <> b)) using delta trigger on update at most every '2 hours' retries 5 \n\
+           as  select 1 as a, /* x */ 'with data' as b  -- end\n with no data",
+    ) else {
+        panic!("not a materialized view")
+    };
+    assert!(view.table.if_not_exists && view.table.with_no_data && !view.table.or_replace);
+    assert_eq!(view.text, "select 1 as a, /* x */ 'with data' as b");
+    assert_eq!(view.table.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let conditions: Vec<_> =
+        view.expectations.iter().map(|e| (e.name.as_str(), e.condition.as_str())).collect();
+    assert_eq!(conditions, [("P q", "a > (1)"), ("c", "'a)' <> b")]);
+    assert!(
+        matches!(&view.expectations[0].action, ActionClause::QuarantineInto(name) if name.to_string() == "s.q")
+    );
+    assert!(matches!(view.expectations[1].action, ActionClause::Warn));
+    assert_eq!(view.schedule.as_ref().unwrap().to_string(), "TRIGGER ON UPDATE AT MOST EVERY 2 HOURS");
+    assert_eq!((view.retries, view.table.format), (Some(5), Some(TableFormat::Delta)));
+    // Neither of these is a part of the query.
+    for (text, no_data) in [("with data", false), ("with no data", true), ("", false)] {
+        let Statement::CreateMaterializedView(view) =
+            one(&format!("create materialized view v as select a from t group by a {text}"))
+        else {
+            panic!("not a materialized view")
+        };
+        assert_eq!((view.text.as_str(), view.table.with_no_data), ("select a from t group by a", no_data));
+    }
+    let Statement::RefreshMaterializedView(refresh) =
+        one("REFRESH MATERIALIZED VIEW concurrently v cascade full")
+    else {
+        panic!("not a refresh")
+    };
+    assert!(refresh.full && refresh.cascade && !refresh.with_no_data);
+    assert!(matches!(one("alter materialized view v set schedule every 1 day"),
+        Statement::AlterMaterializedView(a) if matches!(&a.action, AlterViewAction::Schedule(Some(_)))));
+    assert!(matches!(one("alter materialized view v set (a = 'b')"),
+        Statement::AlterMaterializedView(a) if matches!(&a.action, AlterViewAction::SetProperties(_))));
+    for (text, near, position) in [
+        ("create materialized view v schedule every x as select 1", "x", 43),
+        ("create materialized view v (constraint c expect a > 0) as select 1", "a", 49),
+        ("create materialized view v using delta", "", 39),
+        ("refresh materialized view v fully", "fully", 29),
+        ("alter materialized view v resumed", "resumed", 27),
+    ] {
+        let e = parse(text).unwrap_err();
+        assert_eq!((e.code, e.position), (SqlState::SYNTAX_ERROR, Some(position)), "{text}: {}", e.message);
+        assert!(e.message.contains(near), "{}", e.message);
+    }
+}

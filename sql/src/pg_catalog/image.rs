@@ -125,6 +125,8 @@ pub struct Relation {
     pub properties: BTreeMap<String, String>,
     /// Text of a view's query.
     pub definition: Option<String>,
+    /// `false`: a materialized view that cannot be read before it is refreshed.
+    pub populated: bool,
     pub has_partitions: bool,
     /// Access method as `\d+` shows it: the table format.
     pub format: Option<String>,
@@ -147,6 +149,7 @@ impl Relation {
             bytes: None,
             properties: BTreeMap::new(),
             definition: None,
+            populated: true,
             has_partitions: false,
             format: None,
         }

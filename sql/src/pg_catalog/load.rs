@@ -16,6 +16,7 @@ use super::CatalogContext;
 use super::image::{CatalogImage, Check, Column, Database, Namespace, Relation, RelationKind};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::materialize::definition::{Definition, PREFIX};
 use crate::session::info::SessionInfo;
 use crate::session::temporary::TemporaryTables;
 use crate::session::transaction::TransactionTables;
@@ -114,12 +115,30 @@ fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
     let mut relation = bare(namespace, entry.oid, &entry.ident, RelationKind::Table);
     relation.format = Some(entry.format.to_string());
     match &table.snapshot {
-        Ok(snapshot) => describe(&mut relation, snapshot),
+        Ok(snapshot) => {
+            describe(&mut relation, snapshot);
+            match Definition::of(&snapshot.properties) {
+                Ok(Some(definition)) => of_materialized_view(&mut relation, &definition),
+                Ok(None) => {}
+                Err(error) => {
+                    relation.kind = RelationKind::MaterializedView;
+                    tracing::warn!(view = %entry.ident, %error, "materialized view is listed without its query");
+                }
+            }
+        }
         Err(error) => {
             tracing::warn!(table = %entry.ident, %error, "table is listed without columns");
         }
     }
     relation
+}
+
+fn of_materialized_view(relation: &mut Relation, definition: &Definition) {
+    relation.kind = RelationKind::MaterializedView;
+    relation.definition = Some(format!("{};", definition.query.trim_end()));
+    relation.populated = definition.populated;
+    // What the statements on the view show better.
+    relation.properties.retain(|key, _| !key.starts_with(PREFIX));
 }
 
 fn of_view(namespace: &NamespaceContents, view: &ViewSummary) -> Relation {

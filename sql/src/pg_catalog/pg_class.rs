@@ -33,6 +33,7 @@ struct Class<'a> {
     columns: usize,
     checks: usize,
     temporary: bool,
+    populated: bool,
     options: Option<Vec<String>>,
 }
 
@@ -53,7 +54,7 @@ impl Class<'_> {
             self.options.into(),
             // Views have their `_RETURN` rule.
             (self.kind == "v").into(),
-            true.into(),
+            self.populated.into(),
             0.into(),
             0.into(),
             OWNER.into(),
@@ -109,6 +110,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 columns: shape.columns.len(),
                 checks: 0,
                 temporary: false,
+                populated: true,
                 options: None,
             }
             .into_row(),
@@ -129,6 +131,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 columns: relation.columns.len(),
                 checks: relation.checks.len(),
                 temporary: relation.is_temporary(),
+                populated: relation.populated,
                 options: options(relation),
             }
             .into_row(),
@@ -147,6 +150,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                     columns: relation.key.len(),
                     checks: 0,
                     temporary: relation.is_temporary(),
+                    populated: true,
                     options: None,
                 }
                 .into_row(),

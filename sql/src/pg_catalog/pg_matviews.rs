@@ -15,7 +15,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
             (&relation.name).into(),
             OWNER_NAME.into(),
             (!relation.key.is_empty()).into(),
-            true.into(),
+            relation.populated.into(),
             relation.definition.clone().into(),
         ]);
     }

@@ -70,6 +70,8 @@ pub struct Scope {
     pub abandoned: Option<Abandoned>,
     /// Views whose queries this is inside of, by catalog and name.
     pub expanding: Vec<(String, TableIdent)>,
+    /// Materialized views that were never refreshed can be named: nothing is read, only planned.
+    pub reads_unpopulated: bool,
 }
 
 /// A planned query. Placeholders are still in it.

@@ -46,12 +46,19 @@ pub struct PartsRequest<'a> {
 
 impl Scope {
     /// A table whose rows can be changed, and the name its columns are qualified with. Fails with
-    /// 42P01; 42809 for a system relation.
+    /// 42P01; 42809 for a system relation or a materialized view.
     pub async fn changeable_table(
         &self,
         name: &ObjectName,
         source: &Parsed,
     ) -> Result<(Table, TableReference)> {
+        let (table, reference) = self.own_table(name, source).await?;
+        relations::refuse_materialized_view(&table)?;
+        Ok((table, reference))
+    }
+
+    /// The same, or the table of a materialized view, which can be commented on.
+    pub async fn own_table(&self, name: &ObjectName, source: &Parsed) -> Result<(Table, TableReference)> {
         let reference = relations::reference(name)?;
         if system::relation(self, &reference).await?.is_some() {
             let message = format!("cannot change relation \"{}\"", reference.table());

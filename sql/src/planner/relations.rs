@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{Scope, system, time_travel, view};
 use crate::error::{Error, Result, SqlState};
+use crate::materialize::definition::{is_materialized_view, is_populated};
 use crate::parser::Parsed;
 use crate::table_function;
 
@@ -157,6 +158,9 @@ impl Relations {
                 return Err(undefined(name, source));
             }
         };
+        if !scope.reads_unpopulated && !is_populated(&table.snapshot.properties) {
+            return Err(unpopulated(&table));
+        }
         self.dependencies.push(Dependency {
             catalog: table.catalog.name().to_string(),
             ident: table.ident.clone(),
@@ -344,6 +348,24 @@ pub fn undefined(name: &ObjectName, source: &Parsed) -> Error {
 pub(super) fn not_a_table(view: &View) -> Error {
     let message = format!("\"{}\" is a view, not a table", view.ident().name);
     Error::new(SqlState::WRONG_OBJECT_TYPE, message)
+}
+
+/// The error for reading a materialized view that was never refreshed.
+fn unpopulated(table: &Table) -> Error {
+    let message = format!("materialized view \"{}\" has not been populated", table.ident.name);
+    Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, message)
+        .with_hint("Use the REFRESH MATERIALIZED VIEW command.")
+}
+
+/// Fails with 42809 for a table whose rows a materialized view's query decides.
+pub(super) fn refuse_materialized_view(table: &Table) -> Result<()> {
+    if !is_materialized_view(&table.snapshot.properties) {
+        return Ok(());
+    }
+    let message = format!("cannot change materialized view \"{}\"", table.ident.name);
+    Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
+        .with_detail("Its rows are those of its query.")
+        .with_hint("Use REFRESH, ALTER or CREATE OR REPLACE MATERIALIZED VIEW."))
 }
 
 /// The table of a name. `None`: there is none; a view is none.

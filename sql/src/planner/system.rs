@@ -13,7 +13,7 @@ use crate::analyzer::plan_needs_catalog;
 use crate::error::Result;
 use crate::pg_catalog::{CatalogContext, shape};
 use crate::session::carried::Carried;
-use crate::{information_schema, pg_catalog};
+use crate::{auric_schema, information_schema, pg_catalog};
 
 /// The system relation that a name means, if it means one.
 pub async fn relation(scope: &Scope, name: &TableReference) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -21,6 +21,11 @@ pub async fn relation(scope: &Scope, name: &TableReference) -> Result<Option<Arc
         return Ok(None);
     }
     let table = name.table();
+    if name.schema() == Some(auric_schema::SCHEMA)
+        && let Some(relation) = auric_schema::relation(scope, table).await?
+    {
+        return Ok(Some(relation));
+    }
     let schema = match name.schema() {
         Some(schema) => schema,
         None if shape::find("pg_catalog", table).is_some() => "pg_catalog",

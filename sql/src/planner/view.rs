@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use auric_catalog::TableIdent;
+use auric_catalog::registry::{CatalogContents, TableSummary, ViewSummary};
 use auric_catalog::view::{DIALECT, View};
 use datafusion::common::TableReference;
 use datafusion::datasource::{ViewTable, provider_as_source};
@@ -16,6 +17,7 @@ use futures::future::{BoxFuture, FutureExt};
 use super::relations::Dependency;
 use super::{PlannedQuery, Scope};
 use crate::error::{Error, Result, SqlState};
+use crate::materialize::definition::Definition;
 use crate::parser::{self, Statement};
 
 /// Views inside views: more are a mistake, and a danger to the stack.
@@ -144,33 +146,63 @@ fn corrupt(view: &View, reason: &str) -> Error {
 
 /// The views of a catalog that read the relation `ident`, by the names in their queries.
 pub fn dependents<'a>(
-    contents: &'a auric_catalog::registry::CatalogContents,
+    contents: &'a CatalogContents,
     catalog: &str,
     ident: &TableIdent,
 ) -> Vec<&'a TableIdent> {
-    let reads = |view: &&auric_catalog::registry::ViewSummary| {
+    let reads = |view: &&ViewSummary| {
         let Ok(definition) = &view.definition else { return false };
-        let Ok(parsed) = parser::parse(&definition.sql) else { return false };
-        let Some(Statement::Query(query)) = parsed.first().map(|parsed| parsed.statement.as_ref()) else {
-            return false;
-        };
-        parser::view::relations_of(query).iter().any(|name| {
-            let Ok(name) = super::relations::reference(name) else { return false };
-            if name.catalog().is_some_and(|named| named != catalog) || name.table() != ident.name {
-                return false;
-            }
-            match name.schema() {
-                Some(schema) => schema == ident.namespace,
-                // The first schema of the path that has such a relation.
-                None => {
-                    let has = |schema: &&String| {
-                        let ident = TableIdent::new(schema.as_str(), &ident.name);
-                        contents.table(&ident).is_some() || contents.view(&ident).is_some()
-                    };
-                    definition.search_path.iter().find(has).is_some_and(|found| *found == ident.namespace)
-                }
-            }
-        })
+        names(&definition.sql, &definition.search_path, contents, catalog, ident)
     };
     contents.views().filter(reads).map(|view| &view.entry.ident).collect()
+}
+
+/// The same of materialized views.
+pub fn materialized_dependents<'a>(
+    contents: &'a CatalogContents,
+    catalog: &str,
+    ident: &TableIdent,
+) -> Vec<&'a TableIdent> {
+    let reads = |table: &&TableSummary| {
+        let Ok(snapshot) = &table.snapshot else { return false };
+        let Ok(Some(definition)) = Definition::of(&snapshot.properties) else { return false };
+        // Its old rows do not keep it from being dropped.
+        let conditions = definition.expectations.iter().map(|e| format!("SELECT ({})", e.condition));
+        table.entry.ident != *ident
+            && std::iter::once(definition.query.clone())
+                .chain(conditions)
+                .any(|text| names(&text, &definition.search_path, contents, catalog, ident))
+    };
+    contents.tables().filter(reads).map(|table| &table.entry.ident).collect()
+}
+
+/// Whether a query names the relation `ident`.
+fn names(
+    sql: &str,
+    search_path: &[String],
+    contents: &CatalogContents,
+    catalog: &str,
+    ident: &TableIdent,
+) -> bool {
+    let Ok(parsed) = parser::parse(sql) else { return false };
+    let Some(Statement::Query(query)) = parsed.first().map(|parsed| parsed.statement.as_ref()) else {
+        return false;
+    };
+    parser::view::relations_of(query).iter().any(|name| {
+        let Ok(name) = super::relations::reference(name) else { return false };
+        if name.catalog().is_some_and(|named| named != catalog) || name.table() != ident.name {
+            return false;
+        }
+        match name.schema() {
+            Some(schema) => schema == ident.namespace,
+            // The first schema of the path that has such a relation.
+            None => {
+                let has = |schema: &&String| {
+                    let ident = TableIdent::new(schema.as_str(), &ident.name);
+                    contents.table(&ident).is_some() || contents.view(&ident).is_some()
+                };
+                search_path.iter().find(has).is_some_and(|found| *found == ident.namespace)
+            }
+        }
+    })
 }

@@ -205,7 +205,10 @@ impl Session {
     fn begin_at_once(&mut self, statement: &Statement) -> Result<bool> {
         let drops = matches!(
             statement,
-            Statement::DropTable { .. } | Statement::DropView { .. } | Statement::DropSchema { .. }
+            Statement::DropTable { .. }
+                | Statement::DropView { .. }
+                | Statement::DropMaterializedView { .. }
+                | Statement::DropSchema { .. }
         );
         let able = || self.engine.registry.catalogs().all(|catalog| catalog.backend().is_transactional());
         if !drops || self.block.is_some() || !able() {
@@ -381,7 +384,7 @@ impl Session {
         state.execution_props_mut().query_execution_start_time = Some(transaction_start);
         let abandoned = self.abandoned.clone();
         let (engine, state, expanding) = (self.engine.clone(), Arc::new(state), Vec::new());
-        Ok(Scope { engine, state, info, tables, abandoned, expanding })
+        Ok(Scope { engine, state, info, tables, abandoned, expanding, reads_unpopulated: false })
     }
 }
 

@@ -65,6 +65,12 @@ impl TransactionTables {
         Ok(found)
     }
 
+    /// Outside of a block: has the table read anew, at its current version. To be called after a commit
+    /// that the rest of the statement is to see.
+    pub fn forget(&self, table: &Table) {
+        self.seen.lock().remove(&(table.catalog.name().to_string(), table.ident.clone()));
+    }
+
     /// The transaction that changes to a table belong to. `None`: they are committed at once.
     fn of(&self, table: &Table) -> Result<Option<Arc<Transaction>>> {
         if !self.in_block || table.catalog.is_temporary() {

@@ -12,7 +12,9 @@ use super::dml::insert;
 use super::dml::row_statement::{self, RowStatement};
 use super::dml::truncate;
 use super::plan_text::{self, Shown};
-use super::{CommandTag, Output, OutputColumn, Prepared, not_supported, parameters, query, rows};
+use super::{
+    CommandTag, Output, OutputColumn, Prepared, materialized_view, not_supported, parameters, query, rows,
+};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::Explain;
 use crate::parser::{Parsed, Statement};
@@ -38,6 +40,9 @@ pub async fn prepare(
         Statement::Insert(insert) => {
             let prepared = insert::prepare(session, insert, given, parsed).await?;
             Ok(Prepared { columns, ..prepared })
+        }
+        Statement::CreateMaterializedView(_) if !(explain.json || explain.impact || explain.analyze) => {
+            Ok(Prepared::plain(parsed, columns))
         }
         Statement::Truncate(_) => Ok(Prepared::plain(parsed, columns)),
         statement => {
@@ -157,6 +162,9 @@ async fn explain_change(
         session.check_writable("EXPLAIN ANALYZE")?;
     }
     let scope = session.scope().await?;
+    if let Statement::CreateMaterializedView(create) = &explain.statement {
+        return text(materialized_view::explain::lines(&scope, create, &prepared.parsed).await?);
+    }
     let physical = match (&explain.statement, RowStatement::of(&explain.statement)) {
         (Statement::Insert(insert), _) => {
             insert::explain(session, scope.clone(), insert, prepared, values, mode).await?

@@ -34,6 +34,11 @@ impl Session {
             | Statement::DropTable { .. }
             | Statement::CreateView(_)
             | Statement::DropView { .. }
+            | Statement::CreateMaterializedView(_)
+            | Statement::RefreshMaterializedView(_)
+            | Statement::AlterMaterializedView(_)
+            | Statement::DropMaterializedView { .. }
+            | Statement::ShowCreate { .. }
             | Statement::Rename(_)
             | Statement::Comment(_)
             | Statement::CreateIndex(_)

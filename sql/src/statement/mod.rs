@@ -3,15 +3,16 @@
 mod copy;
 mod cursor;
 mod ddl;
-mod dml;
+pub(crate) mod dml;
 mod explain;
 mod immediate;
 pub mod interrupt;
+mod materialized_view;
 mod parameters;
 mod plan_text;
 mod prepared;
 mod query;
-mod rows;
+pub(crate) mod rows;
 mod set;
 mod show;
 pub(crate) mod transaction;
@@ -35,8 +36,8 @@ use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
 use crate::types;
-pub(crate) use dml::condition;
 use dml::row_statement::RowStatement;
+pub(crate) use dml::{condition, failing_row, new_rows};
 pub use query::CHANGED_RESULT;
 pub use trivial::TrivialAnswer;
 
@@ -229,6 +230,9 @@ pub(crate) async fn prepare(
         Statement::Show(show) => {
             show::columns(session, show).map(|columns| Prepared::plain(parsed, Some(columns)))
         }
+        Statement::ShowCreate { .. } => {
+            Ok(Prepared::plain(parsed, Some(vec![materialized_view::show_create::column()])))
+        }
         Statement::Execute { name, .. } => {
             prepared::columns(session, name).map(|c| Prepared::plain(parsed, c))
         }
@@ -243,6 +247,10 @@ pub(crate) async fn prepare(
         | Statement::DropTable { .. }
         | Statement::CreateView(_)
         | Statement::DropView { .. }
+        | Statement::CreateMaterializedView(_)
+        | Statement::RefreshMaterializedView(_)
+        | Statement::AlterMaterializedView(_)
+        | Statement::DropMaterializedView { .. }
         | Statement::Rename(_)
         | Statement::Truncate(_)
         | Statement::Copy(_)
@@ -290,6 +298,21 @@ pub(crate) async fn execute(
         Statement::CreateView(create) => ddl::create_view::execute(session, create, parsed).await,
         Statement::DropView { names, if_exists, cascade } => {
             ddl::drop_view::execute(session, names, *if_exists, *cascade, parsed).await
+        }
+        Statement::CreateMaterializedView(create) => {
+            materialized_view::create::execute(session, create, parsed).await
+        }
+        Statement::RefreshMaterializedView(refresh) => {
+            materialized_view::refresh::execute(session, refresh, parsed).await
+        }
+        Statement::AlterMaterializedView(alter) => {
+            materialized_view::alter::execute(session, alter, parsed).await
+        }
+        Statement::DropMaterializedView { names, if_exists, cascade } => {
+            materialized_view::drop_view::execute(session, names, *if_exists, *cascade, parsed).await
+        }
+        Statement::ShowCreate { kind, name } => {
+            materialized_view::show_create::execute(session, *kind, name, parsed).await
         }
         Statement::Rename(rename) => ddl::rename::execute(session, rename, parsed).await,
         Statement::Insert(insert) => dml::insert::execute(session, insert, prepared, values).await,

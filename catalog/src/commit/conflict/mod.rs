@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::scan::FilePredicate;
-use crate::table::{Isolation, LiveFile, Operation, ReadSet, TableChange, TableSnapshot};
+use crate::table::{Isolation, LiveFile, Operation, ReadSet, TableChange, TableSnapshot, TableVersion};
 
 use self::difference::Difference;
 
@@ -46,6 +46,11 @@ pub async fn rebase(
     if change.replacement.is_some() {
         return Ok(Rebase::Fits);
     }
+    if change.read == ReadSet::Version && !has_same_rows(&read.version, &current.version) {
+        let reason =
+            format!("{} took the place of the version that {} replaces", winner(current), change.operation);
+        return Ok(Rebase::Conflict(reason));
+    }
     if let Err(reason) = shape::added_files_fit(read, current, change) {
         return Ok(Rebase::Conflict(reason));
     }
@@ -68,6 +73,18 @@ pub async fn rebase(
         return Ok(Rebase::Conflict(reason));
     }
     Ok(Rebase::Fits)
+}
+
+/// Whether two versions are known to have the same rows. Those of an Iceberg table without a snapshot are
+/// not: it may have been replaced by another one without a snapshot.
+fn has_same_rows(read: &TableVersion, current: &TableVersion) -> bool {
+    match (read, current) {
+        (
+            TableVersion::Iceberg { snapshot_id: Some(read), .. },
+            TableVersion::Iceberg { snapshot_id: Some(current), .. },
+        ) => read == current,
+        (read, current) => read == current,
+    }
 }
 
 /// What happened to files that may hold rows of the read set.
@@ -93,6 +110,7 @@ fn read_set_changed(
 fn may_hold(read: &TableSnapshot, set: &ReadSet, files: &[LiveFile]) -> Result<bool> {
     match set {
         ReadSet::Nothing => Ok(false),
+        ReadSet::Version => Ok(!files.is_empty()),
         ReadSet::Filters(filters) => {
             Ok(!files.is_empty() && FilePredicate::new(read, filters).may_match_any(files))
         }
@@ -113,9 +131,9 @@ fn may_hold(read: &TableSnapshot, set: &ReadSet, files: &[LiveFile]) -> Result<b
 /// The version that stands in the way, for people.
 fn winner(current: &TableSnapshot) -> String {
     match &current.version {
-        crate::table::TableVersion::Unpublished => "another version".to_string(),
-        crate::table::TableVersion::Iceberg { snapshot_id: Some(id), .. } => format!("snapshot {id}"),
-        crate::table::TableVersion::Iceberg { snapshot_id: None, .. } => "a version without rows".to_string(),
-        crate::table::TableVersion::Delta { version } => format!("version {version}"),
+        TableVersion::Unpublished => "another version".to_string(),
+        TableVersion::Iceberg { snapshot_id: Some(id), .. } => format!("snapshot {id}"),
+        TableVersion::Iceberg { snapshot_id: None, .. } => "a version without rows".to_string(),
+        TableVersion::Delta { version } => format!("version {version}"),
     }
 }

@@ -131,6 +131,41 @@ pub(super) async fn find(
     Ok(None)
 }
 
+/// The last commit up to `current` that changed rows: those that only change the table's metadata, or
+/// lay out its files anew (`dataChange`), do not. `None`: it is no longer in the log.
+pub(super) async fn last_change(storage: &Storage, current: &TableSnapshot) -> Result<Option<VersionInfo>> {
+    let TableVersion::Delta { version: last } = current.version else { return Ok(None) };
+    for version in (0..=last).rev() {
+        let location = commit_location(&current.location, version);
+        if !storage.exists(&location).await? {
+            return Ok(None);
+        }
+        let bytes = storage.read(&location).await?;
+        let info = commit_info(&bytes);
+        if changes_rows(&bytes) || replaces_rows(info.as_ref()) {
+            let committed = info.as_ref().and_then(|info| info.get("timestamp")).and_then(Value::as_i64);
+            return Ok(Some(describe_version(version, committed.unwrap_or_default(), location, info)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a commit is of a kind that changes rows, even if there was none before and is none after.
+fn replaces_rows(info: Option<&Value>) -> bool {
+    let operation = info.and_then(|info| info.get("operation")).and_then(Value::as_str);
+    operation.is_some_and(|operation| {
+        operation == "WRITE" || operation == "TRUNCATE" || operation.starts_with("CREATE")
+    })
+}
+
+fn changes_rows(bytes: &[u8]) -> bool {
+    bytes.split(|b| *b == b'\n').any(|line| {
+        let Ok(action) = serde_json::from_slice::<Value>(line) else { return false };
+        let file = action.get("add").or_else(|| action.get("remove"));
+        file.is_some_and(|file| file.get("dataChange") != Some(&Value::Bool(false)))
+    })
+}
+
 /// Files that blind appends after `read` and up to `current` added (their commit info says so), and that
 /// no other commit among them touched. What is no longer in the log is left out.
 pub(super) async fn blind_appends(

@@ -197,6 +197,10 @@ impl Format for DeltaFormat {
         history::history(storage, &root_location(&entry.pointer)?).await
     }
 
+    async fn last_change(&self, storage: &Storage, snapshot: &TableSnapshot) -> Result<Option<VersionInfo>> {
+        history::last_change(storage, snapshot).await
+    }
+
     async fn references(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {
         let snapshot = self.load(storage, entry).await?;
         let TableVersion::Delta { version } = snapshot.version else { return Ok(Vec::new()) };

@@ -54,7 +54,7 @@ impl Commit<'_> {
     pub async fn attempt(&self, base: &TableSnapshot, change: &TableChange) -> Result<CommitOutcome> {
         let base_state = state(base)?;
         let staged = base_state.metadata_location.is_none();
-        if !staged && change.is_empty() && change.summary.keys().all(|key| key == COMMIT_ID) {
+        if !staged && change.is_empty() {
             return Ok(CommitOutcome::Committed(base.version.clone()));
         }
         let previous = base_state.metadata_location.as_deref();
@@ -162,10 +162,11 @@ impl Writer<'_> {
         for alteration in &change.alterations {
             builder = alter::altered(&self.ident.to_string(), base, builder, alteration)?;
         }
-        // CREATE TABLE without rows has no snapshot, nor has an alteration; an append without rows may carry a summary.
+        // CREATE TABLE without rows has no snapshot, nor has an alteration; what carries a summary has one.
+        let tells = change.summary.keys().any(|key| key != COMMIT_ID);
         let only_alters = !change.alterations.is_empty() || change.replacement.is_some();
         let changes_rows = previous.is_some() && (!only_alters || change.changes_rows());
-        if changes_rows || !change.added.is_empty() {
+        if changes_rows || tells || !change.added.is_empty() {
             let specs = bind_specs(base)?.into_iter().map(|bound| (bound.spec.spec_id, bound)).collect();
             let changes = file_changes(self.ident, base, &specs, change)?;
             let table = self.ident.to_string();

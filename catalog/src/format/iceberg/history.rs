@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iceberg::spec::{SnapshotRef, SnapshotReference, SnapshotRetention, TableMetadata};
+use iceberg::spec::{Operation, SnapshotRef, SnapshotReference, SnapshotRetention, TableMetadata};
 use serde::Deserialize;
 
 use super::snapshot::View;
@@ -81,16 +81,33 @@ pub fn versions(metadata: &TableMetadata) -> Vec<VersionInfo> {
     let ancestors = ancestors(metadata);
     let mut snapshots: Vec<&SnapshotRef> = metadata.snapshots().collect();
     snapshots.sort_by_key(|s| (s.sequence_number(), s.timestamp_ms(), s.snapshot_id()));
-    let info = |snapshot: &SnapshotRef| VersionInfo {
+    snapshots.into_iter().map(|s| info(s, ancestors.contains(&s.snapshot_id()))).collect()
+}
+
+fn info(snapshot: &SnapshotRef, is_current_ancestor: bool) -> VersionInfo {
+    VersionInfo {
         id: snapshot.snapshot_id(),
         parent_id: snapshot.parent_snapshot_id(),
         committed_at: snapshot.timestamp_ms(),
         operation: Some(snapshot.summary().operation.as_str().to_string()),
         location: Some(snapshot.manifest_list().to_string()),
         summary: snapshot.summary().additional_properties.clone().into_iter().collect(),
-        is_current_ancestor: ancestors.contains(&snapshot.snapshot_id()),
-    };
-    snapshots.into_iter().map(info).collect()
+        is_current_ancestor,
+    }
+}
+
+/// The last snapshot up to the current one that changed rows: one that replaces files (`replace`) does
+/// not.
+pub fn last_change(metadata: &TableMetadata) -> Option<VersionInfo> {
+    let mut seen = HashSet::new();
+    let mut next = metadata.current_snapshot();
+    while let Some(snapshot) = next.filter(|s| seen.insert(s.snapshot_id())) {
+        if snapshot.summary().operation != Operation::Replace {
+            return Some(info(snapshot, true));
+        }
+        next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
+    }
+    None
 }
 
 /// The current snapshot, its parent, and so on as far as they are kept.

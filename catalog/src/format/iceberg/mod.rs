@@ -209,6 +209,10 @@ impl Format for IcebergFormat {
         Ok(history::versions(metadata(self.load(storage, entry).await?.as_ref())?))
     }
 
+    async fn last_change(&self, _storage: &Storage, snapshot: &TableSnapshot) -> Result<Option<VersionInfo>> {
+        Ok(history::last_change(metadata(snapshot)?))
+    }
+
     async fn references(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {
         history::references(metadata(self.load(storage, entry).await?.as_ref())?)
     }

@@ -13,6 +13,7 @@ const MAX_PREDICATES: usize = 64;
 /// Everything that one or the other has read, or more.
 pub fn union(a: ReadSet, b: ReadSet) -> ReadSet {
     match (a, b) {
+        (ReadSet::Version, _) | (_, ReadSet::Version) => ReadSet::Version,
         (ReadSet::Nothing, other) | (other, ReadSet::Nothing) => other,
         (ReadSet::Filters(a), ReadSet::Filters(b)) => filters(a, b),
         (ReadSet::Partitions(mut a), ReadSet::Partitions(b)) => {

@@ -70,7 +70,7 @@ impl Into {
         parsed: &Parsed,
     ) -> Result<Self> {
         session.check_writable("COPY FROM")?;
-        let table = scope.table(name, parsed).await?;
+        let (table, _) = scope.changeable_table(name, parsed).await?;
         table.check_writable(Operation::Append)?;
         let mut columns = insert::explicit_columns(&table, columns, parsed)?;
         if columns.is_empty() {

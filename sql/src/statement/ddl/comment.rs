@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::super::{CommandTag, Output};
 use crate::error::{Error, Result, SqlState};
+use crate::materialize::definition::is_materialized_view;
 use crate::parser::Parsed;
 use crate::parser::statement::{CommentOn, Commented};
 use crate::session::Session;
@@ -16,6 +17,7 @@ const DONE: Output = Output::Complete(CommandTag::Plain("COMMENT"));
 enum Kind {
     Table,
     View,
+    MaterializedView,
     Any,
 }
 
@@ -27,6 +29,7 @@ pub async fn execute(session: &mut Session, comment: &CommentOn, parsed: &Parsed
         Commented::Schema(name) => return on_schema(session, name, text).await,
         Commented::Table(name) => (name, Kind::Table, None),
         Commented::View(name) => (name, Kind::View, None),
+        Commented::MaterializedView(name) => (name, Kind::MaterializedView, None),
         Commented::Column { relation, column } => (relation, Kind::Any, Some(column.clone())),
     };
     on_relation(session, relation, kind, Comment { column, text }, parsed).await
@@ -48,16 +51,21 @@ async fn on_relation(
 ) -> Result<Output> {
     let scope = session.scope().await?;
     if let Some(view) = scope.view(name).await? {
-        if kind == Kind::Table {
-            return Err(is_no(&view.ident().name, "table"));
+        match kind {
+            Kind::Table => return Err(is_no(&view.ident().name, "table")),
+            Kind::MaterializedView => return Err(is_no(&view.ident().name, "materialized view")),
+            Kind::View | Kind::Any => {}
         }
         require_column(&view.ident().name, &view.definition.columns, &comment)?;
         view.catalog.comment_on_view(&view, &comment).await?;
         return Ok(DONE);
     }
-    let (table, _) = scope.changeable_table(name, parsed).await?;
-    if kind == Kind::View {
-        return Err(is_no(&table.ident.name, "view"));
+    let (table, _) = scope.own_table(name, parsed).await?;
+    match (kind, is_materialized_view(&table.snapshot.properties)) {
+        (Kind::View, _) => return Err(is_no(&table.ident.name, "view")),
+        (Kind::Table, true) => return Err(is_no(&table.ident.name, "table")),
+        (Kind::MaterializedView, false) => return Err(is_no(&table.ident.name, "materialized view")),
+        (Kind::Table, false) | (Kind::MaterializedView, true) | (Kind::Any, _) => {}
     }
     require_column(&table.ident.name, &table.snapshot.schema.arrow, &comment)?;
     table.check_writable(Operation::Alter)?;

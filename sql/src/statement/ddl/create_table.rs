@@ -154,7 +154,7 @@ async fn register(
 }
 
 /// `format`: the table's, if the statement does not say.
-pub(super) fn definition(
+pub fn definition(
     scope: &Scope,
     name: &str,
     create: &CreateTable,

@@ -32,6 +32,7 @@ pub async fn execute(session: &mut Session, create: &CreateView, parsed: &Parsed
     }
     refuse_temporary(&scope, &catalog, create).await?;
     // A view that would read itself is found out here.
+    scope.reads_unpopulated = true;
     scope.expanding.push((catalog.name().to_string(), ident.clone()));
     let planned = scope.plan_query(&create.query, &[], parsed).await?;
     if !planned.parameters.is_empty() {

@@ -1,4 +1,5 @@
-//! What else goes when a relation is dropped: the views that read it, and those that read these.
+//! What else goes when a relation is dropped: the views and materialized views that read it, and those that
+//! read these.
 
 use std::sync::Arc;
 
@@ -9,16 +10,55 @@ use crate::error::{Error, Result, SqlState};
 use crate::planner::view;
 use crate::session::Session;
 
-/// A table or view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Table,
+    View,
+    MaterializedView,
+}
+
+/// A relation that can be dropped.
 #[derive(Debug, Clone)]
 pub struct Relation {
     pub catalog: Arc<Catalog>,
     pub ident: TableIdent,
+    kind: Kind,
 }
 
 impl PartialEq for Relation {
     fn eq(&self, other: &Self) -> bool {
         self.catalog.name() == other.catalog.name() && self.ident == other.ident
+    }
+}
+
+impl Relation {
+    pub fn table(catalog: Arc<Catalog>, ident: TableIdent) -> Self {
+        Self { catalog, ident, kind: Kind::Table }
+    }
+
+    pub fn view(catalog: Arc<Catalog>, ident: TableIdent) -> Self {
+        Self { catalog, ident, kind: Kind::View }
+    }
+
+    pub fn materialized_view(catalog: Arc<Catalog>, ident: TableIdent) -> Self {
+        Self { catalog, ident, kind: Kind::MaterializedView }
+    }
+
+    /// As messages show it.
+    fn shown(&self) -> String {
+        let kind = match self.kind {
+            Kind::Table => "table",
+            Kind::View => "view",
+            Kind::MaterializedView => "materialized view",
+        };
+        format!("{kind} {}", self.ident)
+    }
+
+    pub async fn drop(&self) -> Result<()> {
+        match self.kind {
+            Kind::View => Ok(self.catalog.drop_view(&self.ident).await?),
+            Kind::Table | Kind::MaterializedView => Ok(self.catalog.drop_table(&self.ident).await?),
+        }
     }
 }
 
@@ -30,10 +70,15 @@ pub async fn of(dropped: &[Relation], cascade: bool) -> Result<Vec<Relation>> {
     let mut next = dropped.to_vec();
     while let Some(relation) = next.pop() {
         let contents = relation.catalog.table_summaries().await?;
-        for ident in view::dependents(&contents, relation.catalog.name(), &relation.ident) {
-            let dependent = Relation { catalog: relation.catalog.clone(), ident: ident.clone() };
+        let views = view::dependents(&contents, relation.catalog.name(), &relation.ident);
+        let views = views.into_iter().map(|ident| Relation::view(relation.catalog.clone(), ident.clone()));
+        let materialized = view::materialized_dependents(&contents, relation.catalog.name(), &relation.ident);
+        let materialized = materialized
+            .into_iter()
+            .map(|ident| Relation::materialized_view(relation.catalog.clone(), ident.clone()));
+        for dependent in views.chain(materialized) {
             if !found.contains(&dependent) && !dropped.contains(&dependent) {
-                reasons.push(format!("view {ident} depends on {}", relation.ident));
+                reasons.push(format!("{} depends on {}", dependent.shown(), relation.ident));
                 next.push(dependent.clone());
                 found.insert(0, dependent);
             }
@@ -53,7 +98,7 @@ pub async fn of(dropped: &[Relation], cascade: bool) -> Result<Vec<Relation>> {
 /// Says what CASCADE drops, as Postgres does.
 pub fn announced(session: &mut Session, dependents: Vec<Relation>) -> Vec<Relation> {
     for view in &dependents {
-        let message = format!("drop cascades to view {}", view.ident);
+        let message = format!("drop cascades to {}", view.shown());
         session.notice("NOTICE", SqlState::SUCCESSFUL_COMPLETION, message);
     }
     dependents

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use super::super::{CommandTag, Output};
 use super::dependents::{self, Relation};
 use crate::error::{Error, Result, SqlState};
+use crate::materialize::definition::is_materialized_view;
 use crate::parser::Parsed;
 use crate::session::Session;
 
@@ -21,6 +22,11 @@ pub async fn execute(
     for name in names {
         // A table whose metadata cannot be read can still be dropped.
         match scope.table(name, parsed).await {
+            Ok(table) if is_materialized_view(&table.snapshot.properties) => {
+                let message = format!("\"{}\" is not a table", table.ident.name);
+                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
+                    .with_hint("Use DROP MATERIALIZED VIEW to remove a materialized view."));
+            }
             Ok(table) => tables.push((table.catalog.clone(), table.ident.clone())),
             Err(e) if e.code == SqlState::UNDEFINED_TABLE && if_exists => {
                 let shown = name.to_string();
@@ -50,13 +56,11 @@ pub async fn execute(
             }
         }
     }
-    let dropped: Vec<Relation> = tables
-        .iter()
-        .map(|(catalog, ident)| Relation { catalog: catalog.clone(), ident: ident.clone() })
-        .collect();
+    let dropped: Vec<Relation> =
+        tables.iter().map(|(catalog, ident)| Relation::table(catalog.clone(), ident.clone())).collect();
     let dependents = dependents::of(&dropped, cascade).await?;
     for view in dependents::announced(session, dependents) {
-        view.catalog.drop_view(&view.ident).await?;
+        view.drop().await?;
     }
     for (catalog, ident) in tables {
         match session.block.is_some() && catalog.is_temporary() {

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use super::super::{CommandTag, Output};
 use super::dependents::{self, Relation};
 use crate::error::{Error, Result, SqlState};
+use crate::materialize::definition::is_materialized_view;
 use crate::parser::Parsed;
 use crate::session::Session;
 
@@ -20,14 +21,18 @@ pub async fn execute(
     let mut views = Vec::new();
     for name in names {
         if let Some(view) = scope.view(name).await? {
-            views.push(Relation { catalog: view.catalog.clone(), ident: view.ident().clone() });
+            views.push(Relation::view(view.catalog.clone(), view.ident().clone()));
             continue;
         }
         match scope.table(name, parsed).await {
             Ok(table) => {
                 let message = format!("\"{}\" is not a view", table.ident.name);
-                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
-                    .with_hint("Use DROP TABLE to remove a table."));
+                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message).with_hint(
+                    match is_materialized_view(&table.snapshot.properties) {
+                        true => "Use DROP MATERIALIZED VIEW to remove a materialized view.",
+                        false => "Use DROP TABLE to remove a table.",
+                    },
+                ));
             }
             Err(e) if e.code == SqlState::UNDEFINED_TABLE && if_exists => {
                 let message = format!("view \"{name}\" does not exist, skipping");
@@ -42,7 +47,7 @@ pub async fn execute(
     }
     let dependents = dependents::of(&views, cascade).await?;
     for view in dependents::announced(session, dependents).iter().chain(&views) {
-        view.catalog.drop_view(&view.ident).await?;
+        view.drop().await?;
     }
     Ok(Output::Complete(CommandTag::Plain("DROP VIEW")))
 }

@@ -8,7 +8,7 @@ pub mod create_index;
 pub mod create_schema;
 pub mod create_table;
 pub mod create_view;
-mod dependents;
+pub mod dependents;
 pub mod drop_schema;
 pub mod drop_table;
 pub mod drop_view;

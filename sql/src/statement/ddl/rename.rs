@@ -1,6 +1,7 @@
 //! `ALTER TABLE | VIEW … RENAME TO`, `… SET SCHEMA`.
 
 use auric_catalog::TableIdent;
+use auric_catalog::registry::Table;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::super::{CommandTag, Output};
@@ -21,18 +22,13 @@ pub async fn execute(session: &mut Session, rename: &Rename, parsed: &Parsed) ->
         return Ok(done);
     }
     match scope.table(&rename.name, parsed).await {
-        Ok(table) if rename.view => {
-            let message = format!("\"{}\" is not a view", table.ident.name);
+        Ok(found) if rename.view => {
+            let message = format!("\"{}\" is not a view", found.ident.name);
             Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message))
         }
-        Ok(table) => {
-            let to = new_name(&rename.to, &table.ident)?;
-            require_free(&scope, &table.catalog, &to).await?;
-            if table.catalog.is_temporary() != (to.namespace == session.temporary.schema()) {
-                let message = "cannot move objects into or out of temporary schemas";
-                return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
-            }
-            table.catalog.rename_table(&table.ident, &to).await?;
+        // As in Postgres, a materialized view too.
+        Ok(found) => {
+            table(session, &scope, &found, &rename.to).await?;
             Ok(done)
         }
         Err(e) if e.code == SqlState::UNDEFINED_TABLE && rename.if_exists => {
@@ -42,6 +38,18 @@ pub async fn execute(session: &mut Session, rename: &Rename, parsed: &Parsed) ->
         }
         Err(e) => Err(e),
     }
+}
+
+/// Gives a table, or that of a materialized view, another name.
+pub async fn table(session: &Session, scope: &Scope, table: &Table, to: &RenameTo) -> Result<()> {
+    let to = new_name(to, &table.ident)?;
+    require_free(scope, &table.catalog, &to).await?;
+    if table.catalog.is_temporary() != (to.namespace == session.temporary.schema()) {
+        let message = "cannot move objects into or out of temporary schemas";
+        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
+    table.catalog.rename_table(&table.ident, &to).await?;
+    Ok(())
 }
 
 async fn require_free(

@@ -2,12 +2,14 @@
 //! or as it becomes. Its history, its identity and what was granted on it stay.
 
 use auric_catalog::dml::insert;
+use auric_catalog::dml::publish::Publish;
 use auric_catalog::registry::Table;
 use auric_catalog::storage::{from_url, to_url};
 
 use super::super::{CommandTag, Output, dml, not_supported, rows};
 use super::create_table;
 use crate::error::{Error, Result, SqlState};
+use crate::materialize::definition::is_materialized_view;
 use crate::parser::Parsed;
 use crate::parser::statement::CreateTable;
 use crate::planner::Scope;
@@ -29,6 +31,11 @@ pub async fn execute(
             not_supported("CREATE OR REPLACE of a temporary table").with_hint("Use DROP TABLE first.")
         );
     }
+    if is_materialized_view(&table.snapshot.properties) {
+        let message = format!("\"{}\" is not a table", table.ident.name);
+        return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
+            .with_hint("Use CREATE OR REPLACE MATERIALIZED VIEW, or DROP MATERIALIZED VIEW first."));
+    }
     check_location(table, create)?;
     let planned = match &create.query {
         Some(query) => Some(scope.plan_query(query, &[], parsed).await?),
@@ -43,7 +50,7 @@ pub async fn execute(
     };
     let plan = create_table::rows_of(scope, &staged, &planned)?;
     let input = rows::physical(scope, &plan).await?;
-    let plan = insert::plan_replacing(&staged, input).map_err(|e| Error::from(&e))?;
+    let plan = insert::plan_replacing(&staged, input, Publish::Now).map_err(|e| Error::from(&e))?;
     let count = dml::write::count(scope, plan).await?;
     Ok(Output::Complete(CommandTag::Count("SELECT", count)))
 }

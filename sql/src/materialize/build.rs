@@ -1,0 +1,492 @@
+//! A refresh as a whole: the query is planned as its definition says, its rows are written and audited,
+//! and then published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use auric_catalog::TableIdent;
+use auric_catalog::dml::insert;
+use auric_catalog::dml::overwrite::{self, OverwriteOptions, Replaced};
+use auric_catalog::dml::publish::Publish;
+use auric_catalog::registry::Table;
+use auric_catalog::table::{Operation, PendingChange, TableChange};
+use datafusion::common::Column;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+use futures::future::try_join_all;
+
+use super::audit::{Audit, AuditExec};
+use super::definition::Definition;
+use super::expectation::{Expectation, OnViolation, Outcome};
+use super::hash;
+use super::provenance::{Provenance, outcomes_json};
+use super::publish::{Capture, Kind, Publication, Written, publish};
+use super::quarantine::{self, Quarantine, Run};
+use super::sources::{SourceVersion, Sources, full_name};
+use super::whole_result::{self, RowCounts, WholeResult};
+use crate::error::{Error, ErrorObject, Result, SqlState};
+use crate::parser::{self, Parsed, Statement};
+use crate::planner::{PlannedQuery, Scope, missing_parameter};
+use crate::session::carried::Carried;
+use crate::statement::{dml, new_rows, rows};
+
+/// Prefix of the columns that hold verdicts.
+const VERDICT: &str = "__auric_expectation_";
+
+/// The scope that a view's query is planned and run in: the same for every session.
+pub fn inside(scope: &Scope, catalog: &str, search_path: &[String]) -> Scope {
+    let mut info = scope.info.as_ref().clone();
+    info.database = catalog.to_string();
+    info.search_path = search_path.to_vec();
+    info.temporary = None;
+    let info = Arc::new(info);
+    let mut state = scope.state.as_ref().clone();
+    let options = state.config_mut().options_mut();
+    options.execution.time_zone = Some("+00:00".into());
+    info.carry(options);
+    // Functions are given the options that the execution properties hold.
+    let start = state.execution_props().query_execution_start_time;
+    state.mark_start_execution();
+    state.execution_props_mut().query_execution_start_time = start;
+    Scope { info, state: Arc::new(state), ..scope.clone() }
+}
+
+/// A view's query, planned at one version of each table.
+pub struct Query {
+    /// Inside of the view.
+    pub scope: Scope,
+    pub parsed: Parsed,
+    pub planned: PlannedQuery,
+}
+
+impl Query {
+    /// The query of a view that exists. Fails as planning it does; positions are not those of the
+    /// statement.
+    pub async fn of(scope: &Scope, table: &Table, definition: &Definition) -> Result<Self> {
+        let scope = inside(scope, table.catalog.name(), &definition.search_path);
+        let corrupt = || {
+            let message = format!("materialized view \"{}\" cannot be read", table.ident);
+            Error::new(SqlState::DATA_CORRUPTED, message).with_detail("Its text is not one query.")
+        };
+        let parsed = <[_; 1]>::try_from(parser::parse(&definition.query)?).map_err(|_| corrupt())?;
+        let [parsed] = parsed;
+        let Statement::Query(query) = parsed.statement.as_ref() else { return Err(corrupt()) };
+        let planned = scope.plan_query(query, &[], &parsed).await;
+        let planned = planned.map_err(|e| Error { position: None, ..e })?;
+        if !planned.parameters.is_empty() {
+            return Err(missing_parameter(1));
+        }
+        Ok(Self { scope, parsed, planned })
+    }
+}
+
+/// Why a view is to be refreshed. `None`: it is what it would become.
+pub fn reason(
+    definition: &Definition,
+    before: Option<&Provenance>,
+    (sources, versions): (&Sources, &BTreeMap<String, SourceVersion>),
+) -> Option<String> {
+    if !definition.populated {
+        return Some("it was not populated".to_string());
+    }
+    let Some(before) = before else { return Some("its rows were changed by others".to_string()) };
+    if before.definition != definition.hash() {
+        return Some("its definition has changed".to_string());
+    }
+    if let Some(unstable) = &sources.unstable {
+        return Some(format!("the same tables may give other rows: {unstable}"));
+    }
+    let changed = |(name, version): &(&String, &SourceVersion)| {
+        version.via.is_none() && before.sources.get(*name) != Some(*version)
+    };
+    let changed: Vec<&str> = versions.iter().filter(changed).map(|(name, _)| name.as_str()).collect();
+    match changed.is_empty() && super::sources::reads_the_same(&before.sources, versions) {
+        true => None,
+        false => Some(format!("changed: {}", changed.join(", "))),
+    }
+}
+
+/// A run that is to be made.
+pub struct Build<'a> {
+    /// The session's.
+    pub scope: &'a Scope,
+    pub in_block: bool,
+    /// Staged, or at the version whose rows it replaces.
+    pub table: &'a Table,
+    pub kind: Kind,
+    pub definition: &'a Definition,
+    pub query: &'a Query,
+    pub reason: String,
+    pub versions: BTreeMap<String, SourceVersion>,
+    /// Properties that a replaced view loses.
+    pub unset: Vec<String>,
+}
+
+/// What a run has published.
+#[derive(Debug)]
+pub struct Built {
+    pub rows: u64,
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What is written and not published.
+struct Audited {
+    written: Option<Written>,
+    quarantines: Vec<Quarantine>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Build<'_> {
+    /// Writes, audits, publishes. Fails with 23514 for rows that fail the update, 40001 if the view has
+    /// moved meanwhile; nothing is published then.
+    pub async fn run(self) -> Result<Built> {
+        self.table.check_writable(match self.kind {
+            Kind::Create | Kind::Replace => Operation::Append,
+            Kind::Overwrite => Operation::Overwrite,
+        })?;
+        let started = self.scope.engine.clock().now();
+        let run = Run { id: self.run_id(), time: started };
+        let Audited { written, quarantines, outcomes } = self.audited(&run).await?;
+        let added = written.as_ref().map(|(change, _)| change.added.as_slice()).unwrap_or_default();
+        let rows = added.iter().map(|file| file.record_count).sum();
+        let elapsed = (self.scope.engine.clock().now() - started).num_milliseconds();
+        let provenance = Provenance {
+            run_id: run.id.clone(),
+            definition: self.definition.hash(),
+            sources: self.versions.clone(),
+            mode: "full".to_string(),
+            reason: self.reason.clone(),
+            rows: Some(rows),
+            bytes: Some(added.iter().map(|file| file.size_bytes).sum()),
+            duration_ms: u64::try_from(elapsed).ok(),
+            outcomes: outcomes_json(&outcomes),
+        };
+        let publication = Publication {
+            table: self.table,
+            kind: self.kind,
+            written,
+            provenance: &provenance,
+            quarantines,
+            run: &run,
+            unset: self.unset,
+        };
+        publish(self.scope, self.in_block, publication).await?;
+        Ok(Built { rows, outcomes })
+    }
+
+    /// The same for a run that is repeated because nobody knows what became of it: of the same query over
+    /// the same versions, in the place of the same version, or of none.
+    fn run_id(&self) -> String {
+        let base = match self.kind {
+            // What is staged has another id each time.
+            Kind::Create => String::new(),
+            Kind::Replace | Kind::Overwrite => SourceVersion::of(self.table).to_json(),
+        };
+        let versions = self.versions.iter().map(|(name, version)| format!("{name}={}", version.to_json()));
+        let mut parts = vec![full_name(self.table), base, self.definition.hash()];
+        parts.extend(versions);
+        hash::uuid(hash::of(parts.iter().map(String::as_str)))
+    }
+
+    async fn audited(&self, run: &Run) -> Result<Audited> {
+        let columns = column_names(self.table);
+        let (whole, by_row) = split(&self.query.scope, &columns, self.definition)?;
+        let tables = quarantine_tables(&by_row);
+        let mut quarantines = Vec::with_capacity(tables.len());
+        for (ident, _) in &tables {
+            let table = quarantine::table(self.scope, self.table, ident).await?;
+            quarantines.push(Quarantine { table, capture: Arc::default() });
+        }
+        let audit = Audit::new(by_row, tables.into_iter().map(|(_, positions)| positions).collect());
+        let audit = Arc::new(audit);
+        let written = self.write(&audit, &quarantines, run).await?;
+        let mut outcomes: Vec<Outcome> = audit
+            .violations()
+            .map(|(expectation, violations)| Outcome {
+                expectation: expectation.clone(),
+                violations,
+                checked: audit.rows(),
+            })
+            .collect();
+        // Nothing that fails by its rows is worth a look at the whole.
+        self.refuse(&outcomes, audit.failing())?;
+        for expectation in whole {
+            let satisfied = self.whole_result(&expectation, written.as_ref(), &columns).await?;
+            outcomes.push(Outcome { expectation, violations: u64::from(!satisfied), checked: 1 });
+        }
+        self.refuse(&outcomes, None)?;
+        Ok(Audited { written, quarantines, outcomes })
+    }
+
+    /// Writes the rows, and those that are quarantined beside them.
+    async fn write(
+        &self,
+        audit: &Arc<Audit>,
+        quarantines: &[Quarantine],
+        run: &Run,
+    ) -> Result<Option<Written>> {
+        let failed = |e: DataFusionError| Error::from(&e);
+        let scope = &self.query.scope;
+        let new = rows_of(scope, self.table, self.definition, &self.query.planned)?;
+        let expectations: Vec<&Expectation> =
+            audit.violations().map(|(expectation, _)| expectation).collect();
+        let mut input = match expectations.is_empty() {
+            true => rows::physical(scope, &new).await?,
+            false => {
+                let plan = with_verdicts(scope, self.table, new, &expectations, &self.query.parsed).await?;
+                rows::physical(scope, &plan).await?
+            }
+        };
+        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(quarantines.len() + 1);
+        if !expectations.is_empty() {
+            let mut senders = Vec::with_capacity(quarantines.len());
+            for quarantine in quarantines {
+                let row = &self.table.snapshot.schema.arrow;
+                let (sender, plan) = quarantine::plan(self.scope, quarantine, row, run).await?;
+                senders.push(sender);
+                plans.push(plan);
+            }
+            input = Arc::new(AuditExec::new(audit.clone(), input, senders).map_err(failed)?);
+        }
+        let capture = Arc::new(Capture::default());
+        let publish = Publish::Later(capture.clone());
+        plans.push(match self.kind {
+            Kind::Create => {
+                insert::plan_published(self.table, scope.state.as_ref(), input, publish).map_err(failed)?
+            }
+            Kind::Replace => insert::plan_replacing(self.table, input, publish).map_err(failed)?,
+            Kind::Overwrite => {
+                let options = OverwriteOptions { publish, ..OverwriteOptions::default() };
+                let all = Replaced::Where(Vec::new());
+                overwrite::plan(self.table, scope.state.as_ref(), input, all, options)?
+            }
+        });
+        try_join_all(plans.into_iter().map(|plan| drained(scope, plan))).await?;
+        Ok(capture.into_written())
+    }
+
+    async fn whole_result(
+        &self,
+        expectation: &Expectation,
+        written: Option<&Written>,
+        columns: &[String],
+    ) -> Result<bool> {
+        let (before, after, result) = match written {
+            None => (0, 0, self.table.clone()),
+            Some((change, guard)) => {
+                let mut seen = change.clone();
+                if self.kind != Kind::Overwrite {
+                    seen = TableChange::new(Operation::Create, change.added.clone());
+                }
+                let pending = PendingChange::new(self.table.snapshot.clone(), seen, guard.clone());
+                let result = Table { snapshot: pending.snapshot(), ..self.table.clone() };
+                let after = change.added.iter().map(|file| file.record_count).sum();
+                (change.rows.deleted, after, result)
+            }
+        };
+        let known = self.kind == Kind::Overwrite && self.definition.populated;
+        let counts = RowCounts { before: known.then_some(before), after };
+        let asked = WholeResult {
+            scope: &self.query.scope,
+            parsed: &self.query.parsed,
+            name: &self.table.ident.name,
+            columns,
+            rows: WholeResult::rows_of(&result),
+        };
+        asked.satisfies(expectation, counts).await
+    }
+
+    /// Fails with 23514 if one of the outcomes fails the update.
+    fn refuse(&self, outcomes: &[Outcome], row: Option<String>) -> Result<()> {
+        let fails = |o: &&Outcome| o.expectation.action == OnViolation::FailUpdate && o.violations > 0;
+        let failed: Vec<&Outcome> = outcomes.iter().filter(fails).collect();
+        let Some(first) = failed.first() else { return Ok(()) };
+        let told = |o: &Outcome| match o.checked == 1 && is_whole(&self.query.scope, self.table, o) {
+            true => format!("\"{}\" by the result as a whole", o.expectation.name),
+            false => format!("\"{}\" by {} of {} rows", o.expectation.name, o.violations, o.checked),
+        };
+        let ident = &self.table.ident;
+        let message =
+            format!("new rows of materialized view \"{ident}\" violate expectation {}", told(first));
+        let object = ErrorObject {
+            schema: ident.namespace.clone(),
+            table: ident.name.clone(),
+            column: None,
+            constraint: Some(first.expectation.name.clone()),
+        };
+        let others = failed.iter().skip(1).map(|outcome| format!("Also violated: {}.", told(outcome)));
+        let row = row.map(|row| format!("Failing row contains {row}."));
+        let detail: Vec<String> = row.into_iter().chain(others).collect();
+        let error = Error::new(SqlState::CHECK_VIOLATION, message).with_object(object);
+        Err(match detail.is_empty() {
+            true => error,
+            false => error.with_detail(detail.join("\n")),
+        })
+    }
+}
+
+fn is_whole(scope: &Scope, table: &Table, outcome: &Outcome) -> bool {
+    let condition = whole_result::condition(&outcome.expectation.condition);
+    condition.is_ok_and(|condition| whole_result::is_whole(scope, &column_names(table), &condition))
+}
+
+/// What an expectation is over, for people.
+pub fn over(query: &Query, table: &Table, expectation: &Expectation) -> Result<&'static str> {
+    let condition = whole_result::condition(&expectation.condition)?;
+    let whole = whole_result::is_whole(&query.scope, &column_names(table), &condition);
+    Ok(if whole { "the whole result" } else { "each row" })
+}
+
+fn column_names(table: &Table) -> Vec<String> {
+    table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// Expectations over the whole result, and those over each row. Fails with 42P16 for an action that the
+/// whole cannot have.
+fn split(
+    scope: &Scope,
+    columns: &[String],
+    definition: &Definition,
+) -> Result<(Vec<Expectation>, Vec<Expectation>)> {
+    let (mut whole, mut by_row) = (Vec::new(), Vec::new());
+    for expectation in &definition.expectations {
+        let condition = whole_result::condition(&expectation.condition)?;
+        if !whole_result::is_whole(scope, columns, &condition) {
+            by_row.push(expectation.clone());
+            continue;
+        }
+        if !matches!(expectation.action, OnViolation::FailUpdate | OnViolation::Warn) {
+            let message = format!(
+                "expectation \"{}\" is over the whole result and cannot {} on violation",
+                expectation.name, expectation.action
+            );
+            return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, message)
+                .with_hint("Use FAIL UPDATE or WARN, or a condition without aggregates."));
+        }
+        whole.push(expectation.clone());
+    }
+    Ok((whole, by_row))
+}
+
+/// Quarantine tables, each with the positions of its expectations.
+fn quarantine_tables(expectations: &[Expectation]) -> Vec<(TableIdent, Vec<usize>)> {
+    let mut tables: Vec<(TableIdent, Vec<usize>)> = Vec::new();
+    for (i, expectation) in expectations.iter().enumerate() {
+        let OnViolation::QuarantineInto(ident) = &expectation.action else { continue };
+        match tables.iter_mut().find(|(known, _)| known == ident) {
+            Some((_, positions)) => positions.push(i),
+            None => tables.push((ident.clone(), vec![i])),
+        }
+    }
+    tables
+}
+
+/// What the rows of a view follow from: what its query reads, and what its expectations read beside. Fails
+/// as planning these does; nothing is run.
+pub async fn sources(query: &Query, table: &Table, definition: &Definition) -> Result<Sources> {
+    let columns = column_names(table);
+    let (whole, by_row) = split(&query.scope, &columns, definition)?;
+    let new = rows_of(&query.scope, table, definition, &query.planned)?;
+    let by_row: Vec<&Expectation> = by_row.iter().collect();
+    let mut sources = Sources::default();
+    sources.read(&match by_row.is_empty() {
+        true => new,
+        false => with_verdicts(&query.scope, table, new, &by_row, &query.parsed).await?,
+    })?;
+    let asked = WholeResult {
+        scope: &query.scope,
+        parsed: &query.parsed,
+        name: &table.ident.name,
+        columns: &columns,
+        rows: provider_as_source(Arc::new(EmptyTable::new(table.snapshot.schema.arrow.clone()))),
+    };
+    for expectation in &whole {
+        let planned = asked.plan(expectation, RowCounts { before: None, after: 0 }).await?;
+        sources.read(&planned.plan)?;
+    }
+    Ok(sources)
+}
+
+/// The query's rows as those of the table, checked.
+fn rows_of(
+    scope: &Scope,
+    table: &Table,
+    definition: &Definition,
+    planned: &PlannedQuery,
+) -> Result<LogicalPlan> {
+    let names = &definition.query_columns;
+    let schema = planned.plan.schema();
+    let mut positions = Vec::with_capacity(names.len());
+    for (i, name) in names.iter().enumerate() {
+        let mut found = planned.columns.iter().enumerate().filter(|(_, column)| column.name == *name);
+        let at = match (found.next(), found.next()) {
+            (Some((at, _)), None) => Some(at),
+            // Not told apart by name: nothing was added to the query's columns, or they cannot be told.
+            (Some(_), Some(_)) if planned.columns.len() == names.len() => Some(i),
+            _ => None,
+        };
+        let Some(at) = at.filter(|at| *at < schema.fields().len()) else {
+            let message = format!(
+                "column \"{name}\" that materialized view \"{}\" is made of does not exist",
+                table.ident
+            );
+            return Err(Error::new(SqlState::UNDEFINED_COLUMN, message)
+                .with_hint("Use CREATE OR REPLACE MATERIALIZED VIEW to define it anew."));
+        };
+        positions.push(at);
+    }
+    let mut plan = planned.plan.clone();
+    if !positions.iter().copied().eq(0..schema.fields().len()) {
+        let column = |at: &usize| {
+            let (qualifier, field) = schema.qualified_field(*at);
+            Expr::Column(Column::new(qualifier.cloned(), field.name()))
+        };
+        plan = LogicalPlanBuilder::from(plan)
+            .project(positions.iter().map(column).collect::<Vec<_>>())
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(|e| Error::from(&e))?;
+    }
+    let plan = dml::assign::to_table(scope, table, plan, &column_names(table))?;
+    dml::check::enforce(scope, table, plan, &dml::check::Checked::default())
+}
+
+/// The rows with a column for each expectation: whether it is satisfied. Fails as planning the conditions
+/// does, and with 42804 for what is none.
+async fn with_verdicts(
+    scope: &Scope,
+    table: &Table,
+    new: LogicalPlan,
+    expectations: &[&Expectation],
+    parsed: &Parsed,
+) -> Result<LogicalPlan> {
+    let alias = new_rows::quoted(&table.ident.name);
+    let column = |name: &String| new_rows::item(new_rows::column(&alias, name), name);
+    let mut items: Vec<_> = column_names(table).iter().map(column).collect();
+    let width = items.len();
+    for (i, expectation) in expectations.iter().enumerate() {
+        let condition = whole_result::condition(&expectation.condition)?;
+        let nested = datafusion::sql::sqlparser::ast::Expr::Nested(Box::new(condition));
+        items.push(new_rows::item(nested, format!("{VERDICT}{i}")));
+    }
+    let query = new_rows::select(items, &format!("{} AS {alias}", new_rows::NEW_ROWS), None)?;
+    let named = vec![new_rows::relation(new_rows::NEW_ROWS, new)];
+    let planned = scope.plan_query_over(&query, &[], parsed, None, named).await;
+    let planned = planned.map_err(|e| Error { position: None, ..e })?;
+    for (expectation, field) in expectations.iter().zip(planned.plan.schema().fields().iter().skip(width)) {
+        whole_result::check_boolean(&expectation.name, Some(field))?;
+    }
+    Ok(planned.plan)
+}
+
+/// Runs a plan for what it does.
+async fn drained(scope: &Scope, plan: Arc<dyn ExecutionPlan>) -> Result<()> {
+    let mut output = rows::stream(scope, plan)?;
+    while let Some(batch) = output.next().await {
+        batch.map_err(|e| Error::from(&e))?;
+    }
+    Ok(())
+}
