@@ -10,6 +10,7 @@ use auric_catalog::backend::sql::SqlBackend;
 use auric_catalog::registry::{Catalog, Registry};
 use auric_catalog::storage::{Storage, StoreRegistry};
 use auric_sql::clock::Clock;
+use auric_sql::result_cache::ResultCacheOptions;
 use auric_sql::{Engine, EngineOptions};
 use chrono::{DateTime, Utc};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -153,7 +154,12 @@ pub async fn engine(config: &Config, connections: &Arc<Connections>) -> Result<O
     let temporary = TemporaryDirectory::open(&absolute(&config.server.data_dir)?)
         .map_err(|e| failed("cannot use the directory of temporary tables", e))?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let results = ResultCacheOptions {
+        budget: config.cache.results.bytes() as u64,
+        longest: config.cache.longest_result.bytes(),
+    };
     let options = EngineOptions {
+        results,
         target_partitions: if config.query.target_partitions == 0 {
             cores
         } else {

@@ -26,6 +26,7 @@ use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
 use crate::planner::regex_operators::RegexOperators;
 use crate::planner::session_casts::SessionCasts;
 use crate::planner::yielding::YieldingJoins;
+use crate::result_cache::{ResultCache, ResultCacheOptions};
 use crate::session::{ConnectParameters, Session};
 
 /// Limits and defaults of every session.
@@ -39,6 +40,7 @@ pub struct EngineOptions {
     pub statement_timeout_ms: u64,
     /// Location below which the files of temporary tables are.
     pub temporary_directory: String,
+    pub results: ResultCacheOptions,
 }
 
 /// Shared by all sessions.
@@ -52,6 +54,7 @@ pub struct Engine {
     pub(crate) base: Arc<SessionState>,
     /// What system relations show, by database.
     pub(crate) images: Images,
+    pub(crate) results: Arc<ResultCache>,
 }
 
 impl Engine {
@@ -63,7 +66,16 @@ impl Engine {
         activity: Arc<dyn Activity>,
     ) -> Result<Arc<Self>> {
         let base = Arc::new(base_state(&runtime, &options)?);
-        Ok(Arc::new(Self { registry, runtime, options, clock, activity, base, images: Images::default() }))
+        Ok(Arc::new(Self {
+            registry,
+            runtime,
+            clock,
+            activity,
+            base,
+            images: Images::default(),
+            results: ResultCache::new(options.results),
+            options,
+        }))
     }
 
     pub fn registry(&self) -> &Registry {
@@ -72,6 +84,10 @@ impl Engine {
 
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    pub fn results(&self) -> &Arc<ResultCache> {
+        &self.results
     }
 
     pub fn activity(&self) -> &Arc<dyn Activity> {

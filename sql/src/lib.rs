@@ -18,6 +18,7 @@ pub mod materialize;
 pub mod parser;
 pub mod pg_catalog;
 pub mod planner;
+pub mod result_cache;
 pub mod session;
 pub mod statement;
 pub mod table_function;

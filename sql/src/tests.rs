@@ -20,6 +20,7 @@ use postgres_types::Type;
 
 use crate::activity::{Activity, Backend};
 use crate::clock::Clock;
+use crate::result_cache::ResultCacheOptions;
 use crate::session::vars::SERVER_VERSION;
 use crate::{ConnectParameters, Engine, EngineOptions, Error, Output, Session, TransactionStatus};
 
@@ -68,7 +69,9 @@ async fn fixture() -> Fixture {
         Err(e) => panic!("{e}"),
     }
     registry.attach(Arc::new(catalog));
+    let results = ResultCacheOptions { budget: 0, longest: 0 };
     let options = EngineOptions {
+        results,
         target_partitions: 2,
         batch_size: 1024,
         statement_timeout_ms: 0,
@@ -144,6 +147,7 @@ async fn run_with(
             }
             Output::CopyOutBinary { .. } => "COPY OUT".to_string(),
             Output::CopyIn(_) => "COPY IN".to_string(),
+            Output::Cached(_) => unreachable!("nothing is kept"),
             Output::Empty => String::new(),
         };
     }

@@ -82,6 +82,8 @@ const KEYS: &[Key<Config>] = keys!(Config {
     "query.queue_timeout" => query.queue_timeout,
     "query.threads" => query.threads,
     "query.nice" => query.nice,
+    "cache.results" => cache.results,
+    "cache.longest_result" => cache.longest_result,
     "log.level" => log.level,
     "log.format" => log.format,
 });

@@ -32,6 +32,7 @@ pub struct Config {
     /// Users with a password, by name.
     pub users: BTreeMap<String, Verifier>,
     pub query: QueryConfig,
+    pub cache: CacheConfig,
     pub log: LogConfig,
     pub storage: StorageOptions,
     /// Attached catalogs by name (a database each).
@@ -88,6 +89,14 @@ pub struct QueryConfig {
     pub threads: usize,
     /// Scheduling priority that these threads give up, 0 to 19.
     pub nice: usize,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct CacheConfig {
+    /// Zero: no results are kept.
+    pub results: ByteSize,
+    pub longest_result: ByteSize,
 }
 
 /// `[log]`
@@ -152,6 +161,7 @@ impl Default for Config {
                 threads: 0,
                 nice: 5,
             },
+            cache: CacheConfig { results: ByteSize(256 << 20), longest_result: ByteSize(8 << 20) },
             log: LogConfig { level: "info".into(), format: LogFormat::Text },
             storage: StorageOptions { s3: S3Options::default(), s3_buckets: BTreeMap::new() },
             catalogs: BTreeMap::from([(DEFAULT_CATALOG.to_string(), CatalogConfig::default())]),

@@ -13,6 +13,7 @@ mod error;
 mod extended_query;
 mod frontend;
 mod parameter;
+mod result_rows;
 mod run;
 mod simple_query;
 mod startup;

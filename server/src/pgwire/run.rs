@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use auric_sql::parser::Parsed;
+use auric_sql::result_cache::CachedOutput;
 use auric_sql::{
     Abandoned, CommandTag, Committing, CopyIn, CopyLines, Error, Output, OutputColumn, Prepared, Result,
     Session, SqlState,
@@ -24,6 +25,7 @@ use super::Server;
 use super::copy;
 use super::copy_binary;
 use super::encode::{BatchEncoder, Formats, Shown};
+use super::result_rows;
 use crate::runtime::{Scoped, scoped};
 
 /// Chunks of encoded rows that may wait for the connection.
@@ -219,6 +221,7 @@ async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<
         }
     };
     let mut events = VecDeque::with_capacity(3);
+    session.set_encoding(formats.number());
     let output = session.execute(&prepared, parameters).await?;
     let shown = Shown::of(session);
     match output {
@@ -233,6 +236,7 @@ async fn answer(session: &mut Session, work: Work, formats: &Formats) -> Result<
             }
             events.push_back(Event::Done(Some(rows.tag)));
         }
+        Output::Cached(output) => events.extend(result_rows::of_cache(&output, formats)),
         Output::Complete(tag) => events.push_back(Event::Done(Some(tag))),
         Output::Empty => events.push_back(Event::Done(None)),
         Output::CopyOut { .. } | Output::CopyOutBinary { .. } | Output::CopyIn(_) => {
@@ -262,10 +266,18 @@ impl Task {
 
     async fn try_run(self, work: Work, immediate: bool) -> Result<()> {
         let mut session = self.session.lock().await;
+        session.set_encoding(self.formats.number());
+        if let Work::OneOfSeveral(_) = &work {
+            session.begin_implicit()?;
+        }
+        if let Work::Statement(parsed) | Work::OneOfSeveral(parsed) = &work
+            && let Some(output) = session.recall(parsed).await?
+        {
+            drop(session);
+            return self.send_cached(&output).await;
+        }
         let (prepared, parameters, planned_here) = match work {
-            Work::Statement(parsed) => (session.prepare(&parsed, &[]).await?, Vec::new(), true),
-            Work::OneOfSeveral(parsed) => {
-                session.begin_implicit()?;
+            Work::Statement(parsed) | Work::OneOfSeveral(parsed) => {
                 (session.prepare(&parsed, &[]).await?, Vec::new(), true)
             }
             Work::EndOfSeveral => {
@@ -312,9 +324,11 @@ impl Task {
                 let formats =
                     if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
                 self.send(Event::Columns(rows.columns.clone(), formats.clone())).await?;
-                self.send_rows(rows.stream, &rows.columns, &formats, &shown).await?;
-                self.send(Event::Done(Some(rows.tag))).await
+                let tag = rows.tag.clone();
+                result_rows::send(&self.events, rows, &formats, &shown).await?;
+                self.send(Event::Done(Some(tag))).await
             }
+            Output::Cached(output) => self.send_cached(&output).await,
             Output::CopyOut { columns, lines, stream } => {
                 self.send(Event::CopyOut { columns: columns.len(), binary: false }).await?;
                 if let Some(header) = lines.header() {
@@ -334,23 +348,6 @@ impl Task {
             Output::Complete(tag) => self.send(Event::Done(Some(tag))).await,
             Output::Empty => self.send(Event::Done(None)).await,
         }
-    }
-
-    async fn send_rows(
-        &self,
-        mut stream: SendableRecordBatchStream,
-        columns: &[OutputColumn],
-        formats: &Formats,
-        shown: &Shown,
-    ) -> Result<()> {
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(Error::from)?;
-            let mut encoder = BatchEncoder::new(&batch, columns, formats, shown)?;
-            while let Some((bytes, rows)) = encoder.next_chunk()? {
-                self.send(Event::Rows(Chunk { bytes, rows })).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn send_copy_lines(
@@ -392,9 +389,18 @@ impl Task {
     }
 
     async fn send(&self, event: Event) -> Result<()> {
-        self.events
-            .send(event)
-            .await
-            .map_err(|_| Error::new(SqlState("57014"), "the statement was abandoned by its connection"))
+        self.events.send(event).await.map_err(|_| abandoned())
     }
+
+    async fn send_cached(&self, output: &CachedOutput) -> Result<()> {
+        for event in result_rows::of_cache(output, &self.formats) {
+            self.send(event).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The error of a statement whose client does not wait for it any more.
+pub(super) fn abandoned() -> Error {
+    Error::new(SqlState("57014"), "the statement was abandoned by its connection")
 }

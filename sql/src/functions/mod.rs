@@ -72,6 +72,19 @@ pub fn is_single_valued(name: &str) -> bool {
     CHAPTERS.into_iter().flatten().any(|definition| definition.name == name)
 }
 
+/// Whether the value of a function that is stable depends on its arguments and on settings like `TimeZone`
+/// alone: neither on the time, nor on who asks, nor on what is in the catalogs.
+pub fn depends_on_settings_alone(function: &ScalarUDF) -> bool {
+    let inner = function.inner();
+    match inner.downcast_ref::<Function>() {
+        Some(_) => [array::FUNCTIONS, string::FUNCTIONS]
+            .into_iter()
+            .flatten()
+            .any(|definition| definition.name == function.name()),
+        None => inner.downcast_ref::<ColumnarFunction>().is_some() || json::is_json(function),
+    }
+}
+
 /// Registers all functions of this module.
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for definition in CHAPTERS.into_iter().flatten() {

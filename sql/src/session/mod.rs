@@ -110,6 +110,9 @@ pub struct Session {
     pub(crate) temporary: Arc<TemporaryTables>,
     pub(crate) abandoned: Option<Abandoned>,
     pub(crate) committing: Committing,
+    /// What tells the answers that this session gets from those of others, for a generation of settings.
+    pub(crate) session_name: Option<(u64, u128)>,
+    pub(crate) encoding: u64,
 }
 
 impl fmt::Debug for Session {
@@ -149,6 +152,8 @@ impl Session {
             prepared: HashMap::new(),
             cursors: Cursors::default(),
             temporary,
+            session_name: None,
+            encoding: 0,
         })
     }
 

@@ -191,6 +191,13 @@ impl Settings {
         }
     }
 
+    /// Values that differ from the definitions' defaults and can show in the rows of a query, by name.
+    pub fn deciding(&self) -> BTreeMap<&str, &str> {
+        let keys = self.startup.keys().chain(self.session.keys()).chain(self.local.keys());
+        let deciding = keys.filter(|key| !vars::decides_nothing(key));
+        deciding.filter_map(|key| Some((key.as_str(), self.get(key)?))).collect()
+    }
+
     /// A number that is another one when a value may have changed.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -146,6 +146,11 @@ impl TransactionTables {
         }
     }
 
+    /// Whether the transaction has changed anything.
+    pub fn has_any_changes(&self) -> bool {
+        self.transactions.lock().values().any(|transaction| transaction.has_changes())
+    }
+
     /// Whether the system catalogs show what others do not see.
     pub fn has_changes(&self, database: &str) -> bool {
         self.transactions.lock().get(database).is_some_and(|transaction| transaction.has_changes())

@@ -55,6 +55,21 @@ impl Kind {
     }
 }
 
+/// Whether no query's rows can depend on a setting, but by its functions that show settings.
+pub fn decides_nothing(name: &str) -> bool {
+    let alone = ["application_name", "client_min_messages", "result_cache", "session_authorization"];
+    let families = [
+        "statement_timeout",
+        "lock_timeout",
+        "idle_",
+        "transaction_",
+        "default_transaction_",
+        "result_cache_",
+        "log_",
+    ];
+    alone.contains(&name) || families.into_iter().any(|family| name.starts_with(family))
+}
+
 /// Who may change a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Context {
@@ -251,6 +266,12 @@ pub const DEFINITIONS: &[Definition] = &[
     user("quote_all_identifiers", BOOL, "off", COMPATIBILITY),
     user("random_page_cost", Kind::Float(0.0, f64::MAX), "4", PLANNER),
     user("result_cache", BOOL, "on", "Whether results may be answered from the result cache."),
+    user(
+        "result_cache_max_staleness",
+        Kind::Milliseconds(0, INT_MAX),
+        "0",
+        "How old an answer from the result cache may be without a look at its tables.",
+    ),
     user("role", TEXT, "none", "Current role."),
     user("row_security", BOOL, "on", COMPATIBILITY),
     reported(fact("scram_iterations", "4096", "Iterations of a SCRAM verifier.")),

@@ -92,6 +92,7 @@ pub async fn fetch(session: &mut Session, fetch: &Fetch) -> Result<Output> {
         stream: Reading { rows, pass }.stream(),
         tag: CommandTag::Rows { verb: "FETCH", counted: true },
         binary: cursor.options.binary,
+        collecting: None,
     }))
 }
 

@@ -34,6 +34,7 @@ use crate::analyzer::plan_reads_catalog_only;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
+use crate::result_cache::{CachedOutput, Collecting, Remembered};
 use crate::session::Session;
 use crate::types;
 use dml::row_statement::RowStatement;
@@ -102,6 +103,16 @@ impl Prepared {
             && self.planned.lock().as_ref().is_some_and(|planned| plan_reads_catalog_only(&planned.plan))
     }
 
+    /// A query that was described before, to be planned when it is run.
+    pub(crate) fn described(parsed: &Parsed, remembered: &Remembered) -> Self {
+        let parameters = &remembered.parameters;
+        Self {
+            parameters: parameters.iter().map(|parameter| parameter.pg_type.clone()).collect(),
+            given: parameters.iter().cloned().map(Some).collect(),
+            ..Self::plain(parsed, Some(remembered.columns.as_ref().clone()))
+        }
+    }
+
     pub(crate) fn planned(
         parsed: &Parsed,
         planned: PlannedQuery,
@@ -156,6 +167,8 @@ pub struct RowOutput {
     pub tag: CommandTag,
     /// The rows of a binary cursor, which go out in that format if nobody asks for another.
     pub binary: bool,
+    /// Takes what is sent, for the next who asks.
+    pub collecting: Option<Collecting>,
 }
 
 /// COPY … FROM STDIN in progress: the client's data goes in, one commit comes out.
@@ -181,6 +194,8 @@ pub trait CopyIn: Send + fmt::Debug {
 /// What running a statement gives.
 pub enum Output {
     Rows(RowOutput),
+    /// The rows of a query as they were encoded before.
+    Cached(CachedOutput),
     /// COPY … TO STDOUT as text or CSV: the rows themselves, and how their values, which are text as in a
     /// result, make lines.
     CopyOut {

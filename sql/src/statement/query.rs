@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
+use postgres_types::Type;
 
 use super::{
     CommandTag, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer, parameters, rows, trivial,
 };
 use crate::error::{Error, Result, SqlState};
-use crate::parser::Parsed;
-use crate::planner::{Parameter, PlannedQuery, Scope, still_current};
+use crate::parser::{Parsed, Statement};
+use crate::planner::{Dependency, Parameter, PlannedQuery, Scope, still_current};
+use crate::result_cache::{
+    AnswerName, CachedOutput, Dependence, Remembered, Request, Turn, name_of, of_plan,
+};
 use crate::session::Session;
 
 pub async fn prepare(
@@ -22,10 +28,35 @@ pub async fn prepare(
     if let Some(answer) = trivial::answer(session, query)? {
         return Ok(Prepared::trivial(parsed, answer));
     }
+    let declared: Vec<Type> =
+        given.iter().map(|p| p.as_ref().map_or(Type::UNKNOWN, |p| p.pg_type.clone())).collect();
+    let request = session.request(parsed, &declared, None);
     let scope = session.scope().await?;
+    let cache = session.engine.results.clone();
+    if let Some(request) = &request
+        && let Some(remembered) = cache.statements.get(&request.statement)
+        && remembered.is_current(&scope).await?
+    {
+        return Ok(Prepared::described(parsed, &remembered));
+    }
     let planned = scope.plan_result(query, given, parsed).await?;
+    if let (Some(request), Some(dependencies)) = (request, &planned.dependencies) {
+        let described = remembered(&scope, &planned, dependencies, None);
+        cache.statements.insert(request.statement, Arc::new(described));
+    }
     let columns = planned.columns.as_ref().clone();
     Ok(Prepared::planned(parsed, planned, Some(columns)))
+}
+
+fn remembered(
+    scope: &Scope,
+    planned: &PlannedQuery,
+    dependencies: &[Dependency],
+    rows: Option<u128>,
+) -> Remembered {
+    let now = scope.info.statement_start.timestamp_millis();
+    let (columns, parameters) = (planned.columns.clone(), planned.parameters.clone());
+    Remembered::new(columns, parameters, dependencies.to_vec(), rows, now)
 }
 
 pub async fn execute(
@@ -37,15 +68,70 @@ pub async fn execute(
     if let Some(TrivialAnswer { columns, row }) = &prepared.trivial {
         return Ok(rows::batches(columns.clone(), row.schema(), vec![row.clone()], CommandTag::Select));
     }
+    let request = session.request(&prepared.parsed, &prepared.parameters, Some(&values));
+    if let Some(request) = request
+        && let Some(output) = session.recalled(request).await?
+    {
+        return Ok(Output::Cached(output));
+    }
     let scope = session.scope().await?;
     // Until the plan has its files.
     let _looking = scope.database()?.storage().readers().look();
     let (planned, values) = current_plan(&scope, query, prepared, values).await?;
     let plan = parameters::substitute(&planned.plan, values)?;
-    let physical = rows::physical(&scope, &plan).await?;
-    let stream = rows::stream(&scope, physical)?;
+    let state = scope.state_for(&plan).await?;
+    let optimized = state.optimize(&plan).map_err(|e| Error::from(&e))?;
+    let turn = match request {
+        Some(request) => asked(session, &scope, request, &planned, (&plan, &optimized)).await?,
+        None => Turn::Alone,
+    };
     let columns = planned.columns.clone();
-    Ok(Output::Rows(RowOutput { columns, stream, tag: CommandTag::Select, binary: false }))
+    let collecting = match turn {
+        Turn::Answered(answer) => return Ok(Output::Cached(CachedOutput { columns, answer })),
+        Turn::Lead(collecting) => Some(collecting),
+        Turn::Alone => None,
+    };
+    let physical = state.query_planner().create_physical_plan(&optimized, state.as_ref()).await;
+    let stream = rows::stream(&scope, physical.map_err(|e| Error::from(&e))?)?;
+    Ok(Output::Rows(RowOutput { columns, stream, tag: CommandTag::Select, binary: false, collecting }))
+}
+
+/// Whose turn it is to run a query, which is remembered. `plan`: before and after it was optimized.
+async fn asked(
+    session: &mut Session,
+    scope: &Scope,
+    request: Request,
+    planned: &PlannedQuery,
+    plan: (&LogicalPlan, &LogicalPlan),
+) -> Result<Turn> {
+    let cache = session.engine.results.clone();
+    let (written, optimized) = plan;
+    let failed = |e: DataFusionError| Error::from(&e);
+    let name = name_of(&cache, optimized, &planned.columns, request.session).map_err(failed)?;
+    let Some(rows) = name else {
+        cache.statistics.bypassed.inc();
+        session.tell_of_cache("bypass");
+        return Ok(Turn::Alone);
+    };
+    // What the optimizer has made a constant of may be another one the next time.
+    if let Some(dependencies) = &planned.dependencies
+        && of_plan(written).map_err(failed)? == Dependence::Settings
+    {
+        let seen = remembered(scope, planned, dependencies, Some(rows));
+        cache.statements.insert(request.statement, Arc::new(seen));
+    }
+    let turn = cache.turn(AnswerName { rows, encoding: session.encoding }).await;
+    match turn {
+        Turn::Answered(_) => {
+            cache.statistics.hits.inc();
+            session.tell_of_cache("hit");
+        }
+        Turn::Lead(_) | Turn::Alone => {
+            cache.statistics.misses.inc();
+            session.tell_of_cache("miss");
+        }
+    }
+    Ok(turn)
 }
 
 /// What a client is told whose statement would now give other columns than it was described with. Drivers
@@ -75,7 +161,12 @@ pub async fn current_plan(
     }
     let planned = Arc::new(scope.plan_result(query, &types, &prepared.parsed).await?);
     // What EXPLAIN was described with are not the columns of its query.
-    if kept.is_some_and(|kept| !same_columns(&kept.columns, &planned.columns)) {
+    let described = match (&kept, prepared.parsed.statement.as_ref()) {
+        (Some(kept), _) => Some(kept.columns.as_slice()),
+        (None, Statement::Query(_)) => prepared.columns.as_deref(),
+        (None, _) => None,
+    };
+    if described.is_some_and(|described| !same_columns(described, &planned.columns)) {
         return Err(Error::new(SqlState("0A000"), CHANGED_RESULT));
     }
     *prepared.planned.lock() = Some(planned.clone());

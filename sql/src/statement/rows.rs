@@ -48,7 +48,7 @@ pub fn batches(
 ) -> Output {
     let stream = futures::stream::iter(batches.into_iter().map(Ok));
     let stream = Box::pin(RecordBatchStreamAdapter::new(schema, stream));
-    Output::Rows(RowOutput { columns, stream, tag, binary: false })
+    Output::Rows(RowOutput { columns, stream, tag, binary: false, collecting: None })
 }
 
 /// Physical plan of a logical one.

@@ -52,6 +52,11 @@ fn function(input: Input) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(TextInput { input, signature: Signature::any(1, volatility) }))
 }
 
+/// Whether a function is one of these.
+pub fn is_input(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<TextInput>().is_some()
+}
+
 /// The expression that reads `text` (or each of a list of texts) as the type, if arrow's own cast would
 /// not do.
 pub fn read(text: &Expr, to: &DataType) -> Option<Expr> {

@@ -16,6 +16,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
@@ -58,6 +59,19 @@ impl Formats {
             [] => Ok(Self::TEXT),
             [code] => Ok(Self::All(binary(code)?)),
             codes => Ok(Self::Each(codes.iter().map(binary).collect::<Result<_>>()?)),
+        }
+    }
+
+    /// Another number for other formats.
+    pub(super) fn number(&self) -> u64 {
+        match self {
+            Self::All(binary) => u64::from(*binary),
+            Self::Each(each) => {
+                let mut hasher = DefaultHasher::new();
+                each.hash(&mut hasher);
+                // Above those of all columns alike.
+                hasher.finish() | 2
+            }
         }
     }
 

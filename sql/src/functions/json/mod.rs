@@ -124,6 +124,11 @@ pub fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
     })
 }
 
+/// Whether a function is one of these.
+pub fn is_json(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<JsonFunction>().is_some()
+}
+
 static CASTS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let casts = functions().filter(|function| matches!(function.name(), "json" | "jsonb"));
     casts.map(|function| (function.name().to_string(), function)).collect()

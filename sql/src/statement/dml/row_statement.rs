@@ -173,6 +173,7 @@ async fn run(
             stream: source::kept_with(stream, source),
             tag: CommandTag::Rows { verb: statement.verb(), counted: true },
             binary: false,
+            collecting: None,
         }),
         (Changed::Rows(_), None) => Output::Complete(CommandTag::Count(statement.verb(), 0)),
         (Changed::Impact(impact), _) => {

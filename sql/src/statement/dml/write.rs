@@ -55,7 +55,7 @@ pub async fn run(
     let schema = stream.schema();
     let all = futures::stream::iter(first.map(Ok)).chain(stream);
     let stream = Box::pin(RecordBatchStreamAdapter::new(schema, all));
-    Ok(Output::Rows(RowOutput { columns, stream, tag: inserted(), binary: false }))
+    Ok(Output::Rows(RowOutput { columns, stream, tag: inserted(), binary: false, collecting: None }))
 }
 
 /// `INSERT 0 n` with the number of rows returned.
