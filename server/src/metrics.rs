@@ -39,6 +39,16 @@ pub struct Gauges {
     pub active_statements: u64,
     pub memory_reserved_bytes: u64,
     pub spill_bytes: u64,
+    pub cache: CacheCounts,
+}
+
+/// Of the cache of results.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CacheCounts {
+    pub hits: u64,
+    pub misses: u64,
+    pub bypassed: u64,
+    pub bytes: u64,
 }
 
 impl Metrics {
@@ -84,6 +94,16 @@ impl Metrics {
         );
         let spill = [("", gauges.spill_bytes)];
         family("auric_spill_bytes", "gauge", "Disk that statements have spilled to.", &spill);
+        let CacheCounts { hits, misses, bypassed, bytes } = gauges.cache;
+        let asked =
+            [("{outcome=\"hit\"}", hits), ("{outcome=\"miss\"}", misses), ("{outcome=\"bypass\"}", bypassed)];
+        family(
+            "auric_result_cache_queries_total",
+            "counter",
+            "Queries by what the cache of results had.",
+            &asked,
+        );
+        family("auric_result_cache_bytes", "gauge", "Memory of the cache of results.", &[("", bytes)]);
         text
     }
 }

@@ -13,7 +13,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use tokio::net::TcpListener;
 
 pub use self::health::check;
-use crate::metrics::Gauges;
+use crate::metrics::{CacheCounts, Gauges};
 use crate::pgwire::Server;
 
 /// What the handlers see.
@@ -37,7 +37,16 @@ pub async fn serve(listener: TcpListener, state: HttpState, stop: tokio_util::sy
 }
 
 async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
+    let results = state.server.engine.results();
+    let asked = &results.statistics;
+    let cache = CacheCounts {
+        hits: asked.hits.get(),
+        misses: asked.misses.get(),
+        bypassed: asked.bypassed.get(),
+        bytes: results.size().1,
+    };
     let gauges = Gauges {
+        cache,
         connections: state.server.connections.len() as u64,
         active_statements: state.server.connections.active() as u64,
         memory_reserved_bytes: state.runtime.memory_pool.reserved() as u64,

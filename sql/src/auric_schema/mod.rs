@@ -3,6 +3,7 @@
 //! One relation per file. Unlike those of `pg_catalog` they are made when a statement names them, as their
 //! rows come from the history of tables.
 
+mod cache;
 mod freshness;
 mod lineage;
 mod refreshes;
@@ -50,6 +51,7 @@ pub fn relation<'a>(
 
 async fn made(scope: &Scope, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
     let found = match name {
+        "cache" => cache::rows(scope)?,
         "refreshes" => refreshes::rows(scope).await?,
         "lineage" => lineage::rows(scope).await?,
         "freshness" => freshness::rows(scope).await?,
