@@ -42,6 +42,14 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// The database of a catalog was not reached, or closed the connection; what was asked of it was
+    /// certainly not done (58000).
+    #[error("catalog database error: {message}")]
+    CatalogUnavailable {
+        message: String,
+        #[source]
+        source: Source,
+    },
     /// Another commit won and the change cannot be rebased on it (40001).
     #[error("could not serialize access to \"{table}\" due to a concurrent commit: {winner}")]
     Conflict { table: String, winner: String },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use auric_catalog::backend::Backend;
 use auric_catalog::backend::delta_directory::DeltaDirectory;
-use auric_catalog::backend::sql::SqlBackend;
+use auric_catalog::backend::sql::{PostgresOptions, SqlBackend};
 use auric_catalog::registry::{Catalog, Registry};
 use auric_catalog::storage::{Storage, StoreRegistry};
 use auric_sql::clock::Clock;
@@ -238,6 +238,19 @@ async fn backend(
                 None => data_dir.join("warehouse").to_string_lossy().into_owned(),
             };
             let backend = SqlBackend::open(&database, &location(&warehouse)?, name).await;
+            Ok(Arc::new(backend.map_err(|e| failed("cannot open", e))?))
+        }
+        CatalogKind::Postgres => {
+            let missing = |key: &str| StartError(format!("{key} is not set"));
+            let options = PostgresOptions {
+                url: config.url.clone().ok_or_else(|| missing("url"))?,
+                password: config.password.clone(),
+                schema: config.schema.clone(),
+                max_connections: u32::try_from(config.max_connections).unwrap_or(u32::MAX),
+                timeout: config.timeout,
+            };
+            let warehouse = location(config.warehouse.as_ref().ok_or_else(|| missing("warehouse"))?)?;
+            let backend = SqlBackend::open_postgres(&options, &warehouse, name).await;
             Ok(Arc::new(backend.map_err(|e| failed("cannot open", e))?))
         }
         CatalogKind::Delta => {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::delta_directory::DeltaDirectory;
+use super::postgres_server::{self, PostgresServer};
 use super::sql::SqlBackend;
 use super::*;
 use crate::Error;
@@ -17,11 +18,14 @@ use crate::storage::{Storage, StorageOptions};
 struct Fixture {
     kind: Kind,
     directory: TempDir,
+    /// Of a PostgreSQL server.
+    database: String,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Sql,
+    Postgres,
     DeltaDirectory,
 }
 
@@ -41,8 +45,16 @@ const ODD_NAMES: &[&str] = &[
 ];
 
 impl Fixture {
-    fn new(kind: Kind) -> Self {
-        Self { kind, directory: tempfile::tempdir().unwrap() }
+    /// `None`: what it needs is not on this machine.
+    async fn new(kind: Kind) -> Option<Self> {
+        let database = match kind {
+            Kind::Postgres => {
+                let server = PostgresServer::shared()?;
+                server.url(&server.new_database().await)
+            }
+            Kind::Sql | Kind::DeltaDirectory => String::new(),
+        };
+        Some(Self { kind, directory: tempfile::tempdir().unwrap(), database })
     }
 
     fn storage(&self) -> Storage {
@@ -60,6 +72,10 @@ impl Fixture {
                 let file = self.directory.path().join("catalog.db");
                 Arc::new(SqlBackend::open(file, &self.warehouse(), "lake").await.unwrap())
             }
+            Kind::Postgres => {
+                let options = postgres_server::options(&self.database);
+                Arc::new(SqlBackend::open_postgres(&options, &self.warehouse(), "lake").await.unwrap())
+            }
             Kind::DeltaDirectory => {
                 Arc::new(DeltaDirectory::open(self.storage(), &self.warehouse()).await.unwrap())
             }
@@ -70,7 +86,7 @@ impl Fixture {
     async fn new_entry(&self, namespace: &str, name: &str) -> NewTableEntry {
         let ident = TableIdent::new(namespace, name);
         let (format, pointer) = match self.kind {
-            Kind::Sql => {
+            Kind::Sql | Kind::Postgres => {
                 (TableFormat::Iceberg, format!("{}/{name}/metadata/0.metadata.json", self.warehouse()))
             }
             Kind::DeltaDirectory => (TableFormat::Delta, format!("{}/{namespace}/{name}", self.warehouse())),
@@ -89,22 +105,23 @@ impl Fixture {
     }
 
     fn is_sql(&self) -> bool {
-        self.kind == Kind::Sql
+        self.kind != Kind::DeltaDirectory
     }
 }
 
 macro_rules! catalogs {
     ($($test:ident),* $(,)?) => {
-        mod sql {
+        catalogs!(in sql Sql: $($test)*);
+        catalogs!(in postgres Postgres: $($test)*);
+        catalogs!(in delta_directory DeltaDirectory: $($test)*);
+    };
+    (in $module:ident $kind:ident: $($test:ident)*) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $test() {
-                super::$test(super::Fixture::new(super::Kind::Sql)).await
-            })*
-        }
-        mod delta_directory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn $test() {
-                super::$test(super::Fixture::new(super::Kind::DeltaDirectory)).await
+                if let Some(fixture) = super::Fixture::new(super::Kind::$kind).await {
+                    super::$test(fixture).await
+                }
             })*
         }
     };

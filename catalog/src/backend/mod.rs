@@ -9,6 +9,8 @@ pub mod temporary;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+pub(crate) mod postgres_server;
+#[cfg(test)]
 pub(crate) mod python;
 
 use std::collections::BTreeMap;

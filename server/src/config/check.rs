@@ -1,9 +1,14 @@
 //! What no single value of the configuration can tell.
 
+use std::time::Duration;
+
 use super::load::{Mistake, mistake};
 use super::value::CatalogKind;
 use super::{CatalogConfig, Config};
 use crate::security::access::{ConnectionKind, Method};
+
+/// Of a catalog's database.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// Finds the mistakes of a configuration that was read.
 pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
@@ -78,18 +83,35 @@ fn access(config: &Config, mistakes: &mut Vec<Mistake>) {
 }
 
 fn catalog(name: &str, catalog: &CatalogConfig, mistakes: &mut Vec<Mistake>) {
-    let key = |key: &str| format!("catalogs.{name}.{key}");
-    match catalog.kind {
-        CatalogKind::Delta if catalog.root.is_none() => {
-            mistakes.push(mistake(key("root"), "a catalog of type \"delta\" needs it"));
+    use CatalogKind::{Delta, Postgres, Sql};
+    let mut wrong =
+        |key: &str, message: String| mistakes.push(mistake(format!("catalogs.{name}.{key}"), message));
+    for (key, is_set, owners) in [
+        ("database", catalog.database.is_some(), &[Sql][..]),
+        ("warehouse", catalog.warehouse.is_some(), &[Sql, Postgres]),
+        ("root", catalog.root.is_some(), &[Delta]),
+        ("url", catalog.url.is_some(), &[Postgres]),
+        ("password", catalog.password.is_some(), &[Postgres]),
+        ("schema", catalog.schema.is_some(), &[Postgres]),
+    ] {
+        if is_set && !owners.contains(&catalog.kind) {
+            let names: Vec<String> = owners.iter().map(|kind| format!("\"{}\"", kind.word())).collect();
+            wrong(key, format!("only a catalog of type {} has it", names.join(" or ")));
         }
-        CatalogKind::Sql if catalog.root.is_some() => {
-            mistakes.push(mistake(key("root"), "only a catalog of type \"delta\" has it"));
-        }
-        CatalogKind::Delta if catalog.database.is_some() || catalog.warehouse.is_some() => {
-            mistakes.push(mistake(key("type"), "database and warehouse belong to type \"sql\""));
-        }
-        _ => {}
+    }
+    let needed = match catalog.kind {
+        Sql => &[][..],
+        Delta => &[("root", catalog.root.is_none())],
+        Postgres => &[("url", catalog.url.is_none()), ("warehouse", catalog.warehouse.is_none())],
+    };
+    for (key, _) in needed.iter().filter(|(_, is_missing)| *is_missing) {
+        wrong(key, format!("a catalog of type \"{}\" needs it", catalog.kind.word()));
+    }
+    if catalog.max_connections < 2 || u32::try_from(catalog.max_connections).is_err() {
+        wrong("max_connections", "must be at least 2".to_string());
+    }
+    if catalog.timeout.is_zero() || catalog.timeout > LONGEST_TIMEOUT {
+        wrong("timeout", "must be longer than 0 and at most 1d".to_string());
     }
 }
 

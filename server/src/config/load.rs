@@ -107,6 +107,11 @@ const CATALOG_KEYS: &[Key<CatalogConfig>] = keys!(CatalogConfig {
     "database" => database,
     "warehouse" => warehouse,
     "root" => root,
+    "url" => url,
+    "password" => password,
+    "schema" => schema,
+    "max_connections" => max_connections,
+    "timeout" => timeout,
 });
 
 /// Keys of an entry of `[[access]]`.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auric_catalog::storage::{S3Options, StorageOptions};
+use auric_catalog::storage::{S3Options, Secret, StorageOptions};
 
 pub use self::load::{Mistake, load, load_file};
 use self::value::{ByteSize, CatalogKind, LogFormat, MemoryLimit, TlsVersion};
@@ -112,10 +112,20 @@ pub struct CatalogConfig {
     pub kind: CatalogKind,
     /// `sql`: the SQLite file; empty: `DATA_DIR/catalog.db`.
     pub database: Option<String>,
-    /// `sql`: where new tables are placed; empty: `DATA_DIR/warehouse`.
+    /// `sql`, `postgres`: where new tables are placed; `sql` only: empty: `DATA_DIR/warehouse`.
     pub warehouse: Option<String>,
     /// `delta`: root of the directory tree.
     pub root: Option<String>,
+    /// `postgres`: the database. A password may be in it.
+    pub url: Option<Secret>,
+    /// `postgres`: the password, if it is not in the URL.
+    pub password: Option<Secret>,
+    /// `postgres`: schema of the catalog's tables; empty: the user's first.
+    pub schema: Option<String>,
+    /// `postgres`: connections at once.
+    pub max_connections: usize,
+    /// `postgres`: how long a statement waits for a connection, a lock, an answer.
+    pub timeout: Duration,
 }
 
 /// Name of the catalog that is always there.
@@ -171,7 +181,17 @@ impl Default for Config {
 
 impl Default for CatalogConfig {
     fn default() -> Self {
-        Self { kind: CatalogKind::Sql, database: None, warehouse: None, root: None }
+        Self {
+            kind: CatalogKind::Sql,
+            database: None,
+            warehouse: None,
+            root: None,
+            url: None,
+            password: None,
+            schema: None,
+            max_connections: 10,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 

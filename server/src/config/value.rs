@@ -265,6 +265,15 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name { $($(#[$word_doc])* $variant),* }
 
+        impl $name {
+            /// As the configuration file has it.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),*
+                }
+            }
+        }
+
         words! { in $name { $($variant = $word),* } }
     };
     (in $name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
@@ -289,6 +298,8 @@ words! {
     CatalogKind {
         /// The SQL catalog in Iceberg's layout, in a SQLite file.
         Sql = "sql",
+        /// The same in a PostgreSQL database, which several servers share.
+        Postgres = "postgres",
         /// A directory tree of Delta tables.
         Delta = "delta",
     }

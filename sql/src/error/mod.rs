@@ -74,6 +74,7 @@ impl SqlState {
     pub const NOT_IN_PREREQUISITE_STATE: Self = Self("55000");
     pub const CANT_CHANGE_RUNTIME_PARAM: Self = Self("55P02");
     pub const QUERY_CANCELED: Self = Self("57014");
+    pub const SYSTEM_ERROR: Self = Self("58000");
     pub const IO_ERROR: Self = Self("58030");
     pub const UNDEFINED_FILE: Self = Self("58P01");
     pub const INTERNAL_ERROR: Self = Self("XX000");
@@ -195,6 +196,9 @@ impl From<&auric_catalog::Error> for Error {
             Catalog::Storage { source, .. } | Catalog::CatalogDatabase { source, .. } => {
                 Self::new(SqlState::IO_ERROR, e.to_string()).with_detail(chain(source.as_ref()))
             }
+            Catalog::CatalogUnavailable { source, .. } => Self::new(SqlState::SYSTEM_ERROR, e.to_string())
+                .with_detail(chain(source.as_ref()))
+                .with_hint("The statement can be tried again as soon as the database is reached."),
             Catalog::Conflict { .. } => Self::new(SqlState::SERIALIZATION_FAILURE, e.to_string())
                 .with_hint("The statement can be tried again."),
             Catalog::CommitUnknown { source, .. } => {

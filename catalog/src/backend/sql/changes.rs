@@ -1,7 +1,7 @@
 //! Several changes of entries in one transaction of the database.
 
+use super::database::{Driver, Write, is_constraint_violation};
 use super::namespaces;
-use super::sqlite::{self, Driver, Write};
 use super::{tables, views};
 use crate::TableIdent;
 use crate::backend::Oid;
@@ -144,7 +144,7 @@ impl Changes<'_> {
         };
         match put {
             Ok(_) => Ok(()),
-            Err(e) if sqlite::is_constraint_violation(&e) => {
+            Err(e) if is_constraint_violation(&e) => {
                 let taken = match change {
                     EntryChange::Rename { to, .. } => to.clone(),
                     EntryChange::Insert(entry) => entry.ident().clone(),

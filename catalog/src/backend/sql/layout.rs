@@ -3,11 +3,11 @@
 //! `iceberg_tables` and `iceberg_namespace_properties` are Iceberg's SQL/JDBC catalog, as pyiceberg
 //! and Java make them. Its newer layout has a column `iceberg_type` (`TABLE`, `VIEW`); a database in
 //! the older one is used as it is, never migrated: the programs that share it decide that. All else
-//! is ours and named `auric_…`.
+//! is ours and named `auric_…`: to add a table is to add its definition to the list of [`prepare`].
 
-use super::sqlite::{Database, Driver, FIRST_OID, OID_COLUMN, TRIGGERS};
+use super::database::{Database, Driver, Write};
 use super::{namespaces, tables};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Recorded for a namespace without properties, so that it exists.
 pub const EXISTS_PROPERTY: &str = "exists";
@@ -43,10 +43,10 @@ const EXTERNAL_TABLES: &str = "CREATE TABLE IF NOT EXISTS auric_external_tables 
     PRIMARY KEY (catalog_name, table_namespace, table_name))";
 
 /// `kind` is `namespace` (then `table_name` is empty) or `table`.
-fn oids() -> String {
+fn oids(oid_column: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS auric_oids (
-    {OID_COLUMN},
+    {oid_column},
     catalog_name VARCHAR(255) NOT NULL,
     kind VARCHAR(16) NOT NULL,
     table_namespace VARCHAR(255) NOT NULL,
@@ -65,19 +65,23 @@ pub struct Layout {
 /// Creates what is missing: tables, the namespace `public` in a catalog without any namespace, and
 /// OIDs (later, giving one out would make a reader wait for the write lock).
 pub async fn prepare(database: &Database, catalog: &str) -> Result<Layout> {
-    let mut transaction = database.write().await?;
-    let oids = oids();
-    let statements = [ICEBERG_TABLES, NAMESPACE_PROPERTIES, DELTA_TABLES, EXTERNAL_TABLES, &oids, FIRST_OID];
-    for statement in statements.iter().chain(TRIGGERS) {
-        let statement = sqlx::AssertSqlSafe(*statement);
-        sqlx::query::<Driver>(statement).execute(&mut *transaction).await.map_err(|e| database.error(e))?;
-    }
-    for statement in [namespaces::INSERT_PUBLIC, namespaces::ASSIGN_OIDS, tables::ASSIGN_OIDS] {
-        tables::run(&mut transaction, statement, &[catalog]).await.map_err(|e| database.error(e))?;
-    }
-    transaction.commit().await.map_err(|e| database.error(e))?;
+    let oids = oids(database.oid_column());
+    let tables = [ICEBERG_TABLES, NAMESPACE_PROPERTIES, DELTA_TABLES, EXTERNAL_TABLES, &oids];
+    database.create_layout(&tables).await?;
+    let begun = database.changing(|| begin(database, catalog)).await?;
+    database.commit(begun).await?;
     // Portable way to ask for a column: does a query of it prepare?
-    let probe = sqlx::query::<Driver>("SELECT iceberg_type FROM iceberg_tables WHERE 1 = 0");
-    let typed = probe.fetch_optional(database.readers()).await.is_ok();
-    Ok(Layout { typed })
+    let probe = || sqlx::query::<Driver>("SELECT iceberg_type FROM iceberg_tables WHERE 1 = 0");
+    match database.read(|pool| probe().fetch_optional(pool)).await {
+        Err(e @ Error::CatalogUnavailable { .. }) => Err(e),
+        answer => Ok(Layout { typed: answer.is_ok() }),
+    }
+}
+
+async fn begin(database: &Database, catalog: &str) -> Result<Write> {
+    let mut t = database.write().await?;
+    for statement in [namespaces::INSERT_PUBLIC, namespaces::ASSIGN_OIDS, tables::ASSIGN_OIDS] {
+        tables::run(&mut t, statement, &[catalog]).await.map_err(|e| database.error(e))?;
+    }
+    Ok(t)
 }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::database::{Driver, Write};
 use super::layout::EXISTS_PROPERTY;
-use super::sqlite::{Driver, Write};
 
 macro_rules! all_namespaces {
     () => {

@@ -6,27 +6,26 @@
 //! programs' locks at its start or not at all.
 
 use std::path::Path;
-use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
-use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::sqlite::SqliteError;
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 use tokio::sync::Mutex;
+use url::Url;
 
+use super::database::Write;
 use crate::error::{Error, Result};
 
-/// How long to wait for another program's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for another program's lock, in milliseconds.
+const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 10000";
+const QUERY_ONLY: &str = "PRAGMA query_only = ON";
 const READERS: u32 = 8;
-
-/// The types of our queries, in one place.
-pub type Driver = Sqlite;
-pub type Write = Transaction<'static, Sqlite>;
 
 /// Column type of an automatic number that is never given out twice.
 pub const OID_COLUMN: &str = "oid INTEGER PRIMARY KEY AUTOINCREMENT";
 
 /// Lets the numbers of `auric_oids` begin at 16384, as Postgres' own do for users' objects.
-pub const FIRST_OID: &str = "INSERT INTO sqlite_sequence (name, seq) SELECT 'auric_oids', 16383 \
+const FIRST_OID: &str = "INSERT INTO sqlite_sequence (name, seq) SELECT 'auric_oids', 16383 \
      WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'auric_oids')";
 
 macro_rules! same_table {
@@ -108,7 +107,7 @@ macro_rules! follow_renamed {
 
 /// Run by whichever program makes the change: pyiceberg drops and renames tables without knowing
 /// of object identifiers, external tables and Delta.
-pub const TRIGGERS: &[&str] = &[
+const TRIGGERS: &[&str] = &[
     refuse_taken_name!("auric_iceberg_insert", "INSERT", "iceberg_tables", "auric_delta_tables"),
     refuse_taken_name!(
         "auric_iceberg_rename",
@@ -129,13 +128,21 @@ pub const TRIGGERS: &[&str] = &[
     follow_renamed!("auric_delta_renamed", "auric_delta_tables"),
 ];
 
+/// Creates those of the tables that are missing, and the triggers.
+pub async fn create_layout(t: &mut Write, tables: &[&str]) -> sqlx::Result<()> {
+    for statement in tables.iter().chain([&FIRST_OID]).chain(TRIGGERS) {
+        t.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(*statement))).await?;
+    }
+    Ok(())
+}
+
 /// The open database file.
 #[derive(Debug)]
-pub struct Database {
+pub struct Sqlite {
     file: String,
-    options: SqliteConnectOptions,
-    readers: SqlitePool,
-    writer: SqlitePool,
+    options: AnyConnectOptions,
+    readers: AnyPool,
+    writer: AnyPool,
     observer: Mutex<Observer>,
 }
 
@@ -143,12 +150,12 @@ pub struct Database {
 /// every other connection, our own and other programs'.
 #[derive(Debug, Default)]
 struct Observer {
-    connection: Option<SqliteConnection>,
+    connection: Option<AnyConnection>,
     /// Counts reconnections: versions of different connections cannot be compared.
     epoch: u32,
 }
 
-impl Database {
+impl Sqlite {
     /// Opens the file and makes it, and its directory, if missing.
     pub async fn open(path: &Path) -> Result<Self> {
         let file = path.display().to_string();
@@ -157,37 +164,40 @@ impl Database {
                 Error::catalog_database(format!("{file}: its directory cannot be created"), e)
             })?;
         }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(false)
-            .thread_name(|id| format!("catalog-db-{id}"))
-            .disable_statement_logging();
-        let pool = |connections| {
-            SqlitePoolOptions::new()
+        let url = to_url(path).ok_or_else(|| Error::Invalid(format!("{file} is no name of a file")))?;
+        let options = AnyConnectOptions::from_url(&url).map_err(|e| explain(&file, e))?;
+        let options = options.disable_statement_logging();
+        let pool = |connections, settings: &'static [&'static str]| {
+            AnyPoolOptions::new()
                 .max_connections(connections)
                 .test_before_acquire(false)
                 .idle_timeout(None)
                 .max_lifetime(None)
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        for setting in settings {
+                            connection.execute(*setting).await?;
+                        }
+                        Ok(())
+                    })
+                })
         };
-        let writer = pool(1).connect_with(options.clone()).await.map_err(|e| explain(&file, e))?;
+        let writer = pool(1, &[BUSY_TIMEOUT]).connect_with(options.clone());
+        let writer = writer.await.map_err(|e| explain(&file, e))?;
         use_write_ahead_log(&file, &writer).await?;
-        let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
+        let readers = pool(READERS, &[BUSY_TIMEOUT, QUERY_ONLY]).connect_lazy_with(options.clone());
         Ok(Self { file, options, readers, writer, observer: Mutex::default() })
     }
 
-    /// For queries outside of a transaction. Each sees everything committed before it began.
-    pub fn readers(&self) -> &SqlitePool {
+    pub fn readers(&self) -> &AnyPool {
         &self.readers
     }
 
-    /// A transaction that holds the write lock from its start; rolled back unless committed.
-    pub async fn write(&self) -> Result<Write> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.error(e))
+    /// A transaction that holds the write lock from its start.
+    pub async fn begin(&self) -> sqlx::Result<Write> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await
     }
 
-    /// Whether a transaction has begun or waits to begin.
     #[cfg(test)]
     pub fn is_writing(&self) -> bool {
         self.writer.num_idle() == 0
@@ -228,9 +238,17 @@ impl Database {
     }
 }
 
+/// Of the file, which is to be made if it is missing. `None`: not a name in UTF-8.
+fn to_url(path: &Path) -> Option<Url> {
+    path.to_str()?;
+    let file = Url::from_file_path(std::path::absolute(path).ok()?).ok()?;
+    let location = file.as_str().strip_prefix("file:")?;
+    Url::parse(&format!("sqlite:{location}?mode=rwc")).ok()
+}
+
 /// The mode is a property of the file. Changing it needs the file for oneself: if another program
 /// holds it, the old mode works too, only with more waiting, and the next start tries again.
-async fn use_write_ahead_log(file: &str, writer: &SqlitePool) -> Result<()> {
+async fn use_write_ahead_log(file: &str, writer: &AnyPool) -> Result<()> {
     match sqlx::query_scalar::<_, String>("PRAGMA journal_mode = WAL").fetch_one(writer).await {
         Ok(mode) if mode.eq_ignore_ascii_case("wal") => Ok(()),
         Ok(mode) => {
@@ -257,7 +275,9 @@ const CONSTRAINT: i32 = 19;
 const NOTADB: i32 = 26;
 
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    let error = error.as_database_error()?;
+    error.try_downcast_ref::<SqliteError>()?;
+    let code: i32 = error.code()?.parse().ok()?;
     Some(code & 0xff)
 }
 

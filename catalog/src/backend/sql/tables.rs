@@ -3,9 +3,8 @@
 //! The triggers of the database move and delete OIDs and external marks with their tables.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use super::sqlite::{Driver, Write};
+use super::database::{Driver, Row as DatabaseRow, Write};
 use crate::TableIdent;
 use crate::backend::NewTableEntry;
 use crate::table::TableFormat;
@@ -117,7 +116,7 @@ pub struct TableRow {
 }
 
 impl TableRow {
-    pub fn read(row: &SqliteRow) -> sqlx::Result<Self> {
+    pub fn read(row: &DatabaseRow) -> sqlx::Result<Self> {
         Ok(Self {
             name: row.try_get(0)?,
             format: match row.try_get::<i64, _>(1)? {

@@ -168,7 +168,7 @@ async fn other_programs_keep_our_tables_in_step() {
         "INSERT INTO iceberg_tables VALUES ('lake', 'public', 'd', 'file:///m/d.json', NULL, NULL)",
         "UPDATE iceberg_tables SET table_name = 'd' WHERE table_name = 'i'",
     ] {
-        assert!(sqlite::is_constraint_violation(&run(&mut other, sql).await.unwrap_err()), "{sql}");
+        assert!(database::is_constraint_violation(&run(&mut other, sql).await.unwrap_err()), "{sql}");
     }
     run(&mut other, "UPDATE iceberg_tables SET table_name = 'j' WHERE table_name = 'i'").await.unwrap();
     let after = backend.table(&TableIdent::new("public", "j")).await.unwrap().unwrap();

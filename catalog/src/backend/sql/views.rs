@@ -3,7 +3,8 @@
 //! A database in the layout without that column has no place for them.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+
+use super::database::Row as DatabaseRow;
 
 /// Name, pointer and OID (null: not given out yet) of the views of a namespace.
 pub const SELECT_ALL: &str = "SELECT t.table_name, t.metadata_location, o.oid FROM iceberg_tables t \
@@ -32,7 +33,7 @@ pub struct ViewRow {
 }
 
 impl ViewRow {
-    pub fn read(row: &SqliteRow) -> sqlx::Result<Self> {
+    pub fn read(row: &DatabaseRow) -> sqlx::Result<Self> {
         Ok(Self { name: row.try_get(0)?, pointer: row.try_get(1)?, oid: row.try_get(2)? })
     }
 }
