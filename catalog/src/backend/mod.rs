@@ -74,6 +74,10 @@ pub enum SwapOutcome {
     Unknown(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// A state of a catalog, to be compared with another one of the same catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeToken(pub(crate) Box<[u8]>);
+
 /// A catalog of namespaces and tables.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync {
@@ -88,6 +92,12 @@ pub trait Backend: Debug + Send + Sync {
     /// Whether its tables are temporary ones of a session.
     fn is_temporary(&self) -> bool {
         false
+    }
+
+    /// The same as before only if no entry has changed in between, whoever changes entries. To be had in
+    /// microseconds; `None`: it cannot be told so quickly.
+    fn change_token(&self) -> Option<ChangeToken> {
+        None
     }
 
     async fn namespaces(&self) -> Result<Vec<NamespaceEntry>>;

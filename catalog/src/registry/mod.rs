@@ -15,7 +15,7 @@ use datafusion::catalog::TableProvider;
 
 pub use self::contents::{CatalogContents, NamespaceContents, TableSummary, ViewSummary};
 use crate::TableIdent;
-use crate::backend::{Backend, NamespaceEntry, Oid, TableEntry};
+use crate::backend::{Backend, ChangeToken, NamespaceEntry, Oid, TableEntry};
 use crate::error::{Error, Result};
 use crate::format::{Format, VersionSpec};
 use crate::storage::Storage;
@@ -141,6 +141,11 @@ impl Catalog {
 
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
+    }
+
+    /// See [`Backend::change_token`].
+    pub fn change_token(&self) -> Option<ChangeToken> {
+        self.backend.change_token()
     }
 
     pub fn format(&self, format: TableFormat) -> &Arc<dyn Format> {

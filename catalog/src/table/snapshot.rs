@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use url::Url;
 
 use super::constraint::CheckConstraint;
 use super::data_file::FileList;
@@ -60,6 +62,17 @@ pub struct TableSnapshot {
     pub files: Arc<dyn SnapshotFiles>,
     /// What the format needs to commit on top of this snapshot. Private to the format.
     pub state: Arc<dyn std::any::Any + Send + Sync>,
+}
+
+impl TableSnapshot {
+    /// The file on this machine whose coming means that there is a newer version, if the catalog's entry
+    /// does not tell that: Delta's next commit. `None`: there is none to look at.
+    pub fn next_commit(&self) -> Option<PathBuf> {
+        let TableVersion::Delta { version } = self.version else { return None };
+        let root = Url::parse(&self.location).ok().filter(|url| url.scheme() == "file")?;
+        let root = root.to_file_path().ok()?;
+        Some(root.join("_delta_log").join(format!("{:020}.json", version.checked_add(1)?)))
+    }
 }
 
 /// Lists of files that can be pruned by their summaries before they are read.

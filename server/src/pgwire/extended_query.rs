@@ -95,6 +95,11 @@ impl Connection {
         {
             return Ok(session.prepare(&statement.parsed, &types).await?);
         }
+        if let Some(mut session) = self.session.try_lock()
+            && let Some(prepared) = session.describe_at_once(&statement.parsed, &types)
+        {
+            return Ok(prepared);
+        }
         let session = self.session.clone();
         let prepare = async move { session.lock().await.prepare(&statement.parsed, &types).await };
         let task = scoped(&self.server.runtimes.plan, "prepare", prepare);

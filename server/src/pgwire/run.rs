@@ -157,6 +157,30 @@ impl Run {
         Self { ready: VecDeque::new(), events: Some(events), _task: Some(task) }
     }
 
+    /// The answer that the cache has to a query, if that is certain on the spot.
+    pub(super) fn recalled(session: &SharedSession, work: &Work, formats: &Formats) -> Option<Self> {
+        let mut session = session.try_lock()?;
+        session.set_encoding(formats.number());
+        let output = match work {
+            Work::Statement(parsed) => session.recall_parsed(parsed)?,
+            Work::Portal { prepared, parameters } => session.recall_prepared(prepared, parameters)?,
+            Work::OneOfSeveral(_) | Work::EndOfSeveral => return None,
+        };
+        Some(Self::of(result_rows::of_cache(&output, formats)))
+    }
+
+    /// The same for a query string that is not parsed yet.
+    pub(super) fn recalled_text(session: &SharedSession, text: &str) -> Option<Self> {
+        let mut session = session.try_lock()?;
+        session.set_encoding(Formats::TEXT.number());
+        let output = session.recall_text(text)?;
+        Some(Self::of(result_rows::of_cache(&output, &Formats::TEXT)))
+    }
+
+    fn of(ready: VecDeque<Event>) -> Self {
+        Self { ready, events: None, _task: None }
+    }
+
     /// Does work that takes microseconds on the spot, if the session is free; gives it back if not.
     pub(super) async fn at_once(
         session: &SharedSession,
@@ -164,12 +188,11 @@ impl Run {
         formats: &Formats,
     ) -> std::result::Result<Result<Self>, Work> {
         let Some(mut session) = session.try_lock() else { return Err(work) };
-        let done = |ready| Self { ready, events: None, _task: None };
         if let Some(answered) = trivial(&session, &work, formats).transpose() {
-            return Ok(answered.map(done));
+            return Ok(answered.map(Self::of));
         }
         // Boxed, as its state is that of any statement: kilobytes to move about.
-        Ok(Box::pin(answer(&mut session, work, formats)).await.map(done))
+        Ok(Box::pin(answer(&mut session, work, formats)).await.map(Self::of))
     }
 
     /// The next event that is not here yet. `None`: there are no more.

@@ -47,6 +47,10 @@ impl Connection {
         self.statements.remove("");
         self.portals.remove("");
         let watch = self.watch(&text);
+        if let Some(mut run) = Run::recalled_text(&self.session, &text) {
+            self.send_statement(&mut run, Place::Only, &watch).await?;
+            return self.ready().await;
+        }
         let statements = self.parse_text(&text, &watch).await?;
         if statements.is_empty() {
             self.complete(None, 0);
@@ -94,7 +98,10 @@ impl Connection {
                 Ok(run) => return Ok(run?),
                 Err(work) => work,
             },
-            false => work,
+            false => match Run::recalled(&self.session, &work, formats) {
+                Some(run) => return Ok(run),
+                None => work,
+            },
         };
         Ok(Run::start(&self.server, &self.session, work, immediate, formats.clone()))
     }

@@ -45,7 +45,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
-pub use relations::{Dependency, Relations, still_current};
+pub use relations::{Dependency, Read, Relations, still_current};
 pub use rewrite::unique_name;
 
 use crate::analyzer::Presentation;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use auric_catalog::TableIdent;
@@ -36,6 +37,8 @@ pub struct Dependency {
     /// Where the name would be looked up first, in case a table appears there.
     pub name: TableReference,
     pub read: Read,
+    /// The file whose coming means a newer version, where entries of catalogs do not tell it.
+    pub next_commit: Option<PathBuf>,
 }
 
 /// What a plan reads of a table.
@@ -166,6 +169,7 @@ impl Relations {
             ident: table.ident.clone(),
             name: key.clone(),
             read: Read::Current(table.snapshot.version.clone(), table.snapshot.table_id.clone()),
+            next_commit: table.snapshot.next_commit(),
         });
         // What the transaction has changed has no version to tell it by.
         self.volatile |= table.snapshot.version == TableVersion::Unpublished;
@@ -183,6 +187,7 @@ impl Relations {
                     ident: found.ident().clone(),
                     name: key.clone(),
                     read: Read::View(found.entry.pointer.clone()),
+                    next_commit: None,
                 });
                 self.dependencies.extend(of_view);
             }
@@ -223,6 +228,7 @@ impl Relations {
                 ident: table.ident.clone(),
                 name: key,
                 read: Read::Pinned(table.snapshot.table_id.clone()),
+                next_commit: None,
             }),
             // What they name changes with commits to come.
             VersionSpec::Ref(_) | VersionSpec::Timestamp(_) => self.volatile = true,

@@ -4,15 +4,19 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use auric_catalog::backend::ChangeToken;
+use auric_catalog::registry::{Catalog, Registry};
+use auric_catalog::table::TableVersion;
 use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
 use postgres_types::Type;
 
-use super::{AnswerName, CachedOutput, wide};
+use super::{Answer, AnswerName, CachedOutput, wide};
 use crate::error::Result;
 use crate::parser::{Parsed, Statement};
-use crate::planner::{Dependency, Parameter, Scope, still_current};
+use crate::planner::{Dependency, Parameter, Read, Scope, still_current};
 use crate::session::Session;
-use crate::statement::OutputColumn;
+use crate::statement::{OutputColumn, Prepared};
 
 /// What a statement came to.
 #[derive(Debug)]
@@ -26,7 +30,12 @@ pub(crate) struct Remembered {
     pub rows: Option<u128>,
     /// When this was last found to be so, milliseconds since the epoch.
     current_at: AtomicI64,
+    /// The states of its catalogs when it was; empty if that tells nothing.
+    seen: Mutex<States>,
 }
+
+/// Of some catalogs.
+pub(crate) type States = Vec<(Arc<Catalog>, ChangeToken)>;
 
 impl Remembered {
     pub fn new(
@@ -36,18 +45,59 @@ impl Remembered {
         rows: Option<u128>,
         now: i64,
     ) -> Self {
-        Self { columns, parameters, dependencies, rows, current_at: AtomicI64::new(now) }
+        Self {
+            columns,
+            parameters,
+            dependencies,
+            rows,
+            current_at: AtomicI64::new(now),
+            seen: Mutex::default(),
+        }
     }
 
-    /// Whether its tables are those that it was planned for, at their versions.
-    pub async fn is_current(&self, scope: &Scope) -> Result<bool> {
-        // From before the look-up: whatever is committed after it counts as later.
+    /// Whether its tables are those that it was planned for, at their versions. `states`: of the catalogs,
+    /// from before the scope was made, so that whatever is committed after that counts as later.
+    pub async fn is_current(&self, scope: &Scope, states: Option<States>) -> Result<bool> {
         let now = scope.info.statement_start.timestamp_millis();
         let current = still_current(scope, &self.dependencies).await?;
         if current {
             self.current_at.fetch_max(now, Ordering::Relaxed);
+            // A block sees what was so at its start.
+            if !scope.tables.is_of_block() {
+                *self.seen.lock() = states.unwrap_or_default();
+            }
         }
         Ok(current)
+    }
+
+    /// Of every catalog that names were looked up in. `None`: one of them cannot tell, or has tables whose
+    /// versions it does not know.
+    pub fn states(&self, registry: &Registry, database: &str) -> Option<States> {
+        let told = |dependency: &Dependency| {
+            dependency.next_commit.is_some()
+                || !matches!(dependency.read, Read::Current(TableVersion::Delta { .. }, _))
+        };
+        if !self.dependencies.iter().all(told) {
+            return None;
+        }
+        let mut names: Vec<&str> = self.dependencies.iter().map(|d| d.catalog.as_str()).collect();
+        names.push(database);
+        names.sort_unstable();
+        names.dedup();
+        let state = |name: &str| {
+            let catalog = registry.catalog(name).ok()?;
+            Some((catalog.clone(), catalog.change_token()?))
+        };
+        names.into_iter().map(state).collect()
+    }
+
+    /// Whether it certainly still is, found out in microseconds: nothing was committed to its catalogs since
+    /// it was, nor to its Delta tables.
+    fn is_current_at_once(&self) -> bool {
+        let seen = self.seen.lock();
+        !seen.is_empty()
+            && seen.iter().all(|(catalog, token)| catalog.change_token().as_ref() == Some(token))
+            && self.dependencies.iter().all(|d| d.next_commit.as_ref().is_none_or(|path| !path.exists()))
     }
 
     /// Whether it was so at most `staleness` milliseconds ago.
@@ -87,7 +137,7 @@ impl Session {
     /// `None`: the session has switched the cache off, or sees what nobody else does.
     pub(crate) fn request(
         &mut self,
-        parsed: &Parsed,
+        text: &str,
         types: &[Type],
         values: Option<&[ScalarValue]>,
     ) -> Option<Request> {
@@ -112,8 +162,55 @@ impl Session {
                 }
             }
         };
-        let statement = wide(&cache.keys, &StatementName { session, text: &parsed.text, types, values });
+        let statement = wide(&cache.keys, &StatementName { session, text, types, values });
         Some(Request { statement, session })
+    }
+
+    /// The answer to a query string that was seen before, without even parsing it, if that takes no more
+    /// than microseconds. `None`: it has to be looked at.
+    pub fn recall_text(&mut self, text: &str) -> Option<CachedOutput> {
+        let text = text.trim();
+        let text = text.strip_suffix(';').map_or(text, str::trim_end);
+        self.recall_at_once(text, &[], &[], None)
+    }
+
+    /// The same for a statement that was parsed.
+    pub fn recall_parsed(&mut self, parsed: &Parsed) -> Option<CachedOutput> {
+        self.recall_at_once(&parsed.text, &[], &[], None)
+    }
+
+    /// The same for a prepared statement with its parameters' values.
+    pub fn recall_prepared(&mut self, prepared: &Prepared, values: &[ScalarValue]) -> Option<CachedOutput> {
+        let described = prepared.columns.as_deref();
+        self.recall_at_once(&prepared.parsed.text, &prepared.parameters, values, described)
+    }
+
+    fn recall_at_once(&mut self, text: &str, types: &[Type], values: &[ScalarValue]) -> Option<CachedOutput> {
+        if self.block.is_some() {
+            return None;
+        }
+        let request = self.request(text, types, Some(values))?;
+        let (remembered, answer) = self.kept(request)?;
+        let now = self.engine.clock.now().timestamp_millis();
+        if remembered.is_current_at_once() {
+            remembered.current_at.fetch_max(now, Ordering::Relaxed);
+        } else if !remembered.was_current(now, self.staleness()) {
+            return None;
+        }
+        Some(self.hit(&remembered, answer))
+    }
+
+    /// What a statement would be prepared to, if it was seen before and that takes no more than
+    /// microseconds.
+    pub fn describe_at_once(&mut self, parsed: &Parsed, declared: &[Option<Type>]) -> Option<Arc<Prepared>> {
+        if self.block.is_some() || !matches!(parsed.statement.as_ref(), Statement::Query(_)) {
+            return None;
+        }
+        let declared: Vec<Type> = declared.iter().map(|t| t.clone().unwrap_or(Type::UNKNOWN)).collect();
+        let request = self.request(&parsed.text, &declared, None)?;
+        let remembered = self.engine.results.statements.get(&request.statement)?;
+        let current = remembered.is_current_at_once();
+        current.then(|| Arc::new(Prepared::described(parsed, &remembered)))
     }
 
     /// The answer to a query whose text was seen before, without a plan. `None`: it has to be run. Fails
@@ -123,7 +220,7 @@ impl Session {
             return Ok(None);
         }
         self.refuse_if_failed(&parsed.statement)?;
-        let Some(request) = self.request(parsed, &[], Some(&[])) else { return Ok(None) };
+        let Some(request) = self.request(&parsed.text, &[], Some(&[])) else { return Ok(None) };
         let found = self.recalled(request).await;
         if found.is_err() {
             self.fail();
@@ -132,21 +229,39 @@ impl Session {
     }
 
     pub(crate) async fn recalled(&mut self, request: Request) -> Result<Option<CachedOutput>> {
-        let cache = self.engine.results.clone();
-        let Some(remembered) = cache.statements.get(&request.statement) else { return Ok(None) };
-        let Some(rows) = remembered.rows else { return Ok(None) };
-        let Some(answer) = cache.get(&AnswerName { rows, encoding: self.encoding }) else { return Ok(None) };
-        let staleness = match self.block {
-            Some(_) => 0,
-            None => self.settings.read().integer("result_cache_max_staleness"),
-        };
+        let Some((remembered, answer)) = self.kept(request) else { return Ok(None) };
         let now = self.engine.clock.now().timestamp_millis();
-        if !remembered.was_current(now, staleness) && !remembered.is_current(&self.scope().await?).await? {
-            return Ok(None);
+        let old_enough = self.block.is_none() && remembered.was_current(now, self.staleness());
+        if !old_enough {
+            let states = self.states(&remembered);
+            if !remembered.is_current(&self.scope().await?, states).await? {
+                return Ok(None);
+            }
         }
-        cache.statistics.hits.inc();
+        Ok(Some(self.hit(&remembered, answer)))
+    }
+
+    /// States of the catalogs of what is remembered, as of now.
+    pub(crate) fn states(&self, remembered: &Remembered) -> Option<States> {
+        remembered.states(self.engine.registry(), &self.parameters.database)
+    }
+
+    fn kept(&self, request: Request) -> Option<(Arc<Remembered>, Arc<Answer>)> {
+        let cache = &self.engine.results;
+        let remembered = cache.statements.get(&request.statement)?;
+        let answer = cache.get(&AnswerName { rows: remembered.rows?, encoding: self.encoding })?;
+        Some((remembered, answer))
+    }
+
+    /// Milliseconds; 0: none.
+    fn staleness(&self) -> i64 {
+        self.settings.read().integer("result_cache_max_staleness")
+    }
+
+    fn hit(&mut self, remembered: &Remembered, answer: Arc<Answer>) -> CachedOutput {
+        self.engine.results.statistics.hits.inc();
         self.tell_of_cache("hit");
-        Ok(Some(CachedOutput { columns: remembered.columns.clone(), answer }))
+        CachedOutput { columns: remembered.columns.clone(), answer }
     }
 
     pub(crate) fn tell_of_cache(&mut self, what: &str) {

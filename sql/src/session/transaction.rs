@@ -36,6 +36,10 @@ impl TransactionTables {
         Self { in_block: true, ..Self::default() }
     }
 
+    pub fn is_of_block(&self) -> bool {
+        self.in_block
+    }
+
     /// The catalog as this transaction sees it.
     pub fn catalog(&self, catalog: &Arc<Catalog>) -> Arc<Catalog> {
         // Temporary tables change at once, also in a block: the session alone sees them.

@@ -30,15 +30,17 @@ pub async fn prepare(
     }
     let declared: Vec<Type> =
         given.iter().map(|p| p.as_ref().map_or(Type::UNKNOWN, |p| p.pg_type.clone())).collect();
-    let request = session.request(parsed, &declared, None);
-    let scope = session.scope().await?;
+    let request = session.request(&parsed.text, &declared, None);
     let cache = session.engine.results.clone();
     if let Some(request) = &request
         && let Some(remembered) = cache.statements.get(&request.statement)
-        && remembered.is_current(&scope).await?
     {
-        return Ok(Prepared::described(parsed, &remembered));
+        let states = session.states(&remembered);
+        if remembered.is_current(&session.scope().await?, states).await? {
+            return Ok(Prepared::described(parsed, &remembered));
+        }
     }
+    let scope = session.scope().await?;
     let planned = scope.plan_result(query, given, parsed).await?;
     if let (Some(request), Some(dependencies)) = (request, &planned.dependencies) {
         let described = remembered(&scope, &planned, dependencies, None);
@@ -68,7 +70,7 @@ pub async fn execute(
     if let Some(TrivialAnswer { columns, row }) = &prepared.trivial {
         return Ok(rows::batches(columns.clone(), row.schema(), vec![row.clone()], CommandTag::Select));
     }
-    let request = session.request(&prepared.parsed, &prepared.parameters, Some(&values));
+    let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
     if let Some(request) = request
         && let Some(output) = session.recalled(request).await?
     {

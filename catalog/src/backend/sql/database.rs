@@ -11,6 +11,7 @@ use std::time::Duration;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyPool, Transaction};
 
+use super::super::ChangeToken;
 use super::postgres::{self, Postgres, PostgresOptions};
 use super::sqlite::{self, Sqlite};
 use crate::error::{Error, Result};
@@ -158,6 +159,14 @@ impl Database {
                 let query = || sqlx::query_scalar::<Driver, i64>(postgres::VERSION);
                 self.read(|pool| query().fetch_one(pool)).await
             }
+        }
+    }
+
+    /// The same as before only if nothing was committed in between. `None`: it takes a query to tell.
+    pub fn change_token(&self) -> Option<ChangeToken> {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.change_token(),
+            Kind::Postgres(_) => None,
         }
     }
 

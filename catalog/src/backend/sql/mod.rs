@@ -14,6 +14,7 @@ mod reads;
 mod sqlite;
 mod tables;
 mod views;
+mod wal_index;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use self::database::{CommitFailure, Database, Write};
 use self::layout::Layout;
 pub use self::postgres::PostgresOptions;
 use super::change::{ApplyOutcome, EntryChange};
-use super::{Backend, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry, ViewEntry};
+use super::{Backend, ChangeToken, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry, ViewEntry};
 use crate::TableIdent;
 use crate::error::{Error, Result};
 use crate::name::check_name;
@@ -84,6 +85,10 @@ impl SqlBackend {
 impl Backend for SqlBackend {
     fn warehouse(&self) -> &str {
         &self.warehouse
+    }
+
+    fn change_token(&self) -> Option<ChangeToken> {
+        self.database.change_token()
     }
 
     async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {

@@ -13,7 +13,9 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::super::ChangeToken;
 use super::database::Write;
+use super::wal_index::WalIndex;
 use crate::error::{Error, Result};
 
 /// How long to wait for another program's lock, in milliseconds.
@@ -144,6 +146,7 @@ pub struct Sqlite {
     readers: AnyPool,
     writer: AnyPool,
     observer: Mutex<Observer>,
+    index: WalIndex,
 }
 
 /// A connection that never writes: SQLite's `data_version` on it changes with every commit of
@@ -186,7 +189,7 @@ impl Sqlite {
         let writer = writer.await.map_err(|e| explain(&file, e))?;
         use_write_ahead_log(&file, &writer).await?;
         let readers = pool(READERS, &[BUSY_TIMEOUT, QUERY_ONLY]).connect_lazy_with(options.clone());
-        Ok(Self { file, options, readers, writer, observer: Mutex::default() })
+        Ok(Self { file, options, readers, writer, observer: Mutex::default(), index: WalIndex::of(path) })
     }
 
     pub fn readers(&self) -> &AnyPool {
@@ -201,6 +204,10 @@ impl Sqlite {
     #[cfg(test)]
     pub fn is_writing(&self) -> bool {
         self.writer.num_idle() == 0
+    }
+
+    pub fn change_token(&self) -> Option<ChangeToken> {
+        self.index.token()
     }
 
     /// A number that differs after every commit of anyone.

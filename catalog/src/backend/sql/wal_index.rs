@@ -1,0 +1,84 @@
+//! Whether anything was committed to a SQLite file, without a query.
+//!
+//! In the mode of the write-ahead log, each commit changes the header of the index that all connections
+//! share in memory, the file `…-shm` (<https://sqlite.org/walformat.html>, section 2.1): its counter of
+//! transactions, the number of the last frame, checksums. SQLite itself begins each transaction by looking
+//! there. Reading it takes a few microseconds; to compare it with what it was before is all that is done
+//! with it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::super::ChangeToken;
+
+/// Bytes of the header, of which there are two copies, one after the other.
+const HEADER: usize = 48;
+/// Of a header that is in use, this byte is not 0.
+const IS_INITIALIZED: usize = 12;
+
+/// The index of a database file.
+#[derive(Debug)]
+pub struct WalIndex {
+    path: PathBuf,
+}
+
+impl WalIndex {
+    pub fn of(database: &Path) -> Self {
+        let mut name = database.as_os_str().to_os_string();
+        name.push("-shm");
+        Self { path: PathBuf::from(name) }
+    }
+
+    /// The same as before only if nothing was committed in between. `None`: it cannot be told; a commit is
+    /// just being made, or the file is in another mode.
+    pub fn token(&self) -> Option<ChangeToken> {
+        // Opened each time: the file may be another one by now.
+        let mut copies = [0; 2 * HEADER];
+        std::fs::File::open(&self.path).ok()?.read_exact(&mut copies).ok()?;
+        let (first, second) = copies.split_at(HEADER);
+        let in_use = first.get(IS_INITIALIZED).is_some_and(|byte| *byte != 0);
+        (in_use && first == second).then(|| ChangeToken(first.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection;
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_commit_of_anyone_changes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let index = WalIndex::of(&path);
+        assert_eq!(index.token(), None);
+        let connect = || SqliteConnection::connect_with(&options);
+        let run = async |connection: &mut SqliteConnection, statement: &'static str| {
+            sqlx::raw_sql(statement).execute(connection).await.unwrap();
+        };
+        let mut one = connect().await.unwrap();
+        run(&mut one, "PRAGMA journal_mode = WAL; CREATE TABLE t (a)").await;
+        let mut other = connect().await.unwrap();
+        let mut seen = vec![index.token().unwrap()];
+        for number in 0..50 {
+            let writer = if number % 2 == 0 { &mut one } else { &mut other };
+            let statement = match number % 5 {
+                0 => "PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t VALUES (1)",
+                1 => "UPDATE t SET a = a + 1",
+                2 => "DELETE FROM t",
+                _ => "INSERT INTO t VALUES (2)",
+            };
+            run(writer, statement).await;
+            let token = index.token().unwrap();
+            assert!(!seen.contains(&token), "{number}: {statement}");
+            assert_eq!(index.token(), Some(token.clone()));
+            // Reading, and what is rolled back, changes nothing.
+            run(&mut one, "SELECT * FROM t; BEGIN; INSERT INTO t VALUES (3); ROLLBACK").await;
+            assert_eq!(index.token(), Some(token.clone()), "{number}");
+            seen.push(token);
+        }
+    }
+}
