@@ -185,12 +185,18 @@ impl Session {
         self.recall_at_once(&prepared.parsed.text, &prepared.parameters, values, described)
     }
 
-    fn recall_at_once(&mut self, text: &str, types: &[Type], values: &[ScalarValue]) -> Option<CachedOutput> {
+    fn recall_at_once(
+        &mut self,
+        text: &str,
+        types: &[Type],
+        values: &[ScalarValue],
+        described: Option<&[OutputColumn]>,
+    ) -> Option<CachedOutput> {
         if self.block.is_some() {
             return None;
         }
         let request = self.request(text, types, Some(values))?;
-        let (remembered, answer) = self.kept(request)?;
+        let (remembered, answer) = self.kept(request, described)?;
         let now = self.engine.clock.now().timestamp_millis();
         if remembered.is_current_at_once() {
             remembered.current_at.fetch_max(now, Ordering::Relaxed);
@@ -221,15 +227,20 @@ impl Session {
         }
         self.refuse_if_failed(&parsed.statement)?;
         let Some(request) = self.request(&parsed.text, &[], Some(&[])) else { return Ok(None) };
-        let found = self.recalled(request).await;
+        let found = self.recalled(request, None).await;
         if found.is_err() {
             self.fail();
         }
         found
     }
 
-    pub(crate) async fn recalled(&mut self, request: Request) -> Result<Option<CachedOutput>> {
-        let Some((remembered, answer)) = self.kept(request) else { return Ok(None) };
+    /// `described`: what the client was told of the columns.
+    pub(crate) async fn recalled(
+        &mut self,
+        request: Request,
+        described: Option<&[OutputColumn]>,
+    ) -> Result<Option<CachedOutput>> {
+        let Some((remembered, answer)) = self.kept(request, described) else { return Ok(None) };
         let now = self.engine.clock.now().timestamp_millis();
         let old_enough = self.block.is_none() && remembered.was_current(now, self.staleness());
         if !old_enough {
@@ -246,9 +257,16 @@ impl Session {
         remembered.states(self.engine.registry(), &self.parameters.database)
     }
 
-    fn kept(&self, request: Request) -> Option<(Arc<Remembered>, Arc<Answer>)> {
+    fn kept(
+        &self,
+        request: Request,
+        described: Option<&[OutputColumn]>,
+    ) -> Option<(Arc<Remembered>, Arc<Answer>)> {
         let cache = &self.engine.results;
         let remembered = cache.statements.get(&request.statement)?;
+        if described.is_some_and(|described| described != remembered.columns.as_slice()) {
+            return None;
+        }
         let answer = cache.get(&AnswerName { rows: remembered.rows?, encoding: self.encoding })?;
         Some((remembered, answer))
     }

@@ -72,7 +72,7 @@ pub async fn execute(
     }
     let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
     if let Some(request) = request
-        && let Some(output) = session.recalled(request).await?
+        && let Some(output) = session.recalled(request, prepared.columns.as_deref()).await?
     {
         return Ok(Output::Cached(output));
     }
