@@ -195,7 +195,9 @@ impl Settings {
     pub fn deciding(&self) -> BTreeMap<&str, &str> {
         let keys = self.startup.keys().chain(self.session.keys()).chain(self.local.keys());
         let deciding = keys.filter(|key| !vars::decides_nothing(key));
-        deciding.filter_map(|key| Some((key.as_str(), self.get(key)?))).collect()
+        let values = deciding.filter_map(|key| Some((key.as_str(), self.get(key)?)));
+        let is_default = |key: &str, value: &str| vars::definition(key).is_some_and(|d| d.default == value);
+        values.filter(|(key, value)| !is_default(key, value)).collect()
     }
 
     /// A number that is another one when a value may have changed.
