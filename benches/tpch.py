@@ -35,6 +35,8 @@ class Auric:
     def engine(self, schema: str):
         connection = psycopg.connect(self.dsn, autocommit=True)
         connection.execute(f"set search_path to {schema}")
+        # What is timed is the query.
+        connection.execute("set result_cache to off")
 
         def run(path: pathlib.Path) -> float:
             text = path.read_text()

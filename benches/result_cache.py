@@ -1,0 +1,162 @@
+"""The result cache beside a real PostgreSQL in the same run: what a hit takes (PostgreSQL: its prepared `SELECT 1`), a dashboard that 200
+connections load right after a commit, the cost of a miss, and the memory under queries that never come again."""
+
+import argparse
+import pathlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+
+import psycopg
+
+from tpch import Auric
+from wire import CONNECTIONS, Postgres, parameters, proportional_size
+
+ROWS = 2_000_000
+CHARTS = [
+    "select k, count(*), sum(v) from facts group by k order by k",
+    "select id % 24 as hour, avg(v) from facts group by 1 order by 1",
+    "select count(distinct k), max(v) from facts where id % 3 = 0",
+    "select k, min(v), max(v) from facts where v > 50 group by k order by k",
+    "select id / 100000 as part, count(*) from facts group by 1 order by 1",
+    "select sum(v) filter (where k = 'k1'), sum(v) filter (where k = 'k2') from facts",
+    "select k, stddev(v) from facts group by k order by k",
+    "select v::int as bucket, count(*) from facts group by 1 order by 2 desc, 1 limit 10",
+    "select id, v from facts order by v desc, id limit 20",
+    "select k, sum(v) over (order by k) from (select k, sum(v) as v from facts group by k) s order by k",
+    "select count(*) from facts a where exists (select 1 from facts b where b.id = a.id + 1 and b.k = a.k)",
+    "select k, id % 7 as day, count(*) from facts group by 1, 2 order by 1, 2",
+]
+
+
+def pgbench(program: str, dsn: str, mode: str, clients: int, seconds: int, text: str) -> tuple[float, float, float]:
+    """Transactions a second; median and 99th percentile of the latency in milliseconds."""
+    to = parameters(dsn)
+    with tempfile.TemporaryDirectory() as folder:
+        script = pathlib.Path(folder) / "query.sql"
+        script.write_text(text + ";\n")
+        ran = subprocess.run([program, "-n", "-f", script, "-M", mode, "-c", str(clients), "-j", str(min(2, clients)), "-T", str(seconds), "--log",
+                              "-h", to["host"], "-p", to["port"], "-U", to["user"], to["dbname"]], capture_output=True, text=True, cwd=folder)
+        if ran.returncode != 0:
+            raise SystemExit(ran.stdout + ran.stderr)
+        micros = sorted(int(line.split()[2]) for log in pathlib.Path(folder).glob("pgbench_log.*") for line in log.read_text().splitlines())
+    return len(micros) / seconds, statistics.median(micros) / 1000, micros[int(len(micros) * 0.99)] / 1000
+
+
+def hits(auric: Auric, postgres: Postgres, runs: int, seconds: int):
+    program = shutil.which("pgbench") or str(postgres.bin / "pgbench")
+    for mode in ("simple", "prepared"):
+        for clients in CONNECTIONS:
+            ours, theirs = [], []
+            for _ in range(runs):
+                ours.append(pgbench(program, auric.dsn, mode, clients, seconds, CHARTS[0]))
+                theirs.append(pgbench(program, postgres.dsn, "prepared", clients, seconds, "select 1"))
+            (rate, latency, late), (other_rate, other_latency, other_late) = ([statistics.median(column) for column in zip(*all_of, strict=True)] for all_of in (ours, theirs))
+            print(f"hit, {mode}, {clients} connections: {rate:,.0f} a second, {latency:.3f} ms, p99 {late:.2f} ms; PostgreSQL's prepared SELECT 1: {other_rate:,.0f}, "
+                  f"{other_latency:.3f} ms, p99 {other_late:.2f} ms: throughput {rate / other_rate:.2f}, latency {latency / other_latency:.2f} of it", flush=True)
+
+
+def commit(auric: Auric):
+    with psycopg.connect(auric.dsn, autocommit=True) as connection:
+        connection.execute("insert into facts values (0, 'k0', 0)")
+
+
+def dashboard(auric: Auric, runs: int, connections: int = 200):
+    alone, together = [], []
+    sessions = [psycopg.connect(auric.dsn, autocommit=True) for _ in range(connections)]
+    for _ in range(runs):
+        commit(auric)
+        start = time.perf_counter()
+        for chart in CHARTS:
+            sessions[0].execute(chart).fetchall()
+        alone.append(time.perf_counter() - start)
+        commit(auric)
+        before = misses(auric)
+        gate = threading.Barrier(connections + 1)
+
+        def load(session):
+            gate.wait()
+            for chart in CHARTS:
+                session.execute(chart).fetchall()
+
+        threads = [threading.Thread(target=load, args=(session,)) for session in sessions]
+        [thread.start() for thread in threads]
+        gate.wait()
+        start = time.perf_counter()
+        [thread.join() for thread in threads]
+        together.append(time.perf_counter() - start)
+        ran = misses(auric) - before
+        if ran != len(CHARTS):
+            print(f"! {ran} queries ran for {len(CHARTS)} charts")
+    [session.close() for session in sessions]
+    one, all_of = statistics.median(alone), statistics.median(together)
+    print(f"a dashboard of {len(CHARTS)} charts after a commit: once {one:.2f} s, by {connections} connections {all_of:.2f} s: {all_of / one:.2f}", flush=True)
+
+
+def misses(auric: Auric) -> int:
+    with psycopg.connect(auric.dsn, autocommit=True) as connection:
+        return connection.execute("select misses from auric.cache where name = 'results'").fetchone()[0]
+
+
+def cost_of_a_miss(auric: Auric, runs: int):
+    """The same queries, each with another constant, with the cache and without, in turns."""
+    found: dict[str, list[float]] = {"on": [], "off": []}
+    with psycopg.connect(auric.dsn, autocommit=True) as connection:
+        for number in range(runs * 20):
+            for setting, all_of in found.items():
+                connection.execute(f"set result_cache = {setting}")
+                start = time.perf_counter()
+                connection.execute(f"select k, count(*), sum(v * {number + 1}), avg(v), max(id) from facts where id <> {number} group by k order by k").fetchall()
+                all_of.append((time.perf_counter() - start) * 1000)
+    on, off = statistics.median(found["on"]), statistics.median(found["off"])
+    print(f"a miss: {on:.2f} ms with the cache, {off:.2f} ms without: {on / off - 1:+.1%}", flush=True)
+
+
+def memory(auric: Auric, queries: int):
+    """Distinct queries, four connections; the process' memory before and after."""
+    before = proportional_size(auric.process.pid)
+
+    def run(number: int):
+        with psycopg.connect(auric.dsn, autocommit=True) as connection:
+            for i in range(number, queries, 4):
+                connection.execute(f"select id, k, v from few where id >= {i % 900} and id <> {i} order by id").fetchall()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    after = proportional_size(auric.process.pid)
+    with psycopg.connect(auric.dsn, autocommit=True) as connection:
+        entries, size, budget = connection.execute("select entries, bytes, budget from auric.cache where name = 'results'").fetchone()
+    print(f"{queries:,} distinct queries: {entries:,} answers of {size / 1e6:.1f} MB kept, budget {budget / 1e6:.1f} MB; process {before / 1e6:.0f} to {after / 1e6:.0f} MB", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--cache", type=pathlib.Path)
+    parser.add_argument("--scale")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=5, help="of each run of pgbench")
+    parser.add_argument("--queries", type=int, default=20_000, help="that never come again")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        postgres = Postgres()
+        auric = Auric(options.bin / "auric", "serve", "--data-dir", folder)
+        try:
+            with psycopg.connect(auric.dsn, autocommit=True) as connection:
+                for table, rows in (("facts", ROWS), ("few", 1000)):
+                    connection.execute(f"create table {table} as select i::bigint as id, 'k' || i % 12 as k, (i % 1000 / 7.0)::float8 as v from generate_series(1, {rows}) as g(i)")
+            hits(auric, postgres, options.runs, options.seconds)
+            dashboard(auric, options.runs)
+            cost_of_a_miss(auric, options.runs)
+            memory(auric, options.queries)
+        finally:
+            auric.stop()
+            postgres.stop()
+
+
+if __name__ == "__main__":
+    main()
