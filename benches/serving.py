@@ -17,6 +17,7 @@ HEAVY = "select count(*) from bronze.lineitem a join bronze.lineitem b on a.l_su
 def beside_a_heavy_join(auric: Auric, connections: int, rounds: int):
     """`SELECT 1` on many connections, round after round, while one connection runs a heavy join."""
     heavy = psycopg.connect(auric.dsn, autocommit=True)
+    heavy.execute("set result_cache to off")
     ended = []
 
     def run():
