@@ -126,6 +126,17 @@ pub async fn since(table: &Table, earlier: Option<i64>) -> Result<Changes> {
     Ok(Changes::Known(RowChanges { table: table.clone(), earlier: first, added, removed }))
 }
 
+/// Rows of a table as its metadata counts them, deleted ones included. Fails as reading it does.
+pub async fn row_count(table: &Table) -> Result<u64> {
+    let files = &table.snapshot.files;
+    let mut rows = 0_u64;
+    for number in files.index().await?.groups.iter().flat_map(|(_, numbers)| numbers) {
+        let list = files.file_list(*number).await?;
+        rows += list.files.iter().filter_map(|file| file.record_count).sum::<u64>();
+    }
+    Ok(rows)
+}
+
 /// The table at a version. `None`: it has expired.
 async fn version(table: &Table, id: Option<i64>) -> Result<Option<TableSnapshot>> {
     let now = &table.snapshot;

@@ -12,6 +12,7 @@ use crate::error::Result;
 
 const RUN_ID: &str = "auric.materialized-view.run-id";
 const HASH: &str = "auric.materialized-view.definition-hash";
+const PLAN: &str = "auric.materialized-view.plan-hash";
 const SOURCES: &str = "auric.materialized-view.sources";
 const MODE: &str = "auric.materialized-view.mode";
 const REASON: &str = "auric.materialized-view.reason";
@@ -26,12 +27,15 @@ pub struct Provenance {
     pub run_id: String,
     /// [`Definition::hash`](super::definition::Definition::hash).
     pub definition: String,
+    /// What the query meant ([`plan_hash`](super::incremental::plan_hash)).
+    pub plan: Option<String>,
     /// By `catalog.schema.table`.
     pub sources: BTreeMap<String, SourceVersion>,
-    /// `full`.
+    /// `full`; what was done instead: `append`, `groups`, `partitions`, `rows`, `nothing`.
     pub mode: String,
     /// Why it was refreshed, and in that mode.
     pub reason: String,
+    /// Rows that were computed.
     pub rows: Option<u64>,
     /// Of the files written.
     pub bytes: Option<u64>,
@@ -61,6 +65,7 @@ impl Provenance {
         Ok(Some(Self {
             run_id,
             definition,
+            plan: text(PLAN),
             sources,
             mode: text(MODE).unwrap_or_default(),
             reason: text(REASON).unwrap_or_default(),
@@ -77,6 +82,7 @@ impl Provenance {
         let given = [
             (RUN_ID, Some(self.run_id.clone())),
             (HASH, Some(self.definition.clone())),
+            (PLAN, self.plan.clone()),
             (SOURCES, Some(json::object(sources))),
             (MODE, Some(self.mode.clone())),
             (REASON, Some(self.reason.clone())),
