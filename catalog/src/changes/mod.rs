@@ -59,6 +59,11 @@ impl RowChanges {
         self.removed.is_empty()
     }
 
+    /// Whether all rows of the later version are in the earlier one.
+    pub fn only_removes(&self) -> bool {
+        self.added.is_empty()
+    }
+
     /// Most rows that are to be read for all changes; `None`: the metadata does not tell.
     pub fn rows(&self) -> Option<u64> {
         let rows = |part: &Part| match &part.rows {

@@ -59,7 +59,11 @@ impl Kept {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }
 
-    pub fn source(&self) -> Result<Arc<dyn TableSource>, Refusal> {
+    pub fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    fn source(&self) -> Result<Arc<dyn TableSource>, Refusal> {
         let table = MemTable::try_new(self.schema.clone(), vec![self.batches.clone()])?;
         Ok(provider_as_source(Arc::new(table)))
     }

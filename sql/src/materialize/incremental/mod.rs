@@ -15,6 +15,7 @@
 mod apply;
 mod delta;
 mod kept;
+mod net;
 pub mod protected;
 mod shape;
 mod ways;
@@ -23,12 +24,11 @@ use std::collections::BTreeMap;
 
 use auric_catalog::changes::{self, Changes, RowChanges};
 use auric_catalog::registry::Table;
-use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 
 pub use self::apply::change;
-use self::delta::{Changed, ChangedTable, restricted_to};
+use self::delta::{Changed, restricted_to};
 use self::kept::Kept;
 use self::shape::{Keyed, Unit};
 pub use self::ways::{Way, ways};
@@ -171,8 +171,14 @@ impl Request<'_> {
         let known = self.changes(before).await?;
         self.refuse_changed_expectations(&known)?;
         self.check_cost(&known).await?;
-        let changed = changed_tables(&known);
         let plan = &self.query.planned.plan;
+        let used = net::used_columns(plan)?;
+        let mut changed = Changed::default();
+        for (name, changes) in &known {
+            if let Some(table) = net::changed_table(&self.query.scope, changes, &used).await? {
+                changed.0.insert(name.clone(), table);
+            }
+        }
         if !changed.touches(plan)? {
             return Ok(nothing(plan, "no row that it reads has changed")?);
         }
@@ -274,19 +280,6 @@ impl Request<'_> {
         let rows = keyed.over(plan, restricted)?;
         Ok(Work { mode, note, rows, replaced: Some(Replaced { keys, columns: columns.clone() }) })
     }
-}
-
-fn changed_tables(known: &BTreeMap<String, RowChanges>) -> Changed {
-    let changed = known.iter().filter(|(_, changes)| !changes.is_empty());
-    let changed = changed.map(|(name, changes)| {
-        let table = ChangedTable {
-            added: provider_as_source(changes.added_rows()),
-            removed: (!changes.only_adds()).then(|| provider_as_source(changes.removed_rows())),
-            before: provider_as_source(changes.earlier()),
-        };
-        (name.clone(), table)
-    });
-    Changed(changed.collect())
 }
 
 fn nothing(plan: &LogicalPlan, note: &str) -> Result<Work, DataFusionError> {
