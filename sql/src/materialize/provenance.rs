@@ -31,7 +31,7 @@ pub struct Provenance {
     pub plan: Option<String>,
     /// By `catalog.schema.table`.
     pub sources: BTreeMap<String, SourceVersion>,
-    /// `full`; what was done instead: `append`, `groups`, `partitions`, `rows`, `nothing`.
+    /// `full`; what was done instead: `append`, `merge`, `groups`, `partitions`, `rows`, `nothing`.
     pub mode: String,
     /// Why it was refreshed, and in that mode.
     pub reason: String,

@@ -340,6 +340,27 @@ fn renamed(branch: LogicalPlan, union: &LogicalPlan) -> Result<LogicalPlan> {
     Ok(LogicalPlanBuilder::from(branch).project(named)?.build()?)
 }
 
+/// All rows of branches with the columns of `like`, under its names. `None`: there are no branches.
+pub fn combined(branches: Vec<LogicalPlan>, like: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    let mut branches = branches.into_iter();
+    let Some(first) = branches.next() else { return Ok(None) };
+    if branches.len() == 0 {
+        return Ok(Some(first));
+    }
+    // Columns may differ by their relation only, which a union does not keep.
+    let numbered = |branch: LogicalPlan| {
+        let columns = branch.schema().columns().into_iter().enumerate();
+        let named = columns.map(|(i, column)| Expr::Column(column).alias(key_name(i)));
+        let named: Vec<Expr> = named.collect();
+        LogicalPlanBuilder::from(branch).project(named)
+    };
+    let mut all = numbered(first)?;
+    for branch in branches {
+        all = all.union(numbered(branch)?.build()?)?;
+    }
+    renamed(all.build()?, like).map(Some)
+}
+
 /// The rows of `plan` whose keys are among the rows of `found`, null being equal to null.
 pub fn restricted_to(plan: LogicalPlan, keys: &[Expr], found: LogicalPlan) -> Result<LogicalPlan> {
     let on = keys.iter().cloned().zip(

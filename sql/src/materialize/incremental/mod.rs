@@ -7,6 +7,8 @@
 //! - nothing that the query reads has changed, though files have: the new versions are recorded;
 //! - rows were only added, and the query computes each of its rows from one row of each table: the rows
 //!   that follow are appended;
+//! - rows were only added, and what they add to the view's groups follows from them and the view: they are
+//!   merged;
 //! - the touched groups, partitions or rows are computed anew, and replaced in the view.
 //!
 //! What cannot be told to give the same rows as computing all of them is computed as a whole, and why is
@@ -15,6 +17,7 @@
 mod apply;
 mod delta;
 mod kept;
+mod merge;
 mod net;
 pub mod protected;
 mod shape;
@@ -28,7 +31,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 
 pub use self::apply::change;
-use self::delta::{Changed, restricted_to};
+use self::delta::{Changed, combined, restricted_to};
 use self::kept::Kept;
 use self::shape::{Keyed, Unit};
 pub use self::ways::{Way, ways};
@@ -184,8 +187,22 @@ impl Request<'_> {
         }
         match changed.additions(plan) {
             Ok(branches) => appended(branches, plan),
-            Err(Refusal::Cannot(_)) => self.replaced(&changed).await,
+            Err(Refusal::Cannot(_)) => match self.merged(&changed).await {
+                Err(Refusal::Cannot(_)) => self.replaced(&changed).await,
+                outcome => outcome,
+            },
             Err(e) => Err(e),
+        }
+    }
+
+    async fn merged(&self, changed: &Changed) -> Result<Work, Refusal> {
+        let plan = &self.query.planned.plan;
+        let scope = &self.query.scope;
+        let positions = build::positions(self.query, self.table, self.definition)?;
+        let merge = merge::merge(scope, plan, self.table, &positions, self.definition)?;
+        match merge.work(scope, plan, self.table, changed).await? {
+            Some(work) => Ok(work),
+            None => Ok(nothing(plan, "no rows were added")?),
         }
     }
 
@@ -288,12 +305,7 @@ fn nothing(plan: &LogicalPlan, note: &str) -> Result<Work, DataFusionError> {
 }
 
 fn appended(branches: Vec<LogicalPlan>, plan: &LogicalPlan) -> Result<Work, Refusal> {
-    let mut branches = branches.into_iter();
-    let Some(first) = branches.next() else { return Ok(nothing(plan, "no rows were added")?) };
-    let mut all = LogicalPlanBuilder::from(first);
-    for branch in branches {
-        all = all.union(branch)?;
-    }
+    let Some(rows) = combined(branches, plan)? else { return Ok(nothing(plan, "no rows were added")?) };
     let note = "rows were only added".to_string();
-    Ok(Work { mode: "append", note, rows: all.build()?, replaced: None })
+    Ok(Work { mode: "append", note, rows, replaced: None })
 }

@@ -66,7 +66,7 @@ pub fn partition_keys(window: &Window) -> Result<Vec<Expr>> {
 }
 
 /// The node whose rows are computed together, below what only picks and computes from each of its rows.
-fn anchor(plan: &LogicalPlan) -> &LogicalPlan {
+pub fn anchor(plan: &LogicalPlan) -> &LogicalPlan {
     match (plan, &plan.inputs()[..]) {
         (LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_), [input]) => {
             anchor(input)
@@ -85,7 +85,7 @@ fn innermost(window: &Window) -> &Window {
 }
 
 /// Position among the rows of [`anchor`] of a column of the plan's result that is passed on as it is.
-fn origin(plan: &LogicalPlan, index: usize) -> Option<usize> {
+pub fn origin(plan: &LogicalPlan, index: usize) -> Option<usize> {
     match (plan, &plan.inputs()[..]) {
         (LogicalPlan::Projection(projection), [input]) => {
             match projection.expr.get(index)?.clone().unalias_nested().data {
@@ -242,8 +242,24 @@ impl Keyed {
     }
 }
 
+/// The plan with another node in the place of [`anchor`], which has its columns.
+pub fn over_anchor(plan: &LogicalPlan, node: LogicalPlan) -> Result<LogicalPlan> {
+    match (std::ptr::eq(anchor(plan), plan), &plan.inputs()[..]) {
+        (true, _) => Ok(node),
+        (false, [below]) => Ok(plan.with_new_exprs(plan.expressions(), vec![over_anchor(below, node)?])?),
+        _ => Err(Refusal::cannot("of this query")),
+    }
+}
+
+/// Whether a value is stored as it is.
+pub fn is_same(from: &Field, to: &Field) -> bool {
+    let (source, target) = (from.data_type(), to.data_type());
+    let plain = TextType::of_field(from) == TextType::of_field(to);
+    plain && (source == target || (source.is_string() && target.is_string()))
+}
+
 /// Whether values can be told apart as groups, and are stored so that they still are.
-fn is_key(from: &Field, to: &Field) -> bool {
+pub fn is_key(from: &Field, to: &Field) -> bool {
     use DataType::{Boolean, Date32, FixedSizeBinary, LargeUtf8, Time64, Timestamp, Utf8, Utf8View};
     let (source, target) = (from.data_type(), to.data_type());
     let text = |t: &DataType| matches!(t, Utf8 | LargeUtf8 | Utf8View);

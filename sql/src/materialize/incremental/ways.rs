@@ -1,15 +1,15 @@
 //! Which refreshes a view can get at all, told from its query alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use auric_catalog::registry::Table;
 use auric_catalog::scan::LakeTable;
 use datafusion::datasource::provider_as_source;
-use std::sync::Arc;
 
 use super::delta::{Changed, ChangedTable};
 use super::shape::{self, Unit};
-use super::{Refusal, Request};
+use super::{Refusal, Request, merge};
 use crate::error::Error;
 use crate::materialize::build::{self, Query};
 use crate::materialize::definition::Definition;
@@ -22,22 +22,27 @@ pub struct Way {
     pub table: String,
     /// Rows that are added to it are followed by rows that are appended.
     pub appends: bool,
+    /// Rows that are added to it are merged into the view's groups.
+    pub merges: bool,
     /// What is replaced after any other change; an error: why all is computed.
     pub replaces: Result<String, String>,
 }
 
 impl Way {
     pub fn is_incremental(&self) -> bool {
-        self.appends || self.replaces.is_ok()
+        self.appends || self.merges || self.replaces.is_ok()
     }
 
     /// For people.
     pub fn words(&self) -> String {
-        match (self.appends, &self.replaces) {
-            (true, Ok(replaces)) => format!("added rows are appended, else touched {replaces}"),
-            (true, Err(why)) => format!("added rows are appended, else full: {why}"),
-            (false, Ok(replaces)) => format!("touched {replaces}"),
-            (false, Err(why)) => format!("full: {why}"),
+        let added = match (self.appends, self.merges) {
+            (true, _) => "added rows are appended, else ",
+            (false, true) => "added rows are merged, else ",
+            (false, false) => "",
+        };
+        match &self.replaces {
+            Ok(replaces) => format!("{added}touched {replaces} are computed anew"),
+            Err(why) => format!("{added}full: {why}"),
         }
     }
 }
@@ -64,7 +69,12 @@ pub fn ways(
             Ok(way) => ways.extend(way),
             Err(Refusal::Failed(e)) => return Err(e),
             Err(Refusal::Cannot(why) | Refusal::NotCheaper(why)) => {
-                ways.push(Way { table: full_name(source), appends: false, replaces: Err(why) });
+                ways.push(Way {
+                    table: full_name(source),
+                    appends: false,
+                    merges: false,
+                    replaces: Err(why),
+                });
             }
         }
     }
@@ -99,12 +109,19 @@ fn way(
         Err(Refusal::Failed(e)) => return Err(e.into()),
         Err(_) => false,
     };
+    let positions = build::positions(query, table, definition)?;
+    let merge = merge::merge(&query.scope, plan, table, &positions, definition);
+    let merges = match merge.and_then(|merge| merge.additions(&stand_in(false))) {
+        Ok(_) => true,
+        Err(Refusal::Failed(e)) => return Err(e.into()),
+        Err(_) => false,
+    };
     let replaces = match replaces(query, table, definition, &stand_in(true)) {
         Ok(replaces) => Ok(replaces),
         Err(Refusal::Failed(e)) => return Err(e.into()),
         Err(Refusal::Cannot(why) | Refusal::NotCheaper(why)) => Err(why),
     };
-    Ok(Some(Way { table: name, appends, replaces }))
+    Ok(Some(Way { table: name, appends, merges, replaces }))
 }
 
 /// `groups (day, country)`.
