@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, field
 
+import deltalake
 import duckdb
 import psycopg
 
@@ -20,6 +21,8 @@ class Query:
     text: str
     appends: frozenset = frozenset()
     incremental: bool = True
+    # Tables whose added rows are merged.
+    merges: frozenset = frozenset()
     # Tables whose changes it cannot follow.
     except_of: frozenset = frozenset()
     # In place of `text`, where DuckDB says it otherwise.
@@ -39,14 +42,17 @@ QUERIES = [
     Query("union all", "select day, g, qty from {fact} where k = 1 union all select null, name, k from {dim}", both("fact", "dim")),
     Query("self join", "select a.id, b.id as other from {fact} a join {fact} b on a.k = b.k and a.qty = b.qty and a.id < b.id",
           both("fact")),
-    Query("groups", "select day, g, count(*) as n, sum(amount) as total, min(qty) as least, max(amount) as most from {fact} group by day, g"),
+    Query("groups", "select day, g, count(*) as n, sum(amount) as total, min(qty) as least, max(amount) as most from {fact} group by day, g",
+          merges=both("fact")),
     Query("groups of an expression",
-          "select date_trunc('month', day)::date as month, coalesce(g, 'none') as g, sum(qty) as qty from {fact} group by 1, 2"),
+          "select date_trunc('month', day)::date as month, coalesce(g, 'none') as g, sum(qty) as qty from {fact} group by 1, 2",
+          merges=both("fact")),
     Query("distinct count", "select day, count(distinct k) as ks, count(distinct g) filter (where qty > 2) as gs from {fact} group by day"),
     Query("percentile", "select g, percentile_cont(0.5) within group (order by qty) as middle from {fact} group by g"),
     Query("average", "select k, round(avg(amount), 3) as mean, bool_and(qty > 1) as all_more, bool_or(qty > 8) as any_more from {fact} group by k"),
     Query("having", "select g, sum(qty) as qty from {fact} group by g having sum(qty) > 10"),
-    Query("groups of a join", "select d.region, f.day, sum(f.amount) as total from {fact} f join {dim} d on f.k = d.k group by d.region, f.day"),
+    Query("groups of a join", "select d.region, f.day, sum(f.amount) as total from {fact} f join {dim} d on f.k = d.k group by d.region, f.day",
+          merges=both("fact", "dim")),
     Query("groups of a left join",
           "select d.region, count(*) as n, count(d.k) as matched, sum(f.qty) as qty from {fact} f left join {dim} d on f.k = d.k group by d.region"),
     Query("groups of a full join", "select coalesce(d.region, '-') as region, count(f.id) as facts, count(d.k) as dims from {fact} f full join {dim} d on f.k = d.k group by 1"),
@@ -67,8 +73,11 @@ QUERIES = [
           except_of=both("dim")),
     Query("except", "select k from {fact} except select k from {dim}"),
     Query("intersect", "select k from {fact} intersect select k from {dim}"),
-    Query("booleans and dates", "select qty > 5 as much, extract(month from day)::int as month, count(*) as n from {fact} group by 1, 2"),
-    Query("total", "select count(*) as n, sum(amount) as total from {fact}", incremental=False),
+    Query("booleans and dates", "select qty > 5 as much, extract(month from day)::int as month, count(*) as n from {fact} group by 1, 2",
+          merges=both("fact")),
+    Query("total", "select count(*) as n, sum(amount) as total, bool_or(qty > 9) as any_more from {fact}", incremental=False, merges=both("fact")),
+    Query("computed of sums", "select g, sum(qty) * 2 as twice, sum(qty) as qty, count(*) as n, max(day) as last from {fact} group by g",
+          merges=both("fact")),
     Query("limit", "select id, day from {fact} order by id limit 7", incremental=False),
     Query("rollup", "select day, g, sum(qty) as qty from {fact} group by rollup (day, g)", incremental=False),
     Query("window over all", "select id, row_number() over (order by id) as nr from {fact}", incremental=False),
@@ -176,12 +185,22 @@ class World:
             "truncate dim": lambda: ({"dim"}, [f"truncate {dim}"]),
             "several": lambda: ({"fact", "dim"}, [self.insert_facts(3), f"delete from {fact} where {self.condition()}",
                                                   f"update {dim} set name = 'm' where k = {value.randint(0, 6)}", self.insert_facts(1)]),
+            "compact": lambda: ({"fact"}, ["compact"]),
+            "compact among others": lambda: ({"fact"}, [self.insert_facts(2), "compact", self.insert_facts(1)]),
             "there and back": lambda: ({"fact"}, [self.insert_facts(2), f"delete from {fact} where id > {self.next_id - 2}"]),
         }
         weights = {"insert": 4, "inserts": 2, "update": 3, "delete": 3, "truncate dim": 1}
         kind = value.choices(list(kinds), [weights.get(kind, 2) for kind in kinds])[0]
         tables, statements = kinds[kind]()
         return kind, tables, statements
+
+    def compact(self) -> bool:
+        """Another program lays the rows of a table out anew; whether it could."""
+        if self.source != "delta" or self.merge_on_read["source"]:
+            return False
+        self.script.append("-- delta-rs compacts fact")
+        table = deltalake.DeltaTable(str(self.server.warehouse / self.schema / "fact"))
+        return table.optimize.compact()["numFilesRemoved"] > 0
 
     def base(self, connection) -> duckdb.DuckDBPyConnection:
         """The tables as they are, in DuckDB."""
@@ -232,6 +251,9 @@ def play(world: World, connection, queries, steps: int, tally: Tally) -> str | N
         kind, tables, statements = world.change()
         changed = False
         for statement in statements:
+            if statement == "compact":
+                changed |= world.compact()
+                continue
             changed |= world.run(connection, statement).rowcount > 0
         duck = world.base(connection)
         final = step == steps - 1
@@ -252,10 +274,14 @@ def play(world: World, connection, queries, steps: int, tally: Tally) -> str | N
             tally.count(kind, mode)
             if query.incremental and not (tables & query.except_of) and mode == FULL:
                 return f"{where}: full, {reason}\n" + "\n".join(world.script)
-            if not query.incremental and mode not in (FULL, "nothing"):
+            if not query.incremental and mode not in (FULL, "nothing", *(["merge"] if query.merges else [])):
                 return f"{where}: {mode}, {reason}"
             if kind in ("insert", "inserts", "insert dim", "insert both") and (read & tables) <= query.appends and mode not in ("append", "nothing"):
                 return f"{where}: {mode} and not append, {reason}\n" + "\n".join(world.script)
+            if kind in ("insert", "inserts", "insert dim", "insert both") and (read & tables) <= query.merges and mode not in ("merge", "nothing"):
+                return f"{where}: {mode} and not merge, {reason}\n" + "\n".join(world.script)
+            if kind == "compact" and mode != "nothing":
+                return f"{where}: {mode}, {reason}\n" + "\n".join(world.script)
             if final:
                 world.run(connection, f"refresh materialized view {view} full")
                 found = canonical(connection.execute(f"select * from {view}").fetchall())

@@ -78,11 +78,12 @@ pub fn ways(
             }
         }
     }
+    if ways.is_empty() {
+        return Ok(Err("it reads no table".to_string()));
+    }
     Ok(match ways.iter().find(|way| way.is_incremental()) {
-        None if !ways.is_empty() => {
-            Err(ways.into_iter().find_map(|way| way.replaces.err()).unwrap_or_default())
-        }
-        _ => Ok(ways),
+        None => Err(ways.into_iter().find_map(|way| way.replaces.err()).unwrap_or_default()),
+        Some(_) => Ok(ways),
     })
 }
 
