@@ -182,7 +182,7 @@ impl Build<'_> {
             run_id: run.id.clone(),
             definition: self.definition.hash(),
             sources: self.versions.clone(),
-            plan: Some(incremental::plan_hash(self.query)),
+            plan: self.plan_hash()?,
             mode: self.how.mode().to_string(),
             reason: match &self.how {
                 How::Full => self.reason.clone(),
@@ -204,6 +204,13 @@ impl Build<'_> {
         };
         publish(self.scope, self.in_block, publication).await?;
         Ok(Built { rows, outcomes })
+    }
+
+    /// `None`: what is read is not committed, so that nobody will know what has changed since.
+    fn plan_hash(&self) -> Result<Option<String>> {
+        let mut sources = Sources::default();
+        sources.read(&self.query.planned.plan)?;
+        Ok(sources.unstable.is_none().then(|| incremental::plan_hash(self.query)))
     }
 
     /// The same for a run that is repeated because nobody knows what became of it: of the same query over

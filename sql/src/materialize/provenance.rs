@@ -27,7 +27,8 @@ pub struct Provenance {
     pub run_id: String,
     /// [`Definition::hash`](super::definition::Definition::hash).
     pub definition: String,
-    /// What the query meant ([`plan_hash`](super::incremental::plan_hash)).
+    /// What the query meant ([`plan_hash`](super::incremental::plan_hash)). `None`: it read what was not
+    /// committed.
     pub plan: Option<String>,
     /// By `catalog.schema.table`.
     pub sources: BTreeMap<String, SourceVersion>,
@@ -65,7 +66,7 @@ impl Provenance {
         Ok(Some(Self {
             run_id,
             definition,
-            plan: text(PLAN),
+            plan: text(PLAN).filter(|plan| !plan.is_empty()),
             sources,
             mode: text(MODE).unwrap_or_default(),
             reason: text(REASON).unwrap_or_default(),
@@ -82,7 +83,8 @@ impl Provenance {
         let given = [
             (RUN_ID, Some(self.run_id.clone())),
             (HASH, Some(self.definition.clone())),
-            (PLAN, self.plan.clone()),
+            // Of several commits of a transaction the last one counts, also if it does not know.
+            (PLAN, Some(self.plan.clone().unwrap_or_default())),
             (SOURCES, Some(json::object(sources))),
             (MODE, Some(self.mode.clone())),
             (REASON, Some(self.reason.clone())),

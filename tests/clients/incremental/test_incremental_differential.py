@@ -13,8 +13,8 @@ from world import Tally, difference
 SECONDS = float(os.environ.get("AURIC_DIFFERENTIAL_SECONDS", "0"))
 SEED = int(os.environ.get("AURIC_DIFFERENTIAL_SEED", "1"))
 # Without a time to fill, as many cases as this: the same ones on any machine.
-CASES = 12
-VIEWS, STEPS = 5, 5
+CASES = 10
+VIEWS, STEPS = 4, 5
 ENOUGH = 3
 
 
@@ -32,4 +32,4 @@ def test_random_changes(server):
     assert tally.modes.get("full", 0) < total * 0.3, tally
     # A single seed repeats a failure; it need not have all of them.
     if seed - SEED >= CASES:
-        assert all(tally.modes.get(mode, 0) > 5 for mode in ("append", "merge", "groups", "rows", "partitions")), tally
+        assert all(tally.modes.get(mode, 0) > 2 for mode in ("append", "merge", "groups", "rows", "partitions")), tally

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import deltalake
 import duckdb
 import psycopg
+import pyarrow as pa
 
 FACT = "id int, day date, k int, g text, amount numeric(10,2), qty int"
 DIM = "k int, name text, region text"
@@ -209,8 +210,11 @@ class World:
         for name, columns in (("fact", FACT), ("dim", DIM), ("still", DIM)):
             duck.execute(f"create table {self.schema}.{name} ({columns})")
             rows = connection.execute(f"select * from {self.schema}.{name}").fetchall()
-            if rows:
-                duck.executemany(f"insert into {self.schema}.{name} values ({', '.join('?' * len(rows[0]))})", rows)
+            types = {"int": pa.int32(), "date": pa.date32(), "text": pa.string(), "numeric(10,2)": pa.decimal128(10, 2)}
+            described = [column.split(" ") for column in columns.split(", ")]
+            columns = {column: pa.array([row[i] for row in rows], types[type_name]) for i, (column, type_name) in enumerate(described)}
+            arrived = pa.table(columns)
+            duck.execute(f"insert into {self.schema}.{name} select * from arrived")
         return duck
 
 

@@ -168,7 +168,10 @@ impl Request<'_> {
         if before.definition != self.definition.hash() {
             return cannot("its definition has changed");
         }
-        if before.plan.as_deref() != Some(plan_hash(self.query).as_str()) {
+        let Some(meant) = &before.plan else {
+            return cannot("it is not recorded what it was built from: it read what was not committed yet");
+        };
+        if *meant != plan_hash(self.query) {
             return cannot("what its query means has changed: a view, columns of a table, or the release");
         }
         let known = self.changes(before).await?;
