@@ -8,14 +8,9 @@ use super::super::{CommandTag, Output};
 use super::create::never_incremental;
 use super::find;
 use crate::error::{Result, SqlState};
-<<<<<<< HEAD
 use crate::materialize::build::{self, Query};
-use crate::materialize::definition::{Definition, RefreshPolicy, check_own};
-use crate::materialize::incremental;
-use crate::materialize::publish::lost;
-=======
 use crate::materialize::definition::{RefreshPolicy, check_own};
->>>>>>> main
+use crate::materialize::incremental;
 use crate::parser::Parsed;
 use crate::parser::statement::{AlterMaterializedView, AlterViewAction};
 use crate::session::Session;
