@@ -159,19 +159,24 @@ impl Changed {
 
     fn of_join(&self, join: &Join, side: Side) -> Result<Vec<LogicalPlan>> {
         let (left, right) = (self.at(&join.left, side)?, self.at(&join.right, side)?);
+        // Of a touched row of one side: with its partners, or without, where that side is kept.
+        let (of_left, of_right) = match join.join_type {
+            JoinType::Inner => (JoinType::Inner, Some(JoinType::Inner)),
+            JoinType::Left => (JoinType::Left, Some(JoinType::Inner)),
+            JoinType::Right => (JoinType::Inner, Some(JoinType::Right)),
+            JoinType::Full => (JoinType::Left, Some(JoinType::Right)),
+            other => (other, None),
+        };
         let mut plans = Vec::new();
-        // One of a pair is touched.
         for branch in self.touched(&join.left, side)? {
-            plans.push(joined(join, branch, right.clone(), join.join_type)?);
+            plans.push(joined(join, branch, right.clone(), of_left)?);
         }
-        let pairs =
-            matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
-        if pairs {
+        if let Some(of_right) = of_right {
             for branch in self.touched(&join.right, side)? {
-                plans.push(joined(join, left.clone(), branch, join.join_type)?);
+                plans.push(joined(join, left.clone(), branch, of_right)?);
             }
         }
-        let (by_right, by_left) = match join.join_type {
+        let (keeps_left, keeps_right) = match join.join_type {
             JoinType::Inner => (false, false),
             JoinType::Left => (true, false),
             JoinType::Right => (false, true),
@@ -184,17 +189,17 @@ impl Changed {
                 };
             }
         };
-        // A row whose partners come or go is one without a partner before, or after.
-        if by_right {
+        // A row that is kept and whose partners come or go is one without a partner before, or after.
+        if keeps_left {
             for partners in self.touched_ever(&join.right)? {
                 let found = joined(join, left.clone(), partners, JoinType::LeftSemi)?;
-                plans.push(joined(join, found, right.clone(), join.join_type)?);
+                plans.push(joined(join, found, right.clone(), of_left)?);
             }
         }
-        if by_left {
+        if keeps_right {
             for partners in self.touched_ever(&join.left)? {
                 let found = joined(join, partners, right.clone(), JoinType::RightSemi)?;
-                plans.push(joined(join, left.clone(), found, join.join_type)?);
+                plans.push(joined(join, left.clone(), found, JoinType::Right)?);
             }
         }
         Ok(plans)
