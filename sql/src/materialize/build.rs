@@ -134,7 +134,7 @@ pub enum How {
     /// All.
     Full,
     /// What changes have touched, of a view whose rows are overwritten.
-    Incremental(Work),
+    Incremental(Box<Work>),
 }
 
 impl How {

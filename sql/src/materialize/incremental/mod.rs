@@ -88,7 +88,7 @@ pub enum Choice {
     Full {
         why: Option<Why>,
     },
-    Incremental(Work),
+    Incremental(Box<Work>),
 }
 
 /// Why not incremental.
@@ -147,9 +147,9 @@ pub async fn choose(request: Request<'_>) -> Result<Choice, Error> {
         return Ok(Choice::Full { why: None });
     }
     match ways::refusal(&request)? {
-        Some(why) => return Ok(Choice::Full { why: Some(Why::Never(why)) }),
+        Some(why) => Ok(Choice::Full { why: Some(Why::Never(why)) }),
         None => match request.incremental().await {
-            Ok(work) => Ok(Choice::Incremental(work)),
+            Ok(work) => Ok(Choice::Incremental(Box::new(work))),
             Err(Refusal::Cannot(why) | Refusal::NotCheaper(why)) => {
                 Ok(Choice::Full { why: Some(Why::Now(why)) })
             }
