@@ -7,6 +7,7 @@
 //! This crate never parses SQL text, knows no sessions and opens no sockets of its own.
 
 pub mod backend;
+pub mod changes;
 pub mod commit;
 pub mod dml;
 pub mod error;

@@ -84,6 +84,15 @@ pub struct VersionInfo {
     pub is_current_ancestor: bool,
 }
 
+/// One commit on the way from a version to a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Iceberg snapshot id, Delta version that it made.
+    pub version: i64,
+    /// `false`: it is known to have changed no row (compaction, properties).
+    pub changes_rows: bool,
+}
+
 /// What a name for a version is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReferenceKind {
@@ -243,6 +252,17 @@ pub trait Format: Debug + Send + Sync {
         _storage: &Storage,
         _snapshot: &TableSnapshot,
     ) -> Result<Option<VersionInfo>> {
+        Ok(None)
+    }
+
+    /// The commits after the version `earlier` (`None`: the table never had rows) up to `later`, oldest
+    /// first. `None`: `later` does not descend from it, or the metadata no longer tells.
+    async fn steps_since(
+        &self,
+        _storage: &Storage,
+        _earlier: Option<i64>,
+        _later: &TableSnapshot,
+    ) -> Result<Option<Vec<Step>>> {
         Ok(None)
     }
 

@@ -14,13 +14,15 @@
 //!    their present types ([`type_promotion`]).
 //!
 //! Row-level changes scan through [`addressed_table`], whose rows carry their address
-//! ([`row_columns`], [`address_book`]), and copy what is left of a file by [`mod@surviving_rows`].
+//! ([`row_columns`], [`address_book`]), and copy what is left of a file by [`mod@surviving_rows`]. What
+//! changed between two versions is read by [`changed_rows`].
 //!
 //! Invariants: nothing here knows a format; what is not known never prunes; a row is never returned
 //! under a column that it was not written to.
 
 mod address_book;
 mod addressed_table;
+mod changed_rows;
 mod column_adapter;
 mod column_resolution;
 mod equality_deletes;
@@ -63,9 +65,11 @@ use parking_lot::Mutex;
 
 pub(crate) use self::address_book::AddressBook;
 pub(crate) use self::addressed_table::AddressedTable;
+pub(crate) use self::changed_rows::{ChangedRows, Part, PartRows};
 pub(crate) use self::file_predicate::FilePredicate;
 pub(crate) use self::live_files::{deleted_row_counts, live_files};
 pub(crate) use self::row_columns::ROW_ID;
+pub(crate) use self::row_deletes::load as deleted_positions;
 pub(crate) use self::surviving_rows::surviving_rows;
 use crate::registry::Table;
 use crate::storage::readers::Reading;

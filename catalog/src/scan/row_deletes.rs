@@ -34,7 +34,7 @@ static DECODED: LazyLock<Cache<Key, Arc<RoaringTreemap>>> = LazyLock::new(|| {
 
 /// The deleted positions of each of `files` (path and deletes), in the same order. `None`: no row is
 /// deleted by position.
-pub(super) async fn load(
+pub(crate) async fn load(
     storage: &Storage,
     files: &[(&str, &FileDeletes)],
 ) -> Result<Vec<Option<Arc<RoaringTreemap>>>> {

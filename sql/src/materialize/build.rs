@@ -23,6 +23,7 @@ use super::audit::{Audit, AuditExec};
 use super::definition::Definition;
 use super::expectation::{Expectation, OnViolation, Outcome};
 use super::hash;
+use super::incremental::{self, Work};
 use super::provenance::{Provenance, outcomes_json};
 use super::publish::{Capture, Kind, Publication, Written, publish};
 use super::quarantine::{self, Quarantine, Run};
@@ -121,9 +122,28 @@ pub struct Build<'a> {
     pub definition: &'a Definition,
     pub query: &'a Query,
     pub reason: String,
+    pub how: How,
     pub versions: BTreeMap<String, SourceVersion>,
     /// Properties that a replaced view loses.
     pub unset: Vec<String>,
+}
+
+/// Which rows a run computes.
+#[derive(Debug)]
+pub enum How {
+    /// All.
+    Full,
+    /// What changes have touched, of a view whose rows are overwritten.
+    Incremental(Box<Work>),
+}
+
+impl How {
+    fn mode(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Incremental(work) => work.mode,
+        }
+    }
 }
 
 /// What a run has published.
@@ -152,14 +172,22 @@ impl Build<'_> {
         let run = Run { id: self.run_id(), time: started };
         let Audited { written, quarantines, outcomes } = self.audited(&run).await?;
         let added = written.as_ref().map(|(change, _)| change.added.as_slice()).unwrap_or_default();
-        let rows = added.iter().map(|file| file.record_count).sum();
+        let rows = match (&self.how, &written) {
+            // Copied rows are not counted.
+            (How::Incremental(_), Some((change, _))) => change.rows.inserted,
+            _ => added.iter().map(|file| file.record_count).sum(),
+        };
         let elapsed = (self.scope.engine.clock().now() - started).num_milliseconds();
         let provenance = Provenance {
             run_id: run.id.clone(),
             definition: self.definition.hash(),
             sources: self.versions.clone(),
-            mode: "full".to_string(),
-            reason: self.reason.clone(),
+            plan: self.plan_hash()?,
+            mode: self.how.mode().to_string(),
+            reason: match &self.how {
+                How::Full => self.reason.clone(),
+                How::Incremental(work) => format!("{}; {}", self.reason, work.note),
+            },
             rows: Some(rows),
             bytes: Some(added.iter().map(|file| file.size_bytes).sum()),
             duration_ms: u64::try_from(elapsed).ok(),
@@ -176,6 +204,13 @@ impl Build<'_> {
         };
         publish(self.scope, self.in_block, publication).await?;
         Ok(Built { rows, outcomes })
+    }
+
+    /// `None`: what is read is not committed, so that nobody will know what has changed since.
+    fn plan_hash(&self) -> Result<Option<String>> {
+        let mut sources = Sources::default();
+        sources.read(&self.query.planned.plan)?;
+        Ok(sources.unstable.is_none().then(|| incremental::plan_hash(self.query)))
     }
 
     /// The same for a run that is repeated because nobody knows what became of it: of the same query over
@@ -231,7 +266,11 @@ impl Build<'_> {
     ) -> Result<Option<Written>> {
         let failed = |e: DataFusionError| Error::from(&e);
         let scope = &self.query.scope;
-        let new = rows_of(scope, self.table, self.definition, &self.query.planned)?;
+        let planned = match &self.how {
+            How::Full => self.query.planned.clone(),
+            How::Incremental(work) => PlannedQuery { plan: work.rows.clone(), ..self.query.planned.clone() },
+        };
+        let new = rows_of(scope, self.table, self.definition, &planned)?;
         let expectations: Vec<&Expectation> =
             audit.violations().map(|(expectation, _)| expectation).collect();
         let mut input = match expectations.is_empty() {
@@ -254,19 +293,35 @@ impl Build<'_> {
         }
         let capture = Arc::new(Capture::default());
         let publish = Publish::Later(capture.clone());
-        plans.push(match self.kind {
-            Kind::Create => {
-                insert::plan_published(self.table, scope.state.as_ref(), input, publish).map_err(failed)?
-            }
-            Kind::Replace => insert::plan_replacing(self.table, input, publish).map_err(failed)?,
+        plans.push(self.writer(input, publish).await?);
+        try_join_all(plans.into_iter().map(|plan| drained(scope, plan))).await?;
+        Ok(capture.into_written())
+    }
+
+    /// The plan that makes rows those of the view's table.
+    async fn writer(
+        &self,
+        input: Arc<dyn ExecutionPlan>,
+        publish: Publish,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let failed = |e: DataFusionError| Error::from(&e);
+        let scope = &self.query.scope;
+        let state = scope.state.as_ref();
+        if let How::Incremental(work) = &self.how {
+            return match &work.replaced {
+                Some(replaced) => incremental::change(scope, self.table, replaced, input, publish).await,
+                None => insert::plan_published(self.table, state, input, publish).map_err(failed),
+            };
+        }
+        match self.kind {
+            Kind::Create => insert::plan_published(self.table, state, input, publish).map_err(failed),
+            Kind::Replace => insert::plan_replacing(self.table, input, publish).map_err(failed),
             Kind::Overwrite => {
                 let options = OverwriteOptions { publish, ..OverwriteOptions::default() };
                 let all = Replaced::Where(Vec::new());
-                overwrite::plan(self.table, scope.state.as_ref(), input, all, options)?
+                Ok(overwrite::plan(self.table, state, input, all, options)?)
             }
-        });
-        try_join_all(plans.into_iter().map(|plan| drained(scope, plan))).await?;
-        Ok(capture.into_written())
+        }
     }
 
     async fn whole_result(
@@ -275,8 +330,12 @@ impl Build<'_> {
         written: Option<&Written>,
         columns: &[String],
     ) -> Result<bool> {
+        let all = match &self.how {
+            How::Full => None,
+            How::Incremental(_) => Some(self.asked(self.table, columns).count().await?),
+        };
         let (before, after, result) = match written {
-            None => (0, 0, self.table.clone()),
+            None => (all.unwrap_or_default(), all.unwrap_or_default(), self.table.clone()),
             Some((change, guard)) => {
                 let mut seen = change.clone();
                 if self.kind != Kind::Overwrite {
@@ -284,20 +343,31 @@ impl Build<'_> {
                 }
                 let pending = PendingChange::new(self.table.snapshot.clone(), seen, guard.clone());
                 let result = Table { snapshot: pending.snapshot(), ..self.table.clone() };
-                let after = change.added.iter().map(|file| file.record_count).sum();
-                (change.rows.deleted, after, result)
+                match all {
+                    Some(before) => {
+                        let after = (before + change.rows.inserted).saturating_sub(change.rows.deleted);
+                        (before, after, result)
+                    }
+                    None => {
+                        let after = change.added.iter().map(|file| file.record_count).sum();
+                        (change.rows.deleted, after, result)
+                    }
+                }
             }
         };
         let known = self.kind == Kind::Overwrite && self.definition.populated;
         let counts = RowCounts { before: known.then_some(before), after };
-        let asked = WholeResult {
+        self.asked(&result, columns).satisfies(expectation, counts).await
+    }
+
+    fn asked<'a>(&'a self, rows: &Table, columns: &'a [String]) -> WholeResult<'a> {
+        WholeResult {
             scope: &self.query.scope,
             parsed: &self.query.parsed,
             name: &self.table.ident.name,
             columns,
-            rows: WholeResult::rows_of(&result),
-        };
-        asked.satisfies(expectation, counts).await
+            rows: WholeResult::rows_of(rows),
+        }
     }
 
     /// Fails with 23514 if one of the outcomes fails the update.
@@ -393,10 +463,17 @@ pub async fn sources(query: &Query, table: &Table, definition: &Definition) -> R
     let new = rows_of(&query.scope, table, definition, &query.planned)?;
     let by_row: Vec<&Expectation> = by_row.iter().collect();
     let mut sources = Sources::default();
-    sources.read(&match by_row.is_empty() {
-        true => new,
-        false => with_verdicts(&query.scope, table, new, &by_row, &query.parsed).await?,
-    })?;
+    sources.read(&new)?;
+    if !by_row.is_empty() {
+        let none = provider_as_source(Arc::new(EmptyTable::new(table.snapshot.schema.arrow.clone())));
+        let none = LogicalPlanBuilder::scan(new_rows::NEW_ROWS, none, None);
+        let none = none.and_then(LogicalPlanBuilder::build).map_err(|e| Error::from(&e))?;
+        let verdicts = with_verdicts(&query.scope, table, none, &by_row, &query.parsed).await?;
+        let mut asked = Sources::default();
+        asked.read(&verdicts)?;
+        sources.read(&verdicts)?;
+        sources.of_row_expectations = asked.tables;
+    }
     let asked = WholeResult {
         scope: &query.scope,
         parsed: &query.parsed,
@@ -411,13 +488,13 @@ pub async fn sources(query: &Query, table: &Table, definition: &Definition) -> R
     Ok(sources)
 }
 
-/// The query's rows as those of the table, checked.
-fn rows_of(
-    scope: &Scope,
-    table: &Table,
-    definition: &Definition,
-    planned: &PlannedQuery,
-) -> Result<LogicalPlan> {
+/// Of each column of a view's table, the position of the query's column that it is made of. Fails with
+/// 42703.
+pub fn positions(query: &Query, table: &Table, definition: &Definition) -> Result<Vec<usize>> {
+    positions_of(table, definition, &query.planned)
+}
+
+fn positions_of(table: &Table, definition: &Definition, planned: &PlannedQuery) -> Result<Vec<usize>> {
     let names = &definition.query_columns;
     let schema = planned.plan.schema();
     let mut positions = Vec::with_capacity(names.len());
@@ -439,6 +516,18 @@ fn rows_of(
         };
         positions.push(at);
     }
+    Ok(positions)
+}
+
+/// The query's rows as those of the table, checked.
+fn rows_of(
+    scope: &Scope,
+    table: &Table,
+    definition: &Definition,
+    planned: &PlannedQuery,
+) -> Result<LogicalPlan> {
+    let schema = planned.plan.schema();
+    let positions = positions_of(table, definition, planned)?;
     let mut plan = planned.plan.clone();
     if !positions.iter().copied().eq(0..schema.fields().len()) {
         let column = |at: &usize| {

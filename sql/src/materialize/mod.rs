@@ -1,5 +1,5 @@
-//! Materialized views: queries whose result is kept in an ordinary table, refreshed as a whole, audited
-//! before it is published.
+//! Materialized views: queries whose result is kept in an ordinary table, refreshed as a whole or as far as
+//! changes have touched it, audited before it is published.
 //!
 //! What a view is ([`definition`]) is kept in its table's properties, what a version of it was built from
 //! ([`provenance`]) in the summary of the commit that published it: nothing has to be remembered anywhere
@@ -7,14 +7,15 @@
 //! refused if the table has moved since it was read.
 //!
 //! A scheduler finds when to refresh in [`schedule`], and what changed in
-//! [`sources`](self::sources::Sources) against [`provenance`]; another way to compute the rows is another
-//! plan in [`build`].
+//! [`sources`](self::sources::Sources) against [`provenance`]; [`incremental`] finds what of the rows has to be
+//! computed, for [`build`].
 
 pub mod audit;
 pub mod build;
 pub mod definition;
 pub mod expectation;
 pub mod hash;
+pub mod incremental;
 mod json;
 pub mod provenance;
 pub mod publish;

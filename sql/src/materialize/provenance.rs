@@ -12,6 +12,7 @@ use crate::error::Result;
 
 const RUN_ID: &str = "auric.materialized-view.run-id";
 const HASH: &str = "auric.materialized-view.definition-hash";
+const PLAN: &str = "auric.materialized-view.plan-hash";
 const SOURCES: &str = "auric.materialized-view.sources";
 const MODE: &str = "auric.materialized-view.mode";
 const REASON: &str = "auric.materialized-view.reason";
@@ -26,12 +27,16 @@ pub struct Provenance {
     pub run_id: String,
     /// [`Definition::hash`](super::definition::Definition::hash).
     pub definition: String,
+    /// What the query meant ([`plan_hash`](super::incremental::plan_hash)). `None`: it read what was not
+    /// committed.
+    pub plan: Option<String>,
     /// By `catalog.schema.table`.
     pub sources: BTreeMap<String, SourceVersion>,
-    /// `full`.
+    /// `full`; what was done instead: `append`, `merge`, `groups`, `partitions`, `rows`, `nothing`.
     pub mode: String,
     /// Why it was refreshed, and in that mode.
     pub reason: String,
+    /// Rows that were computed.
     pub rows: Option<u64>,
     /// Of the files written.
     pub bytes: Option<u64>,
@@ -61,6 +66,7 @@ impl Provenance {
         Ok(Some(Self {
             run_id,
             definition,
+            plan: text(PLAN).filter(|plan| !plan.is_empty()),
             sources,
             mode: text(MODE).unwrap_or_default(),
             reason: text(REASON).unwrap_or_default(),
@@ -77,6 +83,8 @@ impl Provenance {
         let given = [
             (RUN_ID, Some(self.run_id.clone())),
             (HASH, Some(self.definition.clone())),
+            // Of several commits of a transaction the last one counts, also if it does not know.
+            (PLAN, Some(self.plan.clone().unwrap_or_default())),
             (SOURCES, Some(json::object(sources))),
             (MODE, Some(self.mode.clone())),
             (REASON, Some(self.reason.clone())),

@@ -20,6 +20,8 @@ use crate::error::{Error, Result, SqlState};
 pub struct Sources {
     /// Each once for each version.
     pub tables: Vec<Table>,
+    /// Those among them that expectations over rows read.
+    pub of_row_expectations: Vec<Table>,
     /// What may differ although the tables are the same.
     pub unstable: Option<String>,
 }

@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Int64Type};
 use auric_catalog::registry::Table;
 use auric_catalog::scan::LakeTable;
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlanBuilder, TableSource};
+use datafusion::functions_aggregate::count::count_all;
+use datafusion::logical_expr::{Expr as LogicalExpr, LogicalPlanBuilder, TableSource};
 use datafusion::sql::sqlparser::ast::{self, Expr, VisitMut, Visitor, VisitorMut};
 use futures::StreamExt;
 
@@ -152,6 +153,22 @@ impl WholeResult<'_> {
         let field = planned.plan.schema().fields().first().cloned();
         check_boolean(&expectation.name, field.as_deref())?;
         Ok(planned)
+    }
+
+    /// How many rows there are.
+    pub async fn count(&self) -> Result<u64> {
+        let plan = LogicalPlanBuilder::scan(new_rows::NEW_ROWS, self.rows.clone(), None)
+            .and_then(|scan| scan.aggregate(Vec::<LogicalExpr>::new(), vec![count_all()]))
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(|e| Error::from(&e))?;
+        let mut output = rows::stream(self.scope, rows::physical(self.scope, &plan).await?)?;
+        let mut count = 0;
+        while let Some(batch) = output.next().await {
+            let batch = batch.map_err(|e| Error::from(&e))?;
+            let values = batch.columns().first().and_then(|column| column.as_primitive_opt::<Int64Type>());
+            count += values.map_or(0, |values| values.values().iter().sum::<i64>());
+        }
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 
     /// Whether the rows as a whole satisfy an expectation.

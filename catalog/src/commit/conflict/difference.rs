@@ -14,6 +14,8 @@ pub struct Difference {
     pub removed: Vec<LiveFile>,
     /// Files of both versions with other deletes in the later one, as the earlier one has them.
     pub marked: Vec<LiveFile>,
+    /// The same as the later one has them, in the same order.
+    pub remarked: Vec<LiveFile>,
     gone: HashSet<String>,
 }
 
@@ -74,6 +76,7 @@ impl Difference {
                         row: old_row,
                         deletes: old_deletes,
                     });
+                    difference.remarked.push(LiveFile { list: list.clone(), row, deletes });
                 }
             }
         }
@@ -94,7 +97,7 @@ impl Difference {
 }
 
 /// Equal but for the order in which delete files were found.
-fn same(a: &FileDeletes, b: &FileDeletes) -> bool {
+pub(crate) fn same(a: &FileDeletes, b: &FileDeletes) -> bool {
     fn paths(deletes: &FileDeletes) -> HashSet<&str> {
         let positions = deletes.positions.iter().map(|file| file.path.as_str());
         positions.chain(deletes.equality.iter().map(|file| file.path.as_str())).collect()

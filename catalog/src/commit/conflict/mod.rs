@@ -10,8 +10,8 @@
 //! those of Iceberg's reference implementation (`validateNoConflictingDataFiles`,
 //! `validateNoConflictingDeletes`, `validateDataFilesExist`) and of Delta's conflict checker.
 
-mod difference;
-mod shape;
+pub(crate) mod difference;
+pub(crate) mod shape;
 
 use std::collections::HashSet;
 

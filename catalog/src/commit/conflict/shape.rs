@@ -65,12 +65,12 @@ fn columns_fit(read: &TableSnapshot, current: &TableSnapshot, change: &TableChan
     Ok(())
 }
 
-fn physical_name(field: &Field) -> &str {
+pub(crate) fn physical_name(field: &Field) -> &str {
     field.metadata().get(PHYSICAL_NAME).unwrap_or(field.name())
 }
 
 /// Equal but for comments and other metadata of nested fields.
-fn same_type(a: &DataType, b: &DataType) -> bool {
+pub(crate) fn same_type(a: &DataType, b: &DataType) -> bool {
     let same = |a: &Field, b: &Field| {
         a.name() == b.name() && a.is_nullable() == b.is_nullable() && same_type(a.data_type(), b.data_type())
     };

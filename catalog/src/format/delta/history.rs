@@ -12,7 +12,7 @@ use super::engine::{InTable, blocking};
 use super::files::resolve;
 use super::{commit_location, diagnosis, snapshot};
 use crate::error::{Error, Result};
-use crate::format::VersionInfo;
+use crate::format::{Step, VersionInfo};
 use crate::storage::{Storage, to_url};
 use crate::table::{COMMIT_ID, TableSnapshot, TableVersion};
 
@@ -164,6 +164,32 @@ fn changes_rows(bytes: &[u8]) -> bool {
         let file = action.get("add").or_else(|| action.get("remove"));
         file.is_some_and(|file| file.get("dataChange") != Some(&Value::Bool(false)))
     })
+}
+
+/// The commits after the version `earlier` up to `later`. `None`: one of them is no longer in the log.
+pub(super) async fn steps_since(
+    storage: &Storage,
+    earlier: Option<i64>,
+    later: &TableSnapshot,
+) -> Result<Option<Vec<Step>>> {
+    let TableVersion::Delta { version: last } = later.version else { return Ok(None) };
+    let Some(earlier) = earlier.and_then(|id| u64::try_from(id).ok()).filter(|id| *id <= last) else {
+        return Ok(None);
+    };
+    let step = |version: u64| async move {
+        let location = commit_location(&later.location, version);
+        match storage.read(&location).await {
+            Ok(bytes) => {
+                let changes_rows = changes_rows(&bytes);
+                Ok(Some(Step { version: i64::try_from(version).unwrap_or(i64::MAX), changes_rows }))
+            }
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
+    };
+    let versions = stream::iter(earlier.saturating_add(1)..=last);
+    let steps: Vec<Option<Step>> = versions.map(step).buffered(READS_AT_A_TIME).try_collect().await?;
+    Ok(steps.into_iter().collect())
 }
 
 /// Files that blind appends after `read` and up to `current` added (their commit info says so), and that

@@ -45,7 +45,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 
 use super::{
-    CommitOutcome, Format, Prepared, Reference, ReferenceKind, RowLevelMode, VersionInfo, VersionSpec,
+    CommitOutcome, Format, Prepared, Reference, ReferenceKind, RowLevelMode, Step, VersionInfo, VersionSpec,
 };
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
@@ -199,6 +199,15 @@ impl Format for DeltaFormat {
 
     async fn last_change(&self, storage: &Storage, snapshot: &TableSnapshot) -> Result<Option<VersionInfo>> {
         history::last_change(storage, snapshot).await
+    }
+
+    async fn steps_since(
+        &self,
+        storage: &Storage,
+        earlier: Option<i64>,
+        later: &TableSnapshot,
+    ) -> Result<Option<Vec<Step>>> {
+        history::steps_since(storage, earlier, later).await
     }
 
     async fn references(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::snapshot::View;
 use crate::TableIdent;
 use crate::error::{Error, Result};
-use crate::format::{Reference, ReferenceKind, VersionInfo, VersionSpec};
+use crate::format::{Reference, ReferenceKind, Step, VersionInfo, VersionSpec};
+use crate::table::TableVersion;
 
 /// What `version` names: a snapshot with the schema that it is read with. Fails with `VersionNotFound`.
 pub fn view(ident: &TableIdent, metadata: &TableMetadata, version: &VersionSpec) -> Result<View> {
@@ -108,6 +109,26 @@ pub fn last_change(metadata: &TableMetadata) -> Option<VersionInfo> {
         next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
     }
     None
+}
+
+/// The snapshots after `earlier` up to the one that `later` shows. `None`: it does not descend from it, or
+/// one of them has expired.
+pub fn steps_since(
+    metadata: &TableMetadata,
+    earlier: Option<i64>,
+    later: &TableVersion,
+) -> Option<Vec<Step>> {
+    let TableVersion::Iceberg { snapshot_id, .. } = later else { return None };
+    let (mut steps, mut seen) = (Vec::new(), HashSet::new());
+    let mut next = *snapshot_id;
+    while next != earlier {
+        let snapshot = metadata.snapshot_by_id(next.filter(|id| seen.insert(*id))?)?;
+        let changes_rows = snapshot.summary().operation != Operation::Replace;
+        steps.push(Step { version: snapshot.snapshot_id(), changes_rows });
+        next = snapshot.parent_snapshot_id();
+    }
+    steps.reverse();
+    Some(steps)
 }
 
 /// The current snapshot, its parent, and so on as far as they are kept.

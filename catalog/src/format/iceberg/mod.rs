@@ -55,7 +55,7 @@ use async_trait::async_trait;
 
 use self::cache::{CachedTable, Caches, get_or_read, parse_aside};
 use self::snapshot::View;
-use super::{CommitOutcome, Format, Prepared, Reference, RowLevelMode, VersionInfo, VersionSpec};
+use super::{CommitOutcome, Format, Prepared, Reference, RowLevelMode, Step, VersionInfo, VersionSpec};
 use crate::TableIdent;
 use crate::backend::{Backend, TableEntry};
 use crate::error::Result;
@@ -211,6 +211,15 @@ impl Format for IcebergFormat {
 
     async fn last_change(&self, _storage: &Storage, snapshot: &TableSnapshot) -> Result<Option<VersionInfo>> {
         Ok(history::last_change(metadata(snapshot)?))
+    }
+
+    async fn steps_since(
+        &self,
+        _storage: &Storage,
+        earlier: Option<i64>,
+        later: &TableSnapshot,
+    ) -> Result<Option<Vec<Step>>> {
+        Ok(history::steps_since(metadata(later)?, earlier, &later.version))
     }
 
     async fn references(&self, storage: &Storage, entry: &TableEntry) -> Result<Vec<Reference>> {

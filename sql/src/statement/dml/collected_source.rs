@@ -168,7 +168,7 @@ fn keys(source: &LogicalPlan, conjuncts: &[&Expr]) -> Vec<Key> {
 
 /// Types whose least and greatest value bound all others, under any cast that `=` may need. Floating
 /// point is left out: NaN and the two zeros do not compare the same everywhere.
-fn has_bounds(data_type: &DataType) -> bool {
+pub(crate) fn has_bounds(data_type: &DataType) -> bool {
     data_type.is_integer()
         || data_type.is_decimal()
         || data_type.is_string()
@@ -214,50 +214,56 @@ impl Collected {
 
     /// What the target's column of a key must satisfy to have a match.
     fn predicate(&self, column: usize, key: &Key) -> Result<Option<Expr>> {
-        let mut bounds: Option<(ScalarValue, ScalarValue)> = None;
-        let mut values: Option<std::collections::HashSet<ScalarValue>> = Some(Default::default());
-        for batch in &self.batches {
-            let Some(array) = batch.columns().get(column) else { return Ok(None) };
-            if array.null_count() == array.len() {
-                continue;
+        predicate(&self.batches, column, &key.target)
+    }
+}
+
+/// What is true of `target` wherever it equals one of the values of a column that are not null. `None`:
+/// nothing is known.
+pub(crate) fn predicate(batches: &[RecordBatch], column: usize, target: &Expr) -> Result<Option<Expr>> {
+    let mut bounds: Option<(ScalarValue, ScalarValue)> = None;
+    let mut values: Option<std::collections::HashSet<ScalarValue>> = Some(Default::default());
+    for batch in batches {
+        let Some(array) = batch.columns().get(column) else { return Ok(None) };
+        if array.null_count() == array.len() {
+            continue;
+        }
+        let least = first(array, false)?;
+        let greatest = first(array, true)?;
+        bounds = Some(match bounds {
+            None => (least, greatest),
+            Some((low, high)) => {
+                (if least < low { least } else { low }, if greatest > high { greatest } else { high })
             }
-            let least = first(array, false)?;
-            let greatest = first(array, true)?;
-            bounds = Some(match bounds {
-                None => (least, greatest),
-                Some((low, high)) => {
-                    (if least < low { least } else { low }, if greatest > high { greatest } else { high })
-                }
-            });
-            for row in 0..array.len() {
-                let Some(known) = &mut values else { break };
-                if array.is_valid(row) {
-                    known.insert(ScalarValue::try_from_array(array, row).map_err(failed)?);
-                }
-                if known.len() > MAX_VALUES {
-                    values = None;
-                }
+        });
+        for row in 0..array.len() {
+            let Some(known) = &mut values else { break };
+            if array.is_valid(row) {
+                known.insert(ScalarValue::try_from_array(array, row).map_err(failed)?);
+            }
+            if known.len() > MAX_VALUES {
+                values = None;
             }
         }
-        let Some((low, high)) = bounds else { return Ok(Some(lit(false))) };
-        let between = key.target.clone().between(lit(low.clone()), lit(high.clone()));
-        Ok(Some(match values {
-            // An equality: transforms of partitions are known for values, not for ranges.
-            Some(_) if low == high => key.target.clone().eq(lit(low)),
-            Some(values) => {
-                let listed = values.len() <= MAX_LISTED;
-                let list = || key.target.clone().in_list(values.iter().cloned().map(lit).collect(), false);
-                let mut predicate = if listed { between.and(list()) } else { between };
-                if values.len() > MAX_RANGES
-                    && let Some(ranges) = in_ranges(&key.target, values.into_iter().collect())
-                {
-                    predicate = predicate.and(ranges);
-                }
-                predicate
-            }
-            None => between,
-        }))
     }
+    let Some((low, high)) = bounds else { return Ok(Some(lit(false))) };
+    let between = target.clone().between(lit(low.clone()), lit(high.clone()));
+    Ok(Some(match values {
+        // An equality: transforms of partitions are known for values, not for ranges.
+        Some(_) if low == high => target.clone().eq(lit(low)),
+        Some(values) => {
+            let listed = values.len() <= MAX_LISTED;
+            let list = || target.clone().in_list(values.iter().cloned().map(lit).collect(), false);
+            let mut predicate = if listed { between.and(list()) } else { between };
+            if values.len() > MAX_RANGES
+                && let Some(ranges) = in_ranges(target, values.into_iter().collect())
+            {
+                predicate = predicate.and(ranges);
+            }
+            predicate
+        }
+        None => between,
+    }))
 }
 
 /// The least or greatest value that is not null.

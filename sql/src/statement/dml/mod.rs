@@ -3,7 +3,7 @@
 pub mod assign;
 mod bind;
 pub mod check;
-mod collected_source;
+pub(crate) mod collected_source;
 pub mod condition;
 mod delete;
 pub mod execute;

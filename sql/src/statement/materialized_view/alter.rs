@@ -4,10 +4,13 @@ use auric_catalog::table::{Alteration, Operation, PropertyChange};
 
 use super::super::ddl::rename;
 use super::super::dml::execute::Attempts;
-use super::super::{CommandTag, Output, not_supported};
+use super::super::{CommandTag, Output};
+use super::create::never_incremental;
 use super::find;
 use crate::error::{Result, SqlState};
+use crate::materialize::build::{self, Query};
 use crate::materialize::definition::{RefreshPolicy, check_own};
+use crate::materialize::incremental;
 use crate::parser::Parsed;
 use crate::parser::statement::{AlterMaterializedView, AlterViewAction};
 use crate::session::Session;
@@ -71,10 +74,17 @@ async fn attempt(session: &mut Session, alter: &AlterMaterializedView, parsed: &
             }
             new.schedule.clone_from(schedule);
         }
-        AlterViewAction::Policy(RefreshPolicy::IncrementalStrict) => {
-            return Err(not_supported("REFRESH POLICY INCREMENTAL STRICT"));
+        AlterViewAction::Policy(policy) => {
+            if *policy == RefreshPolicy::IncrementalStrict {
+                let query = Query::of(&scope, &table, &definition).await?;
+                let sources = build::sources(&query, &table, &definition).await?;
+                let ways = incremental::ways(&query, &table, &definition, &sources)?;
+                if let Err(why) = ways {
+                    return Err(never_incremental(&why));
+                }
+            }
+            new.policy = *policy;
         }
-        AlterViewAction::Policy(policy) => new.policy = *policy,
         AlterViewAction::Retries(retries) => new.retries = Some(*retries),
     }
     table.check_writable(Operation::Alter)?;

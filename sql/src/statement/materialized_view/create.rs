@@ -14,9 +14,10 @@ use super::super::ddl::create_table;
 use super::super::{CommandTag, Output, not_supported};
 use super::{cascade, tell};
 use crate::error::{Error, Result, SqlState};
-use crate::materialize::build::{self, Build, Query};
+use crate::materialize::build::{self, Build, How, Query};
 use crate::materialize::definition::{Definition, RefreshPolicy, check_own, is_materialized_view};
 use crate::materialize::expectation::{Expectation, OnViolation};
+use crate::materialize::incremental;
 use crate::materialize::publish::{Kind, lost};
 use crate::materialize::sources::Sources;
 use crate::parser::Parsed;
@@ -77,6 +78,7 @@ pub async fn execute(
         definition: &planned.definition,
         query: &planned.query,
         reason: "it was defined".to_string(),
+        how: How::Full,
         versions: sources.versions().await?,
         unset,
     };
@@ -115,11 +117,6 @@ pub async fn plan(scope: &Scope, create: &CreateMaterializedView, parsed: &Parse
     check_own(table.properties.iter().map(|(key, _)| key))?;
     if let Some(schedule) = &create.schedule {
         schedule.check()?;
-    }
-    if create.policy == RefreshPolicy::IncrementalStrict {
-        return Err(not_supported("REFRESH POLICY INCREMENTAL STRICT")
-            .with_detail("Materialized views are refreshed as a whole.")
-            .with_hint("Use REFRESH POLICY AUTO."));
     }
     let existing = match existing(scope, &catalog, &ident).await? {
         Existing::None => None,
@@ -165,7 +162,20 @@ pub async fn sources(scope: &Scope, planned: &Planned, table: &Table) -> Result<
     if let Some(old) = &planned.existing {
         refuse_cycle(scope, old, &sources).await?;
     }
+    if planned.definition.policy == RefreshPolicy::IncrementalStrict {
+        let ways = incremental::ways(&planned.query, table, &planned.definition, &sources)?;
+        if let Err(why) = ways {
+            return Err(never_incremental(&why));
+        }
+    }
     Ok(sources)
+}
+
+/// The error for a view that is to be refreshed incrementally only, and never can be.
+pub fn never_incremental(why: &str) -> Error {
+    not_supported("REFRESH POLICY INCREMENTAL STRICT of this query")
+        .with_detail(format!("All of its rows would have to be computed: {why}."))
+        .with_hint("Use REFRESH POLICY AUTO.")
 }
 
 /// A view that takes the place of one that it is built from would be built from itself.

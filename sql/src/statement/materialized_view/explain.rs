@@ -1,14 +1,34 @@
 //! `EXPLAIN CREATE MATERIALIZED VIEW`: which refresh it will get, and why not a better one.
 
+use auric_catalog::registry::Table;
+
 use crate::error::Result;
 use crate::materialize::build;
 use crate::materialize::definition::RefreshPolicy;
-use crate::materialize::sources::full_name;
+use crate::materialize::incremental;
+use crate::materialize::sources::{Sources, full_name};
 use crate::parser::Parsed;
 use crate::parser::statement::CreateMaterializedView;
 use crate::planner::Scope;
 
-use super::create;
+use super::create::{self, Planned};
+
+/// Which refresh it will get, and why not a better one.
+fn refresh(planned: &Planned, table: &Table, sources: &Sources) -> Result<Vec<String>> {
+    let policy = planned.definition.policy;
+    let of_policy = format!("  Policy: {}", policy.words());
+    if policy == RefreshPolicy::Full {
+        return Ok(vec!["Refresh: FULL".to_string(), of_policy]);
+    }
+    Ok(match incremental::ways(&planned.query, table, &planned.definition, sources)? {
+        Err(why) => vec!["Refresh: FULL".to_string(), of_policy, format!("  Not incremental: {why}")],
+        Ok(ways) => {
+            let mut lines = vec!["Refresh: INCREMENTAL".to_string(), of_policy];
+            lines.extend(ways.iter().map(|way| format!("  Changes of {}: {}", way.table, way.words())));
+            lines
+        }
+    })
+}
 
 /// The lines of the answer. Fails as the statement itself would, but for what it would write.
 pub async fn lines(scope: &Scope, create: &CreateMaterializedView, parsed: &Parsed) -> Result<Vec<String>> {
@@ -19,14 +39,8 @@ pub async fn lines(scope: &Scope, create: &CreateMaterializedView, parsed: &Pars
         None => planned.catalog.stage_table(&planned.ident, &definition, None).await?,
     };
     let sources = create::sources(scope, &planned, &table).await?;
-    let mut lines = vec![
-        format!("Materialized View: {} ({})", planned.ident, definition.format),
-        "Refresh: FULL".to_string(),
-        format!("  Policy: {}", create.policy.words()),
-    ];
-    if create.policy != RefreshPolicy::Full {
-        lines.push("  Not incremental: materialized views are refreshed as a whole".to_string());
-    }
+    let mut lines = vec![format!("Materialized View: {} ({})", planned.ident, definition.format)];
+    lines.extend(refresh(&planned, &table, &sources)?);
     match &sources.unstable {
         Some(unstable) => {
             lines.push(format!("  Never up to date: the same tables may give other rows, as {unstable}"));

@@ -9,8 +9,9 @@ use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output};
 use super::{cascade, find, tell};
 use crate::error::{Error, Result, SqlState};
-use crate::materialize::build::{self, Build, Built, Query, reason};
-use crate::materialize::definition::{Definition, POPULATED};
+use crate::materialize::build::{self, Build, Built, How, Query, reason};
+use crate::materialize::definition::{Definition, POPULATED, RefreshPolicy};
+use crate::materialize::incremental::{self, Choice, Request, Why};
 use crate::materialize::provenance::Provenance;
 use crate::materialize::publish::Kind;
 use crate::parser::Parsed;
@@ -82,6 +83,21 @@ async fn one(session: &mut Session, scope: &Scope, seen: &Table, full: bool) -> 
             return Ok(());
         }
     };
+    let (how, reason) = match full {
+        true => (How::Full, reason),
+        false => {
+            let request = Request {
+                scope,
+                table: &table,
+                definition: &definition,
+                query: &query,
+                sources: &sources,
+                before: before.as_ref(),
+                versions: &versions,
+            };
+            how(session, &table, &definition, incremental::choose(request).await?, reason)?
+        }
+    };
     let in_block = session.block.is_some();
     let build = Build {
         scope,
@@ -91,12 +107,52 @@ async fn one(session: &mut Session, scope: &Scope, seen: &Table, full: bool) -> 
         definition: &definition,
         query: &query,
         reason,
+        how,
         versions,
         unset: Vec::new(),
     };
     let Built { outcomes, .. } = build.run().await?;
     tell(session, &table, &outcomes);
     Ok(())
+}
+
+/// What the choice comes to under the view's policy, and the reason that is recorded. Fails with 0A000 or
+/// 55000 where the policy allows nothing but what is not possible.
+fn how(
+    session: &mut Session,
+    table: &Table,
+    definition: &Definition,
+    choice: Choice,
+    reason: String,
+) -> Result<(How, String)> {
+    let why = match choice {
+        Choice::Incremental(work) => return Ok((How::Incremental(work), reason)),
+        Choice::Full { why: None } => return Ok((How::Full, reason)),
+        Choice::Full { why: Some(why) } => why,
+    };
+    let (state, why) = match why {
+        Why::Never(why) => (SqlState::FEATURE_NOT_SUPPORTED, why),
+        Why::Now(why) => (SqlState::NOT_IN_PREREQUISITE_STATE, why),
+    };
+    let message = format!("materialized view \"{}\" cannot be refreshed incrementally", table.ident);
+    match definition.policy {
+        RefreshPolicy::IncrementalStrict => {
+            return Err(Error::new(state, message)
+                .with_detail(format!("All of its rows would have to be computed: {why}."))
+                .with_hint("Use REFRESH MATERIALIZED VIEW … FULL, or another refresh policy."));
+        }
+        RefreshPolicy::Incremental => {
+            session.warning(SqlState::WARNING, format!("{message}: {why}"));
+        }
+        RefreshPolicy::Auto | RefreshPolicy::Full => {}
+    }
+    Ok((
+        How::Full,
+        match reason.contains(&why) {
+            true => reason,
+            false => format!("{reason}; full because {why}"),
+        },
+    ))
 }
 
 /// `WITH NO DATA`: the view cannot be read until it is refreshed again. Its files stay what they are until

@@ -1,0 +1,102 @@
+"""Incremental refresh of grouped gold tables after a change of a thousandth of the fact, against a full one.
+
+`python benches/incremental.py --bin target/release --cache DIR [--rows 6000000] [--runs 3] [--only merge]`. The fact has
+`--rows` rows, then ten times as many; medians. "grown" is the cost with ten times the rows over that with one."""
+
+import argparse
+import pathlib
+import shutil
+import statistics
+import time
+
+import psycopg
+
+from tpch import Auric
+
+SCHEMA = "bench_incremental"
+# Days in the smaller fact; a change is of one of the last of them, or of keys all over it.
+DAYS = 100
+BY_DAY = "select day, country, count(*) as n, sum(amount) as total, count(distinct customer) as customers from {fact} group by day, country"
+SUMS = "select customer % 50000 as bucket, count(*) as n, sum(amount) as total, max(day) as last from {fact} group by 1"
+JOINED = "select d.region, f.day, sum(f.amount) as total, count(distinct f.customer) as customers from {fact} f join {dim} d on f.country = d.country group by d.region, f.day"
+ADD = "insert into {fact} select 1000000000 + i, date '2020-01-01' + {day}, (i * 7919) % 1000000, 'c' || i % 20, i % 1000 from generate_series(1, {count}) g(i)"
+CASES = {
+    "groups: added to one day": (BY_DAY, ADD),
+    "groups: one day updated": (BY_DAY, "update {fact} set amount = amount + 1 where day = date '2020-01-01' + {day}"),
+    "groups of a join: one day updated": (JOINED, "update {fact} set amount = amount + 1 where day = date '2020-01-01' + {day}"),
+    "merge: added to all groups": (SUMS, ADD),
+}
+
+
+class Bench:
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        folder = options.cache / "incremental"
+        shutil.rmtree(folder, ignore_errors=True)
+        self.auric = Auric(options.bin / "auric", "serve", "--data-dir", str(folder))
+        self.connection = psycopg.connect(self.auric.dsn, autocommit=True)
+        self.connection.execute(f"create schema {SCHEMA}")
+        self.connection.execute(f"create table {SCHEMA}.dim as select 'c' || i as country, 'r' || i % 4 as region from generate_series(0, 19) g(i)")
+
+    def names(self, scale: int) -> dict:
+        return {"fact": f"{SCHEMA}.fact_{scale}", "dim": f"{SCHEMA}.dim"}
+
+    def fill(self, scale: int, form: str):
+        rows = self.options.rows * scale
+        fact = self.names(scale)["fact"]
+        self.connection.execute(f"drop table if exists {fact} cascade")
+        # A day has as many rows at any scale: what grows is the past.
+        days = DAYS * scale
+        self.connection.execute(
+            f"create table {fact} using {form} partitioned by ({'day' if form == 'delta' else 'months(day)'}) as "
+            f"select i as id, date '2020-01-01' - (i % {days})::int as day, (i * 7919) % 1000000 as customer, "
+            f"'c' || (i / {days}) % 20 as country, (i % 1000)::numeric(12,2) as amount from generate_series(1, {rows}) g(i)")
+
+    def seconds(self, statement: str) -> float:
+        began = time.perf_counter()
+        self.connection.execute(statement)
+        return time.perf_counter() - began
+
+    def measure(self, scale: int, query: str, change: str) -> tuple[float, float, str]:
+        """Medians of incremental and full refreshes, and the mode."""
+        names, view = self.names(scale), f"{SCHEMA}.gold"
+        self.connection.execute(f"drop materialized view if exists {view}")
+        self.connection.execute(f"create materialized view {view} as {query.format(**names)}")
+        incremental, full = [], []
+        for run in range(self.options.runs):
+            statement = change.format(**names, day=-run, count=self.options.rows // 1000)
+            self.connection.execute(statement)
+            incremental.append(self.seconds(f"refresh materialized view {view}"))
+            mode = self.connection.execute(
+                "select mode from auric.refreshes where view_name = 'gold' order by published_at desc limit 1").fetchone()[0]
+            full.append(self.seconds(f"refresh materialized view {view} full"))
+        return statistics.median(incremental), statistics.median(full), mode
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--cache", type=pathlib.Path, required=True)
+    parser.add_argument("--rows", type=int, default=6_000_000)
+    parser.add_argument("--scale", default="1", help="not used: the rows are given")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    bench = Bench(options)
+    print(f"{'case':<40}{'rows':>12}{'incremental s':>15}{'full s':>10}{'faster':>8}{'grown':>7}  mode")
+    for form in ("iceberg", "delta"):
+        smaller = {}
+        for scale in (1, 10):
+            bench.fill(scale, form)
+            for name, (query, change) in CASES.items():
+                if options.only not in name:
+                    continue
+                incremental, full, mode = bench.measure(scale, query, change)
+                grown = f"{incremental / smaller[name]:.2f}" if name in smaller else ""
+                smaller.setdefault(name, incremental)
+                print(f"{form + ', ' + name:<40}{options.rows * scale:>12,}{incremental:>15.3f}{full:>10.3f}{full / incremental:>8.1f}{grown:>7}  {mode}", flush=True)
+    bench.auric.stop()
+
+
+if __name__ == "__main__":
+    main()
