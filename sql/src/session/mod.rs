@@ -65,6 +65,17 @@ pub struct Notice {
     pub hint: Option<String>,
 }
 
+/// Orders what `client_min_messages` may be, and severities. LOG comes before NOTICE for a client.
+fn weight(level: &str) -> u8 {
+    match level.to_ascii_lowercase().as_str() {
+        "error" => 4,
+        "warning" => 3,
+        "notice" => 2,
+        "log" => 1,
+        _ => 0,
+    }
+}
+
 /// A transaction block.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -246,9 +257,13 @@ impl Session {
         }
     }
 
-    /// Notices since the last call.
+    /// Notices since the last call that `client_min_messages` lets through.
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        let least = weight(self.settings.read().get("client_min_messages").unwrap_or_default());
+        let mut notices = std::mem::take(&mut self.notices);
+        // INFO is what was asked for, and always sent.
+        notices.retain(|notice| notice.severity == "INFO" || weight(notice.severity) >= least);
+        notices
     }
 
     /// Reported settings (ParameterStatus) that changed since the last call; the first call returns

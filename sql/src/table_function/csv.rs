@@ -27,7 +27,7 @@ const SAMPLE: i64 = 20_480;
 pub async fn open(scope: &Scope, mut options: Options) -> Result<Arc<dyn TableProvider>> {
     let nulls = options.texts(&["nullstr", "null", "na", "null_padding_text"]);
     let all_text = options.bool(&["all_varchar", "all_text"])?.unwrap_or(false);
-    let format = format(&mut options, &nulls)?;
+    let format = format(&mut options, &nulls, all_text)?;
     options.finish()?;
     let mut files = Files::find(scope, &options.paths, Arc::new(format)).await?;
     let found = files.schema.clone();
@@ -75,7 +75,7 @@ fn converted(
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-fn format(options: &mut Options, nulls: &[String]) -> Result<CsvFormat> {
+fn format(options: &mut Options, nulls: &[String], all_text: bool) -> Result<CsvFormat> {
     let mut csv = CsvOptions {
         has_header: Some(options.bool(&["header"])?.unwrap_or(true)),
         newlines_in_values: Some(!options.bool(&["parallel"])?.unwrap_or(false)),
@@ -95,7 +95,8 @@ fn format(options: &mut Options, nulls: &[String]) -> Result<CsvFormat> {
         csv.escape = None;
     }
     let sample = options.integer(&["sample_size", "infer_rows"])?.unwrap_or(SAMPLE);
-    csv.schema_infer_max_rec = Some(usize::try_from(sample).unwrap_or(usize::MAX));
+    // Where all is text nothing is looked for: files that seem to differ in their types would be refused.
+    csv.schema_infer_max_rec = Some(if all_text { 0 } else { usize::try_from(sample).unwrap_or(usize::MAX) });
     if !nulls.is_empty() {
         let words: Vec<String> = nulls.iter().map(|text| regex::escape(text)).collect();
         csv.null_regex = Some(format!("^(?:{}|)$", words.join("|")));
