@@ -36,11 +36,10 @@ create materialized view growth.events
      constraint each_event_once expect (count(*) = count(distinct event_id)) on violation fail update)
     using :format
 \if :iceberg
-    partitioned by (event_date, country, bucket(4, user_id))
+    partitioned by (event_date, country, bucket(4, user_id)) sorted by (event, platform, channel, user_id)
 \else
-    partitioned by (event_date, country)
+    partitioned by (event_date, country)  -- Delta has neither buckets nor a sort order
 \endif
-    sorted by (event, platform, channel, user_id)
     comment 'What users did: one row for each event, audited'
     retries 3
 as
