@@ -243,6 +243,13 @@ async fn settings_and_transactions() {
     assert_eq!(ok(s, "commit").await, "ROLLBACK");
     assert_eq!(ok(s, "commit").await, "COMMIT");
     assert_eq!(s.take_notices().len(), 1);
+    // COMMIT outside of a transaction is a WARNING, a schema that is there already a NOTICE.
+    for (level, count) in [("notice", 2), ("warning", 1), ("error", 0), ("debug1", 2)] {
+        ok(s, &format!("set client_min_messages = {level}")).await;
+        ok(s, "create schema if not exists public").await;
+        ok(s, "commit").await;
+        assert_eq!(s.take_notices().len(), count, "{level}");
+    }
     ok(s, "begin; declare c cursor for select * from generate_series(1, 5) t(i)").await;
     assert_eq!(ok(s, "fetch 2 from c").await, "i\n1\n2");
     assert_eq!(ok(s, "fetch all from c").await, "i\n3\n4\n5");
@@ -390,6 +397,13 @@ async fn files_as_tables() {
         "SELECT 3"
     );
     assert_eq!(ok(s, "select id, v from t where v is not null order by id").await, "id|v\n1|1.5\n3|2.0");
+    // Files that differ in the types that their values seem to have.
+    for (name, id) in [("1", "7"), ("2", "n/a")] {
+        std::fs::write(f.directory.path().join(format!("drop_{name}.csv")), format!("id\n{id}\n")).unwrap();
+    }
+    let drops = f.directory.path().join("drop_*.csv");
+    let query = format!("select id from read_csv('{}', all_varchar => true) order by id", drops.display());
+    assert_eq!(ok(s, &query).await, "id\n7\nn/a");
     assert!(code(s, "select * from read_csv('/nowhere/x.csv')").await.starts_with("58P01"));
     assert!(code(s, &format!("select * from read_csv('{path}', nope => 1)")).await.starts_with("22023"));
 }

@@ -1,4 +1,4 @@
--- Tables that are written by statements. Those that are built from queries are in 4_views.sql.
+-- Tables that are written by statements. Those that are built from queries are in 5_views.sql.
 
 -- A delivery that is complete has a row here; what is not listed was never seen by the pipeline.
 create table growth_raw.batches (batch date not null) using :format;
