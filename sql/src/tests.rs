@@ -404,6 +404,15 @@ async fn files_as_tables() {
     let drops = f.directory.path().join("drop_*.csv");
     let query = format!("select id from read_csv('{}', all_varchar => true) order by id", drops.display());
     assert_eq!(ok(s, &query).await, "id\n7\nn/a");
+    assert_eq!(ok(s, &query.replace(", all_varchar => true", "")).await, "id\n7\nn/a");
+    std::fs::write(f.directory.path().join("drop_2.csv"), "id\n7.5\n").unwrap();
+    assert_eq!(ok(s, &query.replace(", all_varchar => true", "")).await, "id\n7.0\n7.5");
+    // Rows are read by position.
+    for (name, text) in [("1", "id,name\n1,a\n"), ("2", "name,id\na,1\n")] {
+        std::fs::write(f.directory.path().join(format!("drop_{name}.csv")), text).unwrap();
+    }
+    let refused = code(s, &query).await;
+    assert!(refused.starts_with("22P04"), "{refused}");
     assert!(code(s, "select * from read_csv('/nowhere/x.csv')").await.starts_with("58P01"));
     assert!(code(s, &format!("select * from read_csv('{path}', nope => 1)")).await.starts_with("22023"));
 }

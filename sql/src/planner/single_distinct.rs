@@ -39,11 +39,7 @@ impl OptimizerRule for SingleDistinct {
         true
     }
 
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let wanted = plan.schema().clone();
         let rewritten = self.0.rewrite(plan, config)?;
         let LogicalPlan::Projection(found) = &rewritten.data else { return Ok(rewritten) };
