@@ -15,6 +15,7 @@ use datafusion::catalog::TableProvider;
 
 pub use self::contents::{CatalogContents, NamespaceContents, TableSummary, ViewSummary};
 use crate::TableIdent;
+use crate::backend::document::{DocumentChange, TASK};
 use crate::backend::{Backend, NamespaceEntry, Oid, TableEntry};
 use crate::error::{Error, Result};
 use crate::format::{Format, VersionSpec};
@@ -179,6 +180,12 @@ impl Catalog {
                 match self.drop_view(&entry.ident).await {
                     Ok(()) | Err(Error::TableNotFound(_)) => {}
                     Err(e) => return Err(e),
+                }
+            }
+            for task in self.backend.documents(TASK).await? {
+                if task.key.ident.namespace == name {
+                    let gone = DocumentChange { key: task.key, expected: Some(task.text), new: None };
+                    self.backend.swap_document(&gone).await?;
                 }
             }
             for entry in self.backend.tables(name).await? {

@@ -197,6 +197,7 @@ impl From<&auric_catalog::Error> for Error {
             }
             Catalog::Conflict { .. } => Self::new(SqlState::SERIALIZATION_FAILURE, e.to_string())
                 .with_hint("The statement can be tried again."),
+            Catalog::AlreadyCommitted { .. } => Self::new(SqlState::NOT_IN_PREREQUISITE_STATE, e.to_string()),
             Catalog::CommitUnknown { source, .. } => {
                 Self::new(SqlState::COMMIT_OUTCOME_UNKNOWN, e.to_string()).with_detail(chain(source.as_ref()))
             }

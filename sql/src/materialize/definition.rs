@@ -178,7 +178,7 @@ impl Definition {
 }
 
 /// The tokens of a text with one space between them, words without quotes in lower case.
-fn normal_form(text: &str) -> String {
+pub(super) fn normal_form(text: &str) -> String {
     let dialect = AuricDialect::default();
     let Ok(tokens) = Tokenizer::new(&dialect, text).tokenize() else { return text.to_string() };
     let words = tokens.into_iter().filter_map(|token| match token {

@@ -19,6 +19,8 @@ mod json;
 pub mod provenance;
 pub mod publish;
 pub mod quarantine;
+pub mod run_task;
 pub mod schedule;
 pub mod sources;
+pub mod task;
 pub mod whole_result;

@@ -5,6 +5,7 @@
 //! the older one is used as it is, never migrated: the programs that share it decide that. All else
 //! is ours and named `auric_…`.
 
+use super::documents::{DOCUMENTS, JOURNAL};
 use super::sqlite::{Database, Driver, FIRST_OID, OID_COLUMN, TRIGGERS};
 use super::{namespaces, tables};
 use crate::error::Result;
@@ -67,7 +68,16 @@ pub struct Layout {
 pub async fn prepare(database: &Database, catalog: &str) -> Result<Layout> {
     let mut transaction = database.write().await?;
     let oids = oids();
-    let statements = [ICEBERG_TABLES, NAMESPACE_PROPERTIES, DELTA_TABLES, EXTERNAL_TABLES, &oids, FIRST_OID];
+    let statements = [
+        ICEBERG_TABLES,
+        NAMESPACE_PROPERTIES,
+        DELTA_TABLES,
+        EXTERNAL_TABLES,
+        DOCUMENTS,
+        JOURNAL,
+        &oids,
+        FIRST_OID,
+    ];
     for statement in statements.iter().chain(TRIGGERS) {
         let statement = sqlx::AssertSqlSafe(*statement);
         sqlx::query::<Driver>(statement).execute(&mut *transaction).await.map_err(|e| database.error(e))?;

@@ -6,6 +6,7 @@
 //! transaction. The SQL is portable; what is SQLite's alone is in [`sqlite`].
 
 mod changes;
+mod documents;
 mod layout;
 mod namespaces;
 mod sqlite;
@@ -23,6 +24,7 @@ use self::sqlite::{Database, Driver, Write};
 use self::tables::TableRow;
 use self::views::ViewRow;
 use super::change::{ApplyOutcome, EntryChange};
+use super::document::{Document, DocumentChange, DocumentKey, JournalEntry, TASK};
 use super::{Backend, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry, ViewEntry};
 use crate::TableIdent;
 use crate::error::{Error, Result};
@@ -224,9 +226,12 @@ impl Backend for SqlBackend {
     async fn drop_namespace(&self, name: &str) -> Result<()> {
         let mut t = self.database.write().await?;
         self.require_namespace(&mut t, name).await?;
-        if namespaces::has_tables(&mut t, &self.catalog, name).await.map_err(|e| self.error(e))? {
+        let has_tables = namespaces::has_tables(&mut t, &self.catalog, name).await;
+        let has_tasks = documents::has(&mut t, &self.catalog, TASK, name).await;
+        if has_tables.map_err(|e| self.error(e))? || has_tasks.map_err(|e| self.error(e))? {
             return Err(Error::NamespaceNotEmpty(name.to_string()));
         }
+        documents::delete_all_in(&mut t, &self.catalog, name).await.map_err(|e| self.error(e))?;
         namespaces::delete(&mut t, &self.catalog, name).await.map_err(|e| self.error(e))?;
         self.commit(t).await
     }
@@ -362,6 +367,26 @@ impl Backend for SqlBackend {
             Err(e) if sqlite::is_certainly_not_written(&e) => Err(self.error(e)),
             Err(e) => Ok(SwapOutcome::Unknown(Box::new(self.error(e)))),
         }
+    }
+
+    async fn documents(&self, kind: &str) -> Result<Vec<Document>> {
+        self.list_documents(kind).await
+    }
+
+    async fn document(&self, key: &DocumentKey) -> Result<Option<String>> {
+        self.find_document(key).await
+    }
+
+    async fn swap_document(&self, change: &DocumentChange) -> Result<bool> {
+        self.change_document(change).await
+    }
+
+    async fn journal(&self, kind: &str) -> Result<Vec<JournalEntry>> {
+        self.read_journal(kind).await
+    }
+
+    async fn add_to_journal(&self, entry: &JournalEntry, keep: u32) -> Result<()> {
+        self.write_journal(entry, keep).await
     }
 
     fn is_transactional(&self) -> bool {
