@@ -131,8 +131,9 @@ async fn columns(scope: &Scope, paths: &[String], format: &CsvFormat) -> Result<
         let sampling = CsvFormat::default().with_options(options).with_file_compression_type(
             format.compression_type().unwrap_or(FileCompressionType::UNCOMPRESSED),
         );
-        let found = futures::stream::iter(&files)
-            .map(|file| sampling.infer_schema(state, &store, std::slice::from_ref(file)))
+        let (sampling, store) = (&sampling, &store);
+        let found = futures::stream::iter(files.clone())
+            .map(|file| async move { sampling.infer_schema(state, store, &[file]).await })
             .buffered(FILES_AT_ONCE)
             .try_collect::<Vec<_>>()
             .await
