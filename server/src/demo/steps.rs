@@ -149,7 +149,7 @@ pub(super) const QUERIES: &[(&str, &str)] = &[
         "SELECT view_name, schedule, age, is_up_to_date FROM auric.freshness WHERE schema_name = 'gold';",
     ),
     (
-        "The row that did not get in, and why; mend it, and everything that is built from it",
+        "The row that did not get in, and why. Mend it, and everything that is built from it",
         "SELECT customer_id, name, nation, _reason FROM gold.quarantine;\n\
          UPDATE bronze.customer_changes SET nation = 'JORDAN' WHERE nation = 'ATLANTIS';\n\
          EXECUTE TASK silver.merge_customers CASCADE;\n\
