@@ -468,6 +468,23 @@ impl Job {
         (ended, Some(SqlState::QUERY_CANCELED))
     }
 
+    /// How it ended, if it ended in a way that it should not.
+    pub fn broken(
+        &self,
+        engine: &Arc<Engine>,
+        started: DateTime<Utc>,
+        error: &str,
+    ) -> (Ended, Option<SqlState>) {
+        let ended = Ended {
+            run_id: self.run_id.clone(),
+            started,
+            finished: engine.clock.now(),
+            outcome: Outcome::Failed,
+            error: Some(format!("internal error: {error}")),
+        };
+        (ended, Some(SqlState::INTERNAL_ERROR))
+    }
+
     async fn run_task(
         &self,
         engine: &Arc<Engine>,
