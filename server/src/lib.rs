@@ -4,15 +4,18 @@
 //! and no plan is known here.
 
 pub mod activity;
+pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod http;
 pub mod limits;
 pub mod metrics;
+pub mod notify;
 mod os;
 pub mod pgwire;
 pub mod runtime;
+pub mod scheduler;
 pub mod security;
 pub mod serve;
 pub mod shutdown;

@@ -25,8 +25,10 @@ use crate::config::{CatalogConfig, Config};
 use crate::http::{self, HttpState};
 use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::pgwire::{self, Server};
 use crate::runtime::{self, Runtimes, spawn};
+use crate::scheduler;
 use crate::security::{self, Security};
 use crate::shutdown::{self, Signals};
 use crate::telemetry::LevelHandle;
@@ -110,6 +112,9 @@ pub struct Opened {
     http: TcpListener,
 }
 
+/// How long the scheduler may take to end.
+const LAST_WORD: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Environment variable of the places at which tests stop the server (`auric_catalog::failpoint`).
 const FAILPOINTS: &str = "AURIC_FAILPOINTS";
 
@@ -120,10 +125,36 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
     }
     let listener = bind(&config.server.listen).await?;
     let http = bind(&config.server.http).await?;
-    let runtime = runtime_env(config)?;
-    let registry = catalogs(config, &runtime).await?;
     let security = Security::new(config).map_err(|e| failed("cannot set up security", e))?;
     let connections = Connections::new(config.server.max_connections);
+    let OpenedEngine { engine, runtime, temporary } = engine(config, &connections).await?;
+    let server = Arc::new(Server {
+        engine,
+        connections,
+        limits: Limits::new(config),
+        security,
+        admission: Admission::new(config.query.max_concurrent, config.query.queue_timeout),
+        metrics: Arc::new(Metrics::default()),
+        runtimes: runtimes.clone(),
+        draining: CancellationToken::new(),
+        temporary,
+    });
+    Ok(Opened { server, runtime, listener, http })
+}
+
+/// What runs statements, without a port.
+#[derive(Debug)]
+pub struct OpenedEngine {
+    pub engine: Arc<Engine>,
+    runtime: Arc<RuntimeEnv>,
+    /// To be kept as long as the engine is used.
+    temporary: TemporaryDirectory,
+}
+
+/// Opens the catalogs.
+pub async fn engine(config: &Config, connections: &Arc<Connections>) -> Result<OpenedEngine, StartError> {
+    let runtime = runtime_env(config)?;
+    let registry = catalogs(config, &runtime).await?;
     let temporary = TemporaryDirectory::open(&absolute(&config.server.data_dir)?)
         .map_err(|e| failed("cannot use the directory of temporary tables", e))?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -141,18 +172,7 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
     };
     let engine = Engine::new(registry, runtime.clone(), options, Arc::new(SystemClock), connections.clone())
         .map_err(|e| failed("cannot start the engine", e))?;
-    let server = Arc::new(Server {
-        engine,
-        connections,
-        limits: Limits::new(config),
-        security,
-        admission: Admission::new(config.query.max_concurrent, config.query.queue_timeout),
-        metrics: Arc::new(Metrics::default()),
-        runtimes: runtimes.clone(),
-        draining: CancellationToken::new(),
-        temporary,
-    });
-    Ok(Opened { server, runtime, listener, http })
+    Ok(OpenedEngine { engine, runtime, temporary })
 }
 
 async fn bind(address: &str) -> Result<TcpListener, StartError> {
@@ -283,10 +303,20 @@ pub async fn run(
     let (server, ready) = opened.start(config, &stop_http)?;
     crate::cli::say(&ready);
     after_ready();
+    let following = config.materialize.enabled.then(|| -> Result<_, StartError> {
+        let notifier = Notifier::new(&config.notify).map_err(|e| failed("cannot set up notifications", e))?;
+        let follow = scheduler::follow(server.clone(), config.clone(), notifier);
+        Ok(spawn(&server.runtimes.io, "scheduler", follow))
+    });
+    let following = following.transpose()?;
     signals.wait(|| reload(&server, level)).await;
     tokio::select! {
         () = shutdown::drain(&server, config.server.shutdown_grace) => {}
         () = signals.wait_again() => tracing::info!("not waiting any longer"),
+    }
+    if let Some(following) = following {
+        // What it runs is over; what is left is a word to the catalogs.
+        let _ = tokio::time::timeout(LAST_WORD, following).await;
     }
     stop_http.cancel();
     Ok(())

@@ -41,6 +41,7 @@ pub async fn commit(table: &Table, change: TableChange) -> Result<TableVersion> 
     if matches!(change.operation, Operation::Create | Operation::Replace) {
         table.catalog.contents_changed();
     }
+    table.catalog.committed();
     outcome
 }
 

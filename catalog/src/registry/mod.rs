@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use tokio::sync::Notify;
 
 pub use self::contents::{CatalogContents, NamespaceContents, TableSummary, ViewSummary};
 use crate::TableIdent;
@@ -58,6 +59,8 @@ pub struct Catalog {
     delta: Arc<dyn Format>,
     contents: contents::ContentsCache,
     view_definitions: moka::sync::Cache<String, Arc<ViewDefinition>>,
+    /// Told of changes made through this server.
+    changed: Arc<Notify>,
     /// What this one is a transaction's view of.
     beneath: Option<Arc<Catalog>>,
 }
@@ -105,7 +108,19 @@ impl Catalog {
         let contents = contents::ContentsCache::default();
         let view_definitions = moka::sync::Cache::new(views::CACHED_VIEWS);
         let name = name.into();
-        Self { name, oid, backend, storage, iceberg, delta, contents, view_definitions, beneath: None }
+        let changed = Arc::default();
+        Self {
+            name,
+            oid,
+            backend,
+            storage,
+            iceberg,
+            delta,
+            contents,
+            view_definitions,
+            changed,
+            beneath: None,
+        }
     }
 
     /// This catalog as a transaction sees it through a backend of its own.
@@ -119,6 +134,7 @@ impl Catalog {
             delta: self.delta.clone(),
             contents: contents::ContentsCache::default(),
             view_definitions: self.view_definitions.clone(),
+            changed: self.changed.clone(),
             beneath: Some(self.clone()),
         }
     }
@@ -149,6 +165,17 @@ impl Catalog {
             TableFormat::Iceberg => &self.iceberg,
             TableFormat::Delta => &self.delta,
         }
+    }
+
+    /// Waits for a change that is made through this server, of an entry or of a table. For one waiter: one
+    /// that came since the last call counts.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// To be called after a commit to a table.
+    pub(crate) fn committed(&self) {
+        self.changed.notify_one();
     }
 
     pub async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {

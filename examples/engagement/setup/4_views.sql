@@ -1,3 +1,5 @@
+-- All are due when the task is: what is due at the same time runs as one, in the order in which it reads each other.
+
 -- Sessions: a pause of more than thirty minutes ends one. Midnight does not: a session belongs to the day on which it
 -- began, whichever day it ends. A late event may join two sessions that were told apart before.
 create materialized view engagement_silver.sessions
@@ -5,6 +7,7 @@ create materialized view engagement_silver.sessions
      constraint each_session_once expect (count(*) = count(distinct session_id)) on violation fail update)
     using :format
     comment 'One row for each visit of a user'
+    schedule cron '0 4 * * *' at time zone 'Europe/London' retries 3
 as
 with paused as (
     select user_id, event_time, event_id,
@@ -26,6 +29,7 @@ with no data;
 -- Who was active, and on which day: small, and all that the numbers below need of the events.
 create materialized view engagement_silver.user_days
     using :format
+    schedule cron '0 4 * * *' at time zone 'Europe/London' retries 3
 as
 select event_time::date as day, user_id, min(device) as device, count(*) as actions
 from engagement_silver.events
@@ -36,7 +40,7 @@ create materialized view engagement.daily_active_users
     (constraint somebody expect (users > 0) on violation fail update)
     using :format
     comment 'Users with at least one action on the day'
-    schedule cron '30 4 * * *' at time zone 'Europe/London' retries 3
+    schedule cron '0 4 * * *' at time zone 'Europe/London' retries 3
 as
 select day, count(*) as users, sum(actions) as actions, round(avg(actions), 2)::numeric(12,2) as actions_per_user
 from engagement_silver.user_days
@@ -48,6 +52,7 @@ create materialized view engagement.monthly_active_users
     (constraint month_holds_the_day expect (monthly_users >= daily_users) on violation fail update)
     using :format
     comment 'Rolling 30-day active users, and how many of them came on the day'
+    schedule cron '0 4 * * *' at time zone 'Europe/London' retries 3
 as
 with calendar as (
     select day::date as day
@@ -67,6 +72,7 @@ create materialized view engagement.session_quality
     (constraint few_outliers expect (outliers < sessions * 0.5) on violation warn)
     using :format
     comment 'Average duration and actions per session, outliers left out'
+    schedule cron '0 4 * * *' at time zone 'Europe/London' retries 3
 as
 with fences as (
     select date_trunc('month', session_date)::date as month,
@@ -89,6 +95,7 @@ with no data;
 -- A session past midnight gives each of its days the seconds that it spent there.
 create materialized view engagement.time_spent
     using :format
+    schedule cron '0 4 * * *' at time zone 'Europe/London' retries 3
 as
 select d.day::date as day, count(distinct s.user_id) as users,
        sum(extract(epoch from least(s.ended_at, d.day::timestamp + interval '1 day') - greatest(s.started_at, d.day::timestamp)))::bigint
@@ -102,6 +109,7 @@ with no data;
 create materialized view engagement.reach
     using :format
     comment 'About how many users a device reaches in a month'
+    schedule cron '0 4 * * *' at time zone 'Europe/London' retries 3
 as
 select date_trunc('month', event_time)::date as month, device, approx_count_distinct(user_id) as about_users
 from engagement_silver.events

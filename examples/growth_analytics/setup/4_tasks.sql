@@ -1,5 +1,5 @@
 -- Three tasks, one after the other: each begins when the one before it has succeeded, and is tried again when it fails.
--- They run at night; daily/2_stage.sql does not wait for it.
+-- They run at night, and so do the views that read what they have written; daily/ does not wait for it.
 
 -- Users as the database has them now.
 create or replace task growth_staging.load_users

@@ -1,9 +1,13 @@
+-- Due when the tasks are: what is due at the same time runs as one, in the order in which it reads each other.
+
 -- The audit: one row for each day, and whether it may be published. A day passes when every partner's drop
 -- is as large as its manifest says, and the staged revenue is what the shop's database has as paid.
 create materialized view growth_audit.days
     (constraint some_days expect (count(*) > 0) on violation fail update,
      constraint all_passed expect (passed) on violation warn)
-    using :format retries 3
+    using :format
+    comment 'What arrived on each day, and whether it may be published'
+    schedule cron '0 3 * * *' at time zone 'Europe/London' retries 3
 as
 with drops as (
     select m.drop_date, sum(m.events) as announced, sum(coalesce(a.arrived, 0)) as arrived
@@ -41,7 +45,7 @@ create materialized view growth.events
     partitioned by (event_date, country)  -- Delta has neither buckets nor a sort order
 \endif
     comment 'What users did: one row for each event, audited'
-    retries 3
+    schedule cron '0 3 * * *' at time zone 'Europe/London' retries 3
 as
 select e.event_date, coalesce(e.country, u.country) as country, e.event, e.platform, u.channel, e.user_id, e.event_id,
        e.occurred_at, e.revenue
@@ -56,7 +60,7 @@ create materialized view growth.daily
         (sum(revenue) filter (where level = 'all') = sum(revenue) filter (where level = 'day')) on violation fail update)
     using :format
     comment 'Growth by day, country and channel, with totals'
-    schedule cron '0 4 * * *' at time zone 'Europe/London' retries 3
+    schedule cron '0 3 * * *' at time zone 'Europe/London' retries 3
 as
 select case grouping(event_date, country, channel)
            when 0 then 'day, country, channel' when 1 then 'day, country' when 2 then 'day, channel' when 3 then 'day'

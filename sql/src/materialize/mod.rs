@@ -21,6 +21,7 @@ pub mod publish;
 pub mod quarantine;
 pub mod run_task;
 pub mod schedule;
+pub mod scheduler;
 pub mod sources;
 pub mod task;
 pub mod whole_result;

@@ -58,7 +58,12 @@ impl TaskRun<'_> {
         if self.is_committed().await? {
             return Ok(Ran::AlreadyDone);
         }
-        match self.attempt().await {
+        let outcome = self.attempt().await;
+        // What comes after it reads what it has made.
+        if let Some((catalog, ident)) = self.target() {
+            self.pins.lock().remove(&(catalog.to_string(), ident));
+        }
+        match outcome {
             Ok(tag) => Ok(Ran::Done(tag)),
             // Another server was faster.
             Err(e) => match self.is_committed().await {

@@ -200,6 +200,7 @@ pub async fn change(
 ) -> Result<()> {
     let change = DocumentChange { key: Task::key(ident), expected, new };
     if catalog.backend().swap_document(&change).await? {
+        catalog.contents_changed();
         return Ok(());
     }
     let winner = "another statement changed the task".to_string();

@@ -10,6 +10,9 @@ use super::super::{CommandTag, Output};
 use super::{find, refuse_block};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::run_task::{Ran, TaskRun};
+use crate::materialize::scheduler::history::{self, Attempt};
+use crate::materialize::scheduler::node::NodeKind;
+use crate::materialize::scheduler::state::Outcome;
 use crate::materialize::task::Task;
 use crate::session::Session;
 use crate::session::transaction::Pins;
@@ -73,11 +76,33 @@ async fn one(
         pid: session.parameters.pid,
         abandoned: session.abandoned.clone(),
     };
-    match run.run().await? {
-        Ran::Done(tag) => Ok(tag),
-        Ran::AlreadyDone => Ok("done before".to_string()),
+    let started = session.engine.clock.now();
+    let outcome = run.run().await.map(|ran| match ran {
+        Ran::Done(tag) => tag,
+        Ran::AlreadyDone => "done before".to_string(),
+    });
+    let (ended, message, sqlstate) = match &outcome {
+        Ok(tag) => (Outcome::Done, tag.clone(), None),
+        Err(e) => (Outcome::Failed, e.message.clone(), Some(e.code.to_string())),
+    };
+    let attempt = Attempt {
+        run_id: run.run_id.clone(),
+        number: 1,
+        scheduled_for: now.timestamp_millis(),
+        started: started.timestamp_millis(),
+        finished: session.engine.clock.now().timestamp_millis(),
+        outcome: ended,
+        message: Some(message),
+        sqlstate,
+    };
+    if let Err(error) = history::record(catalog, NodeKind::Task, &task.ident, &attempt, KEPT).await {
+        tracing::warn!(task = %task.ident, %error, "history of a run was not written");
     }
+    outcome
 }
+
+/// Attempts that are kept of a task that is executed by hand, those by schedule among them.
+const KEPT: u32 = 200;
 
 /// The task and all that come after it, directly or through others, each after those that it comes after.
 fn in_order(first: Task, all: &[Task]) -> Vec<Task> {
