@@ -195,6 +195,8 @@ fn runtime_env(config: &Config) -> Result<Arc<RuntimeEnv>, StartError> {
         .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), top)))
         .with_disk_manager_builder(disk)
         .with_metadata_cache_limit(config.query.metadata_cache.bytes())
+        // Folders are listed anew by each statement: others put files into them.
+        .with_object_list_cache_limit(0)
         .with_object_store_registry(Arc::new(StoreRegistry::new(config.storage.clone())))
         .build_arc()
         .map_err(|e| failed("cannot set up query execution", e))

@@ -59,7 +59,11 @@ async fn fixture() -> Fixture {
     let warehouse = format!("file://{}/warehouse", directory.path().display());
     let storage = Storage::with_options(Default::default());
     let stores: Arc<dyn ObjectStoreRegistry> = storage.registry().clone();
-    let runtime = RuntimeEnvBuilder::new().with_object_store_registry(stores).build_arc().unwrap();
+    let runtime = RuntimeEnvBuilder::new()
+        .with_object_store_registry(stores)
+        .with_object_list_cache_limit(0)
+        .build_arc()
+        .unwrap();
     let backend = SqlBackend::open(directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
     let mut registry = Registry::default();
     let catalog = Catalog::new("lake", 16384, Arc::new(backend), storage);
