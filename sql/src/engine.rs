@@ -25,6 +25,7 @@ use crate::planner::lossy_casts::LossyCasts;
 use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
 use crate::planner::regex_operators::RegexOperators;
 use crate::planner::session_casts::SessionCasts;
+use crate::planner::single_distinct::optimizer_rules;
 use crate::planner::yielding::YieldingJoins;
 use crate::result_cache::{ResultCache, ResultCacheOptions};
 use crate::session::{ConnectParameters, Session};
@@ -139,6 +140,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
         .with_default_features()
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
+        .with_optimizer_rules(optimizer_rules())
         .with_physical_optimizer_rule(Arc::new(YieldingJoins))
         .build();
     crate::functions::register(&mut state)?;

@@ -60,7 +60,11 @@ async fn fixture() -> Fixture {
     let warehouse = format!("file://{}/warehouse", directory.path().display());
     let storage = Storage::with_options(Default::default());
     let stores: Arc<dyn ObjectStoreRegistry> = storage.registry().clone();
-    let runtime = RuntimeEnvBuilder::new().with_object_store_registry(stores).build_arc().unwrap();
+    let runtime = RuntimeEnvBuilder::new()
+        .with_object_store_registry(stores)
+        .with_object_list_cache_limit(0)
+        .build_arc()
+        .unwrap();
     let backend = SqlBackend::open(directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
     let mut registry = Registry::default();
     let catalog = Catalog::new("lake", 16384, Arc::new(backend), storage);
@@ -247,6 +251,13 @@ async fn settings_and_transactions() {
     assert_eq!(ok(s, "commit").await, "ROLLBACK");
     assert_eq!(ok(s, "commit").await, "COMMIT");
     assert_eq!(s.take_notices().len(), 1);
+    // COMMIT outside of a transaction is a WARNING, a schema that is there already a NOTICE.
+    for (level, count) in [("notice", 2), ("warning", 1), ("error", 0), ("debug1", 2)] {
+        ok(s, &format!("set client_min_messages = {level}")).await;
+        ok(s, "create schema if not exists public").await;
+        ok(s, "commit").await;
+        assert_eq!(s.take_notices().len(), count, "{level}");
+    }
     ok(s, "begin; declare c cursor for select * from generate_series(1, 5) t(i)").await;
     assert_eq!(ok(s, "fetch 2 from c").await, "i\n1\n2");
     assert_eq!(ok(s, "fetch all from c").await, "i\n3\n4\n5");
@@ -394,6 +405,22 @@ async fn files_as_tables() {
         "SELECT 3"
     );
     assert_eq!(ok(s, "select id, v from t where v is not null order by id").await, "id|v\n1|1.5\n3|2.0");
+    // Files that differ in the types that their values seem to have.
+    for (name, id) in [("1", "7"), ("2", "n/a")] {
+        std::fs::write(f.directory.path().join(format!("drop_{name}.csv")), format!("id\n{id}\n")).unwrap();
+    }
+    let drops = f.directory.path().join("drop_*.csv");
+    let query = format!("select id from read_csv('{}', all_varchar => true) order by id", drops.display());
+    assert_eq!(ok(s, &query).await, "id\n7\nn/a");
+    assert_eq!(ok(s, &query.replace(", all_varchar => true", "")).await, "id\n7\nn/a");
+    std::fs::write(f.directory.path().join("drop_2.csv"), "id\n7.5\n").unwrap();
+    assert_eq!(ok(s, &query.replace(", all_varchar => true", "")).await, "id\n7.0\n7.5");
+    // Rows are read by position.
+    for (name, text) in [("1", "id,name\n1,a\n"), ("2", "name,id\na,1\n")] {
+        std::fs::write(f.directory.path().join(format!("drop_{name}.csv")), text).unwrap();
+    }
+    let refused = code(s, &query).await;
+    assert!(refused.starts_with("22P04"), "{refused}");
     assert!(code(s, "select * from read_csv('/nowhere/x.csv')").await.starts_with("58P01"));
     assert!(code(s, &format!("select * from read_csv('{path}', nope => 1)")).await.starts_with("22023"));
 }

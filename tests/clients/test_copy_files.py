@@ -97,3 +97,30 @@ def test_in_a_transaction(server, table, tmp_path):
         assert connection.execute(f"select count(*) from {table}").fetchone() == (1,)
         connection.execute("rollback")
     assert rows(server, table) == []
+
+
+@pytest.mark.parametrize("function", ["read_csv", "read_json", "read_parquet", "copy"])
+def test_files_that_arrive_later_are_seen(server, table, tmp_path, function):
+    def arrive(name: str, *ids: int):
+        if function == "read_parquet":
+            pq.write_table(pa.table({"id": pa.array(ids, pa.int32())}), tmp_path / name)
+        elif function == "read_json":
+            (tmp_path / name).write_text("".join(f'{{"id": {n}}}\n' for n in ids))
+        else:
+            (tmp_path / name).write_text("".join(f"{line}\n" for line in ("id", *ids)))
+
+    def ids() -> list[int]:
+        if function != "copy":
+            return [row[0] for row in server.sql(f"select id from {function}('{tmp_path}/part-*') order by id")]
+        server.sql(f"truncate {table}")
+        server.sql(f"copy {table} (id) from '{tmp_path}/part-*' (format csv, header)")
+        return [row[0] for row in rows(server, table)]
+
+    arrive("part-1", 1)
+    assert ids() == [1]
+    arrive("part-2", 2, 3)
+    assert ids() == [1, 2, 3]
+    arrive("part-1", 4, 5, 6)
+    assert ids() == [2, 3, 4, 5, 6]
+    (tmp_path / "part-2").unlink()
+    assert ids() == [4, 5, 6]

@@ -1,6 +1,7 @@
-//! `auric demo`: a bronze, silver and gold lakehouse out of TPC-H.
+//! `auric demo`: a bronze, silver and gold lakehouse out of TPC-H, with the tasks and materialized views that keep
+//! it up to date.
 //!
-//! Invariant: every step makes its table in one commit or not at all, and a step whose table exists is
+//! Invariant: every step is one commit or does no harm when it is repeated, and a step that was done is
 //! passed over. So a second start serves what is there, and an interrupted run goes on where it was.
 
 mod progress;
@@ -60,11 +61,11 @@ async fn make_all(engine: &Arc<Engine>, scale: f64) -> Result<()> {
         }
     }
     for step in STEPS {
-        let (schema, name) = step.table;
+        let (schema, name) = step.done_by;
         if engine.has_table(DEFAULT_CATALOG, &TableIdent::new(schema, name)).await? {
             continue;
         }
-        let bar = progress.step(&format!("{schema}.{name}"), step.what);
+        let bar = progress.step(step.name, step.what);
         run(engine, step.sql).await?;
         bar.finish(step.what);
     }
@@ -98,7 +99,7 @@ async fn run(engine: &Arc<Engine>, text: &str) -> Result<()> {
 
 /// Tells a newcomer what to try.
 pub fn print_queries() {
-    say("\nThree queries to try:\n");
+    say("\nTo try:\n");
     for (what, sql) in steps::QUERIES {
         say(&format!("-- {what}\n{sql}\n"));
     }

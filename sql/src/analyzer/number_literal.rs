@@ -229,6 +229,13 @@ fn of_function(function: &mut Function) {
     {
         list.args.iter_mut().for_each(of_argument);
     }
+    // The digits that are left are the scale of the result: a cast would hide them.
+    if parts(&function.name).is_some_and(|parts| parts == ["round"])
+        && let FunctionArguments::List(list) = &mut function.args
+        && let Some(places) = list.args.get_mut(1)
+    {
+        of_argument(places);
+    }
     if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
         of_window(spec);
     }

@@ -150,6 +150,8 @@ impl ScalarUDFImpl for Round {
             [t] if t.is_integer() || t.is_floating() || t.is_null() => Ok(vec![DataType::Float64]),
             // Postgres has no round(double precision, integer); this one is DataFusion's.
             [t, places] if t.is_integer() => native_types(&self.native, &[as_numeric(t), places.clone()]),
+            // A cast around the literal would hide how many digits are left, which is the scale of the result.
+            [t, places @ DataType::Int64] if t.is_decimal() => Ok(vec![t.clone(), places.clone()]),
             [_] | [_, _] => native_types(&self.native, types),
             _ => {
                 let names: Vec<_> = types.iter().map(type_name).collect();
@@ -182,6 +184,16 @@ impl ScalarUDFImpl for Round {
             [ColumnarValue::Array(values)] if *values.data_type() == DataType::Float64 => {
                 let values = values.as_primitive::<Float64Type>();
                 Ok(ColumnarValue::Array(Arc::new(values.unary::<_, Float64Type>(f64::round_ties_even))))
+            }
+            [_, places] if places.data_type() == DataType::Int64 => {
+                let places = places.cast_to(&DataType::Int32, None)?;
+                let mut args = args;
+                if let [_, places_field] = args.arg_fields.as_mut_slice() {
+                    *places_field = Arc::new(places_field.as_ref().clone().with_data_type(DataType::Int32));
+                }
+                args.args.truncate(1);
+                args.args.push(places);
+                self.native.invoke_with_args(args)
             }
             _ => self.native.invoke_with_args(args),
         }

@@ -22,6 +22,7 @@ pub(crate) mod rewrite;
 mod row_in;
 pub(crate) mod select_items;
 pub mod session_casts;
+pub mod single_distinct;
 mod system;
 mod text_casts;
 mod time_travel;

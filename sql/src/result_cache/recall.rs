@@ -142,7 +142,8 @@ impl Session {
         values: Option<&[ScalarValue]>,
     ) -> Option<Request> {
         let cache = &self.engine.results;
-        let sees_its_own = self.temporary.opened().is_some()
+        let sees_its_own = self.run.is_some()
+            || self.temporary.opened().is_some()
             || self.block.as_ref().is_some_and(|block| block.tables.has_any_changes());
         if !cache.is_enabled() || sees_its_own {
             return None;

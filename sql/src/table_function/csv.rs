@@ -10,11 +10,14 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::Column;
 use datafusion::common::config::CsvOptions;
 use datafusion::datasource::ViewTable;
+use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, lit, when};
+use datafusion::object_store::ObjectMeta;
 use datafusion::scalar::ScalarValue;
+use futures::{StreamExt, TryStreamExt};
 
 use super::Files;
 use super::options::Options;
@@ -23,13 +26,18 @@ use crate::planner::Scope;
 
 /// Records looked at to find the types.
 const SAMPLE: i64 = 20_480;
+/// Records looked at in each of many files, at least.
+const LEAST_SAMPLE: usize = 100;
+/// Files looked into at the same time.
+const FILES_AT_ONCE: usize = 16;
 
 pub async fn open(scope: &Scope, mut options: Options) -> Result<Arc<dyn TableProvider>> {
     let nulls = options.texts(&["nullstr", "null", "na", "null_padding_text"]);
     let all_text = options.bool(&["all_varchar", "all_text"])?.unwrap_or(false);
-    let format = format(&mut options, &nulls)?;
+    let format = format(&mut options, &nulls, all_text)?;
     options.finish()?;
-    let mut files = Files::find(scope, &options.paths, Arc::new(format)).await?;
+    let columns = columns(scope, &options.paths, &format).await?;
+    let mut files = Files::with_schema(&options.paths, Arc::new(format), &columns)?;
     let found = files.schema.clone();
     if nulls.iter().all(String::is_empty) && !all_text {
         return Ok(Arc::new(files.table()?));
@@ -75,7 +83,7 @@ fn converted(
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-fn format(options: &mut Options, nulls: &[String]) -> Result<CsvFormat> {
+fn format(options: &mut Options, nulls: &[String], all_text: bool) -> Result<CsvFormat> {
     let mut csv = CsvOptions {
         has_header: Some(options.bool(&["header"])?.unwrap_or(true)),
         newlines_in_values: Some(!options.bool(&["parallel"])?.unwrap_or(false)),
@@ -95,13 +103,79 @@ fn format(options: &mut Options, nulls: &[String]) -> Result<CsvFormat> {
         csv.escape = None;
     }
     let sample = options.integer(&["sample_size", "infer_rows"])?.unwrap_or(SAMPLE);
-    csv.schema_infer_max_rec = Some(usize::try_from(sample).unwrap_or(usize::MAX));
+    // Where all is text nothing is looked for: files that seem to differ in their types would be refused.
+    csv.schema_infer_max_rec = Some(if all_text { 0 } else { usize::try_from(sample).unwrap_or(usize::MAX) });
     if !nulls.is_empty() {
         let words: Vec<String> = nulls.iter().map(|text| regex::escape(text)).collect();
         csv.null_regex = Some(format!("^(?:{}|)$", words.join("|")));
     }
     let format = CsvFormat::default().with_options(csv);
     Ok(format.with_file_compression_type(compression(options)?))
+}
+
+/// The columns of all files. Rows are read by position: files with other columns, or the same in another order, are
+/// refused. A column for which files suggest different types gets one that all of them can be read as.
+async fn columns(scope: &Scope, paths: &[String], format: &CsvFormat) -> Result<Schema> {
+    let state = scope.state.as_ref();
+    let padded = format.options().truncated_rows.unwrap_or(false);
+    let mut columns: Option<Schema> = None;
+    for path in paths {
+        let (store, files) = super::files(scope, path).await?;
+        let files: Vec<ObjectMeta> = files.into_iter().filter(|file| file.size > 0).collect();
+        if files.is_empty() {
+            return Err(super::undefined(path));
+        }
+        let mut options = format.options().clone();
+        options.schema_infer_max_rec =
+            options.schema_infer_max_rec.map(|most| (most / files.len()).max(most.min(LEAST_SAMPLE)));
+        let sampling = CsvFormat::default().with_options(options).with_file_compression_type(
+            format.compression_type().unwrap_or(FileCompressionType::UNCOMPRESSED),
+        );
+        let (sampling, store) = (&sampling, &store);
+        let found = futures::stream::iter(files.clone())
+            .map(|file| async move { sampling.infer_schema(state, store, &[file]).await })
+            .buffered(FILES_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await
+            .map_err(|e| super::unreadable(&Error::from(&e), path))?;
+        for (schema, file) in found.iter().zip(&files) {
+            if schema.fields().is_empty() {
+                return Err(super::undefined(path));
+            }
+            columns = Some(match columns.take() {
+                None => schema.as_ref().clone(),
+                Some(known) => together(&known, schema, padded).map_err(|detail| {
+                    let message =
+                        format!("file \"{}\" has other columns than the files before it", file.location);
+                    Error::new(SqlState::BAD_COPY_FORMAT, message).with_detail(detail)
+                })?,
+            });
+        }
+    }
+    Ok(columns.unwrap_or_else(Schema::empty))
+}
+
+/// The columns of two files; an error says how they differ. `padded`: columns at the end may be missing.
+fn together(known: &Schema, other: &Schema, padded: bool) -> std::result::Result<Schema, String> {
+    let (few, many) =
+        (known.fields().len().min(other.fields().len()), known.fields().len().max(other.fields().len()));
+    if few < many && !padded {
+        return Err(format!("{} columns instead of {}", other.fields().len(), known.fields().len()));
+    }
+    let longer = if known.fields().len() == many { known } else { other };
+    let mut fields: Vec<Field> = longer.fields().iter().map(|field| field.as_ref().clone()).collect();
+    for ((field, a), b) in fields.iter_mut().zip(known.fields()).zip(other.fields()) {
+        if a.name() != b.name() {
+            return Err(format!("column \"{}\" instead of \"{}\"", b.name(), a.name()));
+        }
+        field.set_data_type(match (a.data_type(), b.data_type()) {
+            (a, b) if a == b => a.clone(),
+            (DataType::Null, found) | (found, DataType::Null) => found.clone(),
+            (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => DataType::Float64,
+            _ => DataType::Utf8,
+        });
+    }
+    Ok(Schema::new(fields))
 }
 
 /// How the files are compressed: by option, else by the name of the first.

@@ -102,6 +102,16 @@ impl Files {
             schemas.push(found.as_ref().clone());
         }
         let schema = Schema::try_merge(schemas).map_err(|e| Error::from(&e))?;
+        Ok(Self::of(urls, listing, &schema))
+    }
+
+    /// Files whose columns are known.
+    fn with_schema(paths: &[String], format: Arc<dyn FileFormat>, schema: &Schema) -> Result<Self> {
+        let urls = paths.iter().map(|path| location(path)).collect::<Result<Vec<_>>>()?;
+        Ok(Self::of(urls, ListingOptions::new(format).with_file_extension(""), schema))
+    }
+
+    fn of(urls: Vec<ListingTableUrl>, listing: ListingOptions, schema: &Schema) -> Self {
         // A column without a single value in the sample may still get some.
         let fields: Vec<Field> = schema
             .fields()
@@ -111,7 +121,7 @@ impl Files {
                 _ => field.as_ref().clone(),
             })
             .collect();
-        Ok(Self { urls, listing, schema: Arc::new(Schema::new(fields)) })
+        Self { urls, listing, schema: Arc::new(Schema::new(fields)) }
     }
 
     fn table(self) -> Result<ListingTable> {

@@ -7,6 +7,7 @@
 
 mod changes;
 mod database;
+mod documents;
 mod layout;
 mod namespaces;
 mod postgres;
@@ -26,6 +27,7 @@ use self::database::{CommitFailure, Database, Write};
 use self::layout::Layout;
 pub use self::postgres::PostgresOptions;
 use super::change::{ApplyOutcome, EntryChange};
+use super::document::{Document, DocumentChange, DocumentKey, JournalEntry};
 use super::{Backend, ChangeToken, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry, ViewEntry};
 use crate::TableIdent;
 use crate::error::{Error, Result};
@@ -186,6 +188,26 @@ impl Backend for SqlBackend {
             Err(CommitFailure::Undone(e)) => Err(e),
             Err(CommitFailure::Unknown(e)) => Ok(SwapOutcome::Unknown(Box::new(e))),
         }
+    }
+
+    async fn documents(&self, kind: &str) -> Result<Vec<Document>> {
+        self.list_documents(kind).await
+    }
+
+    async fn document(&self, key: &DocumentKey) -> Result<Option<String>> {
+        self.find_document(key).await
+    }
+
+    async fn swap_document(&self, change: &DocumentChange) -> Result<bool> {
+        self.change_document(change).await
+    }
+
+    async fn journal(&self, kind: &str) -> Result<Vec<JournalEntry>> {
+        self.read_journal(kind).await
+    }
+
+    async fn add_to_journal(&self, entry: &JournalEntry, keep: u32) -> Result<()> {
+        self.write_journal(entry, keep).await
     }
 
     fn is_transactional(&self) -> bool {

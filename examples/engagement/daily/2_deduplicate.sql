@@ -1,0 +1,1 @@
+execute task engagement_silver.deduplicate;

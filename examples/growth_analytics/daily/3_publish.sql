@@ -1,0 +1,2 @@
+-- Audit, published fact, aggregate: in this order, and the first that fails stops those after it.
+refresh materialized view growth.daily cascade;
