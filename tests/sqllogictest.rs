@@ -44,6 +44,10 @@ impl AsyncDB for Wire {
         for message in self.client.simple_query(sql).await? {
             match message {
                 SimpleQueryMessage::RowDescription(described) => columns = Some(described.len()),
+                // Expectations are compared line by line.
+                SimpleQueryMessage::Row(row) if row.len() == 1 => {
+                    rows.extend(text(row.get(0)).split('\n').map(|line| vec![line.to_string()]));
+                }
                 SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|k| text(row.get(k))).collect()),
                 SimpleQueryMessage::CommandComplete(count) => affected = count,
                 _ => {}

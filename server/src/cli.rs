@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use rand::RngCore;
 
+use crate::activity::Connections;
+use crate::apply::Apply;
 use crate::config::{self, Config, Mistake};
 use crate::pgwire::Server;
 use crate::security;
@@ -16,6 +18,10 @@ use crate::serve::{self, Pools, StartError};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LevelHandle};
 use crate::{demo, http, os};
+
+/// Exit status of `apply --check` if something differs: neither success, nor failure, nor a wrong command
+/// line (2).
+const DIFFERS: u8 = 3;
 
 /// A lakehouse SQL server: Iceberg and Delta tables over the PostgreSQL protocol.
 #[derive(Debug, Parser)]
@@ -40,6 +46,20 @@ enum Command {
         #[command(flatten)]
         options: ServeOptions,
     },
+    /// Make schemas, views and materialized views what files say, in the catalogs that a server may be
+    /// serving meanwhile.
+    Apply {
+        /// Directory whose files *.sql hold the definitions.
+        directory: PathBuf,
+        /// Only tell what differs; exit 3 if something does.
+        #[arg(long)]
+        check: bool,
+        /// Catalog of the definitions.
+        #[arg(long, default_value = config::DEFAULT_CATALOG)]
+        database: String,
+        #[command(flatten)]
+        options: DataOptions,
+    },
     /// Report every mistake in a configuration file.
     CheckConfig { file: PathBuf },
     /// Read a password and print what to store instead of it (a SCRAM-SHA-256 verifier).
@@ -59,13 +79,19 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct ServeOptions {
+struct DataOptions {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the embedded catalog and its warehouse are kept [default: ./auric-data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ServeOptions {
+    #[command(flatten)]
+    data: DataOptions,
     /// Address of the PostgreSQL protocol; port 0 picks a free one [default: 127.0.0.1:5433].
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
@@ -93,6 +119,9 @@ pub fn run() -> ExitCode {
         }
         Some(Command::Serve { options }) => finish(serve(&options)),
         Some(Command::Demo { scale, options }) => finish(demo(scale, &options)),
+        Some(Command::Apply { directory, check, database, options }) => {
+            apply(Apply { directory, database, check }, &options).unwrap_or_else(failure)
+        }
         Some(Command::CheckConfig { file }) => check_config(&file),
         Some(Command::HashPassword { iterations }) => finish(hash_password(iterations)),
         Some(Command::Healthcheck { http, config }) => finish(healthcheck(http, config.as_deref())),
@@ -107,11 +136,13 @@ pub(crate) fn say(line: &str) {
 fn finish(result: Result<(), Vec<String>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(messages) => {
-            messages.iter().for_each(|message| eprintln!("auric: {message}"));
-            ExitCode::FAILURE
-        }
+        Err(messages) => failure(messages),
     }
+}
+
+fn failure(messages: Vec<String>) -> ExitCode {
+    messages.iter().for_each(|message| eprintln!("auric: {message}"));
+    ExitCode::FAILURE
 }
 
 fn one(error: impl std::fmt::Display) -> Vec<String> {
@@ -132,12 +163,17 @@ fn all(mistakes: Vec<Mistake>) -> Vec<String> {
     mistakes.iter().map(ToString::to_string).collect()
 }
 
-fn configuration(options: &ServeOptions) -> Result<Config, Vec<String>> {
+fn data_configuration(options: &DataOptions) -> Result<Config, Vec<String>> {
     let mut config = config::load_file(options.config.as_deref()).map_err(all)?;
-    let server = &mut config.server;
     if let Some(directory) = &options.data_dir {
-        server.data_dir.clone_from(directory);
+        config.server.data_dir.clone_from(directory);
     }
+    Ok(config)
+}
+
+fn configuration(options: &ServeOptions) -> Result<Config, Vec<String>> {
+    let mut config = data_configuration(&options.data)?;
+    let server = &mut config.server;
     if let Some(address) = &options.listen {
         server.listen.clone_from(address);
     }
@@ -160,10 +196,7 @@ fn serve(options: &ServeOptions) -> Result<(), Vec<String>> {
 
 fn demo(scale: f64, options: &ServeOptions) -> Result<(), Vec<String>> {
     let mut config = configuration(options)?;
-    if options.config.is_none() {
-        // Progress is shown instead.
-        config.log.level = std::env::var("AURIC_LOG__LEVEL").unwrap_or_else(|_| "warn".into());
-    }
+    quiet(&mut config, options.data.config.as_deref());
     let (pools, level) = start(&config)?;
     pools.block_on(async {
         let mut signals = Signals::new().map_err(one)?;
@@ -175,6 +208,30 @@ fn demo(scale: f64, options: &ServeOptions) -> Result<(), Vec<String>> {
         let reload = |server: &Server, level: &LevelHandle| reload(options, server, level);
         serve::run(opened, &config, signals, reload, &level, demo::print_queries).await.map_err(one)
     })
+}
+
+/// What a command prints is its progress: without a configuration, only warnings go to the log.
+fn quiet(config: &mut Config, file: Option<&Path>) {
+    if file.is_none() {
+        config.log.level = std::env::var("AURIC_LOG__LEVEL").unwrap_or_else(|_| "warn".into());
+    }
+}
+
+fn apply(apply: Apply, options: &DataOptions) -> Result<ExitCode, Vec<String>> {
+    let mut config = data_configuration(options)?;
+    quiet(&mut config, options.config.as_deref());
+    let (pools, _) = start(&config)?;
+    let check = apply.check;
+    let differing = pools.block_on(async {
+        let mut signals = Signals::new().map_err(one)?;
+        let connections = Connections::new(config.server.max_connections);
+        let opened = serve::engine(&config, &connections).await.map_err(one)?;
+        tokio::select! {
+            differing = apply.run(&opened.engine, pools.handles()) => differing.map_err(one),
+            () = signals.wait(|| {}) => Err(one("interrupted; a repetition goes on from here")),
+        }
+    })?;
+    Ok(if check && differing > 0 { ExitCode::from(DIFFERS) } else { ExitCode::SUCCESS })
 }
 
 fn start(config: &Config) -> Result<(Pools, LevelHandle), Vec<String>> {

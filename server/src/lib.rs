@@ -4,6 +4,7 @@
 //! and no plan is known here.
 
 pub mod activity;
+pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod demo;

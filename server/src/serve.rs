@@ -120,10 +120,36 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
     }
     let listener = bind(&config.server.listen).await?;
     let http = bind(&config.server.http).await?;
-    let runtime = runtime_env(config)?;
-    let registry = catalogs(config, &runtime).await?;
     let security = Security::new(config).map_err(|e| failed("cannot set up security", e))?;
     let connections = Connections::new(config.server.max_connections);
+    let OpenedEngine { engine, runtime, temporary } = engine(config, &connections).await?;
+    let server = Arc::new(Server {
+        engine,
+        connections,
+        limits: Limits::new(config),
+        security,
+        admission: Admission::new(config.query.max_concurrent, config.query.queue_timeout),
+        metrics: Arc::new(Metrics::default()),
+        runtimes: runtimes.clone(),
+        draining: CancellationToken::new(),
+        temporary,
+    });
+    Ok(Opened { server, runtime, listener, http })
+}
+
+/// What runs statements, without a port.
+#[derive(Debug)]
+pub struct OpenedEngine {
+    pub engine: Arc<Engine>,
+    runtime: Arc<RuntimeEnv>,
+    /// To be kept as long as the engine is used.
+    temporary: TemporaryDirectory,
+}
+
+/// Opens the catalogs.
+pub async fn engine(config: &Config, connections: &Arc<Connections>) -> Result<OpenedEngine, StartError> {
+    let runtime = runtime_env(config)?;
+    let registry = catalogs(config, &runtime).await?;
     let temporary = TemporaryDirectory::open(&absolute(&config.server.data_dir)?)
         .map_err(|e| failed("cannot use the directory of temporary tables", e))?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -141,18 +167,7 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
     };
     let engine = Engine::new(registry, runtime.clone(), options, Arc::new(SystemClock), connections.clone())
         .map_err(|e| failed("cannot start the engine", e))?;
-    let server = Arc::new(Server {
-        engine,
-        connections,
-        limits: Limits::new(config),
-        security,
-        admission: Admission::new(config.query.max_concurrent, config.query.queue_timeout),
-        metrics: Arc::new(Metrics::default()),
-        runtimes: runtimes.clone(),
-        draining: CancellationToken::new(),
-        temporary,
-    });
-    Ok(Opened { server, runtime, listener, http })
+    Ok(OpenedEngine { engine, runtime, temporary })
 }
 
 async fn bind(address: &str) -> Result<TcpListener, StartError> {

@@ -8,6 +8,7 @@ pub mod activity;
 pub mod analyzer;
 pub mod auric_schema;
 pub mod clock;
+pub mod definitions;
 pub mod engine;
 pub mod error;
 pub mod functions;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use auric_catalog::table::PropertyChange;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::expectation::Expectation;
+use super::publish::lost;
 use super::schedule::Schedule;
 use super::{hash, json};
 use crate::error::{Error, Result, SqlState};
@@ -163,6 +165,14 @@ impl Definition {
         properties
     }
 
+    /// What makes the properties of this definition those of another. `None`: nothing.
+    pub fn change_to(&self, other: &Self) -> Option<PropertyChange> {
+        let (before, mut set) = (self.properties(), other.properties());
+        let unset = lost(before.keys(), &set);
+        set.retain(|key, value| before.get(key) != Some(value));
+        (!set.is_empty() || !unset.is_empty()).then_some(PropertyChange { set, unset })
+    }
+
     /// Tells definitions that may give other rows apart. Layout, comments and letter case of the text do
     /// not count, nor does when and how it is refreshed.
     pub fn hash(&self) -> String {
@@ -178,7 +188,7 @@ impl Definition {
 }
 
 /// The tokens of a text with one space between them, words without quotes in lower case.
-fn normal_form(text: &str) -> String {
+pub fn normal_form(text: &str) -> String {
     let dialect = AuricDialect::default();
     let Ok(tokens) = Tokenizer::new(&dialect, text).tokenize() else { return text.to_string() };
     let words = tokens.into_iter().filter_map(|token| match token {

@@ -2,12 +2,12 @@
 
 mod copy;
 mod cursor;
-mod ddl;
+pub(crate) mod ddl;
 pub(crate) mod dml;
 mod explain;
 mod immediate;
 pub mod interrupt;
-mod materialized_view;
+pub(crate) mod materialized_view;
 mod parameters;
 mod plan_text;
 mod prepared;

@@ -23,7 +23,7 @@ use crate::parser::folded;
 use crate::session::Session;
 
 /// A schema's name, perhaps with its catalog's before it: catalog, schema.
-fn schema_name(session: &Session, name: &ObjectName) -> Result<(String, String)> {
+pub(crate) fn schema_name(session: &Session, name: &ObjectName) -> Result<(String, String)> {
     let mut parts = name.0.iter().filter_map(|part| part.as_ident().cloned()).map(folded);
     match (parts.next(), parts.next(), parts.next()) {
         (Some(schema), None, _) => Ok((session.parameters.database.clone(), schema)),

@@ -7,8 +7,7 @@ use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output, not_supported};
 use super::find;
 use crate::error::{Result, SqlState};
-use crate::materialize::definition::{Definition, RefreshPolicy, check_own};
-use crate::materialize::publish::lost;
+use crate::materialize::definition::{RefreshPolicy, check_own};
 use crate::parser::Parsed;
 use crate::parser::statement::{AlterMaterializedView, AlterViewAction};
 use crate::session::Session;
@@ -79,16 +78,8 @@ async fn attempt(session: &mut Session, alter: &AlterMaterializedView, parsed: &
         AlterViewAction::Retries(retries) => new.retries = Some(*retries),
     }
     table.check_writable(Operation::Alter)?;
-    if let Some(change) = difference(&definition, &new) {
+    if let Some(change) = definition.change_to(&new) {
         scope.tables.alter(&table, Alteration::Properties(change)).await?;
     }
     Ok(DONE)
-}
-
-/// What makes the properties of one definition those of another. `None`: nothing.
-fn difference(before: &Definition, after: &Definition) -> Option<PropertyChange> {
-    let (before, mut set) = (before.properties(), after.properties());
-    let unset = lost(before.keys(), &set);
-    set.retain(|key, value| before.get(key) != Some(value));
-    (!set.is_empty() || !unset.is_empty()).then_some(PropertyChange { set, unset })
 }
