@@ -164,7 +164,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>
                     how @ (LOSE_ANSWER | LOSE_ALL) if is_commit => {
                         server.write_all(&question[..length]).await.unwrap();
                         // It answers, so it has committed.
-                        server.read(&mut answer).await.unwrap();
+                        assert!(server.read(&mut answer).await.unwrap() > 0);
                         mode.store(if how == LOSE_ALL { DEAD } else { PASS }, Ordering::SeqCst);
                         return;
                     }
