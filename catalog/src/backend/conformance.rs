@@ -1,12 +1,15 @@
 //! One suite that every catalog type passes: a row for each in [`catalogs`] below. What a type
 //! cannot do, its fixture says, and the suite then asks for the error.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
+use self::changes::{changes_of_many_servers_do_not_mix, several_changes_are_made_at_once_or_not_at_all};
 use super::delta_directory::DeltaDirectory;
 use super::document::TASK;
 use super::postgres_server::{self, PostgresServer};
@@ -143,6 +146,8 @@ catalogs!(
     one_of_many_leaseholders_wins,
     the_journal_is_bounded,
     two_openers_see_each_other,
+    several_changes_are_made_at_once_or_not_at_all,
+    changes_of_many_servers_do_not_mix,
 );
 
 async fn names(backend: &dyn Backend) -> Vec<String> {

@@ -15,7 +15,7 @@ create() {
 
 start() {
     "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "$dir" -c max_connections=400 \
-        -c shared_buffers=16MB -c synchronous_commit=off >> "$dir/log" 2>&1 < /dev/null &
+        -c shared_buffers=16MB -c fsync=off >> "$dir/log" 2>&1 < /dev/null &
     pid=$!
     until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" -U auric -d postgres; do
         kill -0 "$pid" 2> /dev/null || { cat "$dir/log" >&2; exit 1; }

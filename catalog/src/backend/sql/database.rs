@@ -68,8 +68,9 @@ impl Database {
         Ok(Self { kind: Kind::Postgres(Postgres::open(options, catalog).await?) })
     }
 
-    /// For queries outside of a transaction. Each sees everything committed before it began.
-    fn readers(&self) -> &AnyPool {
+    /// For queries outside of a transaction. Each sees everything committed before it began. To be
+    /// preferred: [`Self::read`].
+    pub fn readers(&self) -> &AnyPool {
         match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.readers(),
             Kind::Postgres(postgres) => postgres.pool(),

@@ -270,7 +270,8 @@ fn connection_url(options: &PostgresOptions) -> Result<(Url, String)> {
     let mut settings = vec![
         ("default_transaction_isolation", "read committed".to_string()),
         ("lock_timeout", millis.to_string()),
-        ("statement_timeout", millis.to_string()),
+        // Longer, so that a lock is told as what it is.
+        ("statement_timeout", (millis * 3 / 2).to_string()),
         // Whose client is gone without a word holds its locks no longer than that.
         ("idle_in_transaction_session_timeout", millis.to_string()),
         ("tcp_keepalives_idle", "30".to_string()),
@@ -374,3 +375,6 @@ fn explain(name: &str, timeout: Duration, error: sqlx::Error) -> Error {
         false => Error::catalog_database(message, error),
     }
 }
+
+#[cfg(test)]
+mod tests;
