@@ -19,7 +19,7 @@ use crate::planner::missing_parameter;
 use crate::session::transaction::Pins;
 use crate::session::{ConnectParameters, RunContext, Session};
 use crate::statement::interrupt::Abandoned;
-use crate::statement::{self, Output};
+use crate::statement::{self, CommandTag, Output};
 
 /// Entry of a commit's summary: the task that made it.
 pub const TASK_NAME: &str = "auric.task.name";
@@ -145,6 +145,9 @@ async fn drained(output: Output) -> Result<String> {
                 rows += batch.map_err(Error::from)?.num_rows();
             }
             output.tag.text(u64::try_from(rows).unwrap_or(u64::MAX))
+        }
+        Output::Cached(output) => {
+            CommandTag::Select.text(output.answer.chunks().iter().map(|(_, rows)| rows).sum())
         }
         Output::Complete(tag) => tag.text(0),
         Output::CopyOut { .. } | Output::CopyOutBinary { .. } | Output::CopyIn(_) | Output::Empty => {
