@@ -306,6 +306,7 @@ impl Scheduler {
     /// again. Returns what others are to be told of.
     pub async fn finish(&mut self, job: &Job, ended: Option<&(Ended, Option<SqlState>)>) -> Vec<Event> {
         self.running.remove(&job.due.key);
+        self.waves.ended(&job.due.key);
         match ended {
             Some((ended, code)) => self.conclude(&job.node, &job.due, ended, *code).await,
             None => Vec::new(),

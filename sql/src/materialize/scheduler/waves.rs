@@ -67,6 +67,11 @@ impl Waves {
         Some((pins, fresh))
     }
 
+    /// A run is over: due again, it begins another wave, unless it is tried again.
+    pub fn ended(&mut self, key: &NodeKey) {
+        self.waves.values_mut().for_each(|wave| _ = wave.active.remove(key));
+    }
+
     /// Those that have ended in a wave in which something after them has not: begun again now, they would
     /// give it another version than what it reads beside.
     pub fn held(&self, graph: &Graph) -> BTreeSet<NodeKey> {
@@ -154,6 +159,21 @@ mod tests {
         assert!(waves.sort(&graph, &plan(&[], &["both"]), &nobody).is_none());
         assert!(waves.sort(&graph, &plan(&[("fact", 2)], &["both"]), &nobody).is_none());
         assert!(Arc::ptr_eq(&waves.pins(&key("fact")), &third));
+    }
+
+    #[test]
+    fn what_is_due_again_at_once_begins_another_wave() {
+        let graph = Graph::new([node("fact", &["t"]), node("both", &["fact", "t"])]);
+        let mut waves = Waves::default();
+        let nobody = BTreeSet::new();
+        let (first, _) = waves.sort(&graph, &plan(&[("fact", 1)], &["both"]), &nobody).unwrap();
+        waves.ended(&key("fact"));
+        assert!(waves.sort(&graph, &plan(&[("both", 1)], &[]), &nobody).is_none());
+        waves.ended(&key("both"));
+        assert!(waves.held(&graph).is_empty());
+        let (second, members) = waves.sort(&graph, &plan(&[("fact", 1)], &["both"]), &nobody).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert_eq!(members.len(), 2);
     }
 
     #[test]
