@@ -53,6 +53,9 @@ pub enum Error {
     /// Another commit won and the change cannot be rebased on it (40001).
     #[error("could not serialize access to \"{table}\" due to a concurrent commit: {winner}")]
     Conflict { table: String, winner: String },
+    /// A commit that is made once was made before (40001).
+    #[error("the commit {id} to \"{table}\" has been made already")]
+    AlreadyCommitted { table: String, id: String },
     /// Nobody knows whether the commit happened (08007). Nothing may be deleted or retried blindly.
     #[error("the outcome of the commit to \"{table}\" is unknown")]
     CommitUnknown {

@@ -36,6 +36,8 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct Inner {
     slots: HashMap<i32, Arc<Slot>>,
+    /// Slots that are of no client.
+    workers: usize,
     last_pid: i32,
 }
 
@@ -61,6 +63,10 @@ struct State {
     statement: Option<CancellationToken>,
 }
 
+/// `pg_stat_activity.backend_type`.
+const CLIENT: &str = "client backend";
+const WORKER: &str = "auric scheduler";
+
 /// No connection is free.
 #[derive(Debug)]
 pub struct TooManyConnections;
@@ -79,47 +85,27 @@ impl Connections {
         client_address: Option<SocketAddr>,
     ) -> Result<Arc<Slot>, TooManyConnections> {
         let mut inner = self.inner.lock();
-        if inner.slots.len() >= self.max {
+        if inner.slots.len().saturating_sub(inner.workers) >= self.max {
             return Err(TooManyConnections);
         }
-        let mut pid = inner.last_pid;
-        loop {
-            pid = if pid == i32::MAX { 1 } else { pid + 1 };
-            if !inner.slots.contains_key(&pid) {
-                break;
-            }
-        }
-        inner.last_pid = pid;
-        let mut secret = [0u8; 32];
-        rand::rng().fill_bytes(&mut secret);
-        let now = Utc::now();
-        let backend = Backend {
-            pid,
-            database: database.to_string(),
-            user: user.to_string(),
-            application_name: String::new(),
-            client_address,
-            backend_start: now,
-            transaction_start: None,
-            query_start: None,
-            state_change: Some(now),
-            state: "idle",
-            query: String::new(),
-        };
-        let slot = Arc::new(Slot {
-            pid,
-            secret: Bytes::copy_from_slice(&secret),
-            short_secret: AtomicBool::new(false),
-            begun: Notify::new(),
-            terminate: CancellationToken::new(),
-            state: Mutex::new(State { backend, statement: None }),
-        });
-        inner.slots.insert(pid, slot.clone());
-        Ok(slot)
+        Ok(inner.add(user, database, client_address, CLIENT))
     }
 
+    /// Takes a place for something that the server does by itself, which does not count among the
+    /// connections. `name`: what it shows as application.
+    pub fn add_worker(&self, user: &str, database: &str, name: &str) -> Arc<Slot> {
+        let mut inner = self.inner.lock();
+        inner.workers += 1;
+        let slot = inner.add(user, database, None, WORKER);
+        drop(inner);
+        slot.set_application_name(name.to_string());
+        slot
+    }
     pub fn remove(&self, pid: i32) {
-        self.inner.lock().slots.remove(&pid);
+        let mut inner = self.inner.lock();
+        if inner.slots.remove(&pid).is_some_and(|slot| slot.is_worker()) {
+            inner.workers = inner.workers.saturating_sub(1);
+        }
     }
 
     /// Number of connections.
@@ -170,7 +156,57 @@ impl Connections {
     }
 }
 
+impl Inner {
+    fn add(
+        &mut self,
+        user: &str,
+        database: &str,
+        client_address: Option<SocketAddr>,
+        backend_type: &'static str,
+    ) -> Arc<Slot> {
+        let mut pid = self.last_pid;
+        loop {
+            pid = if pid == i32::MAX { 1 } else { pid + 1 };
+            if !self.slots.contains_key(&pid) {
+                break;
+            }
+        }
+        self.last_pid = pid;
+        let mut secret = [0u8; 32];
+        rand::rng().fill_bytes(&mut secret);
+        let now = Utc::now();
+        let backend = Backend {
+            pid,
+            database: database.to_string(),
+            user: user.to_string(),
+            application_name: String::new(),
+            client_address,
+            backend_start: now,
+            transaction_start: None,
+            query_start: None,
+            state_change: Some(now),
+            state: "idle",
+            query: String::new(),
+            backend_type,
+        };
+        let slot = Arc::new(Slot {
+            pid,
+            secret: Bytes::copy_from_slice(&secret),
+            short_secret: AtomicBool::new(false),
+            begun: Notify::new(),
+            terminate: CancellationToken::new(),
+            state: Mutex::new(State { backend, statement: None }),
+        });
+        self.slots.insert(pid, slot.clone());
+        slot
+    }
+}
+
 impl Slot {
+    fn is_worker(&self) -> bool {
+        self.state.lock().backend.backend_type == WORKER
+    }
+
     /// Secret for protocol 3.2, 32 bytes.
     pub fn secret(&self) -> &Bytes {
         &self.secret

@@ -25,8 +25,10 @@ use crate::config::{CatalogConfig, Config};
 use crate::http::{self, HttpState};
 use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::pgwire::{self, Server};
 use crate::runtime::{self, Runtimes, spawn};
+use crate::scheduler;
 use crate::security::{self, Security};
 use crate::shutdown::{self, Signals};
 use crate::telemetry::LevelHandle;
@@ -109,6 +111,9 @@ pub struct Opened {
     listener: TcpListener,
     http: TcpListener,
 }
+
+/// How long the scheduler may take to end.
+const LAST_WORD: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Environment variable of the places at which tests stop the server (`auric_catalog::failpoint`).
 const FAILPOINTS: &str = "AURIC_FAILPOINTS";
@@ -311,10 +316,20 @@ pub async fn run(
     let (server, ready) = opened.start(config, &stop_http)?;
     crate::cli::say(&ready);
     after_ready();
+    let following = config.materialize.enabled.then(|| -> Result<_, StartError> {
+        let notifier = Notifier::new(&config.notify).map_err(|e| failed("cannot set up notifications", e))?;
+        let follow = scheduler::follow(server.clone(), config.clone(), notifier);
+        Ok(spawn(&server.runtimes.io, "scheduler", follow))
+    });
+    let following = following.transpose()?;
     signals.wait(|| reload(&server, level)).await;
     tokio::select! {
         () = shutdown::drain(&server, config.server.shutdown_grace) => {}
         () = signals.wait_again() => tracing::info!("not waiting any longer"),
+    }
+    if let Some(following) = following {
+        // What it runs is over; what is left is a word to the catalogs.
+        let _ = tokio::time::timeout(LAST_WORD, following).await;
     }
     stop_http.cancel();
     Ok(())

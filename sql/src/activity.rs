@@ -20,6 +20,8 @@ pub struct Backend {
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     pub state: &'static str,
     pub query: String,
+    /// `client backend`, `auric scheduler`.
+    pub backend_type: &'static str,
 }
 
 /// Implemented by the server.

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use super::document::DocumentChange;
 use super::{NamespaceEntry, Oid, TableEntry, ViewEntry};
 use crate::TableIdent;
 
@@ -83,6 +84,7 @@ pub enum EntryChange {
     DropNamespace {
         name: String,
     },
+    Document(DocumentChange),
 }
 
 impl EntryChange {
@@ -93,6 +95,7 @@ impl EntryChange {
                 ident.to_string()
             }
             Self::Insert(entry) => entry.ident().to_string(),
+            Self::Document(change) => change.key.ident.to_string(),
             Self::CreateNamespace(entry) | Self::ReplaceNamespace(entry) => entry.name.clone(),
             Self::SetNamespaceProperty { name, .. } | Self::DropNamespace { name } => name.clone(),
         }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use self::changes::{changes_of_many_servers_do_not_mix, several_changes_are_made_at_once_or_not_at_all};
 use super::delta_directory::DeltaDirectory;
+use super::document::TASK;
 use super::postgres_server::{self, PostgresServer};
 use super::sql::SqlBackend;
 use super::*;
@@ -141,6 +142,9 @@ catalogs!(
     concurrent_creates,
     one_of_many_creators_wins,
     changes_are_counted,
+    documents_are_swapped,
+    one_of_many_leaseholders_wins,
+    the_journal_is_bounded,
     two_openers_see_each_other,
     several_changes_are_made_at_once_or_not_at_all,
     changes_of_many_servers_do_not_mix,
@@ -443,4 +447,94 @@ async fn two_openers_see_each_other(fixture: Fixture) {
     assert_eq!(first.table(&ident).await.unwrap(), None);
     first.drop_namespace("n").await.unwrap();
     assert_eq!(names(&*second).await, ["public"]);
+}
+
+fn document(kind: &str, namespace: &str, name: &str) -> DocumentKey {
+    DocumentKey::new(kind, TableIdent::new(namespace, name))
+}
+
+fn swap(key: &DocumentKey, expected: Option<&str>, new: Option<&str>) -> DocumentChange {
+    let text = |text: &str| text.to_string();
+    DocumentChange { key: key.clone(), expected: expected.map(text), new: new.map(text) }
+}
+
+async fn documents_are_swapped(fixture: Fixture) {
+    let backend = fixture.open().await;
+    let key = document(TASK, "public", "it's \"one\"");
+    if !fixture.is_sql() {
+        let made = backend.swap_document(&swap(&key, None, Some("a"))).await;
+        assert!(matches!(made, Err(Error::Unsupported { .. })), "{made:?}");
+        assert!(backend.documents(TASK).await.unwrap().is_empty());
+        return;
+    }
+    assert_eq!(backend.document(&key).await.unwrap(), None);
+    assert!(!backend.swap_document(&swap(&key, Some("a"), Some("b"))).await.unwrap());
+    assert!(backend.swap_document(&swap(&key, None, Some("a"))).await.unwrap());
+    assert!(!backend.swap_document(&swap(&key, None, Some("b"))).await.unwrap());
+    assert!(!backend.swap_document(&swap(&key, Some("b"), Some("c"))).await.unwrap());
+    assert!(backend.swap_document(&swap(&key, Some("a"), Some("ü 日本語"))).await.is_ok());
+    let other = fixture.open().await;
+    assert_eq!(other.document(&key).await.unwrap(), backend.document(&key).await.unwrap());
+    let of_another_kind = document("state", "public", &key.ident.name);
+    assert!(backend.swap_document(&swap(&of_another_kind, None, Some("s"))).await.unwrap());
+    let listed = backend.documents(TASK).await.unwrap();
+    assert_eq!(listed.iter().map(|found| &found.key).collect::<Vec<_>>(), [&key]);
+    // A namespace with a task is not empty; what else is said of its names goes with it.
+    make_namespace(&*backend, "silver").await;
+    let task = document(TASK, "silver", "t");
+    assert!(backend.swap_document(&swap(&task, None, Some("t"))).await.unwrap());
+    assert!(backend.swap_document(&swap(&document("state", "silver", "t"), None, Some("s"))).await.unwrap());
+    assert!(matches!(backend.drop_namespace("silver").await, Err(Error::NamespaceNotEmpty(_))));
+    assert!(backend.swap_document(&swap(&task, Some("t"), None)).await.unwrap());
+    backend.drop_namespace("silver").await.unwrap();
+    assert_eq!(backend.document(&document("state", "silver", "t")).await.unwrap(), None);
+}
+
+async fn one_of_many_leaseholders_wins(fixture: Fixture) {
+    if !fixture.is_sql() {
+        return;
+    }
+    let (one, other) = (fixture.open().await, fixture.open().await);
+    let key = document("lease", "", "scheduler");
+    for round in 0..20 {
+        let expected = one.document(&key).await.unwrap();
+        let take = |backend: Arc<dyn Backend>, n: usize| {
+            let change = swap(&key, expected.as_deref(), Some(&format!("{round} {n}")));
+            tokio::spawn(async move { backend.swap_document(&change).await.unwrap() })
+        };
+        let mut tries = Vec::new();
+        for n in 0..8 {
+            tries.push(take(if n % 2 == 0 { one.clone() } else { other.clone() }, n));
+        }
+        let mut won = 0;
+        for attempt in tries {
+            won += usize::from(attempt.await.unwrap());
+        }
+        assert_eq!(won, 1);
+    }
+}
+
+async fn the_journal_is_bounded(fixture: Fixture) {
+    let backend = fixture.open().await;
+    let entry = |name: &str, id: i64| JournalEntry {
+        key: document("run", "public", name),
+        id: id.to_string(),
+        at: id,
+        text: format!("run {id}"),
+    };
+    for id in 1..=10 {
+        backend.add_to_journal(&entry("a", id), 3).await.unwrap();
+    }
+    backend.add_to_journal(&entry("b", 1), 3).await.unwrap();
+    // The same once more.
+    backend.add_to_journal(&JournalEntry { text: "again".into(), ..entry("a", 10) }, 3).await.unwrap();
+    let kept = backend.journal("run").await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|e| (e.key.ident.name.as_str(), e.at, e.text.as_str())).collect();
+    match fixture.is_sql() {
+        true => {
+            assert_eq!(kept, [("b", 1, "run 1"), ("a", 8, "run 8"), ("a", 9, "run 9"), ("a", 10, "again")])
+        }
+        false => assert!(kept.is_empty()),
+    }
+    assert!(backend.journal("other").await.unwrap().is_empty());
 }

@@ -3,6 +3,7 @@
 
 pub mod change;
 pub mod delta_directory;
+pub mod document;
 pub mod sql;
 pub mod temporary;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::change::{ApplyOutcome, EntryChange};
+use self::document::{Document, DocumentChange, DocumentKey, JournalEntry};
 use crate::TableIdent;
 use crate::error::{Error, Result};
 use crate::table::{TableFormat, TableSnapshot};
@@ -139,6 +141,29 @@ pub trait Backend: Debug + Send + Sync {
     }
     /// Replaces the metadata pointer of an Iceberg table or view if it still is `expected`.
     async fn swap_pointer(&self, ident: &TableIdent, expected: &str, new: &str) -> Result<SwapOutcome>;
+
+    /// Documents of a kind, by name. A catalog that keeps none has none, and fails with `Unsupported` when
+    /// it is given one.
+    async fn documents(&self, _kind: &str) -> Result<Vec<Document>> {
+        Ok(Vec::new())
+    }
+    /// `None`: no such document.
+    async fn document(&self, _key: &DocumentKey) -> Result<Option<String>> {
+        Ok(None)
+    }
+    /// `false`: what is there is not what was expected. Fails with `Unsupported`.
+    async fn swap_document(&self, change: &DocumentChange) -> Result<bool> {
+        let what = format!("a {}, which this type of catalog does not keep", change.key.kind);
+        Err(Error::unsupported(&change.key.ident, what))
+    }
+    /// What was put into the journal under a kind, oldest first.
+    async fn journal(&self, _kind: &str) -> Result<Vec<JournalEntry>> {
+        Ok(Vec::new())
+    }
+    /// Of each key, the last `keep` entries stay. Nothing happens in a catalog that keeps no journal.
+    async fn add_to_journal(&self, _entry: &JournalEntry, _keep: u32) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether it can make several changes at once ([`Backend::apply`]).
     fn is_transactional(&self) -> bool {

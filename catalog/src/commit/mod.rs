@@ -41,6 +41,7 @@ pub async fn commit(table: &Table, change: TableChange) -> Result<TableVersion> 
     if matches!(change.operation, Operation::Create | Operation::Replace) {
         table.catalog.contents_changed();
     }
+    table.catalog.committed();
     outcome
 }
 
@@ -93,6 +94,12 @@ async fn attempts(target: &dyn CommitTarget, change: &TableChange) -> Result<Tab
         };
         if let Rebase::Conflict(reason) = conflict::rebase(read, &base, change, &blind).await? {
             return Err(Error::Conflict { table: target.name(), winner: reason });
+        }
+        if change.once
+            && let Some(id) = change.commit_id()
+            && target.find(id).await?.is_some()
+        {
+            return Err(Error::AlreadyCommitted { table: target.name(), id: id.to_string() });
         }
         failpoint::pass("commit::before-attempt")?;
         let winner = match target.attempt(&base, change).await? {

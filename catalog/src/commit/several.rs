@@ -206,6 +206,9 @@ impl Several<'_> {
             EntryChange::DropNamespace { name } => {
                 self.catalog.namespaces().await?.iter().all(|found| found.name != *name)
             }
+            EntryChange::Document(change) => {
+                self.catalog.backend().document(&change.key).await? == change.new
+            }
             EntryChange::SetNamespaceProperty { name, key, value } => {
                 let found = self.catalog.namespaces().await?;
                 let found = found.iter().find(|found| found.name == *name);
@@ -239,6 +242,7 @@ fn tells(change: &EntryChange) -> bool {
         | EntryChange::ReplaceNamespace(_) => true,
         EntryChange::Drop { .. }
         | EntryChange::SetNamespaceProperty { .. }
+        | EntryChange::Document(_)
         | EntryChange::DropNamespace { .. } => false,
     }
 }

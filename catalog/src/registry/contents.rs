@@ -137,6 +137,7 @@ impl Catalog {
     /// [`Catalog::table_summaries`] shows it.
     pub fn contents_changed(&self) {
         self.contents.own_changes.fetch_add(1, Ordering::AcqRel);
+        self.committed();
     }
 
     async fn load_contents(&self, previous: Option<&CatalogContents>) -> Result<CatalogContents> {

@@ -12,9 +12,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use tokio::sync::Notify;
 
 pub use self::contents::{CatalogContents, NamespaceContents, TableSummary, ViewSummary};
 use crate::TableIdent;
+use crate::backend::document::{DocumentChange, TASK};
 use crate::backend::{Backend, NamespaceEntry, Oid, TableEntry};
 use crate::error::{Error, Result};
 use crate::format::{Format, VersionSpec};
@@ -57,6 +59,8 @@ pub struct Catalog {
     delta: Arc<dyn Format>,
     contents: contents::ContentsCache,
     view_definitions: moka::sync::Cache<String, Arc<ViewDefinition>>,
+    /// Told of changes made through this server.
+    changed: Arc<Notify>,
     /// What this one is a transaction's view of.
     beneath: Option<Arc<Catalog>>,
 }
@@ -104,7 +108,19 @@ impl Catalog {
         let contents = contents::ContentsCache::default();
         let view_definitions = moka::sync::Cache::new(views::CACHED_VIEWS);
         let name = name.into();
-        Self { name, oid, backend, storage, iceberg, delta, contents, view_definitions, beneath: None }
+        let changed = Arc::default();
+        Self {
+            name,
+            oid,
+            backend,
+            storage,
+            iceberg,
+            delta,
+            contents,
+            view_definitions,
+            changed,
+            beneath: None,
+        }
     }
 
     /// This catalog as a transaction sees it through a backend of its own.
@@ -118,6 +134,7 @@ impl Catalog {
             delta: self.delta.clone(),
             contents: contents::ContentsCache::default(),
             view_definitions: self.view_definitions.clone(),
+            changed: self.changed.clone(),
             beneath: Some(self.clone()),
         }
     }
@@ -150,6 +167,17 @@ impl Catalog {
         }
     }
 
+    /// Waits for a change that is made through this server, of an entry or of a table. For one waiter: one
+    /// that came since the last call counts.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// To be called after a commit to a table.
+    pub(crate) fn committed(&self) {
+        self.changed.notify_one();
+    }
+
     pub async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
         self.backend.namespaces().await
     }
@@ -179,6 +207,12 @@ impl Catalog {
                 match self.drop_view(&entry.ident).await {
                     Ok(()) | Err(Error::TableNotFound(_)) => {}
                     Err(e) => return Err(e),
+                }
+            }
+            for task in self.backend.documents(TASK).await? {
+                if task.key.ident.namespace == name {
+                    let gone = DocumentChange { key: task.key, expected: Some(task.text), new: None };
+                    self.backend.swap_document(&gone).await?;
                 }
             }
             for entry in self.backend.tables(name).await? {

@@ -122,6 +122,8 @@ pub struct TableChange {
     /// What the statement asked for, as Delta's `operationParameters` name it (`predicate`, …);
     /// values are plain text.
     pub parameters: BTreeMap<String, String>,
+    /// A commit with the same id is made once: one that is there already refuses this one.
+    pub once: bool,
     /// Extra entries for the snapshot summary / commit info.
     pub summary: BTreeMap<String, String>,
 }
@@ -143,6 +145,7 @@ impl TableChange {
             isolation: Isolation::default(),
             rows,
             parameters: BTreeMap::new(),
+            once: false,
             summary: BTreeMap::from([(COMMIT_ID.to_string(), id)]),
         }
     }

@@ -80,10 +80,12 @@ impl Transaction {
 
     async fn commit_together(&self, state: State) -> Result<()> {
         let mut work = Work::default();
+        work.changes.extend(state.changed_documents().cloned().map(EntryChange::Document));
         for relation in state.relations.into_iter().filter(Relation::is_changed) {
             work.add(&self.beneath, relation).await?;
         }
         state.namespaces.iter().for_each(|(name, namespace)| work.add_namespace(name, namespace));
+
         let views = std::mem::take(&mut *self.overlay.view_files.lock());
         let outcome = several::commit(&self.beneath, work.parts, work.changes, &work.guards).await;
         match &outcome {
@@ -112,7 +114,9 @@ impl Transaction {
 fn alone(state: &State, transactional: bool) -> Option<&Relation> {
     let mut changed = state.changed();
     let only = changed.next()?;
-    let several = changed.next().is_some() || state.changed_namespaces().next().is_some();
+    let several = changed.next().is_some()
+        || state.changed_namespaces().next().is_some()
+        || state.changed_documents().next().is_some();
     let rows_only = only.before == only.now && only.has_pending();
     (!several && (rows_only || !transactional)).then_some(only)
 }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::state::{Known, Namespace, Relation, State};
 use crate::TableIdent;
 use crate::backend::change::Entry;
+use crate::backend::document::{Document, DocumentChange, DocumentKey, JournalEntry, TASK};
 use crate::backend::{Backend, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry, ViewEntry};
 use crate::error::{Error, Result};
 use crate::name::check_name;
@@ -246,7 +247,9 @@ impl Backend for Overlay {
     async fn drop_namespace(&self, name: &str) -> Result<()> {
         let entry = self.namespace(name).await?;
         let entry = entry.ok_or_else(|| Error::NamespaceNotFound(name.to_string()))?;
-        if !self.tables(name).await?.is_empty() || !self.views(name).await?.is_empty() {
+        let in_it = |task: &Document| task.key.ident.namespace == name;
+        let has_tasks = self.documents(TASK).await?.iter().any(in_it);
+        if has_tasks || !self.tables(name).await?.is_empty() || !self.views(name).await?.is_empty() {
             return Err(Error::NamespaceNotEmpty(name.to_string()));
         }
         self.change(|state| {
@@ -365,6 +368,43 @@ impl Backend for Overlay {
             Some(Entry::View(_)) => Ok(SwapOutcome::Moved),
             _ => Err(Error::Internal(format!("{ident} was committed inside of a transaction"))),
         }
+    }
+
+    async fn documents(&self, kind: &str) -> Result<Vec<Document>> {
+        let mut documents = self.beneath.documents(kind).await?;
+        let state = self.state.lock();
+        documents.retain(|document| !state.documents.contains_key(&document.key));
+        let ours = state.documents.iter().filter(|(key, _)| key.kind == kind);
+        let ours =
+            ours.filter_map(|(key, change)| Some(Document { key: key.clone(), text: change.new.clone()? }));
+        documents.extend(ours);
+        documents.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(documents)
+    }
+
+    async fn document(&self, key: &DocumentKey) -> Result<Option<String>> {
+        if let Some(change) = self.state.lock().documents.get(key) {
+            return Ok(change.new.clone());
+        }
+        self.beneath.document(key).await
+    }
+
+    async fn swap_document(&self, change: &DocumentChange) -> Result<bool> {
+        if self.namespace(&change.key.ident.namespace).await?.is_none() {
+            return Err(Error::NamespaceNotFound(change.key.ident.namespace.clone()));
+        }
+        if self.document(&change.key).await? != change.expected {
+            return Ok(false);
+        }
+        self.change(|state| {
+            let known = state.documents.entry(change.key.clone()).or_insert_with(|| change.clone());
+            known.new.clone_from(&change.new);
+            Ok(true)
+        })
+    }
+
+    async fn journal(&self, kind: &str) -> Result<Vec<JournalEntry>> {
+        self.beneath.journal(kind).await
     }
 
     async fn reserve_oid(&self, ident: &TableIdent) -> Result<Oid> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::TableIdent;
 use crate::backend::NamespaceEntry;
 use crate::backend::change::Entry;
+use crate::backend::document::{DocumentChange, DocumentKey};
 use crate::error::{Error, Result};
 use crate::registry::Table;
 use crate::table::{PendingChange, TableFormat, TableSnapshot, TableVersion};
@@ -73,6 +74,8 @@ pub enum Known {
 pub struct State {
     pub namespaces: BTreeMap<String, Namespace>,
     pub relations: Vec<Relation>,
+    /// As they were before, and are now.
+    pub documents: BTreeMap<DocumentKey, DocumentChange>,
 }
 
 impl State {
@@ -118,8 +121,14 @@ impl State {
         self.namespaces.iter().filter(|(_, namespace)| namespace.before != namespace.now)
     }
 
+    pub fn changed_documents(&self) -> impl Iterator<Item = &DocumentChange> {
+        self.documents.values().filter(|change| change.expected != change.new)
+    }
+
     pub fn has_changes(&self) -> bool {
-        self.changed().next().is_some() || self.changed_namespaces().next().is_some()
+        self.changed().next().is_some()
+            || self.changed_namespaces().next().is_some()
+            || self.changed_documents().next().is_some()
     }
 
     /// Whether the changes can be made at once, one of `changing`'s rows or properties among them. Fails
@@ -146,6 +155,8 @@ impl State {
         }
         let namespaces = self.changed_namespaces();
         effects.extend(namespaces.map(|_| Effect { ident: None, pointer: Pointer::Moves, logged: false }));
+        let documents = self.changed_documents();
+        effects.extend(documents.map(|_| Effect { ident: None, pointer: Pointer::Moves, logged: false }));
         let several = effects.len() > 1;
         let stands_alone = |effect: &&Effect| match transactional {
             true => effect.logged && (several || effect.pointer != Pointer::Stays),

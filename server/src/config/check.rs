@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
         ("server.max_portals", config.server.max_portals),
         ("query.batch_size", config.query.batch_size),
         ("query.max_concurrent", config.query.max_concurrent),
+        ("materialize.history", config.materialize.history),
     ] {
         if number == 0 {
             mistakes.push(mistake(name, "must be at least 1"));
@@ -41,10 +42,41 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<Mistake>) {
     if let Err(error) = crate::telemetry::parse_level(&config.log.level) {
         mistakes.push(mistake("log.level", error));
     }
+    materialize(config, mistakes);
     tls(config, mistakes);
     access(config, mistakes);
     for (name, entry) in &config.catalogs {
         catalog(name, entry, mistakes);
+    }
+}
+
+fn materialize(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let section = &config.materialize;
+    for (name, time, least, most) in [
+        ("materialize.poll_interval", section.poll_interval, 10, 60_000),
+        ("materialize.lease", section.lease, 1_000, 3_600_000),
+        ("materialize.retry_pause", section.retry_pause, 10, 3_600_000),
+        ("notify.timeout", config.notify.timeout, 10, 600_000),
+    ] {
+        if !(least..=most).contains(&time.as_millis()) {
+            mistakes.push(mistake(name, format!("must be between {least} ms and {} s", most / 1_000)));
+        }
+    }
+    for (name, number) in [
+        ("materialize.retries", section.retries),
+        ("materialize.suspend_after", section.suspend_after),
+        ("notify.retries", config.notify.retries),
+    ] {
+        if number > 1_000 {
+            mistakes.push(mistake(name, "must be at most 1000"));
+        }
+    }
+    if section.history > 100_000 {
+        mistakes.push(mistake("materialize.history", "must be at most 100000"));
+    }
+    let is_http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+    if let Some(url) = config.notify.url.as_ref().filter(|url| !is_http(url)) {
+        mistakes.push(mistake("notify.url", format!("expected http://... or https://..., found \"{url}\"")));
     }
 }
 

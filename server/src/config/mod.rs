@@ -32,6 +32,8 @@ pub struct Config {
     /// Users with a password, by name.
     pub users: BTreeMap<String, Verifier>,
     pub query: QueryConfig,
+    pub materialize: MaterializeConfig,
+    pub notify: NotifyConfig,
     pub log: LogConfig,
     pub storage: StorageOptions,
     /// Attached catalogs by name (a database each).
@@ -88,6 +90,33 @@ pub struct QueryConfig {
     pub threads: usize,
     /// Scheduling priority that these threads give up, 0 to 19.
     pub nice: usize,
+}
+
+/// `[materialize]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaterializeConfig {
+    /// Schedules are followed.
+    pub enabled: bool,
+    /// Runs at once; 0: half as many as cores.
+    pub max_concurrent_refreshes: usize,
+    pub poll_interval: Duration,
+    /// How long a server that is gone keeps others from working.
+    pub lease: Duration,
+    pub retries: usize,
+    pub retry_pause: Duration,
+    /// 0: any number.
+    pub suspend_after: usize,
+    /// Attempts that are kept of each task and view.
+    pub history: usize,
+}
+
+/// `[notify]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// `None`: nobody is told.
+    pub url: Option<String>,
+    pub timeout: Duration,
+    pub retries: usize,
 }
 
 /// `[log]`
@@ -162,6 +191,17 @@ impl Default for Config {
                 threads: 0,
                 nice: 5,
             },
+            materialize: MaterializeConfig {
+                enabled: true,
+                max_concurrent_refreshes: 0,
+                poll_interval: Duration::from_millis(500),
+                lease: Duration::from_secs(10),
+                retries: 3,
+                retry_pause: Duration::from_secs(10),
+                suspend_after: 10,
+                history: 200,
+            },
+            notify: NotifyConfig { url: None, timeout: Duration::from_secs(10), retries: 3 },
             log: LogConfig { level: "info".into(), format: LogFormat::Text },
             storage: StorageOptions { s3: S3Options::default(), s3_buckets: BTreeMap::new() },
             catalogs: BTreeMap::from([(DEFAULT_CATALOG.to_string(), CatalogConfig::default())]),

@@ -3,10 +3,11 @@
 use auric_catalog::TableIdent;
 use auric_catalog::registry::Table;
 
-use super::{Relation, SCHEMA, View, history, time, views};
+use super::{Relation, SCHEMA, View, history, next_run, state_of, time, views};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::build::{self, Query, reason};
 use crate::materialize::provenance::Provenance;
+use crate::materialize::scheduler::node::NodeKind;
 use crate::materialize::sources::{SourceVersion, Sources, full_name};
 use crate::pg_catalog::value::Value;
 use crate::planner::Scope;
@@ -26,6 +27,11 @@ const COLUMNS: &[(&str, &str)] = &[
     ("lag", "float8"),
     // Why it would be refreshed.
     ("reason", "text"),
+    // When its schedule next says so; null if that depends on what happens.
+    ("next_run_at", "timestamptz"),
+    ("failures_in_a_row", "int4"),
+    // Why the last scheduled refresh published nothing.
+    ("last_error", "text"),
 ];
 
 pub async fn rows(scope: &Scope) -> Result<Relation> {
@@ -59,6 +65,11 @@ pub async fn rows(scope: &Scope) -> Result<Relation> {
                 (why, lag)
             }
         };
+        let state = state_of(&table.catalog, NodeKind::View, &table.ident).await?;
+        let suspended = definition.suspended;
+        let next = definition.schedule.as_ref().filter(|_| !suspended);
+        let next = next.and_then(|schedule| next_run(schedule, &state, scope.info.statement_start));
+        let next = next.map_or(Value::Null, time);
         rows.push(vec![
             (&table.ident.namespace).into(),
             (&table.ident.name).into(),
@@ -73,6 +84,9 @@ pub async fn rows(scope: &Scope) -> Result<Relation> {
                 Some(_) => lag.map_or(Value::Null, seconds),
             },
             why.into(),
+            next,
+            i32::try_from(state.failures).unwrap_or(i32::MAX).into(),
+            state.last.and_then(|last| last.error).into(),
         ]);
     }
     Ok(Relation { columns: COLUMNS, rows })

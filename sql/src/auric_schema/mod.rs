@@ -6,20 +6,27 @@
 mod freshness;
 mod lineage;
 mod refreshes;
+mod task_runs;
+mod tasks;
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
+use auric_catalog::TableIdent;
 use auric_catalog::backend::TableEntry;
 use auric_catalog::format::VersionInfo;
 use auric_catalog::registry::{Catalog, Table};
+use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::error::{Error, Result};
 use crate::materialize::definition::Definition;
+use crate::materialize::schedule::Schedule;
+use crate::materialize::scheduler::node::{NodeKey, NodeKind, When};
+use crate::materialize::scheduler::state::{self, State};
 use crate::pg_catalog::value::{Value, field, to_array};
 use crate::planner::Scope;
 
@@ -53,6 +60,8 @@ async fn made(scope: &Scope, name: &str) -> Result<Option<Arc<dyn TableProvider>
         "refreshes" => refreshes::rows(scope).await?,
         "lineage" => lineage::rows(scope).await?,
         "freshness" => freshness::rows(scope).await?,
+        "tasks" => tasks::rows(scope).await?,
+        "task_runs" => task_runs::rows(scope).await?,
         _ => return Ok(None),
     };
     let failed = |e: datafusion::error::DataFusionError| Error::from(&e);
@@ -89,6 +98,24 @@ async fn history(catalog: &Catalog, entry: &TableEntry) -> Result<Vec<VersionInf
     match entry.pointer.is_empty() {
         true => Ok(Vec::new()),
         false => Ok(catalog.format(entry.format).history(catalog.storage(), entry).await?),
+    }
+}
+
+/// What the scheduler remembers of a task or view.
+async fn state_of(catalog: &Catalog, kind: NodeKind, ident: &TableIdent) -> Result<State> {
+    let key = NodeKey { catalog: catalog.name().to_string(), kind, ident: ident.clone() };
+    let text = catalog.backend().document(&state::key(&key)).await?;
+    text.map_or_else(|| Ok(State::default()), |text| State::from_json(&text))
+}
+
+/// When something is run next, milliseconds since the epoch. `None`: that depends on what happens.
+fn next_run(schedule: &Schedule, state: &State, now: DateTime<Utc>) -> Option<i64> {
+    if let Some(retry) = &state.retry {
+        return Some(retry.at);
+    }
+    match When::of(schedule).ok()? {
+        When::Slots(slots) => slots.next(now).map(|slot| slot.timestamp_millis()),
+        When::Never | When::OnUpdate { .. } | When::Lag(_) | When::After(_) => None,
     }
 }
 

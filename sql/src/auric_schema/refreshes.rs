@@ -1,9 +1,14 @@
-//! `auric.refreshes`: every published refresh of a materialized view, as the history of its table tells.
+//! `auric.refreshes`: every published refresh of a materialized view, as the history of its table tells, and
+//! scheduled ones that published nothing, as the journal of the catalog does.
 
 use super::{Relation, history, number, time, views};
 use crate::error::Result;
 use crate::materialize::definition::PREFIX;
 use crate::materialize::provenance::Provenance;
+use crate::materialize::scheduler::history::{self, Attempt};
+use crate::materialize::scheduler::node::NodeKind;
+use crate::materialize::scheduler::state::Outcome;
+use crate::pg_catalog::value::Value;
 use crate::planner::Scope;
 
 const COLUMNS: &[(&str, &str)] = &[
@@ -19,6 +24,14 @@ const COLUMNS: &[(&str, &str)] = &[
     ("duration_ms", "int8"),
     ("sources", "jsonb"),
     ("expectations", "jsonb"),
+    // `succeeded`, `failed`, `skipped`, `cancelled`.
+    ("status", "text"),
+    ("error", "text"),
+    // Of a scheduled refresh that published nothing.
+    ("attempt", "int4"),
+    ("scheduled_for", "timestamptz"),
+    ("started_at", "timestamptz"),
+    ("finished_at", "timestamptz"),
 ];
 
 pub async fn rows(scope: &Scope) -> Result<Relation> {
@@ -41,8 +54,43 @@ pub async fn rows(scope: &Scope) -> Result<Relation> {
                 number(run.duration_ms),
                 sources.into(),
                 run.outcomes.into(),
+                Outcome::Done.word().into(),
+                Value::Null,
+                Value::Null,
+                Value::Null,
+                run.duration_ms.map_or(Value::Null, |ms| {
+                    time(version.committed_at.saturating_sub(i64::try_from(ms).unwrap_or_default()))
+                }),
+                time(version.committed_at),
             ]);
         }
+    }
+    for (ident, attempt) in history::all(scope.database()?.as_ref(), NodeKind::View).await? {
+        if attempt.outcome == Outcome::Done {
+            // Its table tells more of it.
+            continue;
+        }
+        let mut row = vec![Value::Null; COLUMNS.len()];
+        let Attempt { run_id, number, scheduled_for, started, finished, outcome, message, .. } = attempt;
+        let told: [(&str, Value); 9] = [
+            ("schema_name", ident.namespace.into()),
+            ("view_name", ident.name.into()),
+            ("run_id", run_id.into()),
+            ("status", outcome.word().into()),
+            ("error", message.into()),
+            ("attempt", i32::try_from(number).unwrap_or(i32::MAX).into()),
+            ("scheduled_for", time(scheduled_for)),
+            ("started_at", time(started)),
+            ("finished_at", time(finished)),
+        ];
+        for (name, value) in told {
+            if let Some(at) = COLUMNS.iter().position(|(column, _)| *column == name)
+                && let Some(slot) = row.get_mut(at)
+            {
+                *slot = value;
+            }
+        }
+        rows.push(row);
     }
     Ok(Relation { columns: COLUMNS, rows })
 }

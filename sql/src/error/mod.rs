@@ -201,6 +201,7 @@ impl From<&auric_catalog::Error> for Error {
                 .with_hint("The statement can be tried again as soon as the database is reached."),
             Catalog::Conflict { .. } => Self::new(SqlState::SERIALIZATION_FAILURE, e.to_string())
                 .with_hint("The statement can be tried again."),
+            Catalog::AlreadyCommitted { .. } => Self::new(SqlState::NOT_IN_PREREQUISITE_STATE, e.to_string()),
             Catalog::CommitUnknown { source, .. } => {
                 Self::new(SqlState::COMMIT_OUTCOME_UNKNOWN, e.to_string()).with_detail(chain(source.as_ref()))
             }

@@ -83,10 +83,11 @@ pub enum Shown {
     Table,
     View,
     MaterializedView,
+    Task,
 }
 
 /// Reads the words, which need not be keywords, if all of them are next.
-fn parse_words(parser: &mut Parser, words: &[&str]) -> bool {
+pub(super) fn parse_words(parser: &mut Parser, words: &[&str]) -> bool {
     let found = words.iter().enumerate().all(|(n, word)| word_is(parser, n, word));
     if found {
         words.iter().for_each(|_| _ = parser.next_token());
@@ -95,7 +96,7 @@ fn parse_words(parser: &mut Parser, words: &[&str]) -> bool {
 }
 
 /// Reads AT, which may have been kept from being taken for the beginning of a table's version.
-fn parse_at(parser: &mut Parser) -> bool {
+pub(super) fn parse_at(parser: &mut Parser) -> bool {
     let found =
         matches!(&parser.peek_token_ref().token, Token::Word(w) if w.value.eq_ignore_ascii_case("at"));
     if found {
@@ -104,7 +105,7 @@ fn parse_at(parser: &mut Parser) -> bool {
     found
 }
 
-fn expect_words(parser: &mut Parser, words: &[&str]) -> ParseResult<()> {
+pub(super) fn expect_words(parser: &mut Parser, words: &[&str]) -> ParseResult<()> {
     for word in words {
         if !parse_word(parser, word) {
             return parser.expected_ref(&word.to_uppercase(), parser.peek_token_ref());
@@ -300,7 +301,7 @@ fn policy(parser: &mut Parser) -> ParseResult<RefreshPolicy> {
     parser.expected_ref("AUTO, INCREMENTAL, INCREMENTAL STRICT or FULL", parser.peek_token_ref())
 }
 
-fn retries(parser: &mut Parser) -> ParseResult<u32> {
+pub(super) fn retries(parser: &mut Parser) -> ParseResult<u32> {
     let token = parser.peek_token_ref().clone();
     match u32::try_from(parser.parse_literal_uint()?) {
         Ok(number) if number <= 1000 => Ok(number),
@@ -309,7 +310,7 @@ fn retries(parser: &mut Parser) -> ParseResult<u32> {
 }
 
 /// `SCHEDULE …`, `TRIGGER ON UPDATE …`, `TARGET LAG …`. `None`: another clause is next.
-fn schedule(parser: &mut Parser) -> ParseResult<Option<Schedule>> {
+pub(super) fn schedule(parser: &mut Parser) -> ParseResult<Option<Schedule>> {
     if parse_word(parser, "schedule") {
         let _ = parse_word(parser, "refresh");
         return scheduled(parser).map(Some);
@@ -471,7 +472,7 @@ pub(super) fn drop_view(parser: &mut Parser) -> ParseResult<Statement> {
     Ok(Statement::DropMaterializedView { names, if_exists, cascade })
 }
 
-/// After SHOW: `CREATE {TABLE | VIEW | MATERIALIZED VIEW} name`. `None`: it shows something else.
+/// After SHOW: `CREATE {TABLE | VIEW | MATERIALIZED VIEW | TASK} name`. `None`: it shows something else.
 pub(super) fn show_create(parser: &mut Parser) -> ParseResult<Option<Statement>> {
     if !word_is(parser, 0, "create") {
         return Ok(None);
@@ -483,8 +484,10 @@ pub(super) fn show_create(parser: &mut Parser) -> ParseResult<Option<Statement>>
         Shown::Table
     } else if parse_word(parser, "view") {
         Shown::View
+    } else if parse_word(parser, "task") {
+        Shown::Task
     } else {
-        return parser.expected_ref("TABLE, VIEW or MATERIALIZED VIEW", parser.peek_token_ref());
+        return parser.expected_ref("TABLE, VIEW, MATERIALIZED VIEW or TASK", parser.peek_token_ref());
     };
     Ok(Some(Statement::ShowCreate { kind, name: parser.parse_object_name(false)? }))
 }

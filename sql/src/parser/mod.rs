@@ -21,6 +21,7 @@ pub(crate) mod row_target;
 mod session;
 pub mod statement;
 pub(crate) mod table_version;
+mod task;
 mod update;
 pub(crate) mod view;
 
@@ -35,6 +36,7 @@ pub use dialect::AuricDialect;
 pub(crate) use dml::folded;
 pub use statement::Statement;
 
+use self::dml::word_is;
 use crate::error::{Error, Result, SqlState};
 
 /// Longest query text, bytes.
@@ -171,7 +173,9 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::DELETE => delete::delete(parser),
         Keyword::MERGE => merge::merge(parser),
         Keyword::EXPLAIN => explain(parser, text, lines),
+        Keyword::CREATE if task::is_next(parser) => task::create(parser, text, lines),
         Keyword::CREATE => create(parser, text, lines),
+        Keyword::ALTER if word_is(parser, 1, "task") => task::alter(parser),
         Keyword::ALTER => match materialized_view::alter(parser)?
             .map_or_else(|| view::rename(parser), |alter| Ok(Some(alter)))?
         {
@@ -185,6 +189,7 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
             Some(comment) => Ok(comment),
             None => other(parser),
         },
+        Keyword::DROP if word_is(parser, 1, "task") => task::drop_task(parser),
         Keyword::DROP => drop_object(parser),
         Keyword::INSERT => dml::insert(parser),
         Keyword::TRUNCATE => dml::truncate(parser),
@@ -203,7 +208,10 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
             let statement = Box::new(parse_one(parser, text, lines)?);
             Ok(Statement::Prepare { name, types, statement, text: inner })
         }
-        Keyword::EXECUTE => session::execute(parser),
+        Keyword::EXECUTE => match task::execute(parser)? {
+            Some(execute) => Ok(execute),
+            None => session::execute(parser),
+        },
         Keyword::DEALLOCATE => session::deallocate(parser),
         Keyword::DECLARE => {
             let (name, options) = session::declare_head(parser)?;

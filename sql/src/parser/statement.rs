@@ -17,6 +17,7 @@ pub use super::materialized_view::{
 };
 pub use super::merge::{Merge, MergeAction, MergeClause, MergeKind};
 pub use super::row_target::{Assignment, Target};
+pub use super::task::{AlterTask, AlterTaskAction, CreateTask, TriggerClause};
 pub use super::update::Update;
 
 /// One statement.
@@ -55,6 +56,18 @@ pub enum Statement {
     DropMaterializedView {
         names: Vec<ObjectName>,
         if_exists: bool,
+        cascade: bool,
+    },
+    CreateTask(Box<CreateTask>),
+    AlterTask(Box<AlterTask>),
+    DropTask {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    ExecuteTask {
+        name: ObjectName,
+        /// Also those that come after it.
         cascade: bool,
     },
     /// `SHOW CREATE …`.

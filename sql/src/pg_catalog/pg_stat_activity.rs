@@ -36,7 +36,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
             if idle { "ClientRead".into() } else { Value::Null },
             backend.state.into(),
             backend.query.into(),
-            "client backend".into(),
+            backend.backend_type.into(),
         ]);
     }
     Ok(rows)

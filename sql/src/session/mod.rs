@@ -14,7 +14,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use auric_catalog::TableIdent;
 use auric_catalog::backend::temporary::SavedTables;
+use auric_catalog::dml::publish::Stamp;
 use auric_catalog::registry::Catalog;
 use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
@@ -26,7 +28,7 @@ use self::cursor::Cursors;
 use self::info::SessionInfo;
 use self::settings::{Scope as SettingScope, Settings};
 use self::temporary::TemporaryTables;
-use self::transaction::{Mark, TransactionTables};
+use self::transaction::{Mark, Pins, TransactionTables};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::calendar::Zone;
@@ -110,6 +112,26 @@ pub struct Session {
     pub(crate) temporary: Arc<TemporaryTables>,
     pub(crate) abandoned: Option<Abandoned>,
     pub(crate) committing: Committing,
+    /// What its statements are part of, outside of a transaction block.
+    pub(crate) run: Option<RunContext>,
+}
+
+/// A run of a task or of a graph of them, whose statements read one set of versions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RunContext {
+    pub pins: Pins,
+    pub stamp: Option<Arc<Stamp>>,
+    /// The table that is changed, which is read as it is now.
+    pub target: Option<(String, TableIdent)>,
+}
+
+impl RunContext {
+    fn tables(&self) -> TransactionTables {
+        if let Some(target) = &self.target {
+            self.pins.lock().remove(target);
+        }
+        TransactionTables::of_run(self.pins.clone(), self.stamp.clone())
+    }
 }
 
 impl fmt::Debug for Session {
@@ -145,6 +167,7 @@ impl Session {
             block: None,
             abandoned: None,
             committing: Committing::default(),
+            run: None,
             notices: Vec::new(),
             prepared: HashMap::new(),
             cursors: Cursors::default(),
@@ -208,6 +231,7 @@ impl Session {
             Statement::DropTable { .. }
                 | Statement::DropView { .. }
                 | Statement::DropMaterializedView { .. }
+                | Statement::DropTask { .. }
                 | Statement::DropSchema { .. }
         );
         let able = || self.engine.registry.catalogs().all(|catalog| catalog.backend().is_transactional());
@@ -351,8 +375,11 @@ impl Session {
             self.temporary.commit();
         }
         let now = self.engine.clock.now();
-        let tables: Arc<TransactionTables> =
-            self.block.as_ref().map_or_else(Arc::default, |block| block.tables.clone());
+        let tables: Arc<TransactionTables> = match (&self.block, &self.run) {
+            (Some(block), _) => block.tables.clone(),
+            (None, Some(run)) => Arc::new(run.tables()),
+            (None, None) => Arc::default(),
+        };
         let catalog = tables.catalog(self.engine.registry.catalog(&self.parameters.database)?);
         let schemas = catalog.namespaces().await?;
         let path = self.settings.read().get("search_path").unwrap_or_default().to_string();

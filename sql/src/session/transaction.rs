@@ -4,11 +4,11 @@
 //! it at once. Temporary tables do not count: see [`temporary`](super::temporary). Outside of a block, a
 //! statement sees each table at one version, and commits by itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use auric_catalog::TableIdent;
-use auric_catalog::dml::publish::{Deferred, Publish};
+use auric_catalog::dml::publish::{Deferred, Publish, Stamp};
 use auric_catalog::registry::{Catalog, Table};
 use auric_catalog::table::{Alteration, TableChange};
 use auric_catalog::transaction::{State, Transaction};
@@ -20,6 +20,9 @@ use crate::error::{Error, Result, SqlState};
 /// A point to come back to: what was changed of each catalog.
 pub type Mark = BTreeMap<String, State>;
 
+/// Versions of tables that are read, by catalog and table.
+pub type Pins = Arc<Mutex<HashMap<(String, TableIdent), Table>>>;
+
 /// Tables as one transaction (or one statement outside of any) sees them.
 #[derive(Debug, Default)]
 pub struct TransactionTables {
@@ -27,13 +30,28 @@ pub struct TransactionTables {
     /// By catalog. Of a block.
     transactions: Mutex<BTreeMap<String, Arc<Transaction>>>,
     /// What a statement outside of a block has read, by catalog and table.
-    seen: Mutex<HashMap<(String, TableIdent), Table>>,
+    seen: Pins,
+    /// What a block has asked for.
+    asked: Mutex<BTreeSet<(String, TableIdent)>>,
+    /// What every commit of a run says, outside of a block.
+    stamp: Option<Arc<Stamp>>,
 }
 
 impl TransactionTables {
     /// Of a transaction block; the default is that of a statement outside of any.
     pub fn of_block() -> Self {
         Self { in_block: true, ..Self::default() }
+    }
+
+    /// Of a statement of a run: tables are read at the versions that are pinned, and those that are not yet
+    /// are from then on.
+    pub fn of_run(pins: Pins, stamp: Option<Arc<Stamp>>) -> Self {
+        Self { seen: pins, stamp, ..Self::default() }
+    }
+
+    /// The tables that were read in the block since the last call, by catalog and name.
+    pub fn take_asked(&self) -> BTreeSet<(String, TableIdent)> {
+        std::mem::take(&mut self.asked.lock())
     }
 
     /// The catalog as this transaction sees it.
@@ -59,8 +77,10 @@ impl TransactionTables {
             Err(auric_catalog::Error::NamespaceNotFound(_)) => None,
             other => other?,
         };
-        if let Some(table) = found.as_ref().filter(|_| !self.in_block) {
-            self.seen.lock().insert(key, table.clone());
+        match &found {
+            Some(_) if self.in_block => _ = self.asked.lock().insert(key),
+            Some(table) => _ = self.seen.lock().insert(key, table.clone()),
+            None => {}
         }
         Ok(found)
     }
@@ -84,7 +104,9 @@ impl TransactionTables {
     /// When the change that a statement makes to `table` is committed. Fails where the transaction
     /// cannot change that table.
     pub fn publish(&self, table: &Table) -> Result<Publish> {
-        let Some(transaction) = self.of(table)? else { return Ok(Publish::Now) };
+        let Some(transaction) = self.of(table)? else {
+            return Ok(self.stamp.clone().map_or(Publish::Now, Publish::Once));
+        };
         self.check_catalogs(Some(table.catalog.name()))?;
         transaction.check_change(table).map_err(with_hint)?;
         Ok(Publish::Later(Arc::new(Waiting { transaction, table: table.clone() })))

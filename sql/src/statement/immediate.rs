@@ -38,6 +38,10 @@ impl Session {
             | Statement::RefreshMaterializedView(_)
             | Statement::AlterMaterializedView(_)
             | Statement::DropMaterializedView { .. }
+            | Statement::CreateTask(_)
+            | Statement::AlterTask(_)
+            | Statement::DropTask { .. }
+            | Statement::ExecuteTask { .. }
             | Statement::ShowCreate { .. }
             | Statement::Rename(_)
             | Statement::Comment(_)

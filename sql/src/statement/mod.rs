@@ -15,6 +15,7 @@ mod query;
 pub(crate) mod rows;
 mod set;
 mod show;
+mod task;
 pub(crate) mod transaction;
 mod trivial;
 
@@ -32,6 +33,7 @@ use postgres_types::Type;
 
 use crate::analyzer::plan_reads_catalog_only;
 use crate::error::{Error, Result, SqlState};
+use crate::parser::statement::Shown;
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
 use crate::session::Session;
@@ -251,6 +253,10 @@ pub(crate) async fn prepare(
         | Statement::RefreshMaterializedView(_)
         | Statement::AlterMaterializedView(_)
         | Statement::DropMaterializedView { .. }
+        | Statement::CreateTask(_)
+        | Statement::AlterTask(_)
+        | Statement::DropTask { .. }
+        | Statement::ExecuteTask { .. }
         | Statement::Rename(_)
         | Statement::Truncate(_)
         | Statement::Copy(_)
@@ -311,6 +317,13 @@ pub(crate) async fn execute(
         Statement::DropMaterializedView { names, if_exists, cascade } => {
             materialized_view::drop_view::execute(session, names, *if_exists, *cascade, parsed).await
         }
+        Statement::CreateTask(create) => task::create::execute(session, create, parsed).await,
+        Statement::AlterTask(alter) => task::alter::execute(session, alter).await,
+        Statement::DropTask { names, if_exists, cascade } => {
+            task::drop_task::execute(session, names, *if_exists, *cascade).await
+        }
+        Statement::ExecuteTask { name, cascade } => task::execute::execute(session, name, *cascade).await,
+        Statement::ShowCreate { kind: Shown::Task, name } => task::show_create::execute(session, name).await,
         Statement::ShowCreate { kind, name } => {
             materialized_view::show_create::execute(session, *kind, name, parsed).await
         }

@@ -1,11 +1,12 @@
 //! Several changes of entries in one transaction of the database.
 
 use super::database::{Driver, Write, is_constraint_violation};
-use super::namespaces;
+use super::{documents, namespaces};
 use super::{tables, views};
 use crate::TableIdent;
 use crate::backend::Oid;
 use crate::backend::change::{Entry, EntryChange};
+use crate::backend::document::TASK;
 use crate::error::Error;
 
 const HAS_OID: &str = "SELECT 1 FROM auric_oids WHERE catalog_name = $1 AND kind = 'table' \
@@ -90,6 +91,7 @@ impl Changes<'_> {
                 self.keep_namespace(&from.namespace).await?;
                 Ok(gone)
             }
+            EntryChange::Document(change) => Ok(documents::swap(self.t, self.catalog, change).await?),
             EntryChange::DropNamespace { name } => Ok(namespaces::exists(self.t, self.catalog, name).await?),
             EntryChange::Insert(_)
             | EntryChange::CreateNamespace(_)
@@ -115,6 +117,7 @@ impl Changes<'_> {
             | EntryChange::Drop { .. }
             | EntryChange::Rename { .. }
             | EntryChange::Insert(_)
+            | EntryChange::Document(_)
             | EntryChange::DropNamespace { .. } => return Ok(()),
         }
         if let EntryChange::CreateNamespace(entry) | EntryChange::ReplaceNamespace(entry) = change {
@@ -140,6 +143,7 @@ impl Changes<'_> {
             | EntryChange::CreateNamespace(_)
             | EntryChange::ReplaceNamespace(_)
             | EntryChange::SetNamespaceProperty { .. }
+            | EntryChange::Document(_)
             | EntryChange::DropNamespace { .. } => return Ok(()),
         };
         match put {
@@ -178,9 +182,12 @@ impl Changes<'_> {
     }
 
     async fn drop_namespace(&mut self, name: &str) -> Result<(), Refused> {
-        if namespaces::has_tables(self.t, self.catalog, name).await? {
+        if namespaces::has_tables(self.t, self.catalog, name).await?
+            || documents::has(self.t, self.catalog, TASK, name).await?
+        {
             return Err(Refused::Certainly(Error::NamespaceNotEmpty(name.to_string())));
         }
+        documents::delete_all_in(self.t, self.catalog, name).await?;
         Ok(namespaces::delete(self.t, self.catalog, name).await?)
     }
 

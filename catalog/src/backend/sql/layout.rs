@@ -6,6 +6,7 @@
 //! is ours and named `auric_…`: to add a table is to add its definition to the list of [`prepare`].
 
 use super::database::{Database, Driver, Write};
+use super::documents::{DOCUMENTS, JOURNAL};
 use super::{namespaces, tables};
 use crate::error::{Error, Result};
 
@@ -66,7 +67,8 @@ pub struct Layout {
 /// OIDs (later, giving one out would make a reader wait for the write lock).
 pub async fn prepare(database: &Database, catalog: &str) -> Result<Layout> {
     let oids = oids(database.oid_column());
-    let tables = [ICEBERG_TABLES, NAMESPACE_PROPERTIES, DELTA_TABLES, EXTERNAL_TABLES, &oids];
+    let tables =
+        [ICEBERG_TABLES, NAMESPACE_PROPERTIES, DELTA_TABLES, EXTERNAL_TABLES, DOCUMENTS, JOURNAL, &oids];
     database.create_layout(&tables).await?;
     let begun = database.changing(|| begin(database, catalog)).await?;
     database.commit(begun).await?;

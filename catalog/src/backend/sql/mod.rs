@@ -7,6 +7,7 @@
 
 mod changes;
 mod database;
+mod documents;
 mod layout;
 mod namespaces;
 mod postgres;
@@ -25,6 +26,7 @@ use self::database::{CommitFailure, Database, Write};
 use self::layout::Layout;
 pub use self::postgres::PostgresOptions;
 use super::change::{ApplyOutcome, EntryChange};
+use super::document::{Document, DocumentChange, DocumentKey, JournalEntry};
 use super::{Backend, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, TableEntry, ViewEntry};
 use crate::TableIdent;
 use crate::error::{Error, Result};
@@ -181,6 +183,29 @@ impl Backend for SqlBackend {
             Err(CommitFailure::Undone(e)) => Err(e),
             Err(CommitFailure::Unknown(e)) => Ok(SwapOutcome::Unknown(Box::new(e))),
         }
+    }
+
+    async fn documents(&self, kind: &str) -> Result<Vec<Document>> {
+        self.list_documents(kind).await
+    }
+
+    async fn document(&self, key: &DocumentKey) -> Result<Option<String>> {
+        self.find_document(key).await
+    }
+
+    async fn swap_document(&self, change: &DocumentChange) -> Result<bool> {
+        let changed = self.database.changing(|| self.with_document(change)).await?;
+        let Some(changed) = changed else { return Ok(false) };
+        self.commit(changed).await.map(|()| true)
+    }
+
+    async fn journal(&self, kind: &str) -> Result<Vec<JournalEntry>> {
+        self.read_journal(kind).await
+    }
+
+    async fn add_to_journal(&self, entry: &JournalEntry, keep: u32) -> Result<()> {
+        let changed = self.database.changing(|| self.with_entry(entry, keep)).await?;
+        self.commit(changed).await
     }
 
     fn is_transactional(&self) -> bool {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::changes::{self, Changes, Refused};
 use super::database::{Write, is_constraint_violation};
-use super::{SqlBackend, namespaces, tables, views};
+use super::{SqlBackend, documents, namespaces, tables, views};
 use crate::TableIdent;
 use crate::backend::NewTableEntry;
 use crate::backend::change::EntryChange;
+use crate::backend::document::TASK;
 use crate::error::{Error, Result};
 
 impl SqlBackend {
@@ -49,9 +50,12 @@ impl SqlBackend {
     pub(super) async fn without_namespace(&self, name: &str) -> Result<Write> {
         let mut t = self.database.write().await?;
         self.require_namespace(&mut t, name).await?;
-        if namespaces::has_tables(&mut t, &self.catalog, name).await.map_err(|e| self.error(e))? {
+        let has_tables = namespaces::has_tables(&mut t, &self.catalog, name).await;
+        let has_tasks = documents::has(&mut t, &self.catalog, TASK, name).await;
+        if has_tables.map_err(|e| self.error(e))? || has_tasks.map_err(|e| self.error(e))? {
             return Err(Error::NamespaceNotEmpty(name.to_string()));
         }
+        documents::delete_all_in(&mut t, &self.catalog, name).await.map_err(|e| self.error(e))?;
         namespaces::delete(&mut t, &self.catalog, name).await.map_err(|e| self.error(e))?;
         Ok(t)
     }

@@ -75,6 +75,8 @@ pub fn compose(first: &TableChange, next: TableChange) -> Result<TableChange> {
         isolation,
         rows,
         parameters,
+        // What is made once is not made in a transaction block.
+        once: false,
         summary,
     })
 }

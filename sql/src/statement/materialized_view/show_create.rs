@@ -39,6 +39,7 @@ pub async fn execute(session: &Session, kind: Shown, name: &ObjectName, parsed: 
             }
             of_table(&table)
         }
+        Shown::Task => return super::super::task::show_create::execute(session, name).await,
         Shown::View => match scope.view(name).await? {
             Some(view) => {
                 let names = view.definition.columns.fields().iter().map(|field| quote_ident(field.name()));
