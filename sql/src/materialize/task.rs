@@ -17,6 +17,8 @@ use crate::functions::string::quote_ident;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub ident: TableIdent,
+    /// Tells it from one of the same name before it.
+    pub id: String,
     /// INSERT, UPDATE, DELETE or MERGE.
     pub statement: String,
     /// Schemas in which unqualified names are looked up.
@@ -101,6 +103,7 @@ impl Task {
         let list =
             |texts: &mut dyn Iterator<Item = &String>| json::array(texts.map(|text| json::string(text)));
         let mut members = vec![
+            ("id", json::string(&self.id)),
             ("statement", json::string(&self.statement)),
             ("search-path", list(&mut self.search_path.iter())),
             ("user", json::string(&self.user)),
@@ -155,6 +158,7 @@ impl Task {
         let retries = number("retries").transpose()?.and_then(|number| u32::try_from(number).ok());
         Ok(Self {
             ident: ident.clone(),
+            id: required("id")?,
             statement: required("statement")?,
             search_path: list("search-path")?,
             user: required("user")?,
@@ -176,7 +180,11 @@ impl Task {
 
     /// All tasks of a catalog, by name; those that cannot be read are told of.
     pub async fn all(catalog: &Catalog) -> Result<Vec<Stored>> {
-        let documents = catalog.backend().documents(TASK).await?;
+        Ok(Self::read_all(catalog.backend().documents(TASK).await?))
+    }
+
+    /// The tasks that documents are; those that cannot be read are told of.
+    pub fn read_all(documents: Vec<Document>) -> Vec<Stored> {
         let read = documents.into_iter().filter_map(|Document { key, text }| {
             match Self::from_json(&key.ident, &text) {
                 Ok(task) => Some(Stored { task, text }),
@@ -186,7 +194,7 @@ impl Task {
                 }
             }
         });
-        Ok(read.collect())
+        read.collect()
     }
 }
 
@@ -215,6 +223,7 @@ mod tests {
     fn task() -> Task {
         Task {
             ident: TableIdent::new("silver", "load"),
+            id: "1".into(),
             statement: "MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE".into(),
             search_path: vec!["silver".into(), "Mixed \"x\"".into()],
             user: "ann".into(),

@@ -120,18 +120,15 @@ impl SqlBackend {
         row.map(|row| row.try_get(0)).transpose().map_err(|e| self.error(e))
     }
 
-    pub(super) async fn change_document(&self, change: &DocumentChange) -> Result<bool> {
-        match self.database.changing(|| self.with_document(change)).await? {
-            Some(changed) => self.commit(changed).await.map(|()| true),
-            None => Ok(false),
-        }
-    }
-
     /// `None`: what is there is not what was expected.
-    async fn with_document(&self, change: &DocumentChange) -> Result<Option<Write>> {
-        let mut t = self.database.write().await?;
+    pub(super) async fn with_document(&self, change: &DocumentChange) -> Result<Option<Write>> {
+        // A swap is right by itself; what is new may be what keeps its schema from being dropped.
+        let mut t = match &change.expected {
+            Some(_) => self.database.write_beside_others().await?,
+            None => self.database.write().await?,
+        };
         match swap(&mut t, &self.catalog, change).await {
-            Ok(swapped) => Ok(swapped.then_some(t)),
+            Ok(swapped) => Ok(Some(t).filter(|_| swapped)),
             // Somebody else was faster.
             Err(e) if is_constraint_violation(&e) => Ok(None),
             Err(e) => Err(self.error(e)),
@@ -149,12 +146,7 @@ impl SqlBackend {
         read.collect::<sqlx::Result<_>>().map_err(|e| self.error(e))
     }
 
-    pub(super) async fn write_journal(&self, entry: &JournalEntry, keep: u32) -> Result<()> {
-        let changed = self.database.changing(|| self.with_entry(entry, keep)).await?;
-        self.commit(changed).await
-    }
-
-    async fn with_entry(&self, entry: &JournalEntry, keep: u32) -> Result<Write> {
+    pub(super) async fn with_entry(&self, entry: &JournalEntry, keep: u32) -> Result<Write> {
         let mut t = self.database.write().await?;
         self.add_entry(&mut t, entry, keep).await.map_err(|e| self.error(e))?;
         Ok(t)

@@ -199,7 +199,9 @@ impl Backend for SqlBackend {
     }
 
     async fn swap_document(&self, change: &DocumentChange) -> Result<bool> {
-        self.change_document(change).await
+        let changed = self.database.changing(|| self.with_document(change)).await?;
+        let Some(changed) = changed else { return Ok(false) };
+        self.commit(changed).await.map(|()| true)
     }
 
     async fn journal(&self, kind: &str) -> Result<Vec<JournalEntry>> {
@@ -207,7 +209,8 @@ impl Backend for SqlBackend {
     }
 
     async fn add_to_journal(&self, entry: &JournalEntry, keep: u32) -> Result<()> {
-        self.write_journal(entry, keep).await
+        let changed = self.database.changing(|| self.with_entry(entry, keep)).await?;
+        self.commit(changed).await
     }
 
     fn is_transactional(&self) -> bool {

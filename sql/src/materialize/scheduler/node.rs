@@ -80,6 +80,8 @@ pub type Versions = BTreeMap<String, String>;
 #[derive(Debug, Clone)]
 pub struct Node {
     pub key: NodeKey,
+    /// Tells it from one of the same name before it.
+    pub id: String,
     pub when: When,
     /// `catalog.schema.table` of what it reads itself.
     pub reads: BTreeSet<String>,
@@ -88,7 +90,7 @@ pub struct Node {
     /// Of a run that fails; `None`: as the scheduler has it.
     pub retries: Option<u32>,
     pub suspended: bool,
-    /// Milliseconds since the epoch: no slot up to then is run.
+    /// Milliseconds since the epoch: no slot up to then is run; 0: none before it was first seen.
     pub since: i64,
     /// Of a view: the versions that its rows were built from; `None`: it has none.
     pub built: Option<Versions>,

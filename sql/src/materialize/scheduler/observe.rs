@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use auric_catalog::backend::document::Document;
+use auric_catalog::TableIdent;
+use auric_catalog::backend::document::{Document, TASK};
 use auric_catalog::registry::{Catalog, CatalogContents, Table, TableSummary};
 use chrono::{DateTime, Utc};
 
@@ -32,6 +33,10 @@ pub struct Observed {
     /// The documents that the states are, where the catalog keeps them.
     pub texts: BTreeMap<NodeKey, String>,
     pub versions: BTreeMap<String, Seen>,
+    /// Tasks, those that cannot be read too.
+    named: BTreeSet<TableIdent>,
+    /// States of what is gone, with their documents.
+    pub orphans: Vec<(NodeKey, String)>,
     /// What a version of a view's table was built from.
     views: HashMap<String, (String, View)>,
 }
@@ -61,7 +66,9 @@ impl Observed {
         self.see_versions(catalog, &contents, now).await;
         let mut nodes = Vec::new();
         let mut tasks = BTreeMap::new();
-        for stored in Task::all(catalog).await? {
+        let documents = catalog.backend().documents(TASK).await?;
+        self.named = documents.iter().map(|document| document.key.ident.clone()).collect();
+        for stored in Task::read_all(documents) {
             if let Some(node) = task_node(catalog, &stored.task) {
                 tasks.insert(node.key.clone(), stored);
                 nodes.push(node);
@@ -76,7 +83,7 @@ impl Observed {
             if !is_materialized_view(&snapshot.properties) {
                 continue;
             }
-            match self.view_node(engine, catalog, summary, now, &mut known).await {
+            match self.view_node(engine, catalog, summary, &mut known).await {
                 Ok(node) => nodes.extend(node),
                 Err(error) => {
                     tracing::warn!(view = %summary.entry.ident, %error, "materialized view cannot be scheduled");
@@ -87,6 +94,7 @@ impl Observed {
         self.nodes = nodes;
         self.tasks = tasks;
         self.read_states(catalog).await?;
+        self.find_orphans(&contents);
         self.contents = Some(contents);
         Ok(true)
     }
@@ -125,7 +133,6 @@ impl Observed {
         engine: &Arc<Engine>,
         catalog: &Arc<Catalog>,
         summary: &TableSummary,
-        now: DateTime<Utc>,
         known: &mut HashMap<String, (String, View)>,
     ) -> Result<Option<Node>> {
         let Some(table) = table_of(catalog, summary) else { return Ok(None) };
@@ -147,16 +154,27 @@ impl Observed {
                 kind: NodeKind::View,
                 ident: table.ident.clone(),
             },
+            id: table.snapshot.table_id.clone(),
             when,
             reads: view.reads,
             writes: name,
             retries: definition.retries,
             suspended: definition.suspended,
-            since: view.published_at.unwrap_or_else(|| now.timestamp_millis()),
+            since: view.published_at.unwrap_or_default(),
             built: view.built.filter(|_| definition.populated),
             published: view.published,
             hash: definition.hash(),
         }))
+    }
+
+    /// What cannot be read is not gone.
+    fn find_orphans(&mut self, contents: &CatalogContents) {
+        let is_gone = |key: &NodeKey| match key.kind {
+            NodeKind::Task => !self.named.contains(&key.ident),
+            NodeKind::View => contents.table(&key.ident).is_none(),
+        };
+        let gone = self.texts.iter().filter(|(key, _)| is_gone(key));
+        self.orphans = gone.map(|(key, text)| (key.clone(), text.clone())).collect();
     }
 
     async fn read_states(&mut self, catalog: &Arc<Catalog>) -> Result<()> {
@@ -194,7 +212,7 @@ fn table_of(catalog: &Arc<Catalog>, summary: &TableSummary) -> Option<Table> {
 }
 
 fn task_node(catalog: &Arc<Catalog>, task: &Task) -> Option<Node> {
-    let key = |ident: &auric_catalog::TableIdent, kind| NodeKey {
+    let key = |ident: &TableIdent, kind| NodeKey {
         catalog: catalog.name().to_string(),
         kind,
         ident: ident.clone(),
@@ -212,6 +230,7 @@ fn task_node(catalog: &Arc<Catalog>, task: &Task) -> Option<Node> {
     };
     Some(Node {
         key: key(&task.ident, NodeKind::Task),
+        id: task.id.clone(),
         when,
         reads: task.reads.clone(),
         writes: task.target.clone(),

@@ -38,6 +38,8 @@ pub struct World<'a> {
     /// Current versions by `catalog.schema.table`.
     pub versions: &'a BTreeMap<String, Seen>,
     pub running: &'a BTreeSet<NodeKey>,
+    /// Not to be begun before what follows from their last runs is over.
+    pub held: &'a BTreeSet<NodeKey>,
     pub now: DateTime<Utc>,
 }
 
@@ -79,10 +81,12 @@ enum Ask {
 
 /// The state that a node begins with, or that its being suspended or resumed leads to. `None`: it stays.
 pub fn settled(world: World<'_>, node: &Node) -> Option<State> {
-    let Some(state) = world.states.get(&node.key) else {
+    let Some(state) = world.states.get(&node.key).filter(|state| state.of == node.id) else {
+        let first_seen = if node.since == 0 { world.now.timestamp_millis() } else { node.since };
         let followed = matches!(node.when, When::After(_)).then(|| world.completions(node));
         return Some(State {
-            slot_at: node.since,
+            of: node.id.clone(),
+            slot_at: first_seen,
             suspended: node.suspended,
             // Runs that ended before there was anything after them count for nothing.
             followed,
@@ -116,7 +120,8 @@ pub fn plan(world: World<'_>) -> Plan {
         }
     };
     for node in world.graph.nodes.values() {
-        let idle = !node.suspended && !world.running.contains(&node.key);
+        let busy = world.running.contains(&node.key) || world.held.contains(&node.key);
+        let idle = !node.suspended && !busy;
         let Some(state) = world.states.get(&node.key).filter(|_| idle) else { continue };
         match world.ask(node, state) {
             Ask::Run(run) => _ = due.insert(node.key.clone(), run),
@@ -265,7 +270,8 @@ impl World<'_> {
         if !visited.insert(view.key.clone()) {
             return None;
         }
-        let Some(built) = &view.built else { return Some(view.since) };
+        // Without rows it is as old as can be.
+        let Some(built) = &view.built else { return Some(0) };
         let own = view.reads.iter().filter_map(|name| {
             let seen = self.versions.get(name)?;
             (built.get(name)? != &seen.version).then_some(seen.since)
@@ -295,7 +301,8 @@ impl World<'_> {
                 let Some(view) = self.graph.nodes.get(before).filter(|view| is_pulled(view)) else {
                     continue;
                 };
-                let idle = !self.running.contains(before) && self.states.contains_key(before);
+                let busy = self.running.contains(before) || self.held.contains(before);
+                let idle = !busy && self.states.contains_key(before);
                 if idle && self.stale_since(view, &mut BTreeSet::new()).is_some() {
                     pulled.push(self.due(view, run.slot.clone(), run.slot_at));
                 }

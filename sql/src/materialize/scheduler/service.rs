@@ -134,33 +134,30 @@ impl Scheduler {
         ours.iter().for_each(|observed| states.extend(observed.states.clone()));
         let mut versions = BTreeMap::new();
         self.catalogs.values().for_each(|observed| versions.extend(observed.versions.clone()));
-        let world =
-            World { graph: &graph, states: &states, versions: &versions, running: &self.running, now };
-        let settled: Vec<(NodeKey, State)> = graph
-            .nodes
-            .values()
-            .filter_map(|node| Some((node.key.clone(), plan::settled(world, node)?)))
-            .collect();
+        let (held, running) = (self.waves.held(&graph), self.running.clone());
+        let (held, running, versions, graph) = (&held, &running, &versions, &graph);
+        let world = World { graph, states: &states, versions, running, held, now };
+        let nodes = graph.nodes.values();
+        let settled: Vec<(NodeKey, State)> =
+            nodes.filter_map(|node| Some((node.key.clone(), plan::settled(world, node)?))).collect();
         for (key, state) in settled {
             states.insert(key.clone(), state.clone());
             // A node without times of its own has nothing to remember yet.
             let idle = graph.nodes.get(&key).is_none_or(|node| matches!(node.when, When::Never));
             self.keep(&key, state, idle).await;
         }
-        let world =
-            World { graph: &graph, states: &states, versions: &versions, running: &self.running, now };
-        let plan = plan::plan(world);
+        let plan = plan::plan(World { graph, states: &states, versions, running, held, now });
         wake(plan.wake);
         for (due, failed) in &plan.skipped {
-            self.skip(&graph, due, failed, now).await;
+            self.skip(graph, due, failed, now).await;
         }
         if !plan.skipped.is_empty() {
             wake(Some(now));
         }
-        if let Some((pins, members)) = self.waves.sort(&graph, &plan, &self.running) {
-            self.pin(&graph, &pins, &members).await;
+        if let Some((pins, members)) = self.waves.sort(graph, &plan, &self.running) {
+            self.pin(graph, &pins, &members).await;
         }
-        tick.jobs = self.hand_out(&graph, &plan, places);
+        tick.jobs = self.hand_out(graph, &plan, places);
         tick
     }
 
@@ -189,6 +186,12 @@ impl Scheduler {
                 observed.look(&self.engine, catalog, now).await?;
             }
             self.leases.insert(catalog.name().to_string(), lease);
+        }
+        if matches!(self.leases.get(catalog.name()), Some(Lease::Held { .. })) {
+            for (key, text) in std::mem::take(&mut observed.orphans) {
+                let gone = DocumentChange { key: state::key(&key), expected: Some(text), new: None };
+                catalog.backend().swap_document(&gone).await?;
+            }
         }
         Ok(self.leases.get(catalog.name()).map(|lease| match lease {
             Lease::Held { until } => *until - length / 2,
@@ -303,6 +306,7 @@ impl Scheduler {
     /// again. Returns what others are to be told of.
     pub async fn finish(&mut self, job: &Job, ended: Option<&(Ended, Option<SqlState>)>) -> Vec<Event> {
         self.running.remove(&job.due.key);
+        self.waves.ended(&job.due.key);
         match ended {
             Some((ended, code)) => self.conclude(&job.node, &job.due, ended, *code).await,
             None => Vec::new(),

@@ -41,6 +41,8 @@ impl Outcome {
 /// Times are milliseconds since the epoch.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
+    /// [`Node::id`](super::node::Node::id) of what it is of.
+    pub of: String,
     /// The last slot that needs no run any more.
     pub slot_at: i64,
     /// The run that failed and is to be tried again.
@@ -104,6 +106,7 @@ fn map_of(text: &str) -> Result<BTreeMap<String, String>> {
 impl State {
     pub fn to_json(&self) -> String {
         let mut members = vec![
+            ("of", json::string(&self.of)),
             ("slot-at", self.slot_at.to_string()),
             ("failures", self.failures.to_string()),
             ("duration-ms", self.duration_ms.to_string()),
@@ -175,6 +178,7 @@ impl State {
             None => None,
         };
         Ok(Self {
+            of: text_of(&members, "of")?.unwrap_or_default(),
             slot_at: number(&members, "slot-at"),
             retry,
             failures: count(number(&members, "failures")),
@@ -196,6 +200,7 @@ mod tests {
     fn states_are_read_back_as_they_were_written() {
         let map = |key: &str| Some(BTreeMap::from([(key.to_string(), "1 \"x\"".to_string())]));
         let whole = State {
+            of: "a".into(),
             slot_at: 1_700_000_000_000,
             retry: Some(Retry { slot: "on update ü".into(), slot_at: 7, failed: 2, at: 9 }),
             failures: 3,

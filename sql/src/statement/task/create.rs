@@ -13,6 +13,10 @@ use crate::session::Session;
 
 const DONE: Output = Output::Complete(CommandTag::Plain("CREATE TASK"));
 
+fn new_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
 pub async fn execute(session: &mut Session, create: &CreateTask, _parsed: &Parsed) -> Result<Output> {
     session.check_writable("CREATE TASK")?;
     let scope = session.scope().await?;
@@ -39,6 +43,7 @@ pub async fn execute(session: &mut Session, create: &CreateTask, _parsed: &Parse
     }
     let mut new = Task {
         ident: ident.clone(),
+        id: existing.as_ref().map_or_else(new_id, |existing| existing.task.id.clone()),
         statement: create.text.trim_end().to_string(),
         search_path: scope.info.search_path.clone(),
         user: scope.info.user.clone(),

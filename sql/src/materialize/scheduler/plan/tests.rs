@@ -68,6 +68,7 @@ impl Simulation {
         let key = key(kind, name);
         let node = Node {
             key: key.clone(),
+            id: "1".into(),
             when,
             reads: reads.iter().map(|name| table(name)).collect(),
             writes: table(writes),
@@ -110,8 +111,15 @@ impl Simulation {
 
     fn plan(&mut self, running: &BTreeSet<NodeKey>) -> (Graph, Plan) {
         let graph = Graph::new(self.nodes.values().cloned());
-        let world =
-            |states| World { graph: &graph, states, versions: &self.versions, running, now: self.now };
+        let held = BTreeSet::new();
+        let world = |states| World {
+            graph: &graph,
+            states,
+            versions: &self.versions,
+            running,
+            held: &held,
+            now: self.now,
+        };
         let settled: Vec<_> = graph
             .nodes
             .values()
@@ -123,6 +131,7 @@ impl Simulation {
             states: &self.states,
             versions: &self.versions,
             running,
+            held: &held,
             now: self.now,
         });
         (graph, plan)
