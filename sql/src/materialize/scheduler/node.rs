@@ -80,7 +80,7 @@ pub type Versions = BTreeMap<String, String>;
 #[derive(Debug, Clone)]
 pub struct Node {
     pub key: NodeKey,
-    /// Tells it from one of the same name before it.
+    /// Tells it from one of the same name before it, and from what it was under another schedule.
     pub id: String,
     pub when: When,
     /// `catalog.schema.table` of what it reads itself.

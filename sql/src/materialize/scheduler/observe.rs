@@ -154,7 +154,10 @@ impl Observed {
                 kind: NodeKind::View,
                 ident: table.ident.clone(),
             },
-            id: table.snapshot.table_id.clone(),
+            id: match &definition.schedule {
+                Some(schedule) => format!("{} {schedule}", table.snapshot.table_id),
+                None => table.snapshot.table_id.clone(),
+            },
             when,
             reads: view.reads,
             writes: name,
@@ -230,7 +233,10 @@ fn task_node(catalog: &Arc<Catalog>, task: &Task) -> Option<Node> {
     };
     Some(Node {
         key: key(&task.ident, NodeKind::Task),
-        id: task.id.clone(),
+        id: match task.trigger.clause() {
+            Some(clause) => format!("{} {clause}", task.id),
+            None => task.id.clone(),
+        },
         when,
         reads: task.reads.clone(),
         writes: task.target.clone(),

@@ -40,6 +40,8 @@ pub struct World<'a> {
     pub running: &'a BTreeSet<NodeKey>,
     /// Not to be begun before what follows from their last runs is over.
     pub held: &'a BTreeSet<NodeKey>,
+    /// What was due at the last look and not begun.
+    pub pending: &'a BTreeSet<NodeKey>,
     pub now: DateTime<Utc>,
 }
 
@@ -81,12 +83,15 @@ enum Ask {
 
 /// The state that a node begins with, or that its being suspended or resumed leads to. `None`: it stays.
 pub fn settled(world: World<'_>, node: &Node) -> Option<State> {
-    let Some(state) = world.states.get(&node.key).filter(|state| state.of == node.id) else {
-        let first_seen = if node.since == 0 { world.now.timestamp_millis() } else { node.since };
+    let known = world.states.get(&node.key);
+    let Some(state) = known.filter(|state| state.of == node.id) else {
+        let now = world.now.timestamp_millis();
+        // Slots of a schedule that was not there yet are none that were missed.
+        let slot_at = if node.since == 0 || known.is_some() { now } else { node.since };
         let followed = matches!(node.when, When::After(_)).then(|| world.completions(node));
         return Some(State {
             of: node.id.clone(),
-            slot_at: first_seen,
+            slot_at,
             suspended: node.suspended,
             // Runs that ended before there was anything after them count for nothing.
             followed,
@@ -258,9 +263,11 @@ impl World<'_> {
         let taking = durations.fold(0_i64, |all, state| all.saturating_add(state.duration_ms));
         let margin = TimeDelta::milliseconds(taking.clamp(0, MAX_TAKING) * 2) + TimeDelta::seconds(1);
         let due = time(since) + (seconds(lag) - margin).max(TimeDelta::zero());
-        if due > self.now {
+        // What was refreshed for it meanwhile is newer, and what it is refreshed for is not.
+        if due > self.now && !self.pending.contains(&node.key) {
             return Ask::Wait(Some(due));
         }
+        let due = due.min(self.now);
         Ask::Run(self.due(node, format!("lag {}", digest(&current)), due.timestamp_millis()))
     }
 

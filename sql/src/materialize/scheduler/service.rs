@@ -48,6 +48,7 @@ pub struct Scheduler {
     leases: BTreeMap<String, Lease>,
     running: BTreeSet<NodeKey>,
     waves: Waves,
+    pending: BTreeSet<NodeKey>,
 }
 
 /// What came of a look.
@@ -96,7 +97,15 @@ pub struct Event {
 impl Scheduler {
     pub fn new(engine: Arc<Engine>, options: Options) -> Self {
         let (catalogs, leases) = (BTreeMap::new(), BTreeMap::new());
-        Self { engine, options, catalogs, leases, running: BTreeSet::new(), waves: Waves::default() }
+        Self {
+            engine,
+            options,
+            catalogs,
+            leases,
+            running: BTreeSet::new(),
+            waves: Waves::default(),
+            pending: BTreeSet::new(),
+        }
     }
 
     /// Waits until this server changes something in one of the catalogs.
@@ -134,9 +143,11 @@ impl Scheduler {
         ours.iter().for_each(|observed| states.extend(observed.states.clone()));
         let mut versions = BTreeMap::new();
         self.catalogs.values().for_each(|observed| versions.extend(observed.versions.clone()));
-        let (held, running) = (self.waves.held(&graph), self.running.clone());
-        let (held, running, versions, graph) = (&held, &running, &versions, &graph);
-        let world = World { graph, states: &states, versions, running, held, now };
+        let (held, running, pending) =
+            (self.waves.held(&graph), self.running.clone(), std::mem::take(&mut self.pending));
+        let (held, running, pending) = (&held, &running, &pending);
+        let (versions, graph) = (&versions, &graph);
+        let world = World { graph, states: &states, versions, running, held, pending, now };
         let nodes = graph.nodes.values();
         let settled: Vec<(NodeKey, State)> =
             nodes.filter_map(|node| Some((node.key.clone(), plan::settled(world, node)?))).collect();
@@ -146,7 +157,7 @@ impl Scheduler {
             let idle = graph.nodes.get(&key).is_none_or(|node| matches!(node.when, When::Never));
             self.keep(&key, state, idle).await;
         }
-        let plan = plan::plan(World { graph, states: &states, versions, running, held, now });
+        let plan = plan::plan(World { graph, states: &states, versions, running, held, pending, now });
         wake(plan.wake);
         for (due, failed) in &plan.skipped {
             self.skip(graph, due, failed, now).await;
@@ -158,6 +169,8 @@ impl Scheduler {
             self.pin(graph, &pins, &members).await;
         }
         tick.jobs = self.hand_out(graph, &plan, places);
+        let due = plan.ready.iter().chain(&plan.waiting).map(|due| &due.key);
+        self.pending = due.filter(|key| !self.running.contains(*key)).cloned().collect();
         tick
     }
 

@@ -37,16 +37,25 @@ impl Waves {
             wave.active.retain(|key| due.contains(key) || running.contains(key));
         }
         let mut fresh: BTreeSet<NodeKey> = BTreeSet::new();
-        for key in &due {
+        // What comes before is sorted before.
+        let mut ordered: Vec<(Vec<&NodeKey>, &NodeKey)> =
+            due.iter().map(|key| (graph.all_before(key), key)).collect();
+        ordered.sort_by_key(|(before, _)| before.iter().filter(|before| due.contains(**before)).count());
+        for (before, key) in ordered {
             if self.waves.values().any(|wave| wave.active.contains(key)) {
                 continue;
             }
-            let before = graph.all_before(key);
             let again = plan.ready.iter().chain(&plan.waiting).any(|run| run.key == *key && run.attempt > 1);
-            let follows = |wave: &&mut Wave| match wave.members.contains(key) {
-                // What follows waits for it there.
-                true => again,
-                false => before.iter().any(|before| wave.members.contains(*before)),
+            let follows = |wave: &&mut Wave| {
+                let elsewhere = |before: &NodeKey| due.contains(before) && !wave.active.contains(before);
+                match wave.members.contains(key) {
+                    // What follows waits for it there.
+                    true => again,
+                    false => {
+                        before.iter().any(|before| wave.members.contains(*before))
+                            && !before.iter().any(|before| elsewhere(before))
+                    }
+                }
             };
             match self.waves.values_mut().rev().find(follows) {
                 Some(wave) => {

@@ -12,6 +12,7 @@ type Ending = Box<dyn FnMut(&str, DateTime<Utc>, u32) -> Outcome>;
 struct Simulation {
     nodes: BTreeMap<NodeKey, Node>,
     states: BTreeMap<NodeKey, State>,
+    pending: BTreeSet<NodeKey>,
     versions: BTreeMap<String, Seen>,
     now: DateTime<Utc>,
     rules: Rules,
@@ -53,6 +54,7 @@ impl Simulation {
         Self {
             nodes: BTreeMap::new(),
             states: BTreeMap::new(),
+            pending: BTreeSet::new(),
             versions: BTreeMap::new(),
             now: utc(now),
             rules: Rules { retries: 0, retry_pause: TimeDelta::seconds(5), suspend_after: 0 },
@@ -118,6 +120,7 @@ impl Simulation {
             versions: &self.versions,
             running,
             held: &held,
+            pending: &self.pending,
             now: self.now,
         };
         let settled: Vec<_> = graph
@@ -132,8 +135,11 @@ impl Simulation {
             versions: &self.versions,
             running,
             held: &held,
+            pending: &self.pending,
             now: self.now,
         });
+        let due = plan.ready.iter().chain(&plan.waiting);
+        self.pending = due.map(|due| due.key.clone()).collect();
         (graph, plan)
     }
 
@@ -279,16 +285,16 @@ fn what_comes_before_goes_first_and_what_fails_stops_what_comes_after_alone() {
     s.view("x_gold", every("1 hour"), &["y_fact"]);
     s.view("a_other", every("1 hour"), &["raw"]);
     s.until("2026-01-01T01:00:00Z");
-    assert_eq!(s.take_names(), ["a_other", "z_load", "y_fact", "x_gold"]);
+    assert_eq!(s.take_names(), ["z_load", "a_other", "y_fact", "x_gold"]);
     s.ending = Box::new(|name, now, _| {
         let broken = name == "y_fact" && now < utc("2026-01-01T02:30:00Z");
         if broken { Outcome::Failed } else { Outcome::Done }
     });
     s.until("2026-01-01T02:00:00Z");
-    assert_eq!(s.take_names(), ["a_other", "z_load", "y_fact"]);
+    assert_eq!(s.take_names(), ["z_load", "a_other", "y_fact"]);
     assert_eq!(s.skipped, [("x_gold".to_string(), "y_fact".to_string())]);
     s.until("2026-01-01T03:00:00Z");
-    assert_eq!(s.take_names(), ["a_other", "z_load", "y_fact", "x_gold"]);
+    assert_eq!(s.take_names(), ["z_load", "a_other", "y_fact", "x_gold"]);
 }
 
 #[test]
@@ -400,7 +406,8 @@ fn lags_pull_what_comes_before() {
     s.until("2026-01-02T00:00:00Z");
     assert_eq!(s.runs.len(), 3);
     // One with times of its own is not pulled.
-    s.nodes.get_mut(&key(NodeKind::View, "base")).unwrap().when = every("1 day");
+    let base = s.nodes.get_mut(&key(NodeKind::View, "base")).unwrap();
+    (base.when, base.id) = (every("1 day"), "2".into());
     s.runs.clear();
     s.touch("raw");
     s.until("2026-01-02T12:00:00Z");
@@ -414,7 +421,7 @@ fn nothing_runs_twice_at_a_time() {
     let mut s = Simulation::new("2026-01-01T00:30:00Z");
     s.task("slow", every("1 minute"), &[], "t");
     s.view("v", every("1 minute"), &["t"]);
-    s.now = utc("2026-01-01T00:31:00Z");
+    s.now = utc("2026-01-01T00:30:30Z");
     let (_, plan) = s.plan(&BTreeSet::new());
     assert_eq!(plan.ready.len(), 0, "{plan:?}");
     s.now = utc("2026-01-01T00:35:00Z");
