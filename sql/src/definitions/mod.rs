@@ -33,12 +33,12 @@ pub struct Located {
     pub file: String,
     /// Line in the file, from 1.
     pub line: usize,
-    pub error: Error,
+    pub error: Box<Error>,
 }
 
 impl fmt::Display for Located {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Error { code, message, detail, hint, .. } = &self.error;
+        let Error { code, message, detail, hint, .. } = self.error.as_ref();
         write!(f, "{}:{}: {message} ({})", self.file, self.line, code.0)?;
         for more in [detail, hint].into_iter().flatten() {
             write!(f, "\n  {more}")?;
@@ -168,7 +168,7 @@ impl Item {
             Some(position) => read::line_of(&self.parsed.source, position),
             None => self.line,
         };
-        Located { file: self.file.clone(), line, error }
+        Located { file: self.file.clone(), line, error: error.into() }
     }
 }
 

@@ -32,5 +32,5 @@ fn cycle(waiting: &[Item]) -> Located {
     let message = format!("definitions are made of each other: {}", keys.join(", "));
     let error = Error::new(SqlState::INVALID_OBJECT_DEFINITION, message);
     let (file, line) = path.first().map(|item| (item.file.clone(), item.line)).unwrap_or_default();
-    Located { file, line, error }
+    Located { file, line, error: error.into() }
 }

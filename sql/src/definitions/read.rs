@@ -57,7 +57,7 @@ impl Definitions {
     pub async fn read(session: &Session, files: &[File]) -> Result<Self, Located> {
         let begin = |error: Error| {
             let file = files.first().map(|file| file.name.clone()).unwrap_or_default();
-            Located { file, line: 1, error }
+            Located { file, line: 1, error: error.into() }
         };
         let scope = session.scope().await.map_err(begin)?;
         let mut items: Vec<Item> = Vec::new();
@@ -74,7 +74,7 @@ impl Definitions {
 }
 
 fn statements(session: &Session, scope: &Scope, file: &File) -> Result<Vec<Item>, Located> {
-    let at = |line: usize, error: Error| Located { file: file.name.clone(), line, error };
+    let at = |line: usize, error: Error| Located { file: file.name.clone(), line, error: error.into() };
     let parsed = parser::parse(&file.text).map_err(|error| {
         let line = error.position.map_or(1, |position| line_of(&file.text, position));
         at(line, error)

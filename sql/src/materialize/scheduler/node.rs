@@ -60,7 +60,7 @@ impl When {
             Schedule::Cron { expression, time_zone } => {
                 let cron = ZonedCron::parse(expression, time_zone.as_deref());
                 let wrong = |reason| Error::new(crate::error::SqlState::INVALID_PARAMETER_VALUE, reason);
-                Self::Slots(Slots::Cron(cron.map_err(wrong)?))
+                Self::Slots(Slots::Cron(Box::new(cron.map_err(wrong)?)))
             }
             Schedule::OnUpdate { at_most_every } => Self::OnUpdate { at_most_every: *at_most_every },
             Schedule::TargetLag(span) => Self::Lag(*span),

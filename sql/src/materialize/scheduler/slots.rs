@@ -10,7 +10,7 @@ use super::cron::ZonedCron;
 #[derive(Debug, Clone)]
 pub enum Slots {
     Every(Span),
-    Cron(ZonedCron),
+    Cron(Box<ZonedCron>),
 }
 
 /// Monday 1970-01-05, which spans are counted from: days begin at midnight, weeks on Monday, in UTC.
