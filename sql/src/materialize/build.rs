@@ -101,6 +101,13 @@ pub fn reason(
     if let Some(unstable) = &sources.unstable {
         return Some(format!("the same tables may give other rows: {unstable}"));
     }
+    if let (Some(before), Some(now)) = (&before.plan, &sources.meaning)
+        && before != now
+    {
+        return Some(
+            "what its query means has changed: a view, columns of a table, or the release".to_string(),
+        );
+    }
     let changed = |(name, version): &(&String, &SourceVersion)| {
         version.via.is_none() && before.sources.get(*name) != Some(*version)
     };
@@ -485,6 +492,7 @@ pub async fn sources(query: &Query, table: &Table, definition: &Definition) -> R
         let planned = asked.plan(expectation, RowCounts { before: None, after: 0 }).await?;
         sources.read(&planned.plan)?;
     }
+    sources.meaning = Some(incremental::plan_hash(query));
     Ok(sources)
 }
 

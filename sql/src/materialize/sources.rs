@@ -24,6 +24,8 @@ pub struct Sources {
     pub of_row_expectations: Vec<Table>,
     /// What may differ although the tables are the same.
     pub unstable: Option<String>,
+    /// What the query means, to tell views apart that it reads ([`plan_hash`](super::incremental::plan_hash)).
+    pub meaning: Option<String>,
 }
 
 /// A version of a table, as it is recorded.
