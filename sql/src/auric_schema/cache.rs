@@ -44,7 +44,9 @@ pub fn rows(scope: &Scope) -> Result<Relation> {
         row.resize(COLUMNS.len(), Value::Null);
         row
     };
-    let statements = sized("statements", [Some(cache.statements.entry_count()), None, None]);
+    let known = &cache.statements;
+    let size = [Some(known.entry_count()), Some(known.weighted_size()), known.policy().max_capacity()];
+    let statements = sized("statements", size);
     let footers = scope.engine.runtime.cache_manager.get_file_metadata_cache();
     let count = |n: usize| u64::try_from(n).ok();
     let kept = footers.list_entries();

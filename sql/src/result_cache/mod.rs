@@ -106,8 +106,8 @@ pub struct ResultCache {
     pub statistics: Statistics,
 }
 
-/// Statements that are remembered, at most; each takes some hundred bytes.
-const STATEMENTS: u64 = 50_000;
+/// The part of the budget that what is remembered of statements may take beside it.
+const STATEMENTS: u64 = 8;
 /// What an answer takes beside its bytes.
 const OVERHEAD: usize = 256;
 
@@ -125,7 +125,10 @@ impl ResultCache {
         Arc::new(Self {
             options,
             answers: Cache::builder().max_capacity(options.budget).weigher(weight).build(),
-            statements: Cache::new(STATEMENTS),
+            statements: Cache::builder()
+                .max_capacity(options.budget / STATEMENTS)
+                .weigher(|_, remembered: &Arc<Remembered>| remembered.weight())
+                .build(),
             flights: Mutex::default(),
             keys: [RandomState::new(), RandomState::new()],
             statistics: Statistics::default(),

@@ -55,6 +55,16 @@ impl Remembered {
         }
     }
 
+    /// About the bytes that it takes.
+    pub fn weight(&self) -> u32 {
+        let columns: usize =
+            self.columns.iter().map(|column| size_of::<OutputColumn>() + column.name.len()).sum();
+        // With the names, the location of the version, and the state of the catalog.
+        let dependencies = self.dependencies.len() * (size_of::<Dependency>() + 512);
+        let parameters = self.parameters.len() * size_of::<Parameter>();
+        u32::try_from(256 + columns + dependencies + parameters).unwrap_or(u32::MAX)
+    }
+
     /// Whether its tables are those that it was planned for, at their versions. `states`: of the catalogs,
     /// from before the scope was made, so that whatever is committed after that counts as later.
     pub async fn is_current(&self, scope: &Scope, states: Option<States>) -> Result<bool> {
