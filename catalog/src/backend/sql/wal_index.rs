@@ -6,8 +6,12 @@
 //! there. Reading it takes a few microseconds; to compare it with what it was before is all that is done
 //! with it.
 
-use std::io::Read;
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
 
 use super::super::ChangeToken;
 
@@ -15,6 +19,11 @@ use super::super::ChangeToken;
 const HEADER: usize = 48;
 /// Of a header that is in use, this byte is not 0.
 const IS_INITIALIZED: usize = 12;
+
+/// Files of this process, by device and inode. **They are never closed:** to close one descriptor of a file
+/// gives up all locks that the process has on it, and SQLite's locks are on this file
+/// (<https://sqlite.org/howtocorrupt.html>, section 2.2).
+static FILES: Mutex<Option<HashMap<(u64, u64), &'static File>>> = Mutex::new(None);
 
 /// The index of a database file.
 #[derive(Debug)]
@@ -32,12 +41,26 @@ impl WalIndex {
     /// The same as before only if nothing was committed in between. `None`: it cannot be told; a commit is
     /// just being made, or the file is in another mode.
     pub fn token(&self) -> Option<ChangeToken> {
-        // Opened each time: the file may be another one by now.
         let mut copies = [0; 2 * HEADER];
-        std::fs::File::open(&self.path).ok()?.read_exact(&mut copies).ok()?;
+        self.file()?.read_exact_at(&mut copies, 0).ok()?;
         let (first, second) = copies.split_at(HEADER);
         let in_use = first.get(IS_INITIALIZED).is_some_and(|byte| *byte != 0);
         (in_use && first == second).then(|| ChangeToken(first.into()))
+    }
+
+    /// The file of that name, which may be another one than before.
+    fn file(&self) -> Option<&'static File> {
+        let found = std::fs::metadata(&self.path).ok()?;
+        let mut files = FILES.lock();
+        let files = files.get_or_insert_default();
+        if let Some(file) = files.get(&(found.dev(), found.ino())) {
+            return Some(file);
+        }
+        let opened: &'static File = Box::leak(Box::new(File::open(&self.path).ok()?));
+        let opened_is = opened.metadata().ok()?;
+        // It may have been replaced in between.
+        let known = files.entry((opened_is.dev(), opened_is.ino())).or_insert(opened);
+        Some(known)
     }
 }
 
