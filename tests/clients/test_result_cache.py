@@ -293,7 +293,7 @@ def test_equal_queries_run_once(server, table):
 
 def test_a_cancelled_query_cancels_no_other(server, table):
     """Of those that ask for the same, any may give up: the others get their answer."""
-    server.sql(f"insert into {table} select g, 'k', 0, null from generate_series(1001, 4000) as s(g)")
+    server.sql(f"insert into {table} select g, 'k', 0, null from generate_series(1001, 20000) as s(g)")
     query = SLOW.format(t=table)
     first, second, third = (Client(server) for _ in range(3))
 
@@ -318,7 +318,7 @@ def test_a_cancelled_query_cancels_no_other(server, table):
 
 def test_an_answer_from_before_a_commit_is_not_taken_for_one_after(server, table):
     """A query reads a version; a commit comes; only then the query ends, and its answer is kept."""
-    server.sql(f"insert into {table} select g, 'k', 0, null from generate_series(1001, 4000) as s(g)")
+    server.sql(f"insert into {table} select g, 'k', 0, null from generate_series(1001, 20000) as s(g)")
     query = SLOW.format(t=table)
     before = []
     with Client(server) as slow, Client(server) as client:
