@@ -35,6 +35,7 @@ mod row_constructor;
 mod scalar_subquery;
 mod second_names;
 mod set_returning;
+mod subquery_parts;
 mod tableoid;
 mod untyped_literal;
 mod value_columns;
