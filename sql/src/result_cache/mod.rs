@@ -11,6 +11,7 @@
 //!
 //! The bytes of an answer are those that went to the client; this crate does not look into them.
 
+mod again;
 mod answer;
 mod dependence;
 mod fingerprint;
@@ -20,16 +21,18 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub(crate) use self::again::Asked;
+pub use self::again::Question;
 pub use self::answer::{Answer, CachedOutput, Collecting};
 pub(crate) use self::dependence::{Dependence, of_plan};
-pub(crate) use self::fingerprint::{name_of, wide};
-pub(crate) use self::recall::{Remembered, Request};
+pub(crate) use self::fingerprint::{RowsName, name_of, wide};
+pub(crate) use self::recall::{Asks, Remembered, Request};
 
 /// Limits of the cache.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,8 @@ pub struct ResultCacheOptions {
     pub budget: u64,
     /// Bytes of the longest answer that is kept.
     pub longest: usize,
+    /// Hits after which a query is asked again when its tables have changed; 0: none is.
+    pub again_after: u64,
 }
 
 /// What names an answer: with the same name, it is the same to the byte.
@@ -75,14 +80,16 @@ pub struct Statistics {
     pub bypassed: Count,
     /// Answers that were too long to be kept.
     pub too_long: Count,
+    /// Queries that were asked again after a commit, before anybody did.
+    pub again: Count,
 }
 
 /// Outcome of a query that others wait for.
 #[derive(Debug, Clone)]
 enum Outcome {
     Answered(Arc<Answer>),
-    /// Too long to be kept: who waits runs it himself.
-    TooLong,
+    /// Not to be kept: who waits runs it himself.
+    NotKept,
 }
 
 type Flight = watch::Receiver<Option<Outcome>>;
@@ -101,13 +108,19 @@ pub struct ResultCache {
     options: ResultCacheOptions,
     answers: Cache<AnswerName, Arc<Answer>>,
     pub(crate) statements: Cache<u128, Arc<Remembered>>,
+    /// What is asked often, by the name of the statement and the encoding of the answer.
+    questions: Cache<(u128, u64), Arc<Question>>,
     flights: Mutex<HashMap<AnswerName, Flight>>,
+    /// Queries that wait for another's answer.
+    waiting: AtomicUsize,
     pub(crate) keys: [RandomState; 2],
     pub statistics: Statistics,
 }
 
 /// The part of the budget that what is remembered of statements may take beside it.
 const STATEMENTS: u64 = 8;
+/// The same of what is asked often.
+const QUESTIONS: u64 = 64;
 /// What an answer takes beside its bytes.
 const OVERHEAD: usize = 256;
 
@@ -129,7 +142,12 @@ impl ResultCache {
                 .max_capacity(options.budget / STATEMENTS)
                 .weigher(|_, remembered: &Arc<Remembered>| remembered.weight())
                 .build(),
+            questions: Cache::builder()
+                .max_capacity(options.budget / QUESTIONS)
+                .weigher(|_, question: &Arc<Question>| question.weight())
+                .build(),
             flights: Mutex::default(),
+            waiting: AtomicUsize::new(0),
             keys: [RandomState::new(), RandomState::new()],
             statistics: Statistics::default(),
         })
@@ -147,6 +165,11 @@ impl ResultCache {
     pub fn size(&self) -> (u64, u64) {
         self.answers.run_pending_tasks();
         (self.answers.entry_count(), self.answers.weighted_size())
+    }
+
+    /// How many queries wait for another's answer.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// The answer of that name, if it is kept.
@@ -181,12 +204,13 @@ impl ResultCache {
                     }
                 }
             };
+            let _waiting = Waiting::among(&self.waiting);
             match flight.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
                 Ok(Some(Outcome::Answered(answer))) => {
                     self.statistics.shared.inc();
                     return Turn::Answered(answer);
                 }
-                Ok(Some(Outcome::TooLong)) => return Turn::Alone,
+                Ok(Some(Outcome::NotKept)) => return Turn::Alone,
                 // It failed, or nobody waited for it any more.
                 Ok(None) | Err(_) => {}
             }
@@ -199,5 +223,21 @@ impl ResultCache {
 
     fn land(&self, name: &AnswerName) {
         self.flights.lock().remove(name);
+    }
+}
+
+/// One that waits, for as long as it does.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(all: &'a AtomicUsize) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use auric_catalog::backend::ChangeToken;
 use auric_catalog::registry::{Catalog, Registry};
@@ -11,10 +11,10 @@ use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use postgres_types::Type;
 
-use super::{Answer, AnswerName, CachedOutput, wide};
+use super::{Answer, AnswerName, Asked, CachedOutput, wide};
 use crate::error::Result;
 use crate::parser::{Parsed, Statement};
-use crate::planner::{Dependency, Parameter, Read, Scope, still_current};
+use crate::planner::{Dependencies, Dependency, Parameter, Read, Scope, still_current};
 use crate::session::Session;
 use crate::statement::{OutputColumn, Prepared};
 
@@ -25,13 +25,14 @@ pub(crate) struct Remembered {
     /// What its parameters are.
     pub parameters: Vec<Parameter>,
     /// What its names meant, and at which versions.
-    pub dependencies: Vec<Dependency>,
+    pub dependencies: Dependencies,
     /// Name of its rows. `None`: only its description is remembered, for whoever has not bound it yet.
     pub rows: Option<u128>,
     /// When this was last found to be so, milliseconds since the epoch.
     current_at: AtomicI64,
     /// The states of its catalogs when it was; empty if that tells nothing.
-    seen: Mutex<States>,
+    seen: Mutex<Arc<States>>,
+    hits: AtomicU64,
 }
 
 /// Of some catalogs.
@@ -41,7 +42,7 @@ impl Remembered {
     pub fn new(
         columns: Arc<Vec<OutputColumn>>,
         parameters: Vec<Parameter>,
-        dependencies: Vec<Dependency>,
+        dependencies: Dependencies,
         rows: Option<u128>,
         now: i64,
     ) -> Self {
@@ -52,6 +53,7 @@ impl Remembered {
             rows,
             current_at: AtomicI64::new(now),
             seen: Mutex::default(),
+            hits: AtomicU64::new(0),
         }
     }
 
@@ -60,7 +62,8 @@ impl Remembered {
         let columns: usize =
             self.columns.iter().map(|column| size_of::<OutputColumn>() + column.name.len()).sum();
         // With the names, the location of the version, and the state of the catalog.
-        let dependencies = self.dependencies.len() * (size_of::<Dependency>() + 512);
+        let Dependencies { relations, files } = &self.dependencies;
+        let dependencies = relations.len() * (size_of::<Dependency>() + 512) + files.len() * 1024;
         let parameters = self.parameters.len() * size_of::<Parameter>();
         u32::try_from(256 + columns + dependencies + parameters).unwrap_or(u32::MAX)
     }
@@ -74,7 +77,7 @@ impl Remembered {
             self.current_at.fetch_max(now, Ordering::Relaxed);
             // A block sees what was so at its start.
             if !scope.tables.is_of_block() {
-                *self.seen.lock() = states.unwrap_or_default();
+                *self.seen.lock() = Arc::new(states.unwrap_or_default());
             }
         }
         Ok(current)
@@ -87,10 +90,12 @@ impl Remembered {
             dependency.next_commit.is_some()
                 || !matches!(dependency.read, Read::Current(TableVersion::Delta { .. }, _))
         };
-        if !self.dependencies.iter().all(told) {
+        // Files are looked at one by one.
+        let Dependencies { relations, files } = &self.dependencies;
+        if !files.is_empty() || !relations.iter().all(told) {
             return None;
         }
-        let mut names: Vec<&str> = self.dependencies.iter().map(|d| d.catalog.as_str()).collect();
+        let mut names: Vec<&str> = relations.iter().map(|d| d.catalog.as_str()).collect();
         names.push(database);
         names.sort_unstable();
         names.dedup();
@@ -103,11 +108,15 @@ impl Remembered {
 
     /// Whether it certainly still is, found out in microseconds: nothing was committed to its catalogs since
     /// it was, nor to its Delta tables.
-    fn is_current_at_once(&self) -> bool {
-        let seen = self.seen.lock();
+    pub(super) fn is_current_at_once(&self) -> bool {
+        let seen = self.seen.lock().clone();
         !seen.is_empty()
             && seen.iter().all(|(catalog, token)| catalog.change_token().as_ref() == Some(token))
-            && self.dependencies.iter().all(|d| d.next_commit.as_ref().is_none_or(|path| !path.exists()))
+            && self
+                .dependencies
+                .relations
+                .iter()
+                .all(|d| d.next_commit.as_ref().is_none_or(|path| !path.exists()))
     }
 
     /// Whether it was so at most `staleness` milliseconds ago.
@@ -123,6 +132,16 @@ pub(crate) struct Request {
     pub statement: u128,
     /// Everything of the session that can show in its rows.
     pub session: u128,
+}
+
+/// How a session asks, as long as its settings stay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asks {
+    generation: u64,
+    /// What tells the answers that it gets from those of others. `None`: it has switched the cache off.
+    name: Option<u128>,
+    /// It wants to be told what the cache had.
+    is_told: bool,
 }
 
 /// What is hashed of a statement.
@@ -158,21 +177,20 @@ impl Session {
         if !cache.is_enabled() || sees_its_own {
             return None;
         }
-        let session = {
-            let settings = self.settings.read();
-            if !settings.bool("result_cache") {
-                return None;
-            }
-            match self.session_name {
-                Some((generation, name)) if generation == settings.generation() => name,
-                _ => {
-                    let facts = (&self.parameters.user, &self.parameters.database, settings.deciding());
-                    let name = wide(&cache.keys, &facts);
-                    self.session_name = Some((settings.generation(), name));
-                    name
-                }
+        let settings = self.settings.read();
+        let asks = match self.asks {
+            Some(asks) if asks.generation == settings.generation() => asks,
+            _ => {
+                let facts = (&self.parameters.user, &self.parameters.database, settings.deciding());
+                *self.asks.insert(Asks {
+                    generation: settings.generation(),
+                    name: settings.bool("result_cache").then(|| wide(&cache.keys, &facts)),
+                    is_told: settings.get("client_min_messages").is_some_and(|s| s.starts_with("debug")),
+                })
             }
         };
+        drop(settings);
+        let session = asks.name?;
         let statement = wide(&cache.keys, &StatementName { session, text, types, values });
         Some(Request { statement, session })
     }
@@ -214,7 +232,7 @@ impl Session {
         } else if !remembered.was_current(now, self.staleness()) {
             return None;
         }
-        Some(self.hit(&remembered, answer))
+        Some(self.hit(&remembered, answer, &Asked { request, text, types, values }))
     }
 
     /// What a statement would be prepared to, if it was seen before and that takes no more than
@@ -238,7 +256,8 @@ impl Session {
         }
         self.refuse_if_failed(&parsed.statement)?;
         let Some(request) = self.request(&parsed.text, &[], Some(&[])) else { return Ok(None) };
-        let found = self.recalled(request, None).await;
+        let asked = Asked { request, text: &parsed.text, types: &[], values: &[] };
+        let found = self.recalled(&asked, None).await;
         if found.is_err() {
             self.fail();
         }
@@ -248,10 +267,10 @@ impl Session {
     /// `described`: what the client was told of the columns.
     pub(crate) async fn recalled(
         &mut self,
-        request: Request,
+        asked: &Asked<'_>,
         described: Option<&[OutputColumn]>,
     ) -> Result<Option<CachedOutput>> {
-        let Some((remembered, answer)) = self.kept(request, described) else { return Ok(None) };
+        let Some((remembered, answer)) = self.kept(asked.request, described) else { return Ok(None) };
         let now = self.engine.clock.now().timestamp_millis();
         let old_enough = self.block.is_none() && remembered.was_current(now, self.staleness());
         if !old_enough {
@@ -260,7 +279,7 @@ impl Session {
                 return Ok(None);
             }
         }
-        Ok(Some(self.hit(&remembered, answer)))
+        Ok(Some(self.hit(&remembered, answer, asked)))
     }
 
     /// States of the catalogs of what is remembered, as of now.
@@ -287,15 +306,25 @@ impl Session {
         self.settings.read().integer("result_cache_max_staleness")
     }
 
-    fn hit(&mut self, remembered: &Remembered, answer: Arc<Answer>) -> CachedOutput {
-        self.engine.results.statistics.hits.inc();
-        self.tell_of_cache("hit");
+    fn hit(&mut self, remembered: &Remembered, answer: Arc<Answer>, asked: &Asked<'_>) -> CachedOutput {
+        if !self.asks_again {
+            let cache = &self.engine.results;
+            cache.statistics.hits.inc();
+            let hits = remembered.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            let step = cache.options.again_after;
+            // Not each of them, as all that hit the same would wait for each other.
+            if hits == 1 {
+                cache.note(self, asked, 1);
+            } else if hits.checked_rem(step) == Some(0) {
+                cache.note(self, asked, step);
+            }
+            self.tell_of_cache("hit");
+        }
         CachedOutput { columns: remembered.columns.clone(), answer }
     }
 
     pub(crate) fn tell_of_cache(&mut self, what: &str) {
-        let told = self.settings.read().get("client_min_messages").is_some_and(|s| s.starts_with("debug"));
-        if told {
+        if self.asks.is_some_and(|asks| asks.is_told) {
             let code = crate::error::SqlState::SUCCESSFUL_COMPLETION;
             self.notice("DEBUG", code, format!("result cache: {what}"));
         }

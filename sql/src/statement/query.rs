@@ -13,9 +13,9 @@ use super::{
 };
 use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
-use crate::planner::{Dependency, Parameter, PlannedQuery, Scope, still_current};
+use crate::planner::{Dependencies, Parameter, PlannedQuery, Scope, still_current};
 use crate::result_cache::{
-    AnswerName, CachedOutput, Dependence, Remembered, Request, Turn, name_of, of_plan,
+    AnswerName, Asked, CachedOutput, Dependence, Remembered, RowsName, Turn, name_of, of_plan,
 };
 use crate::session::Session;
 
@@ -53,12 +53,12 @@ pub async fn prepare(
 fn remembered(
     scope: &Scope,
     planned: &PlannedQuery,
-    dependencies: &[Dependency],
+    dependencies: &Dependencies,
     rows: Option<u128>,
 ) -> Remembered {
     let now = scope.info.statement_start.timestamp_millis();
     let (columns, parameters) = (planned.columns.clone(), planned.parameters.clone());
-    Remembered::new(columns, parameters, dependencies.to_vec(), rows, now)
+    Remembered::new(columns, parameters, dependencies.clone(), rows, now)
 }
 
 pub async fn execute(
@@ -72,10 +72,15 @@ pub async fn execute(
     }
     let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
     if let Some(request) = request
-        && let Some(output) = session.recalled(request, prepared.columns.as_deref()).await?
+        && let Some(output) = {
+            let (text, types) = (prepared.parsed.text.as_str(), prepared.parameters.as_slice());
+            let asked = Asked { request, text, types, values: &values };
+            session.recalled(&asked, prepared.columns.as_deref()).await?
+        }
     {
         return Ok(Output::Cached(output));
     }
+    let given = request.map(|_| values.clone()).unwrap_or_default();
     let scope = session.scope().await?;
     // Until the plan has its files.
     let _looking = scope.database()?.storage().readers().look();
@@ -84,7 +89,11 @@ pub async fn execute(
     let state = scope.state_for(&plan).await?;
     let optimized = state.optimize(&plan).map_err(|e| Error::from(&e))?;
     let turn = match request {
-        Some(request) => asked(session, &scope, request, &planned, (&plan, &optimized)).await?,
+        Some(request) => {
+            let (text, types) = (prepared.parsed.text.as_str(), prepared.parameters.as_slice());
+            let asked = Asked { request, text, types, values: &given };
+            turn(session, &scope, &asked, &planned, (&plan, &optimized)).await?
+        }
         None => Turn::Alone,
     };
     let columns = planned.columns.clone();
@@ -99,18 +108,19 @@ pub async fn execute(
 }
 
 /// Whose turn it is to run a query, which is remembered. `plan`: before and after it was optimized.
-async fn asked(
+async fn turn(
     session: &mut Session,
     scope: &Scope,
-    request: Request,
+    asked: &Asked<'_>,
     planned: &PlannedQuery,
     plan: (&LogicalPlan, &LogicalPlan),
 ) -> Result<Turn> {
     let cache = session.engine.results.clone();
+    let request = asked.request;
     let (written, optimized) = plan;
     let failed = |e: DataFusionError| Error::from(&e);
     let name = name_of(&cache, optimized, &planned.columns, request.session).map_err(failed)?;
-    let Some(rows) = name else {
+    let Some(RowsName { rows, files }) = name else {
         cache.statistics.bypassed.inc();
         session.tell_of_cache("bypass");
         return Ok(Turn::Alone);
@@ -122,10 +132,15 @@ async fn asked(
         let seen = remembered(scope, planned, dependencies, Some(rows));
         cache.statements.insert(request.statement, Arc::new(seen));
     }
-    let turn = cache.turn(AnswerName { rows, encoding: session.encoding }).await;
+    let turn = match cache.turn(AnswerName { rows, encoding: session.encoding }).await {
+        Turn::Lead(collecting) => Turn::Lead(collecting.reading(files, scope)),
+        turn => turn,
+    };
     match turn {
+        _ if session.asks_again => {}
         Turn::Answered(_) => {
             cache.statistics.hits.inc();
+            cache.note(session, asked, 1);
             session.tell_of_cache("hit");
         }
         Turn::Lead(_) | Turn::Alone => {
