@@ -121,7 +121,7 @@ async fn refresh(server: &Arc<Server>, question: &Arc<Question>, longest: Durati
         ended = work => match ended {
             Ok(Ok(())) => false,
             Ok(Err(error)) => {
-                tracing::debug!(%error, query = question.text, "query of the result cache not run again");
+                tracing::debug!(error = error.message, query = question.text, "query of the result cache not run again");
                 true
             }
             Err(_) => true,

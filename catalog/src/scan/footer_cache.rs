@@ -88,8 +88,8 @@ impl Cache<Path, CachedFileMetadataEntry> for FooterCache {
             let size_bytes = value.size();
             let info =
                 CacheEntryInfo { value: Arc::unwrap_or_clone(value), size_bytes, hits: 0, expires: None };
-            (Path::from(key.path()), info)
+            Some((Path::parse(key.path()).ok()?, info))
         };
-        all.map(entry).collect()
+        all.filter_map(entry).collect()
     }
 }

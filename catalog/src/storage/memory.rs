@@ -262,7 +262,7 @@ pub struct Turns {
 /// A turn, over when it is dropped.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    place: Place<'a>,
+    _place: Place<'a>,
     _guard: OwnedMutexGuard<()>,
 }
 
@@ -280,7 +280,7 @@ impl Turns {
         let lock = self.waiting.lock().entry(key.clone()).or_default().clone();
         let place = Place { turns: self, lock, key };
         let guard = place.lock.clone().lock_owned().await;
-        Turn { _guard: guard, place }
+        Turn { _guard: guard, _place: place }
     }
 }
 

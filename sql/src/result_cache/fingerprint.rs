@@ -95,7 +95,7 @@ pub(crate) fn name_of(
         match node {
             LogicalPlan::TableScan(scan) => {
                 let provider = source_as_provider(&scan.source)?;
-                match scanned(provider.as_ref()) {
+                match scanned(&provider) {
                     Some(scanned) => scans.push(scanned),
                     None => named = false,
                 }
@@ -112,7 +112,7 @@ pub(crate) fn name_of(
 }
 
 /// `None`: it has no version.
-fn scanned(provider: &dyn TableProvider) -> Option<Scanned> {
+fn scanned(provider: &Arc<dyn TableProvider>) -> Option<Scanned> {
     if let Some(table) = provider.downcast_ref::<FilesTable>() {
         return Some(Scanned::Files(table.read.call.clone(), table.read.state?));
     }

@@ -92,7 +92,7 @@ impl Loaded {
     fn bytes(&self) -> usize {
         let properties: usize =
             self.snapshot.properties.iter().map(|(name, value)| name.len() + value.len()).sum();
-        SNAPSHOT_BYTES + properties + self.snapshot.schema.fields.len() * 1024
+        SNAPSHOT_BYTES + properties + self.snapshot.schema.arrow.fields().len() * 1024
     }
 }
 
