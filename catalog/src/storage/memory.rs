@@ -4,17 +4,15 @@
 //! Keys are paths of files that never change, or numbers that are given out once: nothing here goes stale.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use moka::sync::Cache;
-use parking_lot::Mutex;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::error::Result;
+use crate::turns::Turns;
 
 /// Without a configuration.
 pub const DEFAULT_BYTES: u64 = 512 << 20;
@@ -154,7 +152,7 @@ pub struct Memory {
     tallies: Arc<Tallies>,
     budget: u64,
     /// So that each is read once.
-    turns: Turns,
+    turns: Turns<Key>,
 }
 
 impl fmt::Debug for Memory {
@@ -253,47 +251,6 @@ impl Memory {
     }
 }
 
-/// Who reads what: one at a time of each key.
-#[derive(Debug, Default)]
-pub struct Turns {
-    waiting: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
-}
-
-/// A turn, over when it is dropped.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    _place: Place<'a>,
-    _guard: OwnedMutexGuard<()>,
-}
-
-/// A place among those that wait for a key.
-#[derive(Debug)]
-struct Place<'a> {
-    turns: &'a Turns,
-    lock: Arc<tokio::sync::Mutex<()>>,
-    key: Key,
-}
-
-impl Turns {
-    /// Waits for the turn to read what has this key.
-    pub async fn take(&self, key: Key) -> Turn<'_> {
-        let lock = self.waiting.lock().entry(key.clone()).or_default().clone();
-        let place = Place { turns: self, lock, key };
-        let guard = place.lock.clone().lock_owned().await;
-        Turn { _guard: guard, _place: place }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut waiting = self.turns.waiting.lock();
-        // The map has one, this, and the guard of its turn.
-        if Arc::strong_count(&self.lock) <= 3 {
-            waiting.remove(&self.key);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,6 +318,6 @@ mod tests {
         let answers = futures::future::join_all(asked).await;
         assert!(answers.first().unwrap().is_err());
         assert!(answers.iter().skip(1).all(|answer| matches!(answer, Ok(n) if **n == 1)), "{answers:?}");
-        assert!(memory.turns.waiting.lock().is_empty());
+        assert!(memory.turns.is_empty());
     }
 }

@@ -20,7 +20,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use url::Url;
 
-pub use self::memory::{Key, Kind, Memory, Share, Turns, owner};
+pub use self::memory::{Key, Kind, Memory, Share, owner};
 pub use self::options::{S3Options, Secret, StorageOptions};
 use self::readers::Readers;
 pub use self::stores::StoreRegistry;

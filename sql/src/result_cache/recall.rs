@@ -11,7 +11,7 @@ use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use postgres_types::Type;
 
-use super::{Answer, AnswerName, Asked, CachedOutput, wide};
+use super::{Answer, AnswerName, Asked, CachedOutput, Flight, wide};
 use crate::error::Result;
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Dependencies, Dependency, Parameter, Read, Scope, still_current};
@@ -86,6 +86,15 @@ impl Remembered {
     /// Of every catalog that names were looked up in. `None`: one of them cannot tell, or has tables whose
     /// versions it does not know.
     pub fn states(&self, registry: &Registry, database: &str) -> Option<States> {
+        let state = |name: &str| {
+            let catalog = registry.catalog(name).ok()?;
+            Some((catalog.clone(), catalog.change_token()?))
+        };
+        self.catalogs(database)?.into_iter().map(state).collect()
+    }
+
+    /// Those whose states tell of every change. `None`: there are others.
+    fn catalogs<'a>(&'a self, database: &'a str) -> Option<Vec<&'a str>> {
         let told = |dependency: &Dependency| {
             dependency.next_commit.is_some()
                 || !matches!(dependency.read, Read::Current(TableVersion::Delta { .. }, _))
@@ -99,11 +108,16 @@ impl Remembered {
         names.push(database);
         names.sort_unstable();
         names.dedup();
-        let state = |name: &str| {
-            let catalog = registry.catalog(name).ok()?;
-            Some((catalog.clone(), catalog.change_token()?))
-        };
-        names.into_iter().map(state).collect()
+        Some(names)
+    }
+
+    /// The same, of states that were taken before its tables were looked up.
+    pub fn as_of(self, before: &States, database: &str) -> Self {
+        let found = |name: &str| before.iter().find(|(catalog, _)| catalog.name() == name).cloned();
+        let seen: Option<States> =
+            self.catalogs(database).and_then(|all| all.into_iter().map(found).collect());
+        *self.seen.lock() = Arc::new(seen.unwrap_or_default());
+        self
     }
 
     /// Whether it certainly still is, found out in microseconds: nothing was committed to its catalogs since
@@ -132,6 +146,13 @@ pub(crate) struct Request {
     pub statement: u128,
     /// Everything of the session that can show in its rows.
     pub session: u128,
+}
+
+/// What there is of a query that was seen before, at the versions that its tables have.
+pub(crate) enum Found {
+    Kept(Arc<Remembered>, Arc<Answer>),
+    /// Another session runs it.
+    Running(Arc<Remembered>, Flight),
 }
 
 /// How a session asks, as long as its settings stay.
@@ -225,14 +246,47 @@ impl Session {
             return None;
         }
         let request = self.request(text, types, Some(values))?;
-        let (remembered, answer) = self.kept(request, described)?;
+        match self.found(request, described)? {
+            Found::Kept(remembered, answer) => {
+                Some(self.hit(&remembered, answer, &Asked { request, text, types, values }))
+            }
+            Found::Running(..) => None,
+        }
+    }
+
+    /// What is certain without a look at the tables.
+    pub(crate) fn found(&self, request: Request, described: Option<&[OutputColumn]>) -> Option<Found> {
+        if self.block.is_some() {
+            return None;
+        }
+        let cache = &self.engine.results;
+        let remembered = cache.statements.get(&request.statement)?;
+        if described.is_some_and(|described| described != remembered.columns.as_slice()) {
+            return None;
+        }
         let now = self.engine.clock.now().timestamp_millis();
         if remembered.is_current_at_once() {
             remembered.current_at.fetch_max(now, Ordering::Relaxed);
         } else if !remembered.was_current(now, self.staleness()) {
             return None;
         }
-        Some(self.hit(&remembered, answer, &Asked { request, text, types, values }))
+        let name = AnswerName { rows: remembered.rows?, encoding: self.encoding };
+        match cache.get(&name) {
+            Some(answer) => Some(Found::Kept(remembered, answer)),
+            None => Some(Found::Running(remembered, cache.flight(&name)?)),
+        }
+    }
+
+    /// The answer, waited for if it has to be. `None`: there will be none.
+    pub(crate) async fn taken(&mut self, found: Found, asked: &Asked<'_>) -> Option<CachedOutput> {
+        let (remembered, answer) = match found {
+            Found::Kept(remembered, answer) => (remembered, answer),
+            Found::Running(remembered, mut flight) => {
+                let answer = self.engine.results.landed(&mut flight).await.ok()??;
+                (remembered, answer)
+            }
+        };
+        Some(self.hit(&remembered, answer, asked))
     }
 
     /// What a statement would be prepared to, if it was seen before and that takes no more than
@@ -257,6 +311,13 @@ impl Session {
         self.refuse_if_failed(&parsed.statement)?;
         let Some(request) = self.request(&parsed.text, &[], Some(&[])) else { return Ok(None) };
         let asked = Asked { request, text: &parsed.text, types: &[], values: &[] };
+        if let Some(found) = self.found(request, None) {
+            return Ok(self.taken(found, &asked).await);
+        }
+        if self.is_told(request) {
+            // Of many that ask at once, one is to look.
+            return Ok(None);
+        }
         let found = self.recalled(&asked, None).await;
         if found.is_err() {
             self.fail();
@@ -280,6 +341,19 @@ impl Session {
             }
         }
         Ok(Some(self.hit(&remembered, answer, asked)))
+    }
+
+    /// Whether the catalogs tell of every change of what a statement reads.
+    pub(crate) fn is_told(&self, request: Request) -> bool {
+        let remembered = self.engine.results.statements.get(&request.statement);
+        self.block.is_none() && remembered.is_some_and(|remembered| self.states(&remembered).is_some())
+    }
+
+    /// States of all catalogs that have any, for what is looked up after this. A block sees what was so at its
+    /// start.
+    pub(crate) fn all_states(&self) -> States {
+        let all = self.engine.registry.catalogs().filter(|_| self.block.is_none());
+        all.filter_map(|catalog| Some((catalog.clone(), catalog.change_token()?))).collect()
     }
 
     /// States of the catalogs of what is remembered, as of now.

@@ -291,6 +291,9 @@ impl Session {
 
     /// Notices since the last call that `client_min_messages` lets through.
     pub fn take_notices(&mut self) -> Vec<Notice> {
+        if self.notices.is_empty() {
+            return Vec::new();
+        }
         let least = weight(self.settings.read().get("client_min_messages").unwrap_or_default());
         let mut notices = std::mem::take(&mut self.notices);
         // INFO is what was asked for, and always sent.

@@ -22,11 +22,12 @@ use super::engine::{InTable, blocking};
 use super::files::DeltaFiles;
 use super::{LOG_DIRECTORY, alter, commit_location, history, properties, schema, writable};
 use crate::error::{Error, Result};
-use crate::storage::{Key, Kind, Storage, Turns, owner, to_url};
+use crate::storage::{Key, Kind, Storage, owner, to_url};
 use crate::table::partition::{PartitionSpec, SortOrder};
 use crate::table::schema::TableSchema;
 use crate::table::snapshot::SnapshotFiles;
 use crate::table::{Alteration, TableFormat, TableSnapshot, TableVersion};
+use crate::turns::Turns;
 
 /// About what a parsed log takes beside its metadata.
 const SNAPSHOT_BYTES: usize = 16 * 1024;
@@ -66,7 +67,7 @@ pub(super) fn state(snapshot: &TableSnapshot) -> Result<Arc<DeltaState>> {
 pub(super) struct SnapshotCache {
     owner: u64,
     /// Of the turns to read a log, so that many sessions read a new version once.
-    turns: Turns,
+    turns: Turns<Key>,
     /// Number of the next load: keys the file list.
     next_load: AtomicU64,
 }
