@@ -132,7 +132,7 @@ fn value_of(arg: &FunctionArg) -> Option<&Expr> {
         | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(value), .. } => Some(value),
         FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp {
             op: BinaryOperator::Eq, right, ..
-        })) => Some(right),
+        })) => Some(right.as_ref()),
         FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value),
         _ => None,
     }
