@@ -122,7 +122,7 @@ impl Remembered {
 
     /// Whether it certainly still is, found out in microseconds: nothing was committed to its catalogs since
     /// it was, nor to its Delta tables.
-    pub(super) fn is_current_at_once(&self) -> bool {
+    pub fn is_current_at_once(&self) -> bool {
         let seen = self.seen.lock().clone();
         !seen.is_empty()
             && seen.iter().all(|(catalog, token)| catalog.change_token().as_ref() == Some(token))
