@@ -21,6 +21,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Connections;
+use crate::apply;
 use crate::config::value::CatalogKind;
 use crate::config::{CatalogConfig, Config};
 use crate::http::{self, HttpState};
@@ -324,6 +325,10 @@ pub async fn run(
     let (server, ready) = opened.start(config, &stop_http)?;
     crate::cli::say(&ready);
     after_ready();
+    if let Some(directory) = &config.materialize.dir {
+        let apply = apply::at_start(server.clone(), PathBuf::from(directory));
+        spawn(&server.runtimes.io, "definitions", apply);
+    }
     let following = config.materialize.enabled.then(|| -> Result<_, StartError> {
         let notifier = Notifier::new(&config.notify).map_err(|e| failed("cannot set up notifications", e))?;
         let follow = scheduler::follow(server.clone(), config.clone(), notifier);

@@ -13,6 +13,7 @@ use datafusion::prelude::SessionConfig;
 use crate::activity::Activity;
 use crate::analyzer::VectorSubscripts;
 use crate::clock::Clock;
+use crate::definitions::report::Report;
 use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
@@ -56,6 +57,8 @@ pub struct Engine {
     /// What system relations show, by database.
     pub(crate) images: Images,
     pub(crate) results: Arc<ResultCache>,
+    /// Of those that were applied when the server started.
+    pub(crate) definitions: Report,
 }
 
 impl Engine {
@@ -75,6 +78,7 @@ impl Engine {
             base,
             images: Images::default(),
             results: ResultCache::new(options.results),
+            definitions: Report::default(),
             options,
         }))
     }
@@ -89,6 +93,10 @@ impl Engine {
 
     pub fn results(&self) -> &Arc<ResultCache> {
         &self.results
+    }
+
+    pub fn definitions(&self) -> &Report {
+        &self.definitions
     }
 
     pub fn activity(&self) -> &Arc<dyn Activity> {

@@ -434,6 +434,10 @@ async fn changes_are_counted(fixture: Fixture) {
     changed("rename").await;
     backend.drop_table(&TableIdent::new("public", "u")).await.unwrap();
     changed("drop").await;
+    other.count_change().await.unwrap();
+    changed("told of, by another connection").await;
+    backend.count_change().await.unwrap();
+    changed("told of").await;
 }
 
 async fn two_openers_see_each_other(fixture: Fixture) {

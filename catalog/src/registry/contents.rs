@@ -4,7 +4,9 @@
 //!
 //! A catalog's change counter tells of everything but commits to Delta tables (and of nothing at
 //! all, for a catalog that has no counter): those are looked at again after [`RECHECK`]. Changes
-//! made through this server show at once.
+//! made through this server show at once, and alterations of Delta tables that other Auric servers
+//! make are counted ([`Backend::count_change`](crate::backend::Backend::count_change)). What turns out to
+//! be the same stays the same in memory, so that what is made of it is not made anew.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,6 +73,26 @@ impl CatalogContents {
         views.get(at)
     }
 
+    /// Whether everything is what it was, down to the snapshots in memory.
+    fn is_same(&self, other: &Self) -> bool {
+        let is_same_table = |(a, b): (&TableSummary, &TableSummary)| {
+            let same = matches!((&a.snapshot, &b.snapshot), (Ok(a), Ok(b)) if Arc::ptr_eq(a, b));
+            same && a.entry == b.entry
+        };
+        let is_same_view = |(a, b): (&ViewSummary, &ViewSummary)| {
+            a.entry == b.entry && a.definition.is_ok() && b.definition.is_ok()
+        };
+        let is_same = |(a, b): (&NamespaceContents, &NamespaceContents)| {
+            a.entry == b.entry
+                && a.tables.len() == b.tables.len()
+                && a.views.len() == b.views.len()
+                && a.tables.iter().zip(&b.tables).all(is_same_table)
+                && a.views.iter().zip(&b.views).all(is_same_view)
+        };
+        self.namespaces.len() == other.namespaces.len()
+            && self.namespaces.iter().zip(&other.namespaces).all(is_same)
+    }
+
     pub fn tables(&self) -> impl Iterator<Item = &TableSummary> {
         self.namespaces.iter().flat_map(|namespace| &namespace.tables)
     }
@@ -129,6 +151,10 @@ impl Catalog {
         }
         let previous = beneath.or_else(|| last.as_ref().map(|loaded| loaded.contents.clone()));
         let contents = Arc::new(self.load_contents(previous.as_deref()).await?);
+        let contents = match &*last {
+            Some(loaded) if loaded.contents.is_same(&contents) => loaded.contents.clone(),
+            _ => contents,
+        };
         *last = Some(Loaded { contents: contents.clone(), own_changes, counter, at: Instant::now() });
         Ok(contents)
     }
@@ -196,7 +222,15 @@ impl Catalog {
         {
             return before.clone();
         }
-        let snapshot = self.format(entry.format).load(&self.storage, entry).await.map_err(Arc::new);
+        let mut snapshot = self.format(entry.format).load(&self.storage, entry).await.map_err(Arc::new);
+        if let Ok(now) = &snapshot
+            && let Some(before) = previous.and_then(|contents| contents.table(&entry.ident))
+            && let Ok(known) = &before.snapshot
+            && before.entry == *entry
+            && (&known.version, &known.table_id) == (&now.version, &now.table_id)
+        {
+            snapshot = Ok(known.clone());
+        }
         TableSummary { entry: entry.clone(), snapshot }
     }
 }

@@ -85,6 +85,7 @@ const KEYS: &[Key<Config>] = keys!(Config {
     "cache.results" => cache.results,
     "cache.longest_result" => cache.longest_result,
     "materialize.enabled" => materialize.enabled,
+    "materialize.dir" => materialize.dir,
     "materialize.max_concurrent_refreshes" => materialize.max_concurrent_refreshes,
     "materialize.poll_interval" => materialize.poll_interval,
     "materialize.lease" => materialize.lease,

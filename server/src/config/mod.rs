@@ -106,6 +106,8 @@ pub struct CacheConfig {
 pub struct MaterializeConfig {
     /// Schedules are followed.
     pub enabled: bool,
+    /// Definitions that are applied when the server starts; `None`: none.
+    pub dir: Option<String>,
     /// Runs at once; 0: half as many as cores.
     pub max_concurrent_refreshes: usize,
     pub poll_interval: Duration,
@@ -203,6 +205,7 @@ impl Default for Config {
             cache: CacheConfig { results: ByteSize(256 << 20), longest_result: ByteSize(8 << 20) },
             materialize: MaterializeConfig {
                 enabled: true,
+                dir: None,
                 max_concurrent_refreshes: 0,
                 poll_interval: Duration::from_millis(500),
                 lease: Duration::from_secs(10),

@@ -4,6 +4,7 @@
 //! rows come from the history of tables.
 
 mod cache;
+mod definitions;
 mod freshness;
 mod lineage;
 mod refreshes;
@@ -59,6 +60,7 @@ pub fn relation<'a>(
 async fn made(scope: &Scope, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
     let found = match name {
         "cache" => cache::rows(scope)?,
+        "definitions" => definitions::rows(scope),
         "refreshes" => refreshes::rows(scope).await?,
         "lineage" => lineage::rows(scope).await?,
         "freshness" => freshness::rows(scope).await?,

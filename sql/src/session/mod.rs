@@ -128,6 +128,8 @@ pub struct Session {
     pub(crate) encoding: u64,
     /// What its statements are part of, outside of a transaction block.
     pub(crate) run: Option<RunContext>,
+    /// Its statements are tried and undone: materialized views that have no rows yet can be named.
+    pub(crate) rehearses: bool,
 }
 
 /// A run of a task or of a graph of them, whose statements read one set of versions.
@@ -182,6 +184,7 @@ impl Session {
             abandoned: None,
             committing: Committing::default(),
             run: None,
+            rehearses: false,
             notices: Vec::new(),
             prepared: HashMap::new(),
             cursors: Cursors::default(),
@@ -431,7 +434,8 @@ impl Session {
         state.execution_props_mut().query_execution_start_time = Some(transaction_start);
         let abandoned = self.abandoned.clone();
         let (engine, state, expanding) = (self.engine.clone(), Arc::new(state), Vec::new());
-        Ok(Scope { engine, state, info, tables, abandoned, expanding, reads_unpopulated: false })
+        let reads_unpopulated = self.rehearses;
+        Ok(Scope { engine, state, info, tables, abandoned, expanding, reads_unpopulated })
     }
 }
 

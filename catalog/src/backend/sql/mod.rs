@@ -239,6 +239,11 @@ impl Backend for SqlBackend {
     async fn change_counter(&self) -> Result<Option<i64>> {
         self.database.version().await.map(Some)
     }
+
+    async fn count_change(&self) -> Result<()> {
+        let changed = self.database.changing(|| self.with_counted_change()).await?;
+        self.commit(changed).await
+    }
 }
 
 #[cfg(test)]
