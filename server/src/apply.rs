@@ -29,6 +29,9 @@ pub enum ApplyError {
     Database(String, String),
     #[error("the task ended unexpectedly")]
     Ended,
+    /// Somebody else made the same thing at the same time.
+    #[error("{0}")]
+    Overtaken(Located),
     #[error("it was cancelled; the next start goes on from there")]
     Interrupted,
 }
@@ -117,7 +120,7 @@ pub async fn at_start(server: Arc<Server>, directory: PathBuf) {
             return;
         }
         Err(ApplyError::Interrupted) => report.interrupted(now),
-        Err(ApplyError::Definition(located)) => report.failed(located, now),
+        Err(ApplyError::Definition(located) | ApplyError::Overtaken(located)) => report.failed(located, now),
         Err(error) => report.unreadable(shown.clone(), error.to_string(), now),
     }
     if let Err(error) = outcome {
@@ -131,7 +134,7 @@ impl Apply {
         let mut pause = PAUSE;
         for _ in 1..ATTEMPTS {
             match self.quietly(engine, pid).await {
-                Err(ApplyError::Definition(located)) if has_met_another(&located) => {
+                Err(ApplyError::Overtaken(located)) => {
                     tracing::info!(%located, "another server applies definitions, too");
                 }
                 outcome => return outcome,
@@ -139,7 +142,10 @@ impl Apply {
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(PAUSE * 10);
         }
-        self.quietly(engine, pid).await
+        match self.quietly(engine, pid).await {
+            Err(ApplyError::Overtaken(located)) => Err(ApplyError::Definition(located)),
+            outcome => outcome,
+        }
     }
 
     async fn quietly(&self, engine: &Arc<Engine>, pid: i32) -> Result<usize, ApplyError> {
@@ -156,13 +162,18 @@ impl Apply {
                 applied += 1;
                 tracing::info!(%change, "definition applied");
             };
-            definitions.apply(&mut session, told).await?;
+            definitions.apply(&mut session, told).await.map_err(|located| {
+                match has_met_another(&located) {
+                    true => ApplyError::Overtaken(located),
+                    false => ApplyError::Definition(located),
+                }
+            })?;
         }
         Ok(applied)
     }
 }
 
-/// Whether somebody else made the same thing at the same time.
+/// Whether somebody else has made the same thing since it was compared.
 fn has_met_another(located: &Located) -> bool {
     use SqlState as S;
     matches!(

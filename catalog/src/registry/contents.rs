@@ -5,8 +5,7 @@
 //! A catalog's change counter tells of everything but commits to Delta tables (and of nothing at
 //! all, for a catalog that has no counter): those are looked at again after [`RECHECK`]. Changes
 //! made through this server show at once, and alterations of Delta tables that other Auric servers
-//! make are counted ([`Backend::count_change`](crate::backend::Backend::count_change)). What turns out to
-//! be the same stays the same in memory, so that what is made of it is not made anew.
+//! make are counted ([`Backend::count_change`](crate::backend::Backend::count_change)).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,8 +72,9 @@ impl CatalogContents {
         views.get(at)
     }
 
-    /// Whether everything is what it was, down to the snapshots in memory.
-    fn is_same(&self, other: &Self) -> bool {
+    /// Whether everything is what it was, so that what was made of it need not be made anew. A table that
+    /// was looked at again and found unchanged has the same snapshot in memory.
+    pub fn is_same(&self, other: &Self) -> bool {
         let is_same_table = |(a, b): (&TableSummary, &TableSummary)| {
             let same = matches!((&a.snapshot, &b.snapshot), (Ok(a), Ok(b)) if Arc::ptr_eq(a, b));
             same && a.entry == b.entry
@@ -151,10 +151,6 @@ impl Catalog {
         }
         let previous = beneath.or_else(|| last.as_ref().map(|loaded| loaded.contents.clone()));
         let contents = Arc::new(self.load_contents(previous.as_deref()).await?);
-        let contents = match &*last {
-            Some(loaded) if loaded.contents.is_same(&contents) => loaded.contents.clone(),
-            _ => contents,
-        };
         *last = Some(Loaded { contents: contents.clone(), own_changes, counter, at: Instant::now() });
         Ok(contents)
     }

@@ -7,6 +7,7 @@ mod cache;
 mod definitions;
 mod freshness;
 mod lineage;
+mod protected_versions;
 mod refreshes;
 mod task_runs;
 mod tasks;
@@ -63,6 +64,7 @@ async fn made(scope: &Scope, name: &str) -> Result<Option<Arc<dyn TableProvider>
         "definitions" => definitions::rows(scope),
         "refreshes" => refreshes::rows(scope).await?,
         "lineage" => lineage::rows(scope).await?,
+        "protected_versions" => protected_versions::rows(scope).await?,
         "freshness" => freshness::rows(scope).await?,
         "tasks" => tasks::rows(scope).await?,
         "task_runs" => task_runs::rows(scope).await?,

@@ -83,7 +83,11 @@ fn of_session(
 }
 
 fn is_same(last: &[Arc<CatalogContents>], now: &[Arc<CatalogContents>]) -> bool {
-    last.len() == now.len() && last.iter().zip(now).all(|(last, now)| Arc::ptr_eq(last, now))
+    let same = |(last, now): (&Arc<CatalogContents>, &Arc<CatalogContents>)| {
+        // Looked at again, as documents were written or time has passed, and found unchanged.
+        Arc::ptr_eq(last, now) || last.is_same(now)
+    };
+    last.len() == now.len() && last.iter().zip(now).all(same)
 }
 
 fn image(engine: &Engine, contents: &[Arc<CatalogContents>]) -> CatalogImage {
