@@ -16,10 +16,8 @@ use crate::statement::transaction;
 pub(super) async fn all(items: &[Item], session: &mut Session) -> Result<(), Located> {
     let database = session.parameters.database.clone();
     let catalog = session.engine.registry.catalog(&database);
-    let first = match items.first() {
-        Some(first) if catalog.is_ok_and(|catalog| catalog.backend().is_transactional()) => first,
-        _ => return Ok(()),
-    };
+    let is_able = catalog.is_ok_and(|catalog| catalog.backend().is_transactional());
+    let Some(first) = items.first().filter(|_| is_able) else { return Ok(()) };
     session.begin_implicit().map_err(|error| first.located(error))?;
     session.rehearses = true;
     let outcome = each(items, &database, session).await;
@@ -42,7 +40,8 @@ async fn each(items: &[Item], database: &str, session: &mut Session) -> Result<(
 
 async fn one(item: &Item, action: Action, session: &mut Session) -> Result<()> {
     let mut item = item.without_rows();
-    match (action, item.parsed.statement.as_ref()) {
+    let statement = item.parsed.statement.clone();
+    match (action, statement.as_ref()) {
         (Action::Keep, _) => Ok(()),
         // It was planned, and its columns stay.
         (Action::Alter(_), Statement::CreateMaterializedView(_)) => Ok(()),

@@ -15,7 +15,7 @@ mod query;
 pub(crate) mod rows;
 mod set;
 mod show;
-mod task;
+pub(crate) mod task;
 pub(crate) mod transaction;
 mod trivial;
 

@@ -45,7 +45,7 @@ const EXTERNAL_TABLES: &str = "CREATE TABLE IF NOT EXISTS auric_external_tables 
 
 /// Counts changes, of which no other table tells. A row for each of a few groups of processes or connections:
 /// with a single one, all commits to the database would come one after the other.
-pub const CHANGES: &str = "CREATE TABLE IF NOT EXISTS auric_changes (
+const CHANGES: &str = "CREATE TABLE IF NOT EXISTS auric_changes (
     slot INTEGER NOT NULL PRIMARY KEY,
     changes BIGINT NOT NULL)";
 
