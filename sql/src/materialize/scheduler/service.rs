@@ -18,6 +18,7 @@ use super::history::{self, Attempt};
 use super::lease::{self, Lease};
 use super::node::{Graph, Node, NodeKey, NodeKind, When};
 use super::observe::{self, Observed};
+use super::passing;
 use super::plan::{self, Due, Ended, Next, Plan, Rules, World};
 use super::state::{self, Outcome, State};
 use super::waves::Waves;
@@ -70,6 +71,8 @@ pub struct Job {
     node: Node,
     task: Option<Task>,
     pins: Pins,
+    /// What it reads is what was looked at, which this stands for.
+    fingerprint: Option<String>,
 }
 
 /// What others are told of.
@@ -156,6 +159,15 @@ impl Scheduler {
             // A node without times of its own has nothing to remember yet.
             let idle = graph.nodes.get(&key).is_none_or(|node| matches!(node.when, When::Never));
             self.keep(&key, state, idle).await;
+        }
+        let world = World { graph, states: &states, versions, running, held, pending, now };
+        let idle = self.catalogs.values().flat_map(|observed| observed.passing.idle()).cloned().collect();
+        for (key, state) in passing::passed_over(world, &idle) {
+            if let Some(observed) = self.catalogs.get_mut(&key.catalog) {
+                observed.passing.passed(&key, state.slot_at);
+                observed.states.insert(key.clone(), state.clone());
+            }
+            states.insert(key, state);
         }
         let plan = plan::plan(World { graph, states: &states, versions, running, held, pending, now });
         wake(plan.wake);
@@ -289,6 +301,7 @@ impl Scheduler {
                 continue;
             }
             let pins = self.waves.pins(&due.key);
+            let fingerprint = self.fingerprint(node, &pins);
             let mut due = due.clone();
             // What it reads, not what there was when it was looked at.
             for (name, version) in due.seen.iter_mut().flatten() {
@@ -310,9 +323,23 @@ impl Scheduler {
                 node: node.clone(),
                 task,
                 pins,
+                fingerprint,
             });
         }
         jobs
+    }
+
+    /// What a run that begins now would find, unless it reads earlier versions than those of the last look.
+    fn fingerprint(&self, node: &Node, pins: &Pins) -> Option<String> {
+        let observed = self.catalogs.get(&node.key.catalog)?;
+        let pinned = pins.lock();
+        let is_current = |table: &Table| {
+            let seen = observed.versions.get(&super::super::sources::full_name(table));
+            seen.is_some_and(|seen| seen.version == SourceVersion::of(table).to_json())
+        };
+        let is_read = |table: &&Table| node.reads.contains(&super::super::sources::full_name(table));
+        let current = pinned.values().filter(is_read).all(is_current);
+        observed.passing.fingerprints.get(&node.key).filter(|_| current).cloned()
     }
 
     /// To be told how a run ended. `None`: it was given up before its end, and nobody knows; it will be due
@@ -320,6 +347,11 @@ impl Scheduler {
     pub async fn finish(&mut self, job: &Job, ended: Option<&(Ended, Option<SqlState>)>) -> Vec<Event> {
         self.running.remove(&job.due.key);
         self.waves.ended(&job.due.key);
+        if let (Some((Ended { outcome: Outcome::Unchanged, .. }, _)), Some(at)) = (ended, &job.fingerprint)
+            && let Some(observed) = self.catalogs.get_mut(&job.due.key.catalog)
+        {
+            observed.passing.found_idle(&job.due.key, at.clone());
+        }
         match ended {
             Some((ended, code)) => self.conclude(&job.node, &job.due, ended, *code).await,
             None => Vec::new(),
