@@ -63,11 +63,11 @@ impl Apply {
         differs.iter().for_each(|change| say(&change.to_string()));
         say(&summary(&plan));
         if !self.check && !differs.is_empty() {
-            let done = |change: &Change, notices: &[auric_sql::session::Notice]| {
+            let mut done = |change: &Change, notices: &[auric_sql::session::Notice]| {
                 say(&format!("done: {}", change.what));
                 notices.iter().for_each(|notice| say(&format!("{}: {}", notice.severity, notice.message)));
             };
-            definitions.apply(&mut session, done).await?;
+            definitions.apply(&mut session, &mut done).await?;
         }
         Ok(differs.len())
     }
@@ -157,12 +157,12 @@ impl Apply {
         report.planned(&plan, Utc::now());
         let mut applied = 0;
         if plan.iter().any(|change| change.action != Action::Keep) {
-            let told = |change: &Change, _: &[auric_sql::session::Notice]| {
+            let mut told = |change: &Change, _: &[auric_sql::session::Notice]| {
                 report.applied(change, Utc::now());
                 applied += 1;
                 tracing::info!(%change, "definition applied");
             };
-            definitions.apply(&mut session, told).await.map_err(|located| {
+            definitions.apply(&mut session, &mut told).await.map_err(|located| {
                 match has_met_another(&located) {
                     true => ApplyError::Overtaken(located),
                     false => ApplyError::Definition(located),

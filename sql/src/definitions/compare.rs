@@ -83,7 +83,9 @@ pub(super) async fn alter(session: &mut Session, item: &Item) -> Result<()> {
     let create = match item.parsed.statement.as_ref() {
         Statement::CreateMaterializedView(create) => create,
         Statement::CreateTask(create) => return compare_task::alter(session, create).await,
-        _ => return Err(Error::new(SqlState::INTERNAL_ERROR, "only materialized views and tasks are altered")),
+        _ => {
+            return Err(Error::new(SqlState::INTERNAL_ERROR, "only materialized views and tasks are altered"));
+        }
     };
     session.check_writable("ALTER MATERIALIZED VIEW")?;
     let scope = session.scope().await?;

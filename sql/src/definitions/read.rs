@@ -4,6 +4,7 @@ use std::fmt;
 
 use auric_catalog::TableIdent;
 use datafusion::sql::sqlparser::ast::ObjectName;
+use futures::future::BoxFuture;
 
 use super::{File, Located, defined_twice, no_definition, order};
 use crate::error::{Error, Result};
@@ -18,10 +19,19 @@ use crate::statement::ddl::schema_name;
 /// What is defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
-    Schema { catalog: String, name: String },
-    Relation { catalog: String, ident: TableIdent },
+    Schema {
+        catalog: String,
+        name: String,
+    },
+    Relation {
+        catalog: String,
+        ident: TableIdent,
+    },
     /// Its name shares nothing with those of relations.
-    Task { catalog: String, ident: TableIdent },
+    Task {
+        catalog: String,
+        ident: TableIdent,
+    },
 }
 
 impl Key {
@@ -67,22 +77,24 @@ pub struct Definitions {
 impl Definitions {
     /// Reads files. Fails with 42601 for what cannot be parsed and for statements that define nothing,
     /// 42710 for two definitions of one thing, 42P17 for such that are made of each other.
-    pub async fn read(session: &Session, files: &[File]) -> Result<Self, Located> {
-        let begin = |error: Error| {
-            let file = files.first().map(|file| file.name.clone()).unwrap_or_default();
-            Located { file, line: 1, error: error.into() }
-        };
-        let scope = session.scope().await.map_err(begin)?;
-        let mut items: Vec<Item> = Vec::new();
-        for file in files {
-            for item in statements(session, &scope, file)? {
-                if let Some(first) = items.iter().find(|other| other.key == item.key) {
-                    return Err(item.located(defined_twice(&item.key, first)));
+    pub fn read<'a>(session: &'a Session, files: &'a [File]) -> BoxFuture<'a, Result<Self, Located>> {
+        Box::pin(async move {
+            let begin = |error: Error| {
+                let file = files.first().map(|file| file.name.clone()).unwrap_or_default();
+                Located { file, line: 1, error: error.into() }
+            };
+            let scope = session.scope().await.map_err(begin)?;
+            let mut items: Vec<Item> = Vec::new();
+            for file in files {
+                for item in statements(session, &scope, file)? {
+                    if let Some(first) = items.iter().find(|other| other.key == item.key) {
+                        return Err(item.located(defined_twice(&item.key, first)));
+                    }
+                    items.push(item);
                 }
-                items.push(item);
             }
-        }
-        Ok(Self { items: order::by_use(items)? })
+            Ok(Self { items: order::by_use(items)? })
+        })
     }
 }
 
@@ -114,8 +126,10 @@ fn names(session: &Session, scope: &Scope, parsed: &Parsed) -> Result<(Key, Vec<
         let (catalog, ident) = scope.new_table(name)?;
         Ok::<_, Error>(Key::Relation { catalog: catalog.name().to_string(), ident })
     };
-    let of_schema =
-        |catalog: &str, ident: &TableIdent| Key::Schema { catalog: catalog.into(), name: ident.namespace.clone() };
+    let of_schema = |catalog: &str, ident: &TableIdent| Key::Schema {
+        catalog: catalog.into(),
+        name: ident.namespace.clone(),
+    };
     let (name, query) = match parsed.statement.as_ref() {
         Statement::CreateSchema { name, .. } => {
             let (catalog, name) = schema_name(session, name)?;

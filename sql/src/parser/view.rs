@@ -11,6 +11,8 @@ use super::dml::folded;
 use super::statement::{CreateView, Rename, RenameTo, Statement};
 use super::{Lines, ParseResult, rest_of_text, whole_query};
 
+use crate::parser::walk::Walk;
+
 /// `CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(columns)] [WITH (…)] [COMMENT '…'] AS query`.
 pub(super) fn create_view(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::CREATE)?;
@@ -85,8 +87,8 @@ pub(super) struct Relations {
 }
 
 impl Relations {
-    pub fn of(&mut self, piece: &impl ast::Visit) {
-        let _ = ast::Visit::visit(piece, self);
+    pub fn of(&mut self, piece: &impl Walk) {
+        let _ = piece.walk(self);
     }
 
     /// Those of the common table expressions in front of a statement, whose names are then no relations.

@@ -111,7 +111,8 @@ mod tests {
     fn passed(idle: &[&str], running: &[&str], retried: &[&str]) -> Vec<String> {
         let graph = Graph::new([node("a", "t"), node("b", "a"), node("c", "u")]);
         let state = |name: &str| {
-            let retry = super::super::state::Retry { slot: "x".into(), slot_at: 1, failed: 1, at: i64::MAX / 2 };
+            let retry =
+                super::super::state::Retry { slot: "x".into(), slot_at: 1, failed: 1, at: i64::MAX / 2 };
             State { of: name.into(), retry: retried.contains(&name).then_some(retry), ..State::default() }
         };
         let states = ["a", "b", "c"].map(|name| (key(name), state(name))).into();
