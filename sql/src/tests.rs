@@ -73,7 +73,7 @@ async fn fixture() -> Fixture {
         Err(e) => panic!("{e}"),
     }
     registry.attach(Arc::new(catalog));
-    let results = ResultCacheOptions { budget: 0, longest: 0 };
+    let results = ResultCacheOptions { budget: 0, longest: 0, again_after: 0 };
     let options = EngineOptions {
         results,
         target_partitions: 2,

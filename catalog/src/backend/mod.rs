@@ -77,7 +77,7 @@ pub enum SwapOutcome {
 }
 
 /// A state of a catalog, to be compared with another one of the same catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ChangeToken(pub(crate) Box<[u8]>);
 
 /// A catalog of namespaces and tables.

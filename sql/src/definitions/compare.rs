@@ -84,7 +84,10 @@ pub(super) async fn alter(session: &mut Session, item: &Item) -> Result<()> {
         Statement::CreateMaterializedView(create) => create,
         Statement::CreateTask(create) => return compare_task::alter(session, create).await,
         _ => {
-            return Err(Error::new(SqlState::INTERNAL_ERROR, "only materialized views and tasks are altered"));
+            return Err(Error::new(
+                SqlState::INTERNAL_ERROR,
+                "only materialized views and tasks are altered",
+            ));
         }
     };
     session.check_writable("ALTER MATERIALIZED VIEW")?;

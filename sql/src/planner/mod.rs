@@ -46,7 +46,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
-pub use relations::{Dependency, Read, Relations, still_current};
+pub use relations::{Dependencies, Dependency, Read, Relations, still_current};
 pub use rewrite::unique_name;
 
 use crate::analyzer::Presentation;
@@ -83,7 +83,7 @@ pub struct PlannedQuery {
     /// Types of `$1`, `$2`, ….
     pub parameters: Vec<Parameter>,
     /// Versions that the plan reads; `None`: it must be planned anew each time.
-    pub dependencies: Option<Vec<Dependency>>,
+    pub dependencies: Option<Dependencies>,
 }
 
 /// A parameter as the client and as the plan see it.

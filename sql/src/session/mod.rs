@@ -35,6 +35,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::calendar::Zone;
 use crate::parser::{self, Parsed, Statement};
 use crate::planner::Scope;
+use crate::result_cache::Asks;
 use crate::statement::interrupt::Abandoned;
 use crate::statement::{self, Output, Prepared};
 
@@ -124,9 +125,10 @@ pub struct Session {
     pub(crate) temporary: Arc<TemporaryTables>,
     pub(crate) abandoned: Option<Abandoned>,
     pub(crate) committing: Committing,
-    /// What tells the answers that this session gets from those of others, for a generation of settings.
-    pub(crate) session_name: Option<(u64, u128)>,
+    pub(crate) asks: Option<Asks>,
     pub(crate) encoding: u64,
+    /// It asks what others have asked, before they do: that does not count.
+    pub(crate) asks_again: bool,
     /// What its statements are part of, outside of a transaction block.
     pub(crate) run: Option<RunContext>,
     /// Its statements are tried and undone: materialized views that have no rows yet can be named.
@@ -190,8 +192,9 @@ impl Session {
             prepared: HashMap::new(),
             cursors: Cursors::default(),
             temporary,
-            session_name: None,
+            asks: None,
             encoding: 0,
+            asks_again: false,
         })
     }
 
@@ -296,6 +299,9 @@ impl Session {
 
     /// Notices since the last call that `client_min_messages` lets through.
     pub fn take_notices(&mut self) -> Vec<Notice> {
+        if self.notices.is_empty() {
+            return Vec::new();
+        }
         let least = weight(self.settings.read().get("client_min_messages").unwrap_or_default());
         let mut notices = std::mem::take(&mut self.notices);
         // INFO is what was asked for, and always sent.
