@@ -30,17 +30,12 @@ pub fn bind_specs(metadata: &TableMetadata) -> Result<Vec<BoundSpec>> {
 }
 
 /// Fails with `Unsupported` if we cannot write files of this spec: the values of a transform that we
-/// do not know, or uuids, which the `iceberg` crate does not get into a manifest.
+/// do not know.
 pub fn check_writable(bound: &BoundSpec) -> Result<()> {
-    for (field, primitive) in bound.spec.fields.iter().zip(&bound.types) {
-        let unsupported = |what: &str| {
-            Err(Error::unsupported(format!("partition field \"{}\"", field.name), format!("writing {what}")))
-        };
-        match (&field.transform, primitive) {
-            (Transform::Void, _) => {}
-            (Transform::Unknown(name), _) => return unsupported(&format!("the transform {name}")),
-            (_, Some(PrimitiveType::Uuid)) => return unsupported("partition values of type uuid"),
-            _ => {}
+    for field in &bound.spec.fields {
+        if let Transform::Unknown(name) = &field.transform {
+            let what = format!("writing the transform {name}");
+            return Err(Error::unsupported(format!("partition field \"{}\"", field.name), what));
         }
     }
     Ok(())
