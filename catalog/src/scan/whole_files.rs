@@ -101,13 +101,23 @@ fn negation(condition: &Expr, schema: &Schema) -> Option<Expr> {
             let negated = InList { negated: !list.negated, ..list.clone() };
             (constants && is_plain_column(&list.expr, schema)).then(|| Expr::InList(negated))
         }
-        Expr::Between(between) => {
-            let constants = is_constant(&between.low) && is_constant(&between.high);
-            let negated = Between { negated: !between.negated, ..between.clone() };
-            (constants && is_plain_column(&between.expr, schema)).then(|| Expr::Between(negated))
-        }
+        Expr::Between(between) => range(&Between { negated: !between.negated, ..between.clone() }, schema),
         _ => None,
     }
+}
+
+/// Comparisons, under which statistics tell more than under a negated BETWEEN.
+fn range(between: &Between, schema: &Schema) -> Option<Expr> {
+    let Between { expr, negated, low, high } = between;
+    if !is_constant(low) || !is_constant(high) || !is_plain_column(expr, schema) {
+        return None;
+    }
+    let (below, op, above) = match negated {
+        true => (Operator::Lt, Operator::Or, Operator::Gt),
+        false => (Operator::GtEq, Operator::And, Operator::LtEq),
+    };
+    let side = |op, bound: &Expr| binary_expr(expr.as_ref().clone(), op, bound.clone());
+    Some(binary_expr(side(below, low), op, side(above, high)))
 }
 
 /// The condition without [`Expr::Not`], under which statistics tell nothing.
@@ -117,6 +127,7 @@ fn affirmation(condition: &Expr, schema: &Schema) -> Option<Expr> {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
             Some(binary_expr(affirmation(left, schema)?, *op, affirmation(right, schema)?))
         }
+        Expr::Between(between) => range(between, schema),
         _ => negation(condition, schema).map(|_| condition.clone()),
     }
 }
@@ -186,9 +197,10 @@ mod tests {
             negated(&a.clone().in_list(vec![lit(1), lit(2)], true)).unwrap(),
             "a IN ([Int32(1), Int32(2)])"
         );
+        assert_eq!(negated(&a.clone().between(lit(1), lit(2))).unwrap(), "a < Int32(1) OR a > Int32(2)");
         assert_eq!(
-            negated(&a.clone().between(lit(1), lit(2))).unwrap(),
-            "a NOT BETWEEN Int32(1) AND Int32(2)"
+            negated(&Expr::Not(Box::new(a.clone().between(lit(1), lit(2))))).unwrap(),
+            "a >= Int32(1) AND a <= Int32(2)"
         );
     }
 

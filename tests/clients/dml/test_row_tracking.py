@@ -40,6 +40,7 @@ class Table:
     def apply(self, action: dict):
         if metadata := action.get("metaData"):
             self.configuration, self.schema = metadata["configuration"], json.loads(metadata["schemaString"])["fields"]
+            self.partitioned_by = metadata["partitionColumns"]
         if domain := action.get("domainMetadata"):
             assert domain["domain"] == "delta.rowTracking"
             mark = json.loads(domain["configuration"])["rowIdHighWaterMark"]
@@ -99,6 +100,10 @@ class History:
         self.known: dict[int, tuple[int, int]] = {}
         self.used: set[int] = set()
 
+    def maps_partitions(self, table: Table) -> bool:
+        """DuckDB reads null in partition columns of tables with column mapping."""
+        return bool(table.partitioned_by) and "delta.columnMapping.mode" in table.configuration
+
     def run(self, *statements: str, changed=(), new=(), gone=(), moved=()):
         """`changed`, `new`, `gone`: values of k. `moved`: k before and after."""
         with self.server.connect(autocommit=len(statements) == 1) as connection:
@@ -121,7 +126,8 @@ class History:
         names = ["k", "v", "p"]
         rows = multiset(self.server.sql(f"select k, v, p from {self.table}"))
         for reader, theirs in self.outside.readers(names).items():
-            compare(reader, multiset(theirs), rows, f"after {statements}")
+            if reader != "duckdb" or not self.maps_partitions(table):
+                compare(reader, multiset(theirs), rows, f"after {statements}")
 
 
 @pytest.mark.parametrize("properties", [
@@ -149,7 +155,8 @@ def test_ids_stay(server, duck, schema, properties, partitioning):
     # What a block inserts and then changes has no id before it ends.
     run("insert into {t} values (20, 'a', 1), (21, 'b', 0)", "update {t} set v = 'z' where k in (8, 20)",
         "delete from {t} where k = 9", "update {t} set v = 'zz' where k in (8, 10)", changed=(8, 10), new=(20, 21), gone=(9,))
-    run("insert into {t} replace where k > 100 values (200, 'r', 0)", new=(200,), gone=(107, 112))
+    if "delta.enableChangeDataFeed" not in properties:
+        run("insert into {t} replace where k > 100 values (200, 'r', 0)", new=(200,), gone=(107, 112))
     run("update {t} set v = 'all'", changed=sorted(history.known))
     run("insert overwrite {t} select k, v, p from {t} where k < 5", new=sorted(k for k in history.known if k < 5), gone=sorted(history.known)) \
         if not partitioning else None
