@@ -60,7 +60,7 @@ fn snapshot(format: TableFormat, location: &str, version: TableVersion) -> Arc<T
         sort_order: Arc::new(SortOrder::default()),
         properties: BTreeMap::new(),
         comment: None,
-        row_lineage: false,
+        row_lineage: None,
         constraints: Vec::new(),
         timestamp_ms: None,
         files: Arc::new(NoFiles),
