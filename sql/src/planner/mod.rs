@@ -7,6 +7,7 @@ pub mod blank_padded;
 pub mod common_type;
 mod context;
 pub mod date_arithmetic;
+pub mod guarded_conditions;
 pub mod json_operators;
 pub mod lateral_rows;
 pub mod lossy_casts;
@@ -14,6 +15,7 @@ pub mod names;
 mod null_in;
 mod order_by;
 mod parameters;
+mod origins;
 pub mod parts;
 pub mod postgres_casts;
 pub mod regex_operators;
@@ -46,6 +48,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
+pub(crate) use relations::reference;
 pub use relations::{Dependency, Read, Relations, still_current};
 pub use rewrite::unique_name;
 
@@ -235,8 +238,10 @@ impl Scope {
             .fields()
             .iter()
             .zip(names)
-            .map(|(field, name)| {
+            .enumerate()
+            .map(|(index, (field, name))| {
                 let mut column = OutputColumn::of(name, field);
+                column.origin = origins::origin(&logical, index);
                 if any_numeric && column.pg_type == Type::NUMERIC {
                     column.type_modifier = -1;
                 }
@@ -380,6 +385,11 @@ fn infer_parameters<T>(
         (logical, rest) = plan(fields(&given))?;
     }
     Ok((logical, rest, given.into_iter().flatten().collect()))
+}
+
+/// The number of a query's last parameter; 0: it has none.
+pub(crate) fn highest_placeholder(query: &ast::Query) -> Result<usize> {
+    Ok(rewrite::placeholders(query)?.highest)
 }
 
 /// An error of the planner with the position that it knows.

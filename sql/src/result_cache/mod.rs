@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::answer::{Answer, CachedOutput, Collecting};
-pub(crate) use self::dependence::{Dependence, of_plan};
+pub(crate) use self::dependence::{Dependence, of_expr, of_plan};
 pub(crate) use self::fingerprint::{name_of, wide};
 pub(crate) use self::recall::{Remembered, Request};
 

@@ -151,30 +151,34 @@ impl Session {
         types: &[Type],
         values: Option<&[ScalarValue]>,
     ) -> Option<Request> {
-        let cache = &self.engine.results;
-        let sees_its_own = self.run.is_some()
-            || self.temporary.opened().is_some()
-            || self.block.as_ref().is_some_and(|block| block.tables.has_any_changes());
-        if !cache.is_enabled() || sees_its_own {
+        let enabled = self.engine.results.is_enabled() && self.settings.read().bool("result_cache");
+        if !enabled || self.sees_its_own() {
             return None;
         }
-        let session = {
-            let settings = self.settings.read();
-            if !settings.bool("result_cache") {
-                return None;
-            }
-            match self.session_name {
-                Some((generation, name)) if generation == settings.generation() => name,
-                _ => {
-                    let facts = (&self.parameters.user, &self.parameters.database, settings.deciding());
-                    let name = wide(&cache.keys, &facts);
-                    self.session_name = Some((settings.generation(), name));
-                    name
-                }
-            }
-        };
-        let statement = wide(&cache.keys, &StatementName { session, text, types, values });
+        let session = self.own_name();
+        let statement = wide(&self.engine.results.keys, &StatementName { session, text, types, values });
         Some(Request { statement, session })
+    }
+
+    /// Whether this session may see what nobody else does.
+    pub(crate) fn sees_its_own(&self) -> bool {
+        self.run.is_some()
+            || self.temporary.opened().is_some()
+            || self.block.as_ref().is_some_and(|block| block.tables.has_any_changes())
+    }
+
+    /// A name for everything of the session that can show in rows: its user, its database, its settings.
+    pub(crate) fn own_name(&mut self) -> u128 {
+        let settings = self.settings.read();
+        match self.session_name {
+            Some((generation, name)) if generation == settings.generation() => name,
+            _ => {
+                let facts = (&self.parameters.user, &self.parameters.database, settings.deciding());
+                let name = wide(&self.engine.results.keys, &facts);
+                self.session_name = Some((settings.generation(), name));
+                name
+            }
+        }
     }
 
     /// The answer to a query string that was seen before, without even parsing it, if that takes no more
