@@ -205,11 +205,12 @@ fn detached(scope: &Scope) -> Scope {
 
 /// Whether a constant means as this parameter what it means as a literal.
 fn fits(kind: Constant, parameter: &Parameter) -> bool {
+    let is_text = matches!(parameter.pg_type, Type::TEXT | Type::VARCHAR | Type::NAME);
+    let is_number = matches!(parameter.pg_type, Type::OID | Type::INT2 | Type::INT4 | Type::INT8);
     match kind {
-        Constant::Text | Constant::Unknown => {
-            matches!(parameter.pg_type, Type::TEXT | Type::VARCHAR | Type::NAME | Type::OID)
-        }
-        Constant::Number => matches!(parameter.pg_type, Type::OID | Type::INT2 | Type::INT4 | Type::INT8),
+        Constant::Text => is_text,
+        Constant::Unknown => is_text || is_number,
+        Constant::Number => is_number,
     }
 }
 

@@ -188,7 +188,7 @@ impl VisitorMut for Taken {
             }
             Expr::Cast { expr, data_type: DataType::Regclass, .. } => self.take(expr, true),
             Expr::Cast { expr, data_type: DataType::Custom(name, modifiers), .. } if modifiers.is_empty() => {
-                if let Some(Ok(name)) = Some(reference(name))
+                if let Ok(name) = reference(name)
                     && matches!(name.schema(), None | Some("pg_catalog"))
                     && name.table() == "regclass"
                 {

@@ -20,8 +20,8 @@ pub fn is_suitable(plan: &LogicalPlan) -> Result<bool> {
             }),
             // A parameter would have to be a number when the plan is made.
             LogicalPlan::Limit(limit) => {
-                let bounds = limit.skip.iter().chain(&limit.fetch);
-                bounds.into_iter().all(|bound| matches!(bound.as_ref(), Expr::Literal(..)))
+                let mut bounds = limit.skip.iter().chain(&limit.fetch);
+                bounds.all(|bound| matches!(bound.as_ref(), Expr::Literal(..)))
             }
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)

@@ -66,11 +66,8 @@ async fn kept_plans_answer_as_new_ones() {
     let mut other = fixture.session();
     for _ in 0..3 {
         for name in ["t_0", "t_3", "t_1", "nothing", "it''s", "t%"] {
-            let oid = run(
-                &mut session,
-                &format!("select coalesce(max(oid), 7) from pg_class where relname = '{name}'"),
-            );
-            let oid = oid.await.unwrap().lines().last().unwrap().to_string();
+            let text = format!("select coalesce(max(oid), 7) from pg_class where relname = '{name}'");
+            let oid = ok(&mut session, &text).await.lines().last().unwrap().to_string();
             compare(&mut session, name, &oid).await;
             compare(&mut other, name, &oid).await;
         }
