@@ -70,7 +70,7 @@ pub struct Shape {
 pub enum Constant {
     /// A literal of no type, which takes that of the column.
     Unknown,
-    /// A text that is cast.
+    /// A text that is cast, or a regular expression as `psql` asks with.
     Text,
     Number,
 }
@@ -179,6 +179,14 @@ impl VisitorMut for Taken {
                 if is_asked(left) =>
             {
                 self.take(right, false);
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(parts), right }
+                if is_asked(left) && parts.last().is_some_and(|symbol| symbol == "~") =>
+            {
+                match right.as_mut() {
+                    Expr::Collate { expr, .. } => self.take(expr, true),
+                    pattern => self.take(pattern, true),
+                }
             }
             Expr::InList { expr, list, .. } if is_asked(expr) => {
                 list.iter_mut().for_each(|item| self.take(item, false));

@@ -15,6 +15,10 @@ const QUESTIONS: &[&str] = &[
      from pg_catalog.pg_attribute a where a.attrelid = 'public.{name}'::regclass and a.attnum > 0 order by a.attnum",
     "select attname from pg_attribute where attrelid = '{oid}' and attnum > 0 and not attisdropped order by attnum",
     "select attname from pg_attribute where attrelid = {oid} and attnum > 0 order by attnum desc limit 1",
+    "select c.oid, n.nspname, c.relname from pg_catalog.pg_class c
+     left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where c.relname operator(pg_catalog.~) '^({name})$' collate pg_catalog.default
+       and pg_catalog.pg_table_is_visible(c.oid) order by 2, 3",
     "select count(*), '{name}' as asked from pg_class where relname like '{name}%' or relname in ('t_2', '{name}')",
     "select table_name, column_name, data_type, ordinal_position from information_schema.columns
      where table_schema = 'public' and table_name = '{name}' order by 4",
