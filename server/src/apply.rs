@@ -62,11 +62,11 @@ impl Apply {
         differs.iter().for_each(|change| say(&change.to_string()));
         say(&summary(&plan));
         if !self.check && !differs.is_empty() {
-            let done = |change: &Change, notices: &[auric_sql::session::Notice]| {
+            let mut done = |change: &Change, notices: &[auric_sql::session::Notice]| {
                 say(&format!("done: {}", change.what));
                 notices.iter().for_each(|notice| say(&format!("{}: {}", notice.severity, notice.message)));
             };
-            definitions.apply(&mut session, done).await?;
+            definitions.apply(&mut session, &mut done).await?;
         }
         Ok(differs.len())
     }

@@ -336,7 +336,7 @@ def test_passwords_and_certificates(own, tmp_path):
                     copy.write_row((line,))
             cursor.execute(f"copy f to program 'cat > {directory}/{file} && chmod 600 {directory}/{file}'")
     hba = "hostssl all carol 127.0.0.1/32 scram-sha-256\\nhost all auric 127.0.0.1/32 trust"
-    own.cluster.sql("postgres", f"copy (select 1) to program 'printf \"{hba}\\n\" > {directory}/pg_hba.conf'")
+    own.cluster.sql("postgres", f"copy (select 1) to program 'cat > /dev/null && printf \"{hba}\\n\" > {directory}/pg_hba.conf'")
     own.cluster.sql("postgres", "alter system set ssl = on")
     own.cluster.sql("postgres", "create role carol login password 'p@/:%? s'")
     own.cluster.sql("cat", "grant create on schema public to carol")

@@ -74,7 +74,7 @@ impl Fixture {
         match self.kind {
             Kind::Sql => {
                 let file = self.directory.path().join("catalog.db");
-                Arc::new(SqlBackend::open(file, &self.warehouse(), "lake").await.unwrap())
+                Arc::new(SqlBackend::open(&file, &self.warehouse(), "lake").await.unwrap())
             }
             Kind::Postgres => {
                 let options = postgres_server::options(&self.database);

@@ -11,6 +11,8 @@ mod read;
 
 use std::fmt;
 
+use futures::future::BoxFuture;
+
 pub use self::read::Definitions;
 use self::read::{Item, Key};
 use crate::error::{Error, SqlState};
@@ -93,31 +95,35 @@ impl Definitions {
     ///
     /// A materialized view over something that is itself to be created cannot be planned yet: it is then
     /// compared by its text alone.
-    pub async fn plan(&self, session: &Session) -> Result<Vec<Change>, Located> {
-        let mut changes = Vec::with_capacity(self.items.len());
-        for item in &self.items {
-            changes.push(item.change(session).await?);
-        }
-        Ok(changes)
+    pub fn plan<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<Vec<Change>, Located>> {
+        Box::pin(async move {
+            let mut changes = Vec::with_capacity(self.items.len());
+            for item in &self.items {
+                changes.push(item.change(session).await?);
+            }
+            Ok(changes)
+        })
     }
 
     /// Makes it so, one definition after the other, each in a commit of its own; `told` hears of each that
     /// has changed something, with the notices of its statement. Stops at the first that fails: what was
     /// done before stays, and a repetition goes on from there.
-    pub async fn apply(
-        &self,
-        session: &mut Session,
-        mut told: impl FnMut(&Change, &[Notice]),
-    ) -> Result<(), Located> {
-        for item in &self.items {
-            let change = item.change(session).await?;
-            if change.action == Action::Keep {
-                continue;
+    pub fn apply<'a>(
+        &'a self,
+        session: &'a mut Session,
+        told: &'a mut (dyn FnMut(&Change, &[Notice]) + Send),
+    ) -> BoxFuture<'a, Result<(), Located>> {
+        Box::pin(async move {
+            for item in &self.items {
+                let change = item.change(session).await?;
+                if change.action == Action::Keep {
+                    continue;
+                }
+                item.carry_out(session, &change.action).await.map_err(|error| item.located(error))?;
+                told(&change, &session.take_notices());
             }
-            item.carry_out(session, &change.action).await.map_err(|error| item.located(error))?;
-            told(&change, &session.take_notices());
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use auric_catalog::TableIdent;
 use datafusion::sql::sqlparser::ast::ObjectName;
+use futures::future::BoxFuture;
 
 use super::{File, Located, defined_twice, no_definition, order};
 use crate::error::{Error, Result};
@@ -54,22 +55,24 @@ pub struct Definitions {
 impl Definitions {
     /// Reads files. Fails with 42601 for what cannot be parsed and for statements that define nothing,
     /// 42710 for two definitions of one thing, 42P17 for such that are made of each other.
-    pub async fn read(session: &Session, files: &[File]) -> Result<Self, Located> {
-        let begin = |error: Error| {
-            let file = files.first().map(|file| file.name.clone()).unwrap_or_default();
-            Located { file, line: 1, error: error.into() }
-        };
-        let scope = session.scope().await.map_err(begin)?;
-        let mut items: Vec<Item> = Vec::new();
-        for file in files {
-            for item in statements(session, &scope, file)? {
-                if let Some(first) = items.iter().find(|other| other.key == item.key) {
-                    return Err(item.located(defined_twice(&item.key, first)));
+    pub fn read<'a>(session: &'a Session, files: &'a [File]) -> BoxFuture<'a, Result<Self, Located>> {
+        Box::pin(async move {
+            let begin = |error: Error| {
+                let file = files.first().map(|file| file.name.clone()).unwrap_or_default();
+                Located { file, line: 1, error: error.into() }
+            };
+            let scope = session.scope().await.map_err(begin)?;
+            let mut items: Vec<Item> = Vec::new();
+            for file in files {
+                for item in statements(session, &scope, file)? {
+                    if let Some(first) = items.iter().find(|other| other.key == item.key) {
+                        return Err(item.located(defined_twice(&item.key, first)));
+                    }
+                    items.push(item);
                 }
-                items.push(item);
             }
-        }
-        Ok(Self { items: order::by_use(items)? })
+            Ok(Self { items: order::by_use(items)? })
+        })
     }
 }
 

@@ -11,6 +11,8 @@ use super::dml::folded;
 use super::statement::{CreateView, Rename, RenameTo, Statement};
 use super::{Lines, ParseResult, rest_of_text, whole_query};
 
+use crate::parser::walk::Walk;
+
 /// `CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(columns)] [WITH (…)] [COMMENT '…'] AS query`.
 pub(super) fn create_view(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::CREATE)?;
@@ -73,7 +75,7 @@ pub(super) fn rename(parser: &mut Parser) -> ParseResult<Option<Statement>> {
 /// Relations that a query names, without its common table expressions.
 pub(crate) fn relations_of(query: &ast::Query) -> Vec<ast::ObjectName> {
     let mut found = Relations::default();
-    let _ = ast::Visit::visit(query, &mut found);
+    let _ = query.walk(&mut found);
     let Relations { mut names, expressions } = found;
     names.retain(|name| !expressions.iter().any(|expression| name == expression));
     names

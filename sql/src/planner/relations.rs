@@ -20,13 +20,14 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast::{
-    ObjectName, Query, Spanned, TableFactor, TableVersion as AsOf, Visit, Visitor,
+    ObjectName, Query, Spanned, TableFactor, TableVersion as AsOf, Visitor,
 };
 
 use super::{Scope, system, time_travel, view};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::definition::{is_materialized_view, is_populated};
 use crate::parser::Parsed;
+use crate::parser::walk::Walk;
 use crate::table_function;
 
 /// A version of a table that a plan reads.
@@ -107,7 +108,7 @@ impl Relations {
         named: Vec<(TableReference, Arc<dyn TableSource>)>,
     ) -> Result<Self> {
         let mut collected = Collector::default();
-        let _ = query.visit(&mut collected);
+        let _ = query.walk(&mut collected);
         let mut relations = Self { volatile: !named.is_empty(), ..Self::default() };
         relations.tables.extend(named.into_iter().map(|(name, source)| (name, Ok(source))));
         for name in collected.names {

@@ -8,6 +8,7 @@ use auric_catalog::backend::ChangeToken;
 use auric_catalog::registry::{Catalog, Registry};
 use auric_catalog::table::TableVersion;
 use datafusion::scalar::ScalarValue;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use postgres_types::Type;
 
@@ -236,17 +237,19 @@ impl Session {
 
     /// The answer to a query whose text was seen before, without a plan. `None`: it has to be run. Fails
     /// with 25P02 in a failed transaction.
-    pub async fn recall(&mut self, parsed: &Parsed) -> Result<Option<CachedOutput>> {
-        if !matches!(parsed.statement.as_ref(), Statement::Query(_)) {
-            return Ok(None);
-        }
-        self.refuse_if_failed(&parsed.statement)?;
-        let Some(request) = self.request(&parsed.text, &[], Some(&[])) else { return Ok(None) };
-        let found = self.recalled(request, None).await;
-        if found.is_err() {
-            self.fail();
-        }
-        found
+    pub fn recall<'a>(&'a mut self, parsed: &'a Parsed) -> BoxFuture<'a, Result<Option<CachedOutput>>> {
+        Box::pin(async move {
+            if !matches!(parsed.statement.as_ref(), Statement::Query(_)) {
+                return Ok(None);
+            }
+            self.refuse_if_failed(&parsed.statement)?;
+            let Some(request) = self.request(&parsed.text, &[], Some(&[])) else { return Ok(None) };
+            let found = self.recalled(request, None).await;
+            if found.is_err() {
+                self.fail();
+            }
+            found
+        })
     }
 
     /// `described`: what the client was told of the columns.
