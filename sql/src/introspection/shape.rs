@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 
 use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Ident, Query, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, DataType, Expr, Ident, Query, TableFactor, Value, Visitor, VisitorMut,
 };
 
+use crate::parser::walk::{Walk, WalkMut};
 use crate::parser::{Parsed, Statement, folded};
 use crate::pg_catalog::shape;
 use crate::planner::{highest_placeholder, reference};
@@ -80,14 +81,14 @@ impl Shape {
     pub fn of(parsed: &Parsed) -> Option<Self> {
         let Statement::Query(query) = parsed.statement.as_ref() else { return None };
         let mut names = Names::default();
-        let _ = query.visit(&mut names);
+        let _ = query.walk(&mut names);
         if !names.system || names.other.iter().any(|name| !names.with.contains(name)) {
             return None;
         }
         let mut taken =
             Taken { next: highest_placeholder(query).ok()? + 1, constants: Vec::new(), texts: Vec::new() };
         let mut query = query.as_ref().clone();
-        let _ = query.visit(&mut taken);
+        let _ = query.walk_mut(&mut taken);
         Some(Self { query, constants: taken.constants, texts: taken.texts })
     }
 
