@@ -14,8 +14,8 @@ pub mod lossy_casts;
 pub mod names;
 mod null_in;
 mod order_by;
-mod parameters;
 mod origins;
+mod parameters;
 pub mod parts;
 pub mod postgres_casts;
 pub mod regex_operators;
@@ -283,7 +283,7 @@ impl Scope {
 
     /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a view.
     pub async fn table(&self, name: &ast::ObjectName, source: &Parsed) -> Result<Table> {
-        match relations::find_relation(self, &relations::reference(name)?).await? {
+        match relations::find_relation(self, &reference(name)?).await? {
             Some(relations::Found::Table(table)) => Ok(table),
             Some(relations::Found::View(view)) => Err(relations::not_a_table(&view)),
             None => Err(relations::undefined(name, source)),
@@ -292,7 +292,7 @@ impl Scope {
 
     /// The view of a name. `None`: no such view, or a table is what the name means.
     pub async fn view(&self, name: &ast::ObjectName) -> Result<Option<View>> {
-        match relations::find_relation(self, &relations::reference(name)?).await? {
+        match relations::find_relation(self, &reference(name)?).await? {
             Some(relations::Found::View(view)) => Ok(Some(view)),
             _ => Ok(None),
         }
@@ -300,7 +300,7 @@ impl Scope {
 
     /// Whether a name means a temporary table.
     pub async fn is_temporary(&self, name: &ast::ObjectName) -> Result<bool> {
-        let found = relations::find_relation(self, &relations::reference(name)?).await?;
+        let found = relations::find_relation(self, &reference(name)?).await?;
         Ok(matches!(found, Some(relations::Found::Table(table)) if table.catalog.is_temporary()))
     }
 
