@@ -20,6 +20,7 @@ use crate::planner::arithmetic::CheckedArithmetic;
 use crate::planner::array_operators::ArraySubscripts;
 use crate::planner::blank_padded::BlankPadded;
 use crate::planner::date_arithmetic::DateArithmetic;
+use crate::planner::guarded_conditions::GuardedConditions;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
 use crate::planner::lossy_casts::LossyCasts;
@@ -142,6 +143,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     rules.push(Arc::new(ImpliedCasts));
     rules.push(Arc::new(SessionCasts));
     rules.push(Arc::new(LossyCasts));
+    rules.push(Arc::new(GuardedConditions));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())

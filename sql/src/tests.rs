@@ -1,5 +1,6 @@
 //! Statements from text to rows, over a catalog in a temporary directory.
 
+mod introspection;
 mod row_changes;
 mod time_travel;
 
