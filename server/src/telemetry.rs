@@ -1,5 +1,6 @@
 //! Logs: text or JSON lines on standard error, with a level that can change while running.
 
+use auric_catalog::format::delta::TALKATIVE;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -10,9 +11,6 @@ use crate::config::value::LogFormat;
 /// Changes the level of a running program.
 #[derive(Debug, Clone)]
 pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
-
-/// Tells of every file that it reads of a Delta table's log, at the level info.
-const TALKATIVE: &str = "delta_kernel";
 
 /// Checks a level, or a list of levels by part of the program. What is said of reading Delta logs at the
 /// level info is left out, unless it is asked for by name.

@@ -62,6 +62,9 @@ use crate::write::WrittenFiles;
 /// Directory of the log below a table's root.
 const LOG_DIRECTORY: &str = "_delta_log";
 
+/// The part of the program that tells, at the level info, of every file that it reads of a table's log.
+pub const TALKATIVE: &str = "delta_kernel";
+
 /// Delta Lake, protocol 1 to 3 (reader) and 1 to 7 (writer).
 #[derive(Debug)]
 pub struct DeltaFormat {
