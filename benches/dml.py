@@ -77,7 +77,7 @@ class Data:
         else:
             chosen = f"(from base order by hash(l_orderkey * 8 + l_linenumber + {seed}) limit {old})"
         changed = "* replace (l_quantity + 1 as l_quantity, 'merged by the bench' as l_comment)"
-        new = f"select * replace (l_orderkey + {10**9 * (seed + 1)} as l_orderkey) from {chosen} limit {count - old}"
+        new = f"(select * replace (l_orderkey + {10**9 * (seed + 1)} as l_orderkey) from {chosen} limit {count - old})"
         arrow = self.query(f"select {changed} from {chosen} union all {new}").to_arrow_table()
         types = self.query("select * from base limit 0").to_arrow_table().schema
         pq.write_table(arrow.cast(pa.schema(types)), path)

@@ -23,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Connections;
+use crate::apply;
 use crate::config::value::CatalogKind;
 use crate::config::{CatalogConfig, Config};
 use crate::http::{self, HttpState};
@@ -194,7 +195,7 @@ fn runtime_env(config: &Config, memory: &Arc<Memory>) -> Result<Arc<RuntimeEnv>,
     // Without a way to tell, a machine of 4 GiB.
     let available = crate::os::available_memory().unwrap_or(4 << 30);
     let top = NonZeroUsize::MIN.saturating_add(4);
-    let memory = config.query.memory_limit.bytes(available);
+    let limit = config.query.memory_limit.bytes(available);
     let mode = match &config.query.spill_dir {
         Some(dir) => DiskManagerMode::Directories(vec![PathBuf::from(dir)]),
         None => DiskManagerMode::OsTmpDirectory,
@@ -203,7 +204,7 @@ fn runtime_env(config: &Config, memory: &Arc<Memory>) -> Result<Arc<RuntimeEnv>,
         .with_mode(mode)
         .with_max_temp_directory_size(config.query.spill_limit.0);
     RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), top)))
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit), top)))
         .with_disk_manager_builder(disk)
         .with_cache_manager(
             CacheManagerConfig::default()
@@ -336,6 +337,10 @@ pub async fn run(
     let (server, ready) = opened.start(config, &stop_http)?;
     crate::cli::say(&ready);
     after_ready();
+    if let Some(directory) = &config.materialize.dir {
+        let apply = apply::at_start(server.clone(), PathBuf::from(directory));
+        spawn(&server.runtimes.io, "definitions", apply);
+    }
     let refresh = refresher::follow(server.clone(), config.cache.clone());
     spawn(&server.runtimes.io, "refresher", refresh);
     let following = config.materialize.enabled.then(|| -> Result<_, StartError> {

@@ -1,5 +1,6 @@
 //! Logs: text or JSON lines on standard error, with a level that can change while running.
 
+use auric_catalog::format::delta::TALKATIVE;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -11,9 +12,15 @@ use crate::config::value::LogFormat;
 #[derive(Debug, Clone)]
 pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
 
-/// Checks a level, or a list of levels by part of the program.
+/// Checks a level, or a list of levels by part of the program. What is said of reading Delta logs at the
+/// level info is left out, unless it is asked for by name.
 pub fn parse_level(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder().parse(level).map_err(|e| format!("expected a level such as \"info\": {e}"))
+    let asks_for_info = level.split(',').any(|part| part.trim().eq_ignore_ascii_case("info"));
+    let shown = match asks_for_info && !level.contains(TALKATIVE) {
+        true => format!("{level},{TALKATIVE}=warn"),
+        false => level.to_string(),
+    };
+    EnvFilter::builder().parse(&shown).map_err(|e| format!("expected a level such as \"info\": {e}"))
 }
 
 /// Starts logging. Fails with the reason for a level that is none.

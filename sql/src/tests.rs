@@ -1,5 +1,6 @@
 //! Statements from text to rows, over a catalog in a temporary directory.
 
+mod introspection;
 mod row_changes;
 mod time_travel;
 
@@ -65,7 +66,7 @@ async fn fixture() -> Fixture {
         .with_object_list_cache_limit(0)
         .build_arc()
         .unwrap();
-    let backend = SqlBackend::open(directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
+    let backend = SqlBackend::open(&directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
     let mut registry = Registry::default();
     let catalog = Catalog::new("lake", 16384, Arc::new(backend), storage);
     match catalog.create_namespace("public", true).await {

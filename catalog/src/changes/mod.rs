@@ -179,7 +179,7 @@ fn copy(then: &TableSnapshot, now: &TableSnapshot) -> TableSnapshot {
         properties: then.properties.clone(),
         constraints: then.constraints.clone(),
         comment: then.comment.clone(),
-        row_lineage: then.row_lineage,
+        row_lineage: then.row_lineage.clone(),
         timestamp_ms: then.timestamp_ms,
         files: then.files.clone(),
         state: then.state.clone(),

@@ -52,7 +52,7 @@ fn snapshot(version: u64, columns: Vec<Field>) -> Arc<TableSnapshot> {
         sort_order: Arc::default(),
         properties: BTreeMap::from([("commit.retry.min-wait-ms".into(), "1".into())]),
         comment: None,
-        row_lineage: false,
+        row_lineage: None,
         constraints: Vec::new(),
         timestamp_ms: None,
         files: Arc::new(NoFiles),

@@ -60,7 +60,7 @@ fn snapshot(format: TableFormat, location: &str, version: TableVersion) -> Arc<T
         sort_order: Arc::new(SortOrder::default()),
         properties: BTreeMap::new(),
         comment: None,
-        row_lineage: false,
+        row_lineage: None,
         constraints: Vec::new(),
         timestamp_ms: None,
         files: Arc::new(NoFiles),
@@ -112,7 +112,7 @@ impl Lake {
         let directory = tempfile::tempdir().unwrap();
         let warehouse = format!("file://{}/warehouse", directory.path().display());
         let backend =
-            SqlBackend::open(directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
+            SqlBackend::open(&directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
         Self::with(directory, Arc::new(backend))
     }
 

@@ -1,6 +1,6 @@
 //! Numbers for the data files of a statement's target, so that each row can carry its address.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
@@ -23,6 +23,9 @@ struct State {
     files: Vec<Entry>,
     numbers: HashMap<String, i32>,
     filters: Vec<Vec<Expr>>,
+    /// Conditions that all of the rows satisfy that the statement deletes, if it does nothing else.
+    condition: Option<Vec<Expr>>,
+    whole: BTreeMap<String, Arc<LiveFile>>,
 }
 
 #[derive(Debug)]
@@ -46,6 +49,26 @@ impl AddressBook {
     /// filters read all of it.
     pub fn filters(&self) -> Vec<Vec<Expr>> {
         self.state.lock().filters.clone()
+    }
+
+    /// Says that the statement deletes the rows for which all of `condition` is true, and does nothing
+    /// else: scans that are planned from now on leave out files all of whose rows go.
+    pub fn delete_where(&self, condition: Vec<Expr>) {
+        self.state.lock().condition = Some(condition);
+    }
+
+    pub(super) fn condition(&self) -> Option<Vec<Expr>> {
+        self.state.lock().condition.clone()
+    }
+
+    pub(super) fn note_whole(&self, files: Vec<LiveFile>) {
+        let files = files.into_iter().map(|file| (file.path().to_string(), Arc::new(file)));
+        self.state.lock().whole.extend(files);
+    }
+
+    /// The files that scans have left out because all of their rows go, by path.
+    pub fn whole_files(&self) -> Vec<Arc<LiveFile>> {
+        self.state.lock().whole.values().cloned().collect()
     }
 
     /// How many files have a number: those that pruning left, over all scans.

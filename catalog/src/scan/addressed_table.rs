@@ -33,10 +33,10 @@ impl AddressedTable {
         Self::of_snapshot(table.snapshot.clone(), table.catalog.storage().clone(), book)
     }
 
-    /// Then the lineage columns as well: [`ROW_ID`](super::ROW_ID) and
+    /// Then the lineage columns as well, if the table's rows have any: [`ROW_ID`](super::ROW_ID) and
     /// `ROW_SEQUENCE`.
     pub fn with_lineage(mut self) -> Self {
-        self.columns.0.extend([RowColumn::RowId, RowColumn::RowSequence]);
+        self.columns.0.extend(self.snapshot.row_lineage.as_ref().into_iter().flat_map(RowColumn::lineage));
         self
     }
 
@@ -97,7 +97,7 @@ impl TableProvider for AddressedTable {
             filters,
             limit,
         };
-        let plan = plan::plan_output(request, state, &columns.scan_output()).await?;
+        let plan = plan::plan_output(request, state, &columns.scan_output(), Some(&self.book)).await?;
         Ok(columns.project(plan)?)
     }
 }

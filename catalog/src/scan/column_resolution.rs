@@ -79,7 +79,9 @@ impl<'a> Rule<'a> {
         match self {
             Rule::Id => {
                 let info = file.get_basic_info();
-                (info.has_id().then(|| by_id(info.id())).flatten(), self)
+                // A column of row tracking has a name that is its own, and no id.
+                let by_name = || columns.iter().find(|c| has_only_name(c) && physical_name(c) == file.name());
+                (if info.has_id() { by_id(info.id()) } else { by_name() }, self)
             }
             Rule::Mapping(mapped) => match mapped.iter().find(|m| m.names.iter().any(|n| n == file.name())) {
                 Some(m) => (m.field_id.and_then(by_id), Rule::Mapping(&m.fields)),
@@ -99,6 +101,11 @@ impl<'a> Rule<'a> {
             rule => rule,
         }
     }
+}
+
+fn has_only_name(column: &Field) -> bool {
+    let metadata = column.metadata();
+    metadata.contains_key(PHYSICAL_NAME) && !metadata.contains_key(FIELD_ID)
 }
 
 fn physical_name(column: &Field) -> &str {

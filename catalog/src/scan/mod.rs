@@ -14,7 +14,7 @@
 //!    their present types ([`type_promotion`]).
 //!
 //! Row-level changes scan through [`addressed_table`], whose rows carry their address
-//! ([`row_columns`], [`address_book`]), and copy what is left of a file by [`mod@surviving_rows`]. What
+//! ([`row_columns`], [`address_book`]), take out files unread where all rows go ([`whole_files`]), and copy what is left of a file by [`mod@surviving_rows`]. What
 //! changed between two versions is read by [`changed_rows`].
 //!
 //! Invariants: nothing here knows a format; what is not known never prunes; a row is never returned
@@ -48,6 +48,7 @@ mod scan_output;
 mod statistics;
 mod surviving_rows;
 mod type_promotion;
+mod whole_files;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 
+use super::address_book::AddressBook;
 use super::column_adapter::Defaults;
 use super::column_resolution::{ColumnResolver, field_id};
 use super::equality_deletes::{self, EqualityDeletes};
@@ -32,6 +33,7 @@ use super::pruning::Pruner;
 use super::row_selection::remaining_rows;
 use super::scan_output::{FileConstant, ScanOutput};
 use super::statistics::scan_statistics;
+use super::whole_files::WholeFilePredicate;
 use super::{footer, row_deletes};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
@@ -54,19 +56,21 @@ pub(crate) struct ScanRequest<'a> {
 /// The plan of a scan.
 pub(crate) async fn plan(request: ScanRequest<'_>, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
     let output = ScanOutput::of_columns(projected_columns(request)?);
-    plan_output(request, state, &output).await
+    plan_output(request, state, &output, None).await
 }
 
-/// The plan of a scan that gives `output` instead of the request's projection.
+/// The plan of a scan that gives `output` instead of the request's projection. `book`: takes the files
+/// that a DELETE need not read.
 pub(super) async fn plan_output(
     request: ScanRequest<'_>,
     state: &dyn Session,
     output: &ScanOutput,
+    book: Option<&AddressBook>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = &request.snapshot.schema;
     let filter = physical_filter(request, state)?;
     let pruner = filter.as_ref().and_then(|f| Pruner::new(schema, f));
-    let selection = select_files(request.snapshot.files.as_ref(), pruner.as_ref()).await?;
+    let mut selection = select_files(request.snapshot.files.as_ref(), pruner.as_ref()).await?;
     tracing::debug!(
         table = %request.snapshot.location,
         lists = selection.lists_total,
@@ -75,6 +79,12 @@ pub(super) async fn plan_output(
         files_pruned = selection.files_pruned(),
         "pruned",
     );
+    if let Some(book) = book
+        && let Some(condition) = book.condition()
+        && let Some(whole) = WholeFilePredicate::new(request.snapshot, state, &condition)
+    {
+        book.note_whole(whole.take(&mut selection, &*request.snapshot.files.deletes().await?)?);
+    }
     let scan = Scan { request, state, filter };
     scan.plan(selection, output).await
 }

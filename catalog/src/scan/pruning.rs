@@ -3,14 +3,14 @@
 //! DataFusion's `PruningPredicate` over the statistics and partition values of a table version. A
 //! container is dropped only when it provably holds no such row: whatever is unknown keeps it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{is_not_null, nullif};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, UInt64Type};
 use datafusion::common::Column;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::physical_expr::PhysicalExpr;
@@ -45,6 +45,21 @@ impl Pruner {
             .try_build(filter.clone())
             .ok()?;
         (!predicate.always_true()).then(|| Self { schema: schema.clone(), predicate })
+    }
+
+    /// Which files certainly hold no null in any of `columns`.
+    pub fn without_nulls(&self, statistics: &StatisticsTable, columns: &BTreeSet<String>) -> Vec<bool> {
+        let view = StatisticsView { schema: &self.schema, statistics, containers: Containers::Files };
+        let mut without = vec![true; statistics.len];
+        for column in columns {
+            let counts = view.null_counts(&Column::from_name(column));
+            let counts = counts.as_ref().and_then(|counts| counts.as_primitive_opt::<UInt64Type>());
+            for (i, without) in without.iter_mut().enumerate() {
+                let none = |counts: &UInt64Array| counts.is_valid(i) && counts.value(i) == 0;
+                *without &= counts.is_some_and(none);
+            }
+        }
+        without
     }
 
     /// Numbers of the containers that may hold a row of interest.

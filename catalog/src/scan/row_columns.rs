@@ -3,7 +3,6 @@
 //! Address and lineage are computed by a projection above the scan, from what the file says of itself
 //! and from the row's position (Iceberg spec, "Row Lineage").
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -25,18 +24,13 @@ use super::planned_file::ScanColumn;
 use super::scan_output::{FileConstant, POSITION, RowPosition, ScanOutput};
 use crate::dml::rows;
 use crate::error::{Error, Result};
-use crate::table::FieldId;
 use crate::table::data_file::ROW_IDS_TO_COME;
-use crate::table::schema::FIELD_ID;
+use crate::table::{FieldId, LineageColumn, RowLineage};
 
 /// Lineage column: the row's `_row_id`.
 pub(crate) const ROW_ID: &str = "__auric_row_id";
 /// Lineage column: the row's `_last_updated_sequence_number`.
 pub(crate) const ROW_SEQUENCE: &str = "__auric_row_sequence";
-
-/// Reserved field ids (Iceberg spec, "Reserved Field IDs").
-const ROW_ID_FIELD: FieldId = 2_147_483_540;
-const ROW_SEQUENCE_FIELD: FieldId = 2_147_483_539;
 
 /// One column of the result.
 #[derive(Debug, Clone)]
@@ -45,18 +39,23 @@ pub(super) enum RowColumn {
     /// The file's number in this book.
     File(Arc<AddressBook>),
     Position,
-    RowId,
-    RowSequence,
+    RowId(LineageColumn),
+    RowSequence(LineageColumn),
 }
 
 impl RowColumn {
+    /// Row id and sequence number.
+    pub fn lineage(lineage: &RowLineage) -> [Self; 2] {
+        [Self::RowId(lineage.row_id.clone()), Self::RowSequence(lineage.last_change.clone())]
+    }
+
     pub fn field(&self) -> FieldRef {
         Arc::new(match self {
             Self::Table(column) => return column.field.clone(),
             Self::File(_) => Field::new(rows::FILE, DataType::Int32, false),
             Self::Position => Field::new(rows::POSITION, DataType::Int64, false),
-            Self::RowId => Field::new(ROW_ID, DataType::Int64, true),
-            Self::RowSequence => Field::new(ROW_SEQUENCE, DataType::Int64, true),
+            Self::RowId(_) => Field::new(ROW_ID, DataType::Int64, true),
+            Self::RowSequence(_) => Field::new(ROW_SEQUENCE, DataType::Int64, true),
         })
     }
 }
@@ -77,13 +76,13 @@ impl RowColumns {
                 RowColumn::Table(column) => output.columns.push(column.clone()),
                 RowColumn::File(book) => output.constants.push(FileConstant::Number(book.clone())),
                 RowColumn::Position => output.position = RowPosition::Given,
-                RowColumn::RowId => {
-                    in_files.push(stored(ROW_ID_FIELD));
+                RowColumn::RowId(column) => {
+                    in_files.push(stored(column));
                     output.position = RowPosition::Given;
                     first_row_id = Some(FileConstant::FirstRowId);
                 }
-                RowColumn::RowSequence => {
-                    in_files.push(stored(ROW_SEQUENCE_FIELD));
+                RowColumn::RowSequence(column) => {
+                    in_files.push(stored(column));
                     first_row_id = Some(FileConstant::FirstRowId);
                     sequence = Some(FileConstant::SequenceNumber);
                 }
@@ -110,15 +109,15 @@ impl RowColumns {
                 }
                 RowColumn::File(book) => by_name(FileConstant::Number(book.clone()).field().name(), &given)?,
                 RowColumn::Position => position(&given)?,
-                RowColumn::RowId => {
+                RowColumn::RowId(stored) => {
                     let first = by_name(FileConstant::FirstRowId.field().name(), &given)?;
                     let inherited = BinaryExpr::new(first.clone(), Operator::Plus, position(&given)?);
-                    inherited_unless_stored(first, ROW_ID_FIELD, Arc::new(inherited), &given)?
+                    inherited_unless_stored(first, stored.id, Arc::new(inherited), &given)?
                 }
-                RowColumn::RowSequence => {
+                RowColumn::RowSequence(stored) => {
                     let first = by_name(FileConstant::FirstRowId.field().name(), &given)?;
                     let inherited = by_name(FileConstant::SequenceNumber.field().name(), &given)?;
-                    inherited_unless_stored(first, ROW_SEQUENCE_FIELD, inherited, &given)?
+                    inherited_unless_stored(first, stored.id, inherited, &given)?
                 }
             };
             exprs.push((expr, column.field().name().clone()));
@@ -128,10 +127,8 @@ impl RowColumns {
 }
 
 /// A lineage column as files store it.
-fn stored(id: FieldId) -> ScanColumn {
-    let metadata = HashMap::from([(FIELD_ID.to_string(), id.to_string())]);
-    let field = Field::new(stored_name(id), DataType::Int64, true).with_metadata(metadata);
-    ScanColumn { id, field: Arc::new(field) }
+fn stored(column: &LineageColumn) -> ScanColumn {
+    ScanColumn { id: column.id, field: Arc::new(column.named(&stored_name(column.id))) }
 }
 
 fn stored_name(id: FieldId) -> String {

@@ -15,7 +15,7 @@ use super::row_columns::{RowColumn, RowColumns};
 use crate::error::Result;
 use crate::registry::Table;
 use crate::storage::Storage;
-use crate::table::{LiveFile, TableSnapshot};
+use crate::table::{LiveFile, RowLineage, TableSnapshot};
 
 /// The table's columns, then with `lineage` the lineage columns, of the rows of `files` that are not
 /// at the positions given with each file (those deleted before included), nor removed by equality
@@ -26,12 +26,10 @@ pub(crate) async fn surviving_rows(
     table: &Table,
     state: &dyn Session,
     files: Vec<(Arc<LiveFile>, RoaringTreemap)>,
-    lineage: bool,
+    lineage: Option<&RowLineage>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut columns: Vec<RowColumn> = ScanColumn::all(&table.snapshot.schema).map(RowColumn::Table).collect();
-    if lineage {
-        columns.extend([RowColumn::RowId, RowColumn::RowSequence]);
-    }
+    columns.extend(lineage.into_iter().flat_map(RowColumn::lineage));
     rows_of(&table.snapshot, table.catalog.storage(), state, files, RowColumns(columns)).await
 }
 

@@ -22,7 +22,8 @@ pub struct DataFile {
     pub size_bytes: u64,
     /// Rows in the file before deletes; Delta may not know.
     pub record_count: Option<u64>,
-    /// Data sequence number (Iceberg spec, "Sequence Numbers"); 0 for Delta.
+    /// Data sequence number (Iceberg spec, "Sequence Numbers"); default row commit version of Delta's row
+    /// tracking, or 0.
     pub sequence_number: i64,
     /// First `_row_id` (Iceberg v3 row lineage, Delta row tracking).
     pub first_row_id: Option<i64>,

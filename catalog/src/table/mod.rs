@@ -10,6 +10,7 @@ pub mod deletion_vector;
 pub mod live_file;
 pub mod partition;
 pub mod pending;
+pub mod row_lineage;
 pub mod schema;
 pub mod snapshot;
 pub mod statistics;
@@ -23,5 +24,6 @@ pub use definition::{ColumnDefault, ColumnDefinition, TableDefinition, TableForm
 pub use live_file::LiveFile;
 pub use partition::{PartitionField, PartitionSpec, SortField, SortOrder, Transform};
 pub use pending::PendingChange;
+pub use row_lineage::{LineageColumn, RowLineage};
 pub use schema::{FieldId, TableSchema};
 pub use snapshot::{TableSnapshot, TableVersion};

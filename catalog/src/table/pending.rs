@@ -112,7 +112,7 @@ impl PendingChange {
             properties: base.properties.clone(),
             constraints: base.constraints.clone(),
             comment: base.comment.clone(),
-            row_lineage: base.row_lineage,
+            row_lineage: base.row_lineage.clone(),
             timestamp_ms: base.timestamp_ms,
             files: Arc::new(PendingFiles::new(&self.base, &self.change)),
             state: base.state.clone(),

@@ -13,6 +13,7 @@ use super::data_file::FileList;
 use super::definition::TableFormat;
 use super::deletes::DeleteIndex;
 use super::partition::{PartitionSpec, SortOrder};
+use super::row_lineage::RowLineage;
 use super::schema::TableSchema;
 use super::statistics::StatisticsTable;
 use crate::error::Result;
@@ -54,8 +55,8 @@ pub struct TableSnapshot {
     /// What rows must satisfy besides NOT NULL. A commit takes it that added rows do.
     pub constraints: Vec<CheckConstraint>,
     pub comment: Option<String>,
-    /// Rows have identities that outlive updates (Iceberg spec, "Row Lineage").
-    pub row_lineage: bool,
+    /// Rows have identities that outlive updates: where files keep them.
+    pub row_lineage: Option<RowLineage>,
     /// When this version was committed, milliseconds since the epoch.
     pub timestamp_ms: Option<i64>,
     /// The files, read on demand.

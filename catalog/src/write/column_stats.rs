@@ -11,7 +11,7 @@ use datafusion::scalar::ScalarValue;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::file_schema::{FileSchema, LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
+use super::file_schema::{FileSchema, is_lineage};
 use crate::error::{Error, Result};
 use crate::table::FieldId;
 use crate::table::data_file::WrittenColumn;
@@ -95,7 +95,7 @@ pub fn written_columns(
     let sizes = column_sizes(schema, metadata);
     let mut columns = HashMap::with_capacity(schema.field_ids.len());
     for (i, (field, id)) in schema.arrow.fields().iter().zip(&schema.field_ids).enumerate() {
-        if [ROW_ID.1, LAST_UPDATED_SEQUENCE_NUMBER.1].contains(id) {
+        if is_lineage(*id) {
             continue;
         }
         let counts = counts.get(i).cloned().unwrap_or_default();

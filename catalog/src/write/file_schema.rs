@@ -13,14 +13,9 @@ use parquet::basic::LogicalType;
 use parquet::schema::types::{Type, TypePtr};
 
 use crate::error::{Error, Result};
+use crate::table::row_lineage::{LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
 use crate::table::schema::{EXTENSION_TYPE, FIELD_ID, PHYSICAL_NAME, UUID_EXTENSION};
-use crate::table::{FieldId, TableFormat, TableSnapshot};
-
-/// Name and reserved field id of the column that identifies a row for ever (Iceberg spec, "Reserved
-/// Field IDs").
-pub const ROW_ID: (&str, FieldId) = ("_row_id", 2_147_483_540);
-/// ... and of the column that tells which commit changed it last.
-pub const LAST_UPDATED_SEQUENCE_NUMBER: (&str, FieldId) = ("_last_updated_sequence_number", 2_147_483_539);
+use crate::table::{FieldId, RowLineage, TableFormat, TableSnapshot};
 
 /// How rows of a table are laid out in its files.
 #[derive(Debug)]
@@ -45,16 +40,14 @@ impl FileSchema {
         Self::build(snapshot, snapshot.schema.arrow.clone(), &snapshot.schema.field_ids)
     }
 
-    /// With two more columns, [`ROW_ID`] and [`LAST_UPDATED_SEQUENCE_NUMBER`]: rows that existed
-    /// before keep their identity (Iceberg spec, "Row Lineage"); null means that it follows from the
-    /// file.
-    pub fn with_lineage(snapshot: &TableSnapshot) -> Result<Self> {
+    /// With the two columns of `lineage`: rows that existed before keep their identity; null means that
+    /// it follows from the file.
+    pub fn with_lineage(snapshot: &TableSnapshot, lineage: &RowLineage) -> Result<Self> {
         let mut fields = snapshot.schema.arrow.fields().to_vec();
         let mut ids = snapshot.schema.field_ids.clone();
-        for (name, id) in [ROW_ID, LAST_UPDATED_SEQUENCE_NUMBER] {
-            let metadata = HashMap::from([(FIELD_ID.to_string(), id.to_string())]);
-            fields.push(Arc::new(Field::new(name, DataType::Int64, true).with_metadata(metadata)));
-            ids.push(id);
+        for column in lineage.columns() {
+            fields.push(Arc::new(column.field()));
+            ids.push(column.id);
         }
         Self::build(snapshot, Arc::new(Schema::new(fields)), &ids)
     }
@@ -64,7 +57,7 @@ impl FileSchema {
             .fields()
             .iter()
             .zip(ids)
-            .map(|(field, id)| physical_field(field, None, Some(*id)))
+            .map(|(field, id)| physical_field(field, None, (!is_lineage(*id)).then_some(*id)))
             .collect();
         let in_directories = |id: &FieldId| {
             snapshot.format == TableFormat::Delta
@@ -119,6 +112,11 @@ impl FileSchema {
         }
         find(self.table.fields(), self.physical.fields(), name)
     }
+}
+
+/// Whether it is a column of row lineage, about which files say nothing but its values.
+pub fn is_lineage(id: FieldId) -> bool {
+    [ROW_ID, LAST_UPDATED_SEQUENCE_NUMBER].contains(&id)
 }
 
 /// The field as files hold it. `name`: instead of its own. `id`: of a top-level column.

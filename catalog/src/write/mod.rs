@@ -28,7 +28,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use parking_lot::Mutex;
 
-pub use self::file_schema::{FileSchema, LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
+pub use self::file_schema::FileSchema;
 pub use self::options::{BOUND_BYTES, WriteOptions, data_location};
 pub use self::order::{TransformFunction, write_order};
 pub use self::partition::{PartitionKey, PartitionRows, Partitioner};
@@ -38,7 +38,7 @@ pub use self::written_files::{WrittenFiles, delete_files};
 use self::fan_out::{FanOut, FannedOut, join, merge};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
-use crate::table::{NewDataFile, TableSnapshot};
+use crate::table::{NewDataFile, RowLineage, TableSnapshot};
 
 /// How rows arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,10 +120,15 @@ impl TableWriter {
     /// A writer of the table's columns; with `lineage`, of the columns of
     /// [`FileSchema::with_lineage`] too. Fails as [`write()`] does. To be called inside the runtime
     /// that writes.
-    pub fn new(table: &str, storage: &Storage, snapshot: &Arc<TableSnapshot>, lineage: bool) -> Result<Self> {
+    pub fn new(
+        table: &str,
+        storage: &Storage,
+        snapshot: &Arc<TableSnapshot>,
+        lineage: Option<&RowLineage>,
+    ) -> Result<Self> {
         let schema = match lineage {
-            true => FileSchema::with_lineage(snapshot)?,
-            false => FileSchema::of(snapshot)?,
+            Some(lineage) => FileSchema::with_lineage(snapshot, lineage)?,
+            None => FileSchema::of(snapshot)?,
         };
         let options = WriteOptions::of(snapshot, &schema)?;
         Ok(Self::with(table, storage, snapshot, Arc::new(schema), options))

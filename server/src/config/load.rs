@@ -87,6 +87,7 @@ const KEYS: &[Key<Config>] = keys!(Config {
     "cache.refresh_after" => cache.refresh_after,
     "cache.refresh_share" => cache.refresh_share,
     "materialize.enabled" => materialize.enabled,
+    "materialize.dir" => materialize.dir,
     "materialize.max_concurrent_refreshes" => materialize.max_concurrent_refreshes,
     "materialize.poll_interval" => materialize.poll_interval,
     "materialize.lease" => materialize.lease,

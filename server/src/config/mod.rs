@@ -111,6 +111,8 @@ pub struct CacheConfig {
 pub struct MaterializeConfig {
     /// Schedules are followed.
     pub enabled: bool,
+    /// Definitions that are applied when the server starts; `None`: none.
+    pub dir: Option<String>,
     /// Runs at once; 0: half as many as cores.
     pub max_concurrent_refreshes: usize,
     pub poll_interval: Duration,
@@ -213,6 +215,7 @@ impl Default for Config {
             },
             materialize: MaterializeConfig {
                 enabled: true,
+                dir: None,
                 max_concurrent_refreshes: 0,
                 poll_interval: Duration::from_millis(500),
                 lease: Duration::from_secs(10),

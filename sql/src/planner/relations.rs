@@ -350,7 +350,7 @@ impl Visitor for Collector {
     }
 }
 
-pub(super) fn reference(name: &ObjectName) -> Result<TableReference> {
+pub(crate) fn reference(name: &ObjectName) -> Result<TableReference> {
     if name.0.len() > 3 || name.0.is_empty() {
         let message = format!("improper qualified name (too many dotted names): {name}");
         return Err(Error::new(SqlState::SYNTAX_ERROR, message));

@@ -4,6 +4,7 @@
 //! Whoever runs the server asks the session layer which of them are due ([`ResultCache::due`]) and asks
 //! them as such a session would ([`Session::ask_again`]). When, and how much of it, is his to decide.
 
+use futures::future::BoxFuture;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -167,29 +168,31 @@ fn states(registry: &Registry) -> u64 {
 impl Session {
     /// Asks a question once more: its answer goes to the cache as it is read. `None`: it is kept already, or
     /// would not be.
-    pub async fn ask_again(&mut self, question: &Question) -> Result<Option<RowOutput>> {
-        self.asks_again = true;
-        self.set_encoding(question.encoding);
-        let cache = self.engine.results.clone();
-        let request = self.request(&question.text, &question.types, Some(&question.values));
-        let parsed = <[_; 1]>::try_from(parser::parse(&question.text)?);
-        let (Some(request), Ok([parsed])) = (request, parsed) else { return Ok(None) };
-        // To a session made like this it may mean something else.
-        if request.statement != question.statement {
-            cache.forget(question);
-            return Ok(None);
-        }
-        // What comes after this look is another reason to ask.
-        let at = self.engine.clock.now().timestamp_millis();
-        *question.looked.lock() = Look { at, catalogs: Some(states(self.engine.registry())) };
-        let types: Vec<Option<Type>> = question.types.iter().cloned().map(Some).collect();
-        let prepared = self.prepare(&parsed, &types).await?;
-        match self.execute(&prepared, question.values.clone()).await? {
-            Output::Rows(rows) if rows.collecting.is_some() => {
-                cache.asked_again(question);
-                Ok(Some(rows))
+    pub fn ask_again<'a>(&'a mut self, question: &'a Question) -> BoxFuture<'a, Result<Option<RowOutput>>> {
+        Box::pin(async move {
+            self.asks_again = true;
+            self.set_encoding(question.encoding);
+            let cache = self.engine.results.clone();
+            let request = self.request(&question.text, &question.types, Some(&question.values));
+            let parsed = <[_; 1]>::try_from(parser::parse(&question.text)?);
+            let (Some(request), Ok([parsed])) = (request, parsed) else { return Ok(None) };
+            // To a session made like this it may mean something else.
+            if request.statement != question.statement {
+                cache.forget(question);
+                return Ok(None);
             }
-            _ => Ok(None),
-        }
+            // What comes after this look is another reason to ask.
+            let at = self.engine.clock.now().timestamp_millis();
+            *question.looked.lock() = Look { at, catalogs: Some(states(self.engine.registry())) };
+            let types: Vec<Option<Type>> = question.types.iter().cloned().map(Some).collect();
+            let prepared = self.prepare(&parsed, &types).await?;
+            match self.execute(&prepared, question.values.clone()).await? {
+                Output::Rows(rows) if rows.collecting.is_some() => {
+                    cache.asked_again(question);
+                    Ok(Some(rows))
+                }
+                _ => Ok(None),
+            }
+        })
     }
 }

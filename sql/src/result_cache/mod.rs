@@ -32,7 +32,7 @@ use tokio::sync::watch;
 pub(crate) use self::again::Asked;
 pub use self::again::Question;
 pub use self::answer::{Answer, CachedOutput, Collecting};
-pub(crate) use self::dependence::{Dependence, of_plan};
+pub(crate) use self::dependence::{Dependence, of_expr, of_plan};
 pub(crate) use self::fingerprint::{RowsName, name_of, wide};
 pub(crate) use self::recall::{Asks, Remembered, Request, States};
 

@@ -8,6 +8,7 @@ use auric_catalog::backend::ChangeToken;
 use auric_catalog::registry::{Catalog, Registry};
 use auric_catalog::table::TableVersion;
 use datafusion::scalar::ScalarValue;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use postgres_types::Type;
 
@@ -122,7 +123,7 @@ impl Remembered {
 
     /// Whether it certainly still is, found out in microseconds: nothing was committed to its catalogs since
     /// it was, nor to its Delta tables.
-    pub fn is_current_at_once(&self) -> bool {
+    pub(crate) fn is_current_at_once(&self) -> bool {
         let seen = self.seen.lock().clone();
         !seen.is_empty()
             && seen.iter().all(|(catalog, token)| catalog.change_token().as_ref() == Some(token))
@@ -159,8 +160,9 @@ pub(crate) enum Found {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asks {
     generation: u64,
-    /// What tells the answers that it gets from those of others. `None`: it has switched the cache off.
-    name: Option<u128>,
+    /// A name for everything of the session that can show in rows: its user, its database, its settings.
+    pub name: u128,
+    is_cached: bool,
     /// It wants to be told what the cache had.
     is_told: bool,
 }
@@ -191,29 +193,40 @@ impl Session {
         types: &[Type],
         values: Option<&[ScalarValue]>,
     ) -> Option<Request> {
-        let cache = &self.engine.results;
-        let sees_its_own = self.run.is_some()
-            || self.temporary.opened().is_some()
-            || self.block.as_ref().is_some_and(|block| block.tables.has_any_changes());
-        if !cache.is_enabled() || sees_its_own {
+        if !self.engine.results.is_enabled() || self.sees_its_own() {
             return None;
         }
+        let asks = self.asks();
+        if !asks.is_cached {
+            return None;
+        }
+        let session = asks.name;
+        let statement = wide(&self.engine.results.keys, &StatementName { session, text, types, values });
+        Some(Request { statement, session })
+    }
+
+    /// Whether this session may see what nobody else does.
+    pub(crate) fn sees_its_own(&self) -> bool {
+        self.run.is_some()
+            || self.temporary.opened().is_some()
+            || self.block.as_ref().is_some_and(|block| block.tables.has_any_changes())
+    }
+
+    /// How the session asks with the settings that it has now.
+    pub(crate) fn asks(&mut self) -> Asks {
         let settings = self.settings.read();
-        let asks = match self.asks {
+        match self.asks {
             Some(asks) if asks.generation == settings.generation() => asks,
             _ => {
                 let facts = (&self.parameters.user, &self.parameters.database, settings.deciding());
                 *self.asks.insert(Asks {
                     generation: settings.generation(),
-                    name: settings.bool("result_cache").then(|| wide(&cache.keys, &facts)),
+                    name: wide(&self.engine.results.keys, &facts),
+                    is_cached: settings.bool("result_cache"),
                     is_told: settings.get("client_min_messages").is_some_and(|s| s.starts_with("debug")),
                 })
             }
-        };
-        drop(settings);
-        let session = asks.name?;
-        let statement = wide(&cache.keys, &StatementName { session, text, types, values });
-        Some(Request { statement, session })
+        }
     }
 
     /// The answer to a query string that was seen before, without even parsing it, if that takes no more
@@ -304,25 +317,27 @@ impl Session {
 
     /// The answer to a query whose text was seen before, without a plan. `None`: it has to be run. Fails
     /// with 25P02 in a failed transaction.
-    pub async fn recall(&mut self, parsed: &Parsed) -> Result<Option<CachedOutput>> {
-        if !matches!(parsed.statement.as_ref(), Statement::Query(_)) {
-            return Ok(None);
-        }
-        self.refuse_if_failed(&parsed.statement)?;
-        let Some(request) = self.request(&parsed.text, &[], Some(&[])) else { return Ok(None) };
-        let asked = Asked { request, text: &parsed.text, types: &[], values: &[] };
-        if let Some(found) = self.found(request, None) {
-            return Ok(self.taken(found, &asked).await);
-        }
-        if self.is_told(request) {
-            // Of many that ask at once, one is to look.
-            return Ok(None);
-        }
-        let found = self.recalled(&asked, None).await;
-        if found.is_err() {
-            self.fail();
-        }
-        found
+    pub fn recall<'a>(&'a mut self, parsed: &'a Parsed) -> BoxFuture<'a, Result<Option<CachedOutput>>> {
+        Box::pin(async move {
+            if !matches!(parsed.statement.as_ref(), Statement::Query(_)) {
+                return Ok(None);
+            }
+            self.refuse_if_failed(&parsed.statement)?;
+            let Some(request) = self.request(&parsed.text, &[], Some(&[])) else { return Ok(None) };
+            let asked = Asked { request, text: &parsed.text, types: &[], values: &[] };
+            if let Some(found) = self.found(request, None) {
+                return Ok(self.taken(found, &asked).await);
+            }
+            if self.is_told(request) {
+                // Of many that ask at once, one is to look.
+                return Ok(None);
+            }
+            let found = self.recalled(&asked, None).await;
+            if found.is_err() {
+                self.fail();
+            }
+            found
+        })
     }
 
     /// `described`: what the client was told of the columns.

@@ -12,6 +12,7 @@ use super::{
     CommandTag, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer, parameters, rows, trivial,
 };
 use crate::error::{Error, Result, SqlState};
+use crate::introspection::Question;
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Dependencies, Parameter, PlannedQuery, Scope, still_current};
 use crate::result_cache::{
@@ -30,6 +31,11 @@ pub async fn prepare(
 ) -> Result<Prepared> {
     if let Some(answer) = trivial::answer(session, query)? {
         return Ok(Prepared::trivial(parsed, answer));
+    }
+    if let Some(question) = Question::of(parsed, given)
+        && let Some(plan) = session.kept_plan(&question, parsed).await?
+    {
+        return Ok(Prepared::kept(parsed, question, plan));
     }
     let declared: Vec<Type> =
         given.iter().map(|p| p.as_ref().map_or(Type::UNKNOWN, |p| p.pg_type.clone())).collect();
@@ -95,6 +101,13 @@ pub async fn execute(
 ) -> Result<Output> {
     if let Some(TrivialAnswer { columns, row }) = &prepared.trivial {
         return Ok(rows::batches(columns.clone(), row.schema(), vec![row.clone()], CommandTag::Select));
+    }
+    if let Some((question, described)) = &prepared.question
+        && let Some(plan) = session.kept_plan(question, &prepared.parsed).await?
+        && (Arc::ptr_eq(described, &plan) || plan.columns == described.columns)
+        && let Some(output) = session.run_kept(&plan, question, values.clone()).await?
+    {
+        return Ok(output);
     }
     let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
     let cache = session.engine.results.clone();

@@ -58,7 +58,9 @@ V3_COPY = iceberg(3, COPY, COPY, COPY)
 V3_MARK = iceberg(3, MARK, MARK, MARK)
 DELTA_COPY = Layout("delta")
 DELTA_MARK = Layout("delta", (("delta.enableDeletionVectors", "true"),))
-LAYOUTS = (V1, V2_COPY, V2_MARK, V2_MIXED, V3_COPY, V3_MARK, DELTA_COPY, DELTA_MARK)
+DELTA_TRACKED = Layout("delta", (("delta.enableRowTracking", "true"), ("delta.checkpointInterval", "4")))
+DELTA_TRACKED_MARK = Layout("delta", (*DELTA_TRACKED.properties, *DELTA_MARK.properties))
+LAYOUTS = (V1, V2_COPY, V2_MARK, V2_MIXED, V3_COPY, V3_MARK, DELTA_COPY, DELTA_MARK, DELTA_TRACKED, DELTA_TRACKED_MARK)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Iceberg tables whose partitioning Auric would not make: dropped source columns, transforms that nobody knows."""
 
 import pathlib
+import uuid
 
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -112,3 +114,89 @@ def test_an_unknown_transform(server, schema, version, others):
     assert with_transform(folder, b"zorder[4]", b"bucket[4]") >= 4
     server.pyiceberg().load_table((schema, "t")).append(arrow([{"id": 101, "p": 7, "q": "z"}], table))
     assert server.sql(f"select count(*) from {schema}.t") == [(14,)]
+
+
+@pytest.mark.parametrize("version", ["1", "2", "3"])
+@pytest.mark.parametrize("mode", ["copy-on-write", "merge-on-read"])
+def test_uuids(server, schema, duck, version, mode):
+    """Values of type uuid: in manifests they are sixteen fixed bytes with a logical type."""
+    if (version, mode) == ("1", "merge-on-read"):
+        pytest.skip("there is no such mode in version 1")
+    settings = ", ".join([f"'format-version' = '{version}'", *(f"'write.{what}.mode' = '{mode}'" for what in ("delete", "update", "merge")),
+                          "'commit.manifest.min-count-to-merge' = '3'"])
+    server.sql(f"create table {schema}.t (id int, u uuid, v int) partitioned by (u, v) tblproperties ({settings})")
+    ids = [uuid.UUID(int=5), uuid.UUID("f79c3e09-677c-4bbd-a479-3f349cb785e7"), None]
+    expected = {}
+    for n in range(9):
+        expected[n] = (ids[n % 3], n // 3 or None)
+        server.sql(f"insert into {schema}.t values (%s, %s, %s)", (n, *expected[n]))
+
+    def check():
+        rows = sorted((id, u, v) for id, (u, v) in expected.items())
+        assert server.sql(f"select id, u, v from {schema}.t order by id") == rows
+        table = server.pyiceberg().load_table((schema, "t"))
+        as_uuid = lambda value: None if value is None else value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)
+        theirs = table.scan().to_arrow().to_pylist()
+        assert sorted((row["id"], as_uuid(row["u"]), row["v"]) for row in theirs) == rows
+        assert sorted(duck.sql(f"select id, u, v from iceberg_scan('{table.metadata_location}')").fetchall()) == rows
+        for manifest in table.current_snapshot().manifests(table.io):
+            assert manifest.manifest_length == pathlib.Path(manifest.manifest_path.removeprefix("file://")).stat().st_size
+            for entry in manifest.fetch_manifest_entry(table.io):
+                assert isinstance(entry.data_file.partition[0], uuid.UUID | None), entry.data_file.partition
+
+    check()
+    for u in ids[:2]:
+        wanted = [(id,) for id, (found, _) in sorted(expected.items()) if found == u]
+        assert server.sql(f"select id from {schema}.t where u = %s order by id", (u,)) == wanted
+    files = server.sql(f"select count(*) from {schema}.\"t$files\"")[0][0]
+    server.sql(f"update {schema}.t set id = id + 100 where id = 4")
+    expected[104] = expected.pop(4)
+    server.sql(f"delete from {schema}.t where u = %s", (ids[0],))
+    expected = {id: values for id, values in expected.items() if values[0] != ids[0]}
+    server.sql(f"update {schema}.t set u = %s where id = 8", (ids[0],))
+    expected[8] = (ids[0], expected[8][1])
+    check()
+    assert files == 9
+    with server.pyiceberg().load_table((schema, "t")).update_schema() as update:
+        update.add_column("late", StringType())
+    server.sql(f"insert into {schema}.t values (300, %s, null, 'x')", (ids[1],))
+    expected[300] = (ids[1], None)
+    server.sql(f"delete from {schema}.t where id = 7")
+    del expected[7]
+    check()
+
+
+def test_two_uuids_are_refused(server, schema):
+    server.sql(f"create table {schema}.t (a uuid, b uuid) partitioned by (a, b)")
+    with pytest.raises(psycopg.Error, match="several columns of type uuid") as error:
+        server.sql(f"insert into {schema}.t values (null, null)")
+    assert error.value.sqlstate == "0A000"
+
+
+def test_uuids_of_others(server, schema):
+    """Manifests that pyiceberg has written."""
+    from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+    from pyiceberg.typedef import Record
+    from pyiceberg.types import UUIDType
+
+    fields = Schema(NestedField(1, "id", IntegerType()), NestedField(2, "u", UUIDType()))
+    spec = PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "u"))
+    table = server.pyiceberg().create_table((schema, "t"), fields, partition_spec=spec)
+    ids = [uuid.UUID(int=7), uuid.UUID(int=2**127 + 1)]
+    folder = pathlib.Path(table.location().removeprefix("file://")) / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    with table.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
+        for n, value in enumerate(ids):
+            path = folder / f"{n}.parquet"
+            columns = [pa.field("id", pa.int32(), metadata={"PARQUET:field_id": "1"}), pa.field("u", pa.binary(16), metadata={"PARQUET:field_id": "2"})]
+            pq.write_table(pa.table([pa.array([n], pa.int32()), pa.array([value.bytes], pa.binary(16))], schema=pa.schema(columns)), path)
+            append.append_data_file(DataFile.from_args(
+                content=DataFileContent.DATA, file_path=str(path), file_format=FileFormat.PARQUET, partition=Record(value), record_count=1,
+                file_size_in_bytes=path.stat().st_size, column_sizes={}, value_counts={}, null_value_counts={}, nan_value_counts={},
+                lower_bounds={}, upper_bounds={}, key_metadata=None, split_offsets=None, equality_ids=None, sort_order_id=None, spec_id=0))
+    assert server.sql(f"select id, u from {schema}.t order by id") == list(enumerate(ids))
+    assert server.sql(f"select id from {schema}.t where u = %s", (ids[1],)) == [(1,)]
+    server.sql(f"insert into {schema}.t values (2, %s)", (ids[0],))
+    assert server.sql(f"delete from {schema}.t where u = %s and id = 0", (ids[0],)) == []
+    rows = server.pyiceberg().load_table((schema, "t")).scan().to_arrow().to_pylist()
+    assert sorted(row["id"] for row in rows) == [1, 2]

@@ -1,5 +1,6 @@
 """Statements that metadata answers: DELETE of whole files opens none, MERGE reads the files that keys can be in."""
 
+import psycopg
 import pytest
 from outside import Outside
 from shape import DELTA_COPY, DELTA_MARK, V1, V2_COPY, V2_MARK, V3_MARK
@@ -49,7 +50,7 @@ def test_deleting_whole_files_reads_none(server, schema, layout, duck):
     assert deleted(server, f"delete from {schema}.t where p <> 1 and d is null") == "DELETE 1"
     # A condition on another column has to look at rows.
     with pytest.raises(Exception, match="does not exist"):
-        server.sql(f"delete from {schema}.t where p = 2 and id = 3")
+        server.sql(f"delete from {schema}.t where p = 2 and id + 1 = 4")
     give_back(lost)
     assert sorted(server.sql(f"select id from {schema}.t")) == [(2,), (3,)]
     for reader, rows in outside.readers(["id"]).items():
@@ -120,3 +121,49 @@ def test_merge_reads_the_partitions_of_its_keys(server, schema, partitioning):
     insert = merge + " when not matched then insert (id) values (-1)"
     assert files_read(server, insert) <= most
     assert server.sql(f"select count(*) from {schema}.t where v = 1 and {key} not in ({keys})") == [(0,)]
+
+
+@every_layout
+def test_files_whose_bounds_say_it_all_are_not_read(server, schema, layout, duck):
+    create(server, schema, layout, "k bigint, d date, s text, n int, f double precision", "")
+    outside = Outside(server, duck, schema, "t", layout.format)
+    kept = {}
+    for low in (0, 100, 200):
+        known = {path for path in outside.folder.rglob("*.parquet")}
+        server.sql(f"insert into {schema}.t select x, date '2024-01-01' + x::int, 's' || (x + 1000), case when x = 205 then null else x end, x "
+                   f"from generate_series({low}, {low + 99}) as g(x)")
+        kept[low] = [path for path in outside.folder.rglob("*.parquet") if path not in known and "_delta_log" not in path.parts]
+    delete = f"delete from {schema}.t where"
+    # All rows of the first file, some of the second, none of the third.
+    assert files_read(server, f"{delete} k < 150") == 1
+    assert sorted(server.sql(f"select k from {schema}.t")) == [(k,) for k in range(150, 300)]
+    # A file of which rows were deleted before is read; one that can hold a null is.
+    third = kept[200]
+    for path in third:
+        path.rename(path.with_suffix(".lost"))
+    for condition in ("n >= 200", "f >= 200", "k + 0 >= 200", "k >= 200 and s like 's%'", "k >= 200 and k <> 250"):
+        with pytest.raises(psycopg.Error, match="could not access|does not exist"):
+            server.sql(f"{delete} {condition}")
+    with server.connect() as connection:
+        # What a transaction has written itself is no other than the rest.
+        with connection.transaction(force_rollback=True):
+            assert connection.execute(f"{delete} d >= date '2024-07-19' and not (s < 's1200')").statusmessage == "DELETE 100"
+            assert connection.execute(f"select count(*) from {schema}.t").fetchone() == (50,)
+    impact = dict(line.split(": ") for line, in server.sql(f"explain (impact) {delete} k between 200 and 1000 or k in (-1, -2)"))
+    assert (impact["Rows Deleted"], impact["Files Removed"]) == ("100", "1")
+    assert deleted(server, f"{delete} k between 200 and %s and 's1000' < s", 1000) == "DELETE 100"
+    for reader, rows in outside.readers(["k"]).items():
+        assert sorted(rows) == [(k,) for k in range(150, 200)], reader
+    assert deleted(server, f"{delete} k > 0") == "DELETE 50"
+
+
+def test_a_feed_has_every_row_of_files_that_go(server, schema):
+    from deltalake import DeltaTable
+
+    server.sql(f"create table {schema}.t (k int) using delta tblproperties ('delta.enableChangeDataFeed' = 'true')")
+    for low in (0, 10):
+        server.sql(f"insert into {schema}.t select * from generate_series({low}, {low + 9})")
+    assert deleted(server, f"delete from {schema}.t where k < 15") == "DELETE 15"
+    changes = DeltaTable(server.warehouse / schema / "t").load_cdf(starting_version=3, ending_version=3)
+    rows = changes.read_all() if hasattr(changes, "read_all") else changes
+    assert rows.num_rows == 15

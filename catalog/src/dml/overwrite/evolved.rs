@@ -148,7 +148,7 @@ mod tests {
             sort_order: Arc::default(),
             properties: BTreeMap::new(),
             comment: None,
-            row_lineage: false,
+            row_lineage: None,
             constraints: vec![],
             timestamp_ms: None,
             files: Arc::new(NoFiles),

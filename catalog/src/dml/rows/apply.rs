@@ -108,7 +108,7 @@ impl Apply {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Vec<RecordBatch>> {
         let table = self.target.table();
-        let lineage = table.snapshot.row_lineage;
+        let lineage = table.snapshot.row_lineage.as_ref();
         let name = table.ident.to_string();
         let mut writer = TableWriter::new(&name, table.catalog.storage(), &table.snapshot, lineage)?;
         let mut feed = ChangeFeed::of(table, self.options.operation, writer.guard())?;
@@ -121,6 +121,8 @@ impl Apply {
             }
         };
         let Collected { deleted, updated, mut counts, returned, reservation } = collected;
+        let whole = self.target.book().whole_files();
+        counts.deleted += whole_rows(&whole)?;
         let fates = self.fates(deleted)?;
         // A file that the transaction has written itself is not marked but replaced.
         let files = &table.snapshot.files;
@@ -136,7 +138,8 @@ impl Apply {
         let written = writer.finish().await?;
         counts.copied = written.rows.saturating_sub(counts.inserted + counts.updated);
         let marked = self.mark(marked, &written).await?;
-        let removed = fates.emptied.iter().map(|touched| touched.file.clone()).chain(rewritten).collect();
+        let emptied = fates.emptied.iter().map(|touched| touched.file.clone());
+        let removed = whole.into_iter().chain(emptied).chain(rewritten).collect();
         let (mut change, guard) = self.change(written, removed, marked, counts)?;
         change.change_files = change_files;
         let impact = Impact::of(&change)?;
@@ -164,7 +167,8 @@ impl Apply {
         let reservation = MemoryConsumer::new("returning").register(context.memory_pool());
         let changes =
             Arc::new(Changes::new(self.columns, self.options.second_change, images.is_some(), reservation));
-        let schema = new_rows_schema(&snapshot.schema.arrow, snapshot.row_lineage);
+        let schema = new_rows_schema(&snapshot.schema.arrow, snapshot.row_lineage.is_some());
+        let table_columns = self.columns.table_columns;
         let new_rows = |input: SendableRecordBatchStream| {
             let (changes, images) = (changes.clone(), images.clone());
             let rows = input.and_then(move |batch| {
@@ -172,7 +176,7 @@ impl Apply {
                 async move {
                     let new = new?;
                     if let Some(images) = images {
-                        change_feed::send_after(&images, &new).await?;
+                        change_feed::send_after(&images, &new, table_columns).await?;
                     }
                     Ok(new.rows)
                 }
@@ -272,7 +276,7 @@ impl Apply {
     ) -> Result<Vec<SendableRecordBatchStream>> {
         let table = self.target.table();
         let files = vec![(touched.file.clone(), touched.all_deleted())];
-        let plan = surviving_rows(table, &self.session, files, table.snapshot.row_lineage).await?;
+        let plan = surviving_rows(table, &self.session, files, table.snapshot.row_lineage.as_ref()).await?;
         let partitions = plan.output_partitioning().partition_count();
         Ok((0..partitions).map(|i| read_ahead(&plan, i, context)).collect())
     }
@@ -315,6 +319,12 @@ impl Apply {
         change.parameters = self.options.parameters.clone();
         Ok((change, written.guard))
     }
+}
+
+/// Rows of files that nothing was deleted from before.
+fn whole_rows(files: &[Arc<LiveFile>]) -> Result<u64> {
+    let rows = files.iter().map(|file| Ok::<_, Error>(file.file()?.record_count.unwrap_or(0)));
+    rows.sum()
 }
 
 /// What scans with these filters have read together.

@@ -55,7 +55,7 @@ impl ChangeFeed {
         let format = table.catalog.format(table.snapshot.format);
         let Some(images) = format.change_feed(&table.snapshot, operation)? else { return Ok(None) };
         let name = table.ident.to_string();
-        let writer = TableWriter::new(&name, table.catalog.storage(), &images, false)?.sharing(guard);
+        let writer = TableWriter::new(&name, table.catalog.storage(), &images, None)?.sharing(guard);
         Ok(Some(Self { writer, schema: schema_of(&table.snapshot.schema.arrow) }))
     }
 
@@ -97,7 +97,7 @@ impl ChangeFeed {
             if let Some(before) = images.deleted_before {
                 others |= before;
             }
-            let plan = surviving_rows(table, session, vec![(images.file.clone(), others)], false).await?;
+            let plan = surviving_rows(table, session, vec![(images.file.clone(), others)], None).await?;
             let streams = self.streams(&plan, kind, context)?;
             self.writer.round(vec![streams], InputOrder::Any, context).await?;
         }
@@ -131,14 +131,20 @@ impl ChangeFeed {
 }
 
 /// Sends new rows to whoever runs [`ChangeFeed::write_after`]; if that has failed, it tells why.
-pub async fn send_after(images: &mpsc::Sender<RecordBatch>, new: &NewRows) -> Result<()> {
+pub async fn send_after(
+    images: &mpsc::Sender<RecordBatch>,
+    new: &NewRows,
+    table_columns: usize,
+) -> Result<()> {
     if new.rows.num_rows() == 0 {
         return Ok(());
     }
     let kind = |update: Option<bool>| if update == Some(true) { UPDATE_AFTER } else { INSERT };
     let kinds = StringViewArray::from_iter_values(new.updates.iter().map(kind));
-    let schema = schema_of(&new.rows.schema());
-    let batch = with_kinds(&schema, &new.rows, kinds)?;
+    // Without row ids: the feed has none.
+    let columns: Vec<usize> = (0..table_columns).collect();
+    let rows = new.rows.project(&columns).map_err(|e| Error::Internal(e.to_string()))?;
+    let batch = with_kinds(&schema_of(&rows.schema()), &rows, kinds)?;
     let gone = |_| Error::Internal("the change data feed is no longer written".into());
     images.send(batch).await.map_err(gone)
 }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
 use datafusion::physical_plan::ExecutionPlan;
 
 use self::apply::Apply;
@@ -116,7 +118,7 @@ impl RowTarget {
             Arc::new(Field::new(FILE, DataType::Int32, false)),
             Arc::new(Field::new(POSITION, DataType::Int64, false)),
         ];
-        if self.table.snapshot.row_lineage {
+        if self.table.snapshot.row_lineage.is_some() {
             columns.push(Arc::new(Field::new(ROW_ID, DataType::Int64, true)));
         }
         columns
@@ -127,10 +129,19 @@ impl RowTarget {
     /// have read.
     pub fn provider(&self) -> Arc<dyn TableProvider> {
         let addressed = AddressedTable::new(&self.table, self.book.clone());
-        match self.table.snapshot.row_lineage {
-            true => Arc::new(addressed.with_lineage()),
-            false => Arc::new(addressed),
+        Arc::new(addressed.with_lineage())
+    }
+
+    /// Says that the statement deletes the rows for which all of `condition` is true, and nothing else:
+    /// files all of whose rows go are not read, as far as statistics tell. To be called before the input
+    /// of [`Self::change`] is planned.
+    pub fn delete_where(&self, condition: Vec<Expr>) -> Result<()> {
+        let format = self.table.catalog.format(self.table.snapshot.format);
+        // The feed of changes has every row that goes.
+        if format.change_feed(&self.table.snapshot, Operation::Delete)?.is_none() {
+            self.book.delete_where(unnormalize_cols(condition));
         }
+        Ok(())
     }
 
     /// Plan that carries out the changes of `input`: address columns, [`ACTION`] (`Int8`), the
@@ -151,7 +162,7 @@ impl RowTarget {
         let addresses = self.address_columns().len();
         let table_columns = snapshot.schema.arrow.fields().len();
         let columns = InputColumns {
-            row_id: snapshot.row_lineage.then_some(2),
+            row_id: snapshot.row_lineage.as_ref().map(|_| 2),
             action: addresses,
             values: addresses + 1,
             table_columns,

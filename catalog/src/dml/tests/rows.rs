@@ -50,7 +50,7 @@ impl Lake {
         let target = RowTarget::new(table.clone());
         self.session.deregister_table("target")?;
         self.session.register_table("target", target.provider())?;
-        let address = match table.snapshot.row_lineage {
+        let address = match table.snapshot.row_lineage.is_some() {
             true => "__auric_file, __auric_position, __auric_row_id",
             false => "__auric_file, __auric_position",
         };
@@ -240,9 +240,15 @@ async fn changes_conflict_only_over_what_they_read_or_change() {
 
 #[tokio::test]
 async fn rows_keep_their_identity() {
-    for mode in ["copy-on-write", "merge-on-read"] {
-        let properties = [("format-version", "3"), ("write.update.mode", mode)];
-        let lake = filled(TableFormat::Iceberg, &properties, false, 100).await;
+    let iceberg = |mode| (TableFormat::Iceberg, [("format-version", "3"), ("write.update.mode", mode)]);
+    let delta = |vectors| {
+        let properties = [("delta.enableRowTracking", "true"), ("delta.enableDeletionVectors", vectors)];
+        (TableFormat::Delta, properties)
+    };
+    for (format, properties) in
+        [iceberg("copy-on-write"), iceberg("merge-on-read"), delta("false"), delta("true")]
+    {
+        let lake = filled(format, &properties, false, 100).await;
         let ids = |lake: Arc<Lake>| async move {
             let target = RowTarget::new(lake.current().await);
             lake.session.deregister_table("ids").unwrap();
@@ -258,6 +264,6 @@ async fn rows_keep_their_identity() {
         let update = "SELECT ADDRESS, arrow_cast(2, 'Int8'), id, arrow_cast('new', 'Utf8View'), at \
                       FROM target WHERE id IN (5, 50)";
         lake.change(&lake.current().await, Operation::Update, update).await.unwrap();
-        assert_eq!(ids(lake.clone()).await, before, "{mode}");
+        assert_eq!(ids(lake.clone()).await, before, "{properties:?}");
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct CommitInfo<'a> {
     pub is_blind_append: bool,
     pub operation_metrics: BTreeMap<&'a str, String>,
     pub engine_info: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<&'a str, &'a str>>,
     /// Random: tells our own commit from somebody else's at the same version.
     pub txn_id: String,
     /// What the change's author wants recorded.
@@ -45,7 +47,7 @@ pub(super) struct CommitInfo<'a> {
 
 impl CommitInfo<'_> {
     /// Names that `summary` must leave alone: JSON readers disagree on repeated keys.
-    pub const FIELDS: [&'static str; 10] = [
+    pub const FIELDS: [&'static str; 11] = [
         "timestamp",
         "inCommitTimestamp",
         "operation",
@@ -55,6 +57,7 @@ impl CommitInfo<'_> {
         "isBlindAppend",
         "operationMetrics",
         "engineInfo",
+        "tags",
         "txnId",
     ];
 }

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::Utc;
+use delta_kernel::Engine;
 use delta_kernel::snapshot::SnapshotRef;
-use delta_kernel::{Engine, Snapshot};
-use tracing::{debug, warn};
 
 use super::action::{Action, Add, ChangeFile, DomainMetadata, to_json_lines};
 use super::commit_info::{self, CommitTime};
@@ -17,7 +16,8 @@ use super::engine::{InTable, blocking};
 use super::snapshot::{DeltaState, state};
 use super::touched::{Changed, Touched};
 use super::{
-    alter, commit_location, history, partition_value, properties, replace, schema, stats_json, writable,
+    alter, checkpoint, commit_location, history, partition_value, properties, replace, schema, stats_json,
+    writable,
 };
 use crate::TableIdent;
 use crate::error::{Error, Result};
@@ -67,7 +67,7 @@ pub(super) async fn commit(
         Written::Ours => {
             let version = commit.version;
             if version % properties::checkpoint_interval(&state.metadata.configuration) == 0 {
-                checkpoint(storage, &base.location, kernel, version).await;
+                checkpoint::write(storage, &base.location, kernel, version).await;
             }
             Ok(CommitOutcome::Committed(TableVersion::Delta { version }))
         }
@@ -294,18 +294,4 @@ fn partition_values(base: &TableSnapshot, file: &NewDataFile) -> Result<BTreeMap
         values.insert(schema::physical_name(column).to_string(), text);
     }
     Ok(values)
-}
-
-/// Best effort: the commit stands without it, and the next interval tries again.
-async fn checkpoint(storage: &Storage, root: &str, base: SnapshotRef, version: u64) {
-    let table = root.to_string();
-    let written = blocking(storage, root, move |engine| {
-        let snapshot = Snapshot::builder_from(base).at_version(version).build(engine).in_table(&table)?;
-        snapshot.checkpoint(engine, None).in_table(&table)?;
-        Ok(())
-    });
-    match written.await {
-        Ok(()) => debug!(root, version, "wrote a checkpoint"),
-        Err(e) => warn!(root, version, error = %e, "could not write a checkpoint"),
-    }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::action::CommitInfo;
+use super::properties;
 use super::snapshot::DeltaState;
 use crate::error::{Error, Result};
 use crate::table::alteration::Alteration;
@@ -13,6 +14,8 @@ use crate::table::{Isolation, Operation, ReadSet, TableChange};
 
 const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
 const PREDICATE: &str = "predicate";
+/// Tag (Delta protocol, "Writer Requirements for Row Tracking").
+const ROW_IDS_PRESERVED: &str = "delta.rowTracking.preserved";
 
 /// When a commit is made, and on top of what.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,9 @@ pub(super) fn of_change(
             && change.replacement.is_none(),
         operation_metrics: metrics(change),
         engine_info: ENGINE_INFO.to_string(),
+        // Rows that move take their ids along, or are not moved at all.
+        tags: properties::row_lineage(&state.metadata.configuration)
+            .map(|_| BTreeMap::from([(ROW_IDS_PRESERVED, "true")])),
         txn_id: Uuid::new_v4().to_string(),
         summary: summary(change),
     })

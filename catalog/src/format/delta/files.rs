@@ -244,7 +244,7 @@ impl<'a> FileListBuilder<'a> {
             path,
             size_bytes,
             record_count: parsed.row_count(row),
-            sequence_number: 0,
+            sequence_number: rows.default_row_commit_version(row),
             first_row_id: rows.base_row_id.is_valid(row).then(|| rows.base_row_id.value(row)),
             deletion_vector,
             sort_order_id: None,

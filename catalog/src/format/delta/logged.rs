@@ -138,6 +138,13 @@ impl<'a> AddRows<'a> {
         both.then(|| (self.path.value(row), self.stats.value(row)))
     }
 
+    /// The version that rows of the file were changed last with, where the file does not say: 0 if the
+    /// log does not say either.
+    pub fn default_row_commit_version(&self, row: usize) -> i64 {
+        let versions = self.default_row_commit_version;
+        if versions.is_valid(row) { versions.value(row) } else { 0 }
+    }
+
     fn get(&self, row: usize) -> Result<LoggedAdd> {
         let path = self.path.value(row).to_string();
         let deletion_vector = match self.deletion_vector.is_valid(row) {

@@ -11,12 +11,14 @@
 //! - [`change_feed`]: where the rows of the change data feed go.
 //! - [`stage`], [`commit`], [`alter`]: new tables and changes; [`touched`], [`commit_info`], [`action`],
 //!   [`stats_json`]: what of them we write to the log.
+//! - [`checkpoint`]: the kernel's checkpoints, for tables that it would refuse too.
 //! - [`diagnosis`]: which file of a broken log is to blame.
 //! - [`engine`]: the kernel's I/O over our object stores.
 
 mod action;
 mod alter;
 mod change_feed;
+mod checkpoint;
 mod commit;
 mod commit_info;
 mod diagnosis;
@@ -59,6 +61,9 @@ use crate::write::WrittenFiles;
 
 /// Directory of the log below a table's root.
 const LOG_DIRECTORY: &str = "_delta_log";
+
+/// The part of the program that tells, at the level info, of every file that it reads of a table's log.
+pub const TALKATIVE: &str = "delta_kernel";
 
 /// Delta Lake, protocol 1 to 3 (reader) and 1 to 7 (writer).
 #[derive(Debug)]

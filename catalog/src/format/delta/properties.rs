@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::action::Protocol;
 use crate::error::{Error, Result};
+use crate::table::RowLineage;
 
 pub(super) const APPEND_ONLY: &str = "delta.appendOnly";
 /// Feature of tables with CHECK constraints.
@@ -254,7 +255,7 @@ pub(super) fn protocol_for(features: &BTreeSet<String>) -> Protocol {
 
 /// Features that protocols below the one of features stand for (Delta protocol, "Table Features"):
 /// the writer version from which they are part of it.
-const LEGACY_FEATURES: &[(&str, i32)] = &[
+pub(super) const LEGACY_FEATURES: &[(&str, i32)] = &[
     ("appendOnly", 2),
     ("invariants", 2),
     ("checkConstraints", 3),
@@ -265,7 +266,7 @@ const LEGACY_FEATURES: &[(&str, i32)] = &[
 ];
 /// Protocol versions whose features are listed by name.
 const FEATURES_READER: i32 = 3;
-const FEATURES_WRITER: i32 = 7;
+pub(super) const FEATURES_WRITER: i32 = 7;
 
 /// The protocol, raised to all that another one has. Features of versions below the one of features are
 /// those of the version.
@@ -341,6 +342,16 @@ pub(super) fn checkpoint_interval(configuration: &BTreeMap<String, String>) -> u
 /// first commit that does so adds.
 pub(super) fn deletion_vectors_enabled(configuration: &BTreeMap<String, String>) -> bool {
     is_on(configuration, ENABLE_DELETION_VECTORS)
+}
+
+/// Where files keep the ids of rows that have moved. `None`: rows have no ids that would stay with them, or
+/// the table does not say under which names.
+pub(super) fn row_lineage(configuration: &BTreeMap<String, String>) -> Option<RowLineage> {
+    if !is_on(configuration, ENABLE_ROW_TRACKING) {
+        return None;
+    }
+    let row_id = configuration.get(MATERIALIZED_ROW_ID)?;
+    Some(RowLineage::by_name(row_id, configuration.get(MATERIALIZED_ROW_COMMIT_VERSION)?))
 }
 
 /// Whether new files need row ids (Delta protocol, "Row Tracking"): as soon as the feature is in the

@@ -301,7 +301,7 @@ pub(super) fn assemble(
         properties: metadata.configuration.clone(),
         constraints,
         comment: metadata.description.clone(),
-        row_lineage: false,
+        row_lineage: properties::row_lineage(&metadata.configuration),
         timestamp_ms,
         files,
         state: Arc::new(state),

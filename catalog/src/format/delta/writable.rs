@@ -3,6 +3,8 @@
 //!
 //! Everything that is not listed here is refused by name.
 
+use std::collections::BTreeMap;
+
 use delta_kernel::schema::{DataType, MetadataValue, StructField, StructType};
 
 use super::action::{Metadata, Protocol};
@@ -12,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::RowLevelMode;
 use crate::table::{CheckConstraint, Isolation, Operation, TableChange};
 
-const CONSTRAINT_PREFIX: &str = "delta.constraints.";
+pub(super) const CONSTRAINT_PREFIX: &str = "delta.constraints.";
 const INVARIANTS: &str = "delta.invariants";
 const GENERATION_EXPRESSION: &str = "delta.generationExpression";
 const IDENTITY_PREFIX: &str = "delta.identity.";
@@ -154,8 +156,9 @@ pub(super) fn ensure_operation(table: &str, state: &DeltaState, operation: Opera
     if operation != Operation::Merge && is_on(configuration, properties::APPEND_ONLY) {
         return Err(append_only(table, operation));
     }
-    if operation == Operation::Update && is_on(configuration, properties::ENABLE_ROW_TRACKING) {
-        return Err(moves_rows(table, operation));
+    // A MERGE may move none.
+    if operation == Operation::Update {
+        ensure_rows_may_move(table, configuration, operation)?;
     }
     Ok(())
 }
@@ -173,8 +176,8 @@ pub(super) fn ensure_change(table: &str, state: &DeltaState, change: &TableChang
     if is_on(configuration, properties::APPEND_ONLY) {
         return Err(append_only(table, change.operation));
     }
-    if is_on(configuration, properties::ENABLE_ROW_TRACKING) && moves {
-        return Err(moves_rows(table, change.operation));
+    if moves {
+        ensure_rows_may_move(table, configuration, change.operation)?;
     }
     if !change.deletes.is_empty() && !properties::deletion_vectors_enabled(configuration) {
         return Err(Error::unsupported(
@@ -209,11 +212,21 @@ fn append_only(table: &str, operation: Operation) -> Error {
     ))
 }
 
-fn moves_rows(table: &str, operation: Operation) -> Error {
-    Error::unsupported(
-        format!("{operation} on \"{table}\""),
-        "row tracking (rows written anew would lose their row ids)",
-    )
+/// Rows that move take their ids along, in columns that the table has to name.
+fn ensure_rows_may_move(
+    table: &str,
+    configuration: &BTreeMap<String, String>,
+    operation: Operation,
+) -> Result<()> {
+    if is_on(configuration, properties::ENABLE_ROW_TRACKING)
+        && properties::row_lineage(configuration).is_none()
+    {
+        return Err(Error::unsupported(
+            format!("{operation} on \"{table}\""),
+            "row tracking without names for the columns of row ids and commit versions",
+        ));
+    }
+    Ok(())
 }
 
 /// Deletion vectors where the table has them switched on (`delta.enableDeletionVectors`). The
@@ -228,9 +241,7 @@ pub(super) fn row_level_mode(table: &str, state: &DeltaState, operation: Operati
     if properties::deletion_vectors_enabled(configuration) {
         return Ok(RowLevelMode::MergeOnRead);
     }
-    if is_on(configuration, properties::ENABLE_ROW_TRACKING) {
-        return Err(moves_rows(table, operation));
-    }
+    ensure_rows_may_move(table, configuration, operation)?;
     Ok(RowLevelMode::CopyOnWrite)
 }
 

@@ -18,21 +18,33 @@ use iceberg::{Error, ErrorKind, Result};
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
+use super::uuid_partitions::UuidPartitions;
 use crate::storage::Storage;
 
 /// A `FileIO` that reads and writes through `storage`.
 pub fn file_io(storage: &Storage) -> FileIO {
-    FileIOBuilder::new(Arc::new(AuricStorageFactory { handle: Handle(storage.clone()) })).build()
+    let handle = Handle { storage: storage.clone(), uuids: None };
+    FileIOBuilder::new(Arc::new(AuricStorageFactory { handle })).build()
+}
+
+/// The same for manifests with uuids in their partition values.
+pub fn file_io_with_uuids(storage: &Storage, uuids: UuidPartitions) -> FileIO {
+    let handle = Handle { storage: storage.clone(), uuids: Some(uuids) };
+    FileIOBuilder::new(Arc::new(AuricStorageFactory { handle })).build()
 }
 
 /// What `typetag` cannot serialize: a deserialized storage would have no object stores. We never
 /// serialize one.
 #[derive(Debug, Clone)]
-struct Handle(Storage);
+struct Handle {
+    storage: Storage,
+    /// What is put right in the files that are written.
+    uuids: Option<UuidPartitions>,
+}
 
 impl Default for Handle {
     fn default() -> Self {
-        Self(Storage::new(Arc::new(DefaultObjectStoreRegistry::new())))
+        Self { storage: Storage::new(Arc::new(DefaultObjectStoreRegistry::new())), uuids: None }
     }
 }
 
@@ -61,7 +73,7 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 impl AuricStorage {
     fn storage(&self) -> &Storage {
-        &self.handle.0
+        &self.handle.storage
     }
 }
 
@@ -91,7 +103,7 @@ impl IcebergStorage for AuricStorage {
 
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
         let buffer = Some(BytesMut::new());
-        Ok(Box::new(Writer { storage: self.storage().clone(), path: path.to_string(), buffer }))
+        Ok(Box::new(Writer { handle: self.handle.clone(), path: path.to_string(), buffer }))
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
@@ -146,7 +158,7 @@ impl FileRead for Reader {
 /// Collects a file in memory and writes it at once: manifests are a few megabytes at most, and a
 /// file that appears whole or not at all needs no cleaning up.
 struct Writer {
-    storage: Storage,
+    handle: Handle,
     path: String,
     buffer: Option<BytesMut>,
 }
@@ -165,7 +177,13 @@ impl FileWrite for Writer {
 
     async fn close(&mut self) -> Result<()> {
         match self.buffer.take() {
-            Some(buffer) => create(&self.storage, &self.path, buffer.freeze()).await,
+            Some(buffer) => {
+                let bytes: Bytes = match &self.handle.uuids {
+                    Some(uuids) => uuids.reveal(&buffer).map_err(failed)?.into(),
+                    None => buffer.freeze(),
+                };
+                create(&self.handle.storage, &self.path, bytes).await
+            }
             None => Err(Error::new(ErrorKind::Unexpected, format!("{} is closed", self.path))),
         }
     }

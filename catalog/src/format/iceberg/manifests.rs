@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt64Array, new_null_array};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use iceberg::spec::{
     FieldSummary, FormatVersion, Manifest, ManifestContentType, ManifestFile, ManifestList, ManifestStatus,
@@ -21,7 +22,7 @@ pub use super::delete_manifest::DeleteManifest;
 use super::cache::{Caches, ManifestKey, parse_aside};
 use super::literal::{datum, to_array};
 use super::partition::BoundSpec;
-use super::{data_manifest, delete_manifest, unknown_transforms};
+use super::{data_manifest, delete_manifest, unknown_transforms, uuid_partitions};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::FileList;
@@ -78,11 +79,9 @@ pub async fn read_manifest(storage: &Storage, file: &ManifestFile) -> Result<Man
     let bytes = storage.read(&file.manifest_path).await?;
     let path = file.manifest_path.clone();
     parse_aside(&file.manifest_path, move || {
-        match unknown_transforms::without_fields(&bytes) {
-            Some(bytes) => Manifest::parse_avro(&bytes),
-            None => Manifest::parse_avro(&bytes),
-        }
-        .map_err(|e| Error::corrupt(path, e))
+        let bytes = unknown_transforms::without_fields(&bytes).map_or(bytes, Bytes::from);
+        let bytes = uuid_partitions::hidden(&bytes).map_or(bytes, Bytes::from);
+        Manifest::parse_avro(&bytes).map_err(|e| Error::corrupt(path, e))
     })
     .await
 }

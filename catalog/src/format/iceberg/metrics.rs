@@ -13,6 +13,7 @@ use super::delete_manifest::{FILE_PATH, POS};
 use super::literal::{datum, from_scalar, single_value_bytes};
 use super::partition::BoundSpec;
 use super::properties::{MetricsMode, metrics_modes};
+use super::uuid_partitions::as_fixed;
 use crate::error::{Error, Result};
 use crate::table::data_file::WrittenColumn;
 use crate::table::deletes::{NewRowDeletes, StoredDeletes};
@@ -155,7 +156,7 @@ fn partition_tuple(path: &str, partition: &[ScalarValue], bound: &BoundSpec) -> 
         return Err(Error::Internal(format!("{path} has a partition of another spec")));
     }
     let values = partition.iter().zip(&bound.types).map(|(value, primitive)| match primitive {
-        Some(primitive) => Ok(from_scalar(primitive, value)?.map(Literal::Primitive)),
+        Some(primitive) => Ok(from_scalar(primitive, value)?.map(Literal::Primitive).map(as_fixed)),
         None => Ok(None),
     });
     Ok(Struct::from_iter(values.collect::<Result<Vec<_>>>()?))

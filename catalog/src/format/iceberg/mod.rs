@@ -13,6 +13,7 @@
 //! | `stage` | a table definition | the metadata of a new table |
 //! | `row_deletes`, `puffin` | deleted positions | deletion vectors or position delete files |
 //! | `metrics`, `summary`, `snapshot_producer`, `manifest_filter`, `superseded`, `manifest_merge`, `commit` | a change | a committed version |
+//! | `manifest_header`, `unknown_transforms`, `uuid_partitions` | what the crate would not take of a manifest | what it takes |
 //! | `view` | a view | its metadata file, and back |
 //! | `history` | a snapshot id, branch, tag or time | an earlier version |
 //!
@@ -29,6 +30,7 @@ mod file_io;
 mod history;
 mod literal;
 mod manifest_filter;
+mod manifest_header;
 mod manifest_merge;
 mod manifests;
 mod metadata_file;
@@ -47,6 +49,7 @@ mod superseded;
 #[cfg(test)]
 mod tests;
 mod unknown_transforms;
+mod uuid_partitions;
 pub mod view;
 
 use std::sync::Arc;

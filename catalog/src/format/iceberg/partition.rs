@@ -1,5 +1,6 @@
 //! Partition specs, sort orders and transforms, between Iceberg's and the neutral model.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -30,17 +31,23 @@ pub fn bind_specs(metadata: &TableMetadata) -> Result<Vec<BoundSpec>> {
 }
 
 /// Fails with `Unsupported` if we cannot write files of this spec: the values of a transform that we
-/// do not know, or uuids, which the `iceberg` crate does not get into a manifest.
+/// do not know, or two columns of the same number of fixed bytes, as which uuids count.
 pub fn check_writable(bound: &BoundSpec) -> Result<()> {
+    let mut sizes = HashSet::new();
     for (field, primitive) in bound.spec.fields.iter().zip(&bound.types) {
-        let unsupported = |what: &str| {
-            Err(Error::unsupported(format!("partition field \"{}\"", field.name), format!("writing {what}")))
+        if let Transform::Unknown(name) = &field.transform {
+            let what = format!("writing the transform {name}");
+            return Err(Error::unsupported(format!("partition field \"{}\"", field.name), what));
+        }
+        // The `iceberg` crate defines the type of each anew, under the same name.
+        let size = match primitive {
+            Some(PrimitiveType::Uuid) => Some(16),
+            Some(PrimitiveType::Fixed(size)) => Some(*size),
+            _ => None,
         };
-        match (&field.transform, primitive) {
-            (Transform::Void, _) => {}
-            (Transform::Unknown(name), _) => return unsupported(&format!("the transform {name}")),
-            (_, Some(PrimitiveType::Uuid)) => return unsupported("partition values of type uuid"),
-            _ => {}
+        if size.is_some_and(|size| !sizes.insert(size)) {
+            let what = "partitioning by several columns of type uuid, or of as many fixed bytes";
+            return Err(Error::unsupported(format!("partition field \"{}\"", field.name), what));
         }
     }
     Ok(())

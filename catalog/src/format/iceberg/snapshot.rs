@@ -11,7 +11,7 @@ use super::partition::{bind_specs, neutral_sort_order};
 use super::{properties, schema};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, from_url, to_url};
-use crate::table::{TableFormat, TableSnapshot, TableVersion};
+use crate::table::{RowLineage, TableFormat, TableSnapshot, TableVersion};
 
 /// What a commit on top of a snapshot needs: the private state of [`TableSnapshot::state`].
 #[derive(Debug)]
@@ -99,7 +99,8 @@ pub fn table_snapshot(
         default_spec,
         sort_order: Arc::new(neutral_sort_order(metadata.default_sort_order())),
         comment: properties.get(properties::COMMENT).cloned(),
-        row_lineage: metadata.format_version() >= iceberg::spec::FormatVersion::V3,
+        row_lineage: (metadata.format_version() >= iceberg::spec::FormatVersion::V3)
+            .then(RowLineage::by_reserved_ids),
         properties,
         timestamp_ms: published.map(|_| view.timestamp_ms),
         constraints: Vec::new(),

@@ -15,11 +15,12 @@ use iceberg::spec::{
     DataFile, FormatVersion, ManifestContentType, ManifestEntry, ManifestFile, ManifestListWriter,
     ManifestWriter, ManifestWriterBuilder, Operation, PartitionSpec, SchemaRef, Snapshot, TableMetadata,
 };
+use object_store::ObjectStoreExt;
 use uuid::Uuid;
 
 use super::cache::Caches;
 use super::delete_manifest::referenced_data_file;
-use super::file_io::file_io;
+use super::file_io::{file_io, file_io_with_uuids};
 use super::manifest_filter::{Rewritten, find, rewrite, wanted};
 use super::manifest_merge;
 use super::manifests::IcebergFiles;
@@ -27,6 +28,7 @@ use super::partition::BoundSpec;
 use super::properties::metadata_folder;
 use super::summary::SummaryCollector;
 use super::superseded::Superseded;
+use super::uuid_partitions::UuidPartitions;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::LiveFile;
@@ -298,6 +300,10 @@ impl<'a> SnapshotProducer<'a> {
         let path = self.manifest_path();
         let mut writer = self.writer_for_spec(content, spec_id, &path)?;
         let (schema, spec) = self.schema_and_spec(spec_id)?;
+        let schema = match UuidPartitions::of(self.metadata, &schema, &spec)? {
+            Some(uuids) => uuids.hidden_schema()?,
+            None => schema,
+        };
         let types = spec.partition_type(&schema).map_err(|e| failed(&path, e))?;
         let types: Vec<_> = types.fields().iter().map(|f| f.field_type.as_ref().clone()).collect();
         manifest_merge::add_existing(self.storage, files, &types, &mut writer).await?;
@@ -345,7 +351,14 @@ impl<'a> SnapshotProducer<'a> {
         spec: PartitionSpec,
         path: &str,
     ) -> Result<ManifestWriter> {
-        let output = self.io.new_output(path).map_err(|e| failed(path, e))?;
+        let (output, schema) = match UuidPartitions::of(self.metadata, &schema, &spec)? {
+            Some(uuids) => {
+                let hidden = uuids.hidden_schema()?;
+                (file_io_with_uuids(self.storage, uuids).new_output(path), hidden)
+            }
+            None => (self.io.new_output(path), schema),
+        };
+        let output = output.map_err(|e| failed(path, e))?;
         let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec);
         Ok(match (self.metadata.format_version(), content) {
             (FormatVersion::V1, ManifestContentType::Data) => builder.build_v1(),
@@ -359,8 +372,26 @@ impl<'a> SnapshotProducer<'a> {
         })
     }
 
+    /// Says how long those manifests have become that were put right after the crate had measured them.
+    async fn measure(&self, manifests: &mut [ManifestFile]) -> Result<()> {
+        for file in manifests.iter_mut().filter(|file| file.added_snapshot_id == self.snapshot_id) {
+            let (schema, spec) = self.schema_and_spec(file.partition_spec_id)?;
+            if UuidPartitions::of(self.metadata, &schema, &spec)?.is_some() {
+                let at = self.storage.locate(&file.manifest_path)?;
+                let found = at.store.head(&at.path).await;
+                let size = found.map_err(|e| Error::storage(&file.manifest_path, e))?.size;
+                file.manifest_length = i64::try_from(size).unwrap_or(i64::MAX);
+            }
+        }
+        Ok(())
+    }
+
     /// Path of the list, and the table's next row id after it (v3).
-    async fn write_manifest_list(&mut self, manifests: Vec<ManifestFile>) -> Result<(String, Option<u64>)> {
+    async fn write_manifest_list(
+        &mut self,
+        mut manifests: Vec<ManifestFile>,
+    ) -> Result<(String, Option<u64>)> {
+        self.measure(&mut manifests).await?;
         let path = self.next_path(&format!("snap-{}-0-{}.avro", self.snapshot_id, self.commit_id));
         let output = self.io.new_output(&path).map_err(|e| failed(&path, e))?;
         let out = output.writer().await.map_err(|e| failed(&path, e))?;

@@ -14,13 +14,12 @@ use iceberg::spec::{TableMetadata, Transform};
 use serde_json::Value;
 
 use super::features::is_known_transform;
+use super::manifest_header::ManifestHeader;
 use crate::error::{Error, Result};
 
 const UNKNOWN: &str = "unknown";
-/// Start of an Avro object container file.
-const MAGIC: &[u8] = b"Obj\x01";
 /// Key of the partition fields in a manifest's header.
-const SPEC_KEY: &[u8] = b"partition-spec";
+const SPEC_KEY: &str = "partition-spec";
 
 /// Names them `unknown` in the JSON of table metadata.
 pub fn rename(metadata: &mut Value) {
@@ -105,24 +104,9 @@ pub fn check_writable(metadata: &TableMetadata) -> Result<()> {
 /// A manifest whose header does not speak of fields with such a transform. `None`: it does not anyway, or
 /// it is no manifest.
 pub fn without_fields(manifest: &[u8]) -> Option<Vec<u8>> {
-    let mut header = Cursor { rest: manifest.strip_prefix(MAGIC)? };
-    let mut entries = Vec::new();
-    loop {
-        let count = header.long()?;
-        if count == 0 {
-            break;
-        }
-        if count < 0 {
-            // Then the block's size in bytes comes first.
-            header.long()?;
-        }
-        for _ in 0..count.unsigned_abs() {
-            entries.push((header.bytes()?, header.bytes()?));
-        }
-    }
-    let entry = |wanted: &[u8]| entries.iter().find(|(key, _)| *key == wanted).map(|(_, value)| *value);
-    let spec = entry(SPEC_KEY)?;
-    let schema: Option<Value> = entry(b"schema").and_then(|schema| serde_json::from_slice(schema).ok());
+    let mut header = ManifestHeader::parse(manifest)?;
+    let spec = header.get(SPEC_KEY)?;
+    let schema: Option<Value> = header.get("schema").and_then(|schema| serde_json::from_slice(schema).ok());
     let ids = schema.as_ref().map(field_ids);
     let mut fields: Vec<Value> = serde_json::from_slice(spec).ok()?;
     let before = fields.len();
@@ -135,74 +119,16 @@ pub fn without_fields(manifest: &[u8]) -> Option<Vec<u8>> {
     if fields.len() == before {
         return None;
     }
-    let spec = serde_json::to_vec(&fields).ok()?;
-    let mut written = MAGIC.to_vec();
-    put_long(&mut written, i64::try_from(entries.len()).ok()?);
-    for (key, value) in entries {
-        let value = if key == SPEC_KEY { spec.as_slice() } else { value };
-        for part in [key, value] {
-            put_long(&mut written, i64::try_from(part.len()).ok()?);
-            written.extend_from_slice(part);
-        }
-    }
-    put_long(&mut written, 0);
-    written.extend_from_slice(header.rest);
-    Some(written)
-}
-
-/// Reads Avro's binary encoding (Avro specification, "Binary Encoding").
-struct Cursor<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Cursor<'a> {
-    fn long(&mut self) -> Option<i64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-            }
-        }
-        None
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.long()?).ok()?;
-        let (bytes, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(bytes)
-    }
-}
-
-fn put_long(bytes: &mut Vec<u8>, value: i64) {
-    let mut value = ((value << 1) ^ (value >> 63)) as u64;
-    while value >= 0x80 {
-        bytes.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
+    header.set(SPEC_KEY, serde_json::to_vec(&fields).ok()?);
+    header.to_manifest()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::manifest_header::container;
     use super::*;
-
-    fn container(entries: &[(&str, &str)]) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        put_long(&mut bytes, entries.len() as i64);
-        for part in entries.iter().flat_map(|(key, value)| [key, value]) {
-            put_long(&mut bytes, part.len() as i64);
-            bytes.extend_from_slice(part.as_bytes());
-        }
-        put_long(&mut bytes, 0);
-        bytes.extend_from_slice(b"the rest");
-        bytes
-    }
 
     #[test]
     fn fields_are_left_out_of_a_header() {
@@ -226,16 +152,6 @@ mod tests {
         for end in 0..with.len() - "the rest".len() {
             assert_eq!(without_fields(&with[..end]), None, "cut at {end}");
         }
-    }
-
-    #[test]
-    fn longs_survive() {
-        for value in [0, 1, -1, 63, 64, -64, -65, 300, i64::MAX, i64::MIN] {
-            let mut bytes = Vec::new();
-            put_long(&mut bytes, value);
-            assert_eq!(Cursor { rest: &bytes }.long(), Some(value));
-        }
-        assert_eq!(Cursor { rest: &[0xff; 11] }.long(), None);
     }
 
     #[test]

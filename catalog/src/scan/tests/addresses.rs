@@ -17,7 +17,7 @@ use crate::scan::row_columns::{ROW_ID, ROW_SEQUENCE, RowColumn, RowColumns};
 use crate::scan::surviving_rows::rows_of;
 use crate::table::deletes::EqualityDeleteFile;
 use crate::table::deletion_vector::{DeletionVectorRef, DeletionVectorStorage, encode_inline};
-use crate::table::{LiveFile, Transform};
+use crate::table::{LiveFile, RowLineage, Transform};
 
 /// Registers the lake's table with addresses as `a`.
 fn addressed(lake: &Lake) -> Arc<AddressBook> {
@@ -276,7 +276,7 @@ async fn survivors(lake: &Lake, deleted: &BTreeMap<&str, Vec<u64>>, lineage: boo
     let files: Vec<(Arc<LiveFile>, RoaringTreemap)> = files.collect();
     let mut columns: Vec<RowColumn> = ScanColumn::all(&snapshot.schema).map(RowColumn::Table).collect();
     if lineage {
-        columns.extend([RowColumn::RowId, RowColumn::RowSequence]);
+        columns.extend(RowColumn::lineage(&RowLineage::by_reserved_ids()));
     }
     let state = lake.ctx.state();
     let plan = rows_of(&snapshot, &lake.storage(), &state, files, RowColumns(columns)).await.unwrap();

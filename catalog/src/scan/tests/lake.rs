@@ -26,8 +26,8 @@ use crate::table::schema::{ColumnResolution, FIELD_ID};
 use crate::table::snapshot::{FileListIndex, SnapshotFiles};
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
 use crate::table::{
-    DataFile, FieldId, FileList, PartitionField, PartitionSpec, SortOrder, TableFormat, TableSchema,
-    TableSnapshot, TableVersion, Transform,
+    DataFile, FieldId, FileList, PartitionField, PartitionSpec, RowLineage, SortOrder, TableFormat,
+    TableSchema, TableSnapshot, TableVersion, Transform,
 };
 
 pub fn field(id: FieldId, name: &str, data_type: DataType) -> Field {
@@ -236,7 +236,7 @@ impl Lake {
             sort_order: Arc::new(self.sort_order.clone()),
             properties: BTreeMap::new(),
             comment: None,
-            row_lineage: false,
+            row_lineage: Some(RowLineage::by_reserved_ids()),
             constraints: Vec::new(),
             timestamp_ms: None,
             files: Arc::new(files),

@@ -65,7 +65,7 @@ fn data_file(table: &TableSnapshot, file: &NewDataFile) -> DataFile {
         record_count: Some(file.record_count),
         sequence_number: UNCOMMITTED,
         // Given out by the commit.
-        first_row_id: table.row_lineage.then_some(ROW_IDS_TO_COME),
+        first_row_id: table.row_lineage.as_ref().map(|_| ROW_IDS_TO_COME),
         deletion_vector: None,
         sort_order_id: file.sort_order_id,
         split_offsets: file.split_offsets.clone(),

@@ -182,7 +182,7 @@ fn base(deletes: Deletes) -> Arc<TableSnapshot> {
         properties: BTreeMap::new(),
         constraints: vec![],
         comment: None,
-        row_lineage: false,
+        row_lineage: None,
         timestamp_ms: None,
         files: Arc::new(Fixed { lists, deletes: Arc::new(index) }),
         state: Arc::new(42_i32),

@@ -310,6 +310,7 @@ fn rows_become_messages() {
         pg_type,
         type_modifier: -1,
         quotient_scale: None,
+        origin: None,
     };
     let columns = [column("n", Type::INT4), column("w", Type::TEXT)];
     let formats = Formats::Each(vec![true, false]);

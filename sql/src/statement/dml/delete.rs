@@ -95,7 +95,13 @@ pub async fn whole_files(
         dry_run: commit == Commit::DryRun,
         publish: scope.tables.publish(table)?,
     };
-    Ok(overwrite::delete(table, scope.state.as_ref(), delete).await?)
+    let condition = delete.filters.clone();
+    let plan = overwrite::delete(table, scope.state.as_ref(), delete).await?;
+    if plan.is_none() {
+        // Some files may go as a whole all the same.
+        change.target.delete_where(condition)?;
+    }
+    Ok(plan)
 }
 
 /// A whole number comes with a cast to its type.

@@ -306,6 +306,7 @@ async fn row_ids_stay_with_marked_files() {
     let mut change = bench.marks("second.parquet", &[1]).await.unwrap();
     change.added = vec![new_file(&base, "third", 2)];
     change.operation = Operation::Merge;
+    change.rows.updated = 1;
     committed(bench.commit(&change).await);
     let actions = actions(&bench, 2);
     let removed = only(&actions, "remove");
@@ -317,10 +318,9 @@ async fn row_ids_stay_with_marked_files() {
     };
     assert_eq!((ids("second.parquet"), ids("third.parquet")), ((3, 1), (8, 2)));
     assert_eq!(only(&actions, "domainMetadata")["configuration"], r#"{"rowIdHighWaterMark":9}"#);
-    change.rows.updated = 1;
-    assert!(matches!(bench.commit(&change).await, Err(Error::Unsupported { .. })));
     let base = bench.load().await.unwrap();
-    assert!(bench.format.row_level_mode(&base, Operation::Update).is_err());
+    assert!(base.row_lineage.is_some());
+    assert_eq!(bench.format.row_level_mode(&base, Operation::Update).unwrap(), RowLevelMode::MergeOnRead);
     assert_eq!(bench.format.row_level_mode(&base, Operation::Delete).unwrap(), RowLevelMode::MergeOnRead);
 }
 
