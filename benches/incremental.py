@@ -19,7 +19,7 @@ DAYS = 100
 BY_DAY = "select day, country, count(*) as n, sum(amount) as total, count(distinct customer) as customers from {fact} group by day, country"
 SUMS = "select customer % 50000 as bucket, count(*) as n, sum(amount) as total, max(day) as last from {fact} group by 1"
 JOINED = "select d.region, f.day, sum(f.amount) as total, count(distinct f.customer) as customers from {fact} f join {dim} d on f.country = d.country group by d.region, f.day"
-ADD = "insert into {fact} select 1000000000 + i, date '2020-01-01' + {day}, (i * 7919) % 1000000, 'c' || i % 20, i % 1000 from generate_series(1, {count}) g(i)"
+ADD = "insert into {fact} select 1000000000 + i, date '2020-01-01' + {day}, (i * 7919) % 1000000, 'c' || i % 20, i % 1000 from generate_series(1::bigint, {count}) g(i)"
 CASES = {
     "groups: added to one day": (BY_DAY, ADD),
     "groups: one day updated": (BY_DAY, "update {fact} set amount = amount + 1 where day = date '2020-01-01' + {day}"),
@@ -50,7 +50,7 @@ class Bench:
         self.connection.execute(
             f"create table {fact} using {form} partitioned by ({'day' if form == 'delta' else 'months(day)'}) as "
             f"select i as id, date '2020-01-01' - (i % {days})::int as day, (i * 7919) % 1000000 as customer, "
-            f"'c' || (i / {days}) % 20 as country, (i % 1000)::numeric(12,2) as amount from generate_series(1, {rows}) g(i)")
+            f"'c' || (i / {days}) % 20 as country, (i % 1000)::numeric(12,2) as amount from generate_series(1::bigint, {rows}) g(i)")
 
     def seconds(self, statement: str) -> float:
         began = time.perf_counter()
@@ -83,6 +83,13 @@ def main():
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     bench = Bench(options)
+    try:
+        run(bench, options)
+    finally:
+        bench.auric.stop()
+
+
+def run(bench: Bench, options: argparse.Namespace):
     print(f"{'case':<40}{'rows':>12}{'incremental s':>15}{'full s':>10}{'faster':>8}{'grown':>7}  mode")
     for form in ("iceberg", "delta"):
         smaller = {}
@@ -95,8 +102,6 @@ def main():
                 grown = f"{incremental / smaller[name]:.2f}" if name in smaller else ""
                 smaller.setdefault(name, incremental)
                 print(f"{form + ', ' + name:<40}{options.rows * scale:>12,}{incremental:>15.3f}{full:>10.3f}{full / incremental:>8.1f}{grown:>7}  {mode}", flush=True)
-    bench.auric.stop()
-
 
 if __name__ == "__main__":
     main()

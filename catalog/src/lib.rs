@@ -20,6 +20,7 @@ pub mod scan;
 pub mod storage;
 pub mod table;
 pub mod transaction;
+pub mod turns;
 pub mod view;
 pub mod write;
 

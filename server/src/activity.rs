@@ -135,6 +135,12 @@ impl Connections {
         }
     }
 
+    /// The same of clients' connections only.
+    pub fn active_clients(&self) -> usize {
+        let all = self.all();
+        all.iter().filter(|slot| !slot.is_worker() && slot.state.lock().statement.is_some()).count()
+    }
+
     /// Cancels every running statement.
     pub fn cancel_all(&self) {
         self.all().iter().for_each(|slot| {

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod notify;
 mod os;
 pub mod pgwire;
+mod refresher;
 pub mod runtime;
 pub mod scheduler;
 pub mod security;

@@ -8,11 +8,13 @@ use auric_catalog::backend::Backend;
 use auric_catalog::backend::delta_directory::DeltaDirectory;
 use auric_catalog::backend::sql::{PostgresOptions, SqlBackend};
 use auric_catalog::registry::{Catalog, Registry};
-use auric_catalog::storage::{Storage, StoreRegistry};
+use auric_catalog::scan::FooterCache;
+use auric_catalog::storage::{Memory, Storage, StoreRegistry};
 use auric_sql::clock::Clock;
 use auric_sql::result_cache::ResultCacheOptions;
 use auric_sql::{Engine, EngineOptions};
 use chrono::{DateTime, Utc};
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -21,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Connections;
+use crate::apply;
 use crate::config::value::CatalogKind;
 use crate::config::{CatalogConfig, Config};
 use crate::http::{self, HttpState};
@@ -28,6 +31,7 @@ use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::pgwire::{self, Server};
+use crate::refresher;
 use crate::runtime::{self, Runtimes, spawn};
 use crate::scheduler;
 use crate::security::{self, Security};
@@ -154,14 +158,16 @@ pub struct OpenedEngine {
 
 /// Opens the catalogs.
 pub async fn engine(config: &Config, connections: &Arc<Connections>) -> Result<OpenedEngine, StartError> {
-    let runtime = runtime_env(config)?;
-    let registry = catalogs(config, &runtime).await?;
+    let memory = Arc::new(Memory::new(config.cache.metadata.bytes() as u64));
+    let runtime = runtime_env(config, &memory)?;
+    let registry = catalogs(config, &runtime, memory).await?;
     let temporary = TemporaryDirectory::open(&absolute(&config.server.data_dir)?)
         .map_err(|e| failed("cannot use the directory of temporary tables", e))?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let results = ResultCacheOptions {
         budget: config.cache.results.bytes() as u64,
         longest: config.cache.longest_result.bytes(),
+        again_after: config.cache.refresh_after as u64,
     };
     let options = EngineOptions {
         results,
@@ -185,11 +191,11 @@ async fn bind(address: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|e| failed(format!("cannot listen on {address}"), e))
 }
 
-fn runtime_env(config: &Config) -> Result<Arc<RuntimeEnv>, StartError> {
+fn runtime_env(config: &Config, memory: &Arc<Memory>) -> Result<Arc<RuntimeEnv>, StartError> {
     // Without a way to tell, a machine of 4 GiB.
     let available = crate::os::available_memory().unwrap_or(4 << 30);
     let top = NonZeroUsize::MIN.saturating_add(4);
-    let memory = config.query.memory_limit.bytes(available);
+    let limit = config.query.memory_limit.bytes(available);
     let mode = match &config.query.spill_dir {
         Some(dir) => DiskManagerMode::Directories(vec![PathBuf::from(dir)]),
         None => DiskManagerMode::OsTmpDirectory,
@@ -198,9 +204,12 @@ fn runtime_env(config: &Config) -> Result<Arc<RuntimeEnv>, StartError> {
         .with_mode(mode)
         .with_max_temp_directory_size(config.query.spill_limit.0);
     RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), top)))
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit), top)))
         .with_disk_manager_builder(disk)
-        .with_metadata_cache_limit(config.query.metadata_cache.bytes())
+        .with_cache_manager(
+            CacheManagerConfig::default()
+                .with_file_metadata_cache(Some(Arc::new(FooterCache::new(memory.clone())))),
+        )
         // Folders are listed anew by each statement: others put files into them.
         .with_object_list_cache_limit(0)
         .with_object_store_registry(Arc::new(StoreRegistry::new(config.storage.clone())))
@@ -208,8 +217,12 @@ fn runtime_env(config: &Config) -> Result<Arc<RuntimeEnv>, StartError> {
         .map_err(|e| failed("cannot set up query execution", e))
 }
 
-async fn catalogs(config: &Config, runtime: &RuntimeEnv) -> Result<Registry, StartError> {
-    let storage = Storage::new(runtime.object_store_registry.clone());
+async fn catalogs(
+    config: &Config,
+    runtime: &RuntimeEnv,
+    memory: Arc<Memory>,
+) -> Result<Registry, StartError> {
+    let storage = Storage::new(runtime.object_store_registry.clone()).with_memory(memory);
     let mut registry = Registry::default();
     for (name, catalog) in &config.catalogs {
         let backend = backend(name, catalog, &config.server.data_dir, &storage)
@@ -324,6 +337,12 @@ pub async fn run(
     let (server, ready) = opened.start(config, &stop_http)?;
     crate::cli::say(&ready);
     after_ready();
+    if let Some(directory) = &config.materialize.dir {
+        let apply = apply::at_start(server.clone(), PathBuf::from(directory));
+        spawn(&server.runtimes.io, "definitions", apply);
+    }
+    let refresh = refresher::follow(server.clone(), config.cache.clone());
+    spawn(&server.runtimes.io, "refresher", refresh);
     let following = config.materialize.enabled.then(|| -> Result<_, StartError> {
         let notifier = Notifier::new(&config.notify).map_err(|e| failed("cannot set up notifications", e))?;
         let follow = scheduler::follow(server.clone(), config.clone(), notifier);

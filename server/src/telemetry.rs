@@ -11,9 +11,18 @@ use crate::config::value::LogFormat;
 #[derive(Debug, Clone)]
 pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
 
-/// Checks a level, or a list of levels by part of the program.
+/// Tells of every file that it reads of a Delta table's log, at the level info.
+const TALKATIVE: &str = "delta_kernel";
+
+/// Checks a level, or a list of levels by part of the program. What is said of reading Delta logs at the
+/// level info is left out, unless it is asked for by name.
 pub fn parse_level(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder().parse(level).map_err(|e| format!("expected a level such as \"info\": {e}"))
+    let asks_for_info = level.split(',').any(|part| part.trim().eq_ignore_ascii_case("info"));
+    let shown = match asks_for_info && !level.contains(TALKATIVE) {
+        true => format!("{level},{TALKATIVE}=warn"),
+        false => level.to_string(),
+    };
+    EnvFilter::builder().parse(&shown).map_err(|e| format!("expected a level such as \"info\": {e}"))
 }
 
 /// Starts logging. Fails with the reason for a level that is none.

@@ -13,12 +13,14 @@ use datafusion::prelude::SessionConfig;
 use crate::activity::Activity;
 use crate::analyzer::VectorSubscripts;
 use crate::clock::Clock;
+use crate::definitions::report::Report;
 use crate::error::Result;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
 use crate::planner::array_operators::ArraySubscripts;
 use crate::planner::blank_padded::BlankPadded;
 use crate::planner::date_arithmetic::DateArithmetic;
+use crate::planner::guarded_conditions::GuardedConditions;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
 use crate::planner::lossy_casts::LossyCasts;
@@ -56,6 +58,8 @@ pub struct Engine {
     /// What system relations show, by database.
     pub(crate) images: Images,
     pub(crate) results: Arc<ResultCache>,
+    /// Of those that were applied when the server started.
+    pub(crate) definitions: Report,
 }
 
 impl Engine {
@@ -75,6 +79,7 @@ impl Engine {
             base,
             images: Images::default(),
             results: ResultCache::new(options.results),
+            definitions: Report::default(),
             options,
         }))
     }
@@ -89,6 +94,10 @@ impl Engine {
 
     pub fn results(&self) -> &Arc<ResultCache> {
         &self.results
+    }
+
+    pub fn definitions(&self) -> &Report {
+        &self.definitions
     }
 
     pub fn activity(&self) -> &Arc<dyn Activity> {
@@ -134,6 +143,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     rules.push(Arc::new(ImpliedCasts));
     rules.push(Arc::new(SessionCasts));
     rules.push(Arc::new(LossyCasts));
+    rules.push(Arc::new(GuardedConditions));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())

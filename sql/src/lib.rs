@@ -13,6 +13,7 @@ pub mod engine;
 pub mod error;
 pub mod functions;
 pub mod information_schema;
+mod introspection;
 pub mod load;
 pub mod materialize;
 pub mod parser;

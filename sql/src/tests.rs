@@ -1,5 +1,6 @@
 //! Statements from text to rows, over a catalog in a temporary directory.
 
+mod introspection;
 mod row_changes;
 mod time_travel;
 
@@ -65,7 +66,7 @@ async fn fixture() -> Fixture {
         .with_object_list_cache_limit(0)
         .build_arc()
         .unwrap();
-    let backend = SqlBackend::open(directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
+    let backend = SqlBackend::open(&directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
     let mut registry = Registry::default();
     let catalog = Catalog::new("lake", 16384, Arc::new(backend), storage);
     match catalog.create_namespace("public", true).await {
@@ -73,7 +74,7 @@ async fn fixture() -> Fixture {
         Err(e) => panic!("{e}"),
     }
     registry.attach(Arc::new(catalog));
-    let results = ResultCacheOptions { budget: 0, longest: 0 };
+    let results = ResultCacheOptions { budget: 0, longest: 0, again_after: 0 };
     let options = EngineOptions {
         results,
         target_partitions: 2,

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 import zlib
 
 import duckdb
@@ -14,6 +15,8 @@ import psycopg
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+# How long is waited for what has to come, in seconds.
+PATIENCE = 60
 READY = re.compile(r'auric is ready: psql "host=(\S+) port=(\d+) user=(\S+) dbname=([^"]+)"(?: \((http://[^)]+)\))?')
 
 
@@ -21,6 +24,17 @@ def auric_binary() -> str:
     """The binary under test: AURIC_BIN, or the release build of this checkout."""
     default = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "release" / "auric"
     return os.environ.get("AURIC_BIN", str(default))
+
+
+def eventually(what, is_it=bool):
+    """The first answer that is what is waited for."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        answer = what()
+        if is_it(answer):
+            return answer
+        assert time.monotonic() < end, f"still {answer!r} after {PATIENCE} s"
+        threading.Event().wait(0.05)
 
 
 class Server:

@@ -39,3 +39,12 @@ def npm(folder: pathlib.Path) -> pathlib.Path:
             subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=kept, check=True)
             (kept / "complete").touch()
     return kept
+
+
+def node(folder: pathlib.Path, script: str, server, schema: str) -> list[str]:
+    """Lines that a program of the folder prints about the server, with the folder's modules."""
+    modules = npm(folder)
+    ran = subprocess.run(["node", str(folder / script), server.host, str(server.port), server.user, server.database, schema],
+                         capture_output=True, text=True, timeout=240, env={**os.environ, "NODE_PATH": str(modules / "node_modules")})
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout.splitlines()

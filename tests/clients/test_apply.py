@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import auric_binary
+from conftest import auric_binary, eventually, running
 
 GOLD = """-- Revenue of each day.
 create materialized view {schema}.daily (
@@ -165,6 +165,153 @@ def test_nothing_to_read(definitions):
     assert definitions.apply() [0::2] == (1, "auric: no file *.sql in D\n")
     definitions.directory = definitions.directory / "missing"
     assert definitions.apply()[0] == 1
+
+
+TASKS = """create task {schema}.load schedule every 2 hours retries 2 comment 'new orders'
+as merge into {schema}.seen s using (select max(day) as day from {schema}.today) t on s.day = t.day when not matched then insert values (t.day);
+create task {schema}.tidy after {schema}.load, {schema}.daily as delete from {schema}.seen where day < (select min(day) from {schema}.orders);
+create view {schema}.today as select day from {schema}.orders;
+"""
+
+
+@pytest.fixture
+def with_tasks(applied):
+    applied.server.sql(f"create table {applied.schema}.seen (day date)")
+    # In the order of their names and places, what they come after and read would come later.
+    applied.write("0.sql", TASKS)
+    status, lines, errors = applied.apply()
+    assert status == 0, errors
+    done = [line.split(".")[-1] for line in lines if line.startswith("done")]
+    assert done == ["today", "load", "tidy"]
+    return applied
+
+
+def tasks(applied) -> dict:
+    rows = applied.server.sql("select task_name, schedule, state, retries, comment, owner from auric.tasks where schema_name = %s", (applied.schema,))
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_tasks_come_after_what_they_name_and_once(with_tasks):
+    schema = with_tasks.schema
+    assert tasks(with_tasks) == {
+        "load": ("SCHEDULE EVERY 2 HOURS", "scheduled", 2, "new orders", "auric"),
+        "tidy": (f"AFTER {schema}.load, {schema}.daily", "scheduled", None, None, "auric")}
+    for arguments in ([], ["--check"]):
+        assert with_tasks.apply(*arguments) == (0, ["0 to create, 0 to replace, 0 to alter, 7 unchanged"], "")
+    with_tasks.server.sql(f"execute task {schema}.load cascade")
+    assert with_tasks.server.sql(f"select day::text from {schema}.seen") == [("2024-01-02",)]
+
+
+@pytest.mark.parametrize("before, after, told", [
+    ("every 2 hours", "every 3 hours", "alter task {schema}.load: schedule: SCHEDULE EVERY 3 HOURS (D/0.sql:1)"),
+    ("retries 2 comment", "comment", "alter task {schema}.load: retries: none (D/0.sql:1)"),
+    ("'new orders'", "'orders'", "alter task {schema}.load: comment (D/0.sql:1)"),
+    ("after {schema}.load, {schema}.daily", "after {schema}.load", "alter task {schema}.tidy: schedule: AFTER {schema}.load (D/0.sql:3)"),
+    ("select max(day)", "select min(day)", "replace task {schema}.load: another statement (D/0.sql:1)"),
+    ("max(day) as day", "MAX( day )  AS day /* the last */", None),
+])
+def test_a_task_keeps_its_runs_and_its_rest(with_tasks, before, after, told):
+    server, schema = with_tasks.server, with_tasks.schema
+    server.sql(f"execute task {schema}.load")
+    server.sql(f"alter task {schema}.load suspend")
+    runs = server.sql("select run_id, status from auric.task_runs where schema_name = %s", (schema,))
+    assert len(runs) == 1
+    assert with_tasks.apply("--check")[0] == 0
+    with_tasks.write("0.sql", TASKS.replace(before, after))
+    status, lines, errors = with_tasks.apply("--check")
+    if told is None:
+        assert status == 0, lines
+        return
+    assert (status, lines[0]) == (3, told.format(schema=schema)), errors
+    status, lines, errors = with_tasks.apply()
+    assert status == 0, errors
+    assert with_tasks.apply("--check")[0] == 0
+    assert tasks(with_tasks)["load"][1] == "suspended"
+    assert server.sql("select run_id, status from auric.task_runs where schema_name = %s", (schema,)) == runs
+
+
+def test_tasks_that_others_changed_are_seen(with_tasks):
+    server, schema = with_tasks.server, with_tasks.schema
+    server.sql(f"alter task {schema}.load set schedule every 1 day")
+    server.sql(f"drop task {schema}.tidy")
+    status, lines, _ = with_tasks.apply("--check")
+    assert (status, lines[:2]) == (3, [f"alter task {schema}.load: schedule: SCHEDULE EVERY 2 HOURS (D/0.sql:1)", f"create task {schema}.tidy (D/0.sql:3)"])
+    assert with_tasks.apply()[0] == 0
+    assert with_tasks.apply("--check")[0] == 0
+    # The same text over a view that now means another table is another task.
+    server.sql(f"create table {schema}.late (day date)")
+    with_tasks.write("0.sql", TASKS.replace("select day from {schema}.orders;", "select day from {schema}.late;"))
+    assert with_tasks.apply()[0] == 0
+    status, lines, _ = with_tasks.apply("--check")
+    assert (status, lines[0]) == (3, f"replace task {schema}.load: its names mean other tables (D/0.sql:1)")
+    assert with_tasks.apply()[0] == 0
+    assert with_tasks.apply("--check")[0] == 0
+
+
+def test_a_mistake_in_the_last_is_found_before_the_first_is_made(definitions):
+    """What it names is made by the same files, so that only making them tells."""
+    definitions.write("a/gold.sql", GOLD)
+    definitions.write("b.sql", SILVER)
+    definitions.write("c.sql", "create task {schema}.t as insert into {schema}.orders select day, country, nothing from {schema}.daily;")
+    before = definitions.server.sql(f"select relname from pg_class where relnamespace = '{definitions.schema}'::regnamespace")
+    status, lines, errors = definitions.apply()
+    assert status == 1 and 'D/c.sql:1: column "nothing" does not exist (42703)' in errors, errors
+    assert not [line for line in lines if line.startswith("done")]
+    after = definitions.server.sql(f"select relname from pg_class where relnamespace = '{definitions.schema}'::regnamespace")
+    assert after == before == [("orders",)]
+    # A view and what is built from it change together.
+    definitions.write("c.sql", "create task {schema}.t as insert into {schema}.orders select day, country, revenue from {schema}.daily;")
+    assert definitions.apply()[0] == 0
+    definitions.write("a/gold.sql", GOLD.replace("as revenue", "as worth"))
+    definitions.write("b.sql", SILVER.replace("max(revenue)", "max(worth)"))
+    definitions.write("c.sql", "create task {schema}.t as insert into {schema}.orders select day, country, worth from {schema}.daily;")
+    status, _, errors = definitions.apply()
+    assert status == 0, errors
+    assert definitions.apply("--check")[0] == 0
+
+
+def of_start(server) -> list[tuple]:
+    """What became of the definitions, once it is decided."""
+    ask = "select line, definition, action, status, sqlstate from auric.definitions order by file, line"
+    return eventually(lambda: server.sql(ask), lambda rows: rows and not any(row[3] == "pending" for row in rows))
+
+
+def test_applied_when_a_server_starts(tmp_path):
+    definitions = tmp_path / "definitions"
+    definitions.mkdir()
+    (definitions / "1.sql").write_text("create schema s;\ncreate materialized view s.gold as select 1 as n;\ncreate task s.t as insert into public.raw select n from s.gold;")
+    environment = {"AURIC_MATERIALIZE__DIR": str(definitions)}
+    # A table that is not there: nothing of it is done, and the server serves.
+    with running(tmp_path / "data", environment=environment) as server:
+        rows = of_start(server)
+        assert [row[3:] for row in rows] == [("skipped", None), ("skipped", None), ("failed", "42P01")]
+        assert server.sql("select nspname from pg_namespace where nspname = 's'") == []
+        assert any("definitions are not applied" in line and "1.sql:3" in line for line in server.log)
+        server.sql("create table raw (n bigint)")
+    with running(tmp_path / "data", environment=environment) as server:
+        assert [row[1:4] for row in of_start(server)] == [
+            ("schema s", "create", "applied"), ("materialized view s.gold", "create", "applied"), ("task s.t", "create", "applied")]
+        assert server.sql("select n from s.gold") == [(1,)]
+    (definitions / "1.sql").write_text((definitions / "1.sql").read_text() + "\nselec 1;")
+    with running(tmp_path / "data", environment=environment) as server:
+        assert of_start(server) == [(4, None, None, "failed", "42601")]
+        assert server.sql("select n from s.gold") == [(1,)]
+    with running(tmp_path / "data", environment={"AURIC_MATERIALIZE__DIR": str(tmp_path / "nowhere")}) as server:
+        [(line, what, _, status, _)] = of_start(server)
+        assert (line, what, status) == (None, None, "failed") and server.sql("select n from s.gold") == [(1,)]
+
+
+def test_servers_that_start_together_apply_once(tmp_path):
+    definitions = tmp_path / "definitions"
+    definitions.mkdir()
+    text = "".join(f"create materialized view gold{i} as select {i} as n;\ncreate view v{i} as select n from gold{i};\n" for i in range(4))
+    (definitions / "1.sql").write_text(text)
+    environment = {"AURIC_MATERIALIZE__DIR": str(definitions)}
+    with running(tmp_path / "data", environment=environment) as one, running(tmp_path / "data", environment=environment) as other:
+        for server in (one, other):
+            assert {row[3] for row in of_start(server)} <= {"applied", "unchanged"}
+        for i in range(4):
+            assert one.sql(f'select count(*) from "gold{i}$snapshots"') == [(1,)]
 
 
 def test_what_was_done_before_a_failure_stays(definitions):

@@ -1,14 +1,12 @@
 """Stock node-postgres with its cursor, stream and COPY modules: the steps are in `node/steps.js`, and each reports `ok` or what went wrong."""
 
 import json
-import os
 import pathlib
-import subprocess
 
 import pytest
 
 from client_matrix import Client
-from packages import npm
+from packages import node
 
 FOLDER = pathlib.Path(__file__).parent / "node"
 VERSIONS = json.loads((FOLDER / "package.json").read_text())["dependencies"]
@@ -18,11 +16,7 @@ CLIENT = Client("node pg", VERSIONS["pg"], ", ".join(f"{name} {version}" for nam
 @pytest.fixture(scope="module")
 def report(server):
     """What each step said, from one run of the program."""
-    modules = npm(FOLDER)
-    ran = subprocess.run(["node", str(FOLDER / "steps.js"), server.host, str(server.port), server.user, server.database, "node_steps"],
-                         capture_output=True, text=True, timeout=240, env={**os.environ, "NODE_PATH": str(modules / "node_modules")})
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return dict(line.split("\t", 1) for line in ran.stdout.splitlines())
+    return dict(line.split("\t", 1) for line in node(FOLDER, "steps.js", server, "node_steps"))
 
 
 STEPS = [

@@ -1,14 +1,12 @@
 """Stock postgres.js, knex and TypeORM: the steps are in `node/clients.js`, and each reports `ok` or what went wrong."""
 
 import json
-import os
 import pathlib
-import subprocess
 
 import pytest
 
 from client_matrix import Client
-from packages import npm
+from packages import node
 
 FOLDER = pathlib.Path(__file__).parent / "node"
 VERSIONS = json.loads((FOLDER / "package.json").read_text())["dependencies"]
@@ -18,11 +16,8 @@ JS, KNEX, TYPEORM = Client("postgres.js", VERSIONS["postgres"]), Client("knex", 
 @pytest.fixture(scope="module")
 def report(server):
     """What each step said, from one run of the program."""
-    modules = npm(FOLDER)
-    ran = subprocess.run(["node", str(FOLDER / "clients.js"), server.host, str(server.port), server.user, server.database, "node_clients"],
-                         capture_output=True, text=True, timeout=240, env={**os.environ, "NODE_PATH": str(modules / "node_modules")})
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return {(client, step): outcome for client, step, outcome in (line.split("\t", 2) for line in ran.stdout.splitlines())}
+    lines = (line.split("\t", 2) for line in node(FOLDER, "clients.js", server, "node_clients"))
+    return {(client, step): outcome for client, step, outcome in lines}
 
 
 JS_STEPS = [*JS.steps("types", "parameters of every type, helpers, documents"), *JS.steps("cursors", "cursors and streams"),

@@ -1,22 +1,17 @@
-"""The result cache: never stale, exact to the byte, and equal queries at once run once.
+"""The result cache: never stale, exact to the byte, and equal queries at once run once."""
 
-A long differential run: `AURIC_DIFFERENTIAL_SECONDS=600 python -m pytest tests/clients/test_result_cache.py -k random`."""
-
-import decimal
 import os
-import random
 import threading
 import time
 
-import deltalake
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from conftest import running
 
 FORMATS = ["iceberg", "delta"]
-SECONDS = float(os.environ.get("AURIC_DIFFERENTIAL_SECONDS", "8"))
 SLOW = "select count(*) as n from {t} a join {t} b on a.id % 2 = b.id % 2 where a.id * b.id % 1000003 <> 7"
 
 
@@ -52,6 +47,13 @@ class Client:
         self.notices.clear()
         self.run(sql, parameters, **options)
         return " ".join(notice.removeprefix("result cache: ") for notice in self.notices)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One that asks nothing again by itself."""
+    with running(tmp_path_factory.mktemp("results"), environment={"AURIC_CACHE__REFRESH_AFTER": "0"}) as server:
+        yield server
 
 
 @pytest.fixture
@@ -363,98 +365,153 @@ def test_budget(tmp_path):
         assert budget == 1 << 20 and 0 < size <= budget and 0 < entries < 500
 
 
-QUERIES = [
-    "select count(*), sum(v), max(id) from {t}",
-    "select k, count(*), sum(v) from {t} group by k order by k",
-    "select id, v from {t} where id % 7 = {n} order by id, v limit 5",
-    "select count(*) from {t} where at >= timestamptz '2024-01-10 00:00' and k <> 'k{n}'",
-    "select max(at)::text, min(at)::date::text from {t} where id > {n}",
-    "with x as (select k, sum(v) as s from {t} group by k) select count(*), sum(s) from x where s > {n}",
-    "select current_user, count(distinct k) from {t}",
-]
+def settle(*paths) -> None:
+    """Waits until the files were changed long enough ago for the cache to take them for what they are."""
+    wait_until(lambda: all(time.time() - os.stat(path).st_ctime > 2.7 for path in paths))
 
 
-class Writer:
-    """Commits to a table, by Auric and by others, until it is told to stop."""
-
-    def __init__(self, server, schema: str, form: str, seed: int):
-        self.server, self.schema, self.format, self.random, self.next = server, schema, form, random.Random(seed), 10_000
-        self.commits = 0
-
-    def step(self) -> None:
-        self.next += 1
-        i, t = self.next, f"{self.schema}.t"
-        own = [f"insert into {t} values ({i}, 'k{i % 5}', {i % 100}, timestamptz '2024-02-01 00:00Z')", f"update {t} set v = v + 1 where id = {self.random.randrange(1, 1000)}",
-               f"delete from {t} where id = {self.random.randrange(1, 1000)}"]
-        if self.random.random() < 0.6:
-            self.server.sql(self.random.choice(own))
-        else:
-            self.append(pa.table({"id": pa.array([i], pa.int32()), "k": ["other"], "v": pa.array([decimal.Decimal("1.50")], pa.decimal128(10, 2)),
-                                  "at": pa.array([1704067200000000], pa.timestamp("us", "UTC"))}))
-        self.commits += 1
-
-    def append(self, rows: pa.Table) -> None:
-        if self.format == "iceberg":
-            self.server.pyiceberg().load_table((self.schema, "t")).append(rows)
-        else:
-            deltalake.write_deltalake(str(self.server.warehouse / self.schema / "t"), rows, mode="append")
+@pytest.fixture(params=["csv", "parquet", "json"])
+def folder(request, tmp_path):
+    """A folder of files, and what writes one of some numbers."""
+    def put(name: str, *numbers: int):
+        path = tmp_path / f"{name}.{request.param}"
+        match request.param:
+            case "csv":
+                path.write_text("x\n" + "".join(f"{n}\n" for n in numbers))
+            case "json":
+                path.write_text("".join(f'{{"x": {n}}}\n' for n in numbers))
+            case "parquet":
+                pyarrow.parquet.write_table(pa.table({"x": numbers}), path)
+        return path
+    return request.param, tmp_path, put
 
 
-def versions(client: Client, schema: str) -> list:
-    return [row[0] for row in client.rows(f'select snapshot_id from {schema}."t$snapshots" order by committed_at, snapshot_id')]
+def test_files(client, folder, server, schema):
+    form, path, put = folder
+    first = put("a", 1, 2)
+    query = f"select sum(x), count(*) from read_{form}('{path}/*.{form}')"
+    assert client.said(query) == "bypass", "changed a moment ago"
+    settle(first)
+    assert [client.said(query) for _ in range(3)] == ["miss", "hit", "hit"]
+    assert client.rows(query) == [(3, 2)]
+    # By plan, in a view, and with a parameter.
+    assert client.said(query.replace("select", "select  ")) == "hit"
+    server.sql(f"create view {schema}.v as {query}")
+    assert [client.said(f"select * from {schema}.v") for _ in range(2)] == ["miss", "hit"]
+    with_parameter = f"select count(*) from read_{form}('{first}') where x > %s"
+    assert [client.rows(with_parameter, (n,)) for n in (0, 1, 0, 1)] == [[(2,)], [(1,)]] * 2
+    assert client.said(with_parameter, (1,)) == "hit"
+    # Another file that the pattern means, a file less, other rows of the same length.
+    second = put("b", 10)
+    assert client.rows(query) == [(13, 3)] == client.rows(f"select * from {schema}.v")
+    settle(second)
+    assert client.rows(query) == [(13, 3)] and client.said(query) == "hit"
+    second.unlink()
+    assert client.rows(query) == [(3, 2)] and client.said(query) == "hit"
+    before = os.stat(first)
+    put("a", 1, 3)
+    # Its time is what it was.
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert os.stat(first).st_mtime_ns == before.st_mtime_ns
+    assert client.rows(query) == [(4, 2)] == client.rows(f"select * from {schema}.v")
+    settle(first)
+    assert client.rows(query) == [(4, 2)] and client.said(query) == "hit"
+    first.unlink()
+    with pytest.raises(psycopg.errors.UndefinedFile):
+        client.rows(query)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_queries_and_commits(server, schema, table, request, seed):
-    """Each answer of a cached connection is that of one of the versions that there were while it was asked for."""
-    form = request.node.callspec.params["table"]
-    writer, stop, failures, checked = Writer(server, schema, form, seed), threading.Event(), [], []
+def test_options_of_files_do_not_mix(client, tmp_path):
+    (path := tmp_path / "a.csv").write_text("x;y\nNA;2\n3;4\n")
+    settle(path)
+    for _ in range(2):
+        assert client.rows(f"select y from read_csv('{path}', delim => ';') order by y") == [(2,), (4,)]
+        assert client.rows(f"select x from read_csv('{path}', delim => ';', nullstr => 'NA') order by x") == [(3,), (None,)]
+        assert client.rows(f"select x from read_csv('{path}', delim => ';') order by x") == [("3",), ("NA",)]
+        assert client.rows(f"select * from read_csv('{path}')") == [("NA;2",), ("3;4",)]
 
-    def write():
-        # Between two commits, each reader asks some times.
-        while not stop.is_set():
-            asked = len(checked)
-            wait_until(lambda: stop.is_set() or len(checked) >= asked + 6, 120)
-            try:
-                writer.step()
-            except Exception as error:
-                if "Conflict" not in str(error) and "conflict" not in str(error) and "CommitFailed" not in type(error).__name__ and not isinstance(error, psycopg.errors.SerializationFailure):
-                    failures.append(error)
-                    return
 
-    def read(number: int):
-        try:
-            compare(number)
-        except Exception as error:
-            failures.append(error)
+def test_files_that_change_all_the_time(client, folder):
+    """Rewritten at once with as many bytes: every answer is of the file as it is."""
+    form, _, put = folder
+    query = None
+    for n in range(100, 400):
+        path = put("a", n)
+        query = query or f"select x from read_{form}('{path}')"
+        assert client.rows(query) == [(n,)]
+        if n % 100 == 50:
+            settle(path)
+            assert [client.said(query) for _ in range(2)] == ["miss", "hit"]
 
-    def compare(number: int):
-        chance = random.Random(seed * 100 + number)
-        user = chance.choice(["anna", "ben"])
-        with Client(server, user=user) as cached, Client(server, user=user, cached=False) as plain:
-            while not stop.is_set():
-                zone = chance.choice(["UTC", "Europe/Paris", "America/New_York"])
-                for client in (cached, plain):
-                    client.run(f"set timezone = '{zone}'")
-                query = chance.choice(QUERIES[:3] if chance.random() < 0.7 else QUERIES).replace("{n}", str(chance.randrange(3)))
-                first = versions(plain, schema)[-1:]
-                binary = chance.random() < 0.5
-                answer = cached.raw(query.replace("{t}", table), binary=binary)
-                during = versions(plain, schema)
-                candidates = during[during.index(first[0]):]
-                for version in candidates:
-                    if answer == plain.raw(query.replace("{t}", f"{table} version as of {version}"), binary=binary):
-                        break
-                else:
-                    failures.append(f"{query} in {zone}: {answer} is of none of {candidates}")
-                    return
-                checked.extend(cached.notices[-1:])
 
-    threads = [threading.Thread(target=write), *[threading.Thread(target=read, args=(n,)) for n in range(3)]]
-    [thread.start() for thread in threads]
-    deadline = time.monotonic() + SECONDS
-    wait_until(lambda: failures or (time.monotonic() > deadline and "result cache: hit" in checked and writer.commits > 3), SECONDS + 180)
-    stop.set()
-    [thread.join() for thread in threads]
-    assert not failures, failures[0]
-    assert {"result cache: hit", "result cache: miss"} <= set(checked)
+def test_names_of_files_that_are_computed(client, tmp_path):
+    """A pattern of today's date means other files tomorrow: nothing is remembered by the text."""
+    (path := tmp_path / "a.csv").write_text("x\n1\n")
+    settle(path)
+    query = f"select x from read_csv('{tmp_path}/' || left('abc', 1) || '.csv')"
+    assert [client.rows(query) for _ in range(2)] == [[(1,)]] * 2
+    path.write_text("x\n2\n")
+    assert client.rows(query) == [(2,)]
+
+
+def again(server) -> int:
+    return server.sql("select again from auric.cache where name = 'results'")[0][0]
+
+
+def test_asked_again_after_a_commit(tmp_path):
+    """What was hit often is there before anybody asks: after commits of our own, of others, and refreshes."""
+    with running(tmp_path) as server, Client(server, user="anna", options="-c timezone=Europe/Paris") as client:
+        server.sql("create table public.t as select g as id, timestamptz '2024-01-01 00:00Z' as at from generate_series(1, 100) as s(g)")
+        server.sql("create materialized view public.m as select count(*) as n from t")
+        often = ["select count(*), max(at) from t", "select n from m"]
+        seldom = "select min(id) from t"
+        client.rows(seldom)
+        assert client.said(seldom) == "hit"
+        for query in often:
+            for _ in range(5):
+                client.rows(query)
+        client.rows("select count(*) + %s from t", (5,), binary=True)
+        for _ in range(4):
+            assert client.said("select count(*) + %s from t", (5,), binary=True) == "hit"
+
+        def warm(commit, number: int, wanted: dict):
+            before = again(server)
+            commit()
+            wait_until(lambda: again(server) >= before + number)
+            for query, rows in wanted.items():
+                wait_until(lambda: client.said(query) == "hit" if query != seldom else True, 5)
+                assert client.rows(query) == rows
+        shown = client.rows(often[0])[0][1]
+        assert shown.utcoffset().total_seconds() == 3600
+        warm(lambda: server.sql("insert into t values (101, null)"), 2, {often[0]: [(101, shown)]})
+        assert client.said("select count(*) + %s from t", (5,), binary=True) == "hit"
+        assert client.rows("select count(*) + %s from t", (5,), binary=True) == [(106,)]
+        assert client.said(seldom) == "miss"
+        warm(lambda: server.sql("refresh materialized view m"), 1, {often[1]: [(101,)]})
+        row = pa.table({"id": pa.array([102], pa.int64()), "at": pa.array([None], pa.timestamp("us", "UTC"))})
+        table = server.pyiceberg().load_table(("public", "t"))
+        row = row.cast(table.schema().as_arrow())
+        warm(lambda: table.append(row), 2, {often[0]: [(102, shown)]})
+
+
+def test_asked_again_never_beside_users(tmp_path):
+    """With `refresh_after = 0` nothing is asked again; and what nobody takes any more is given up."""
+    with running(tmp_path, environment={"AURIC_CACHE__REFRESH_AFTER": "0"}) as server, Client(server) as client:
+        server.sql("create table public.t as select 1 as id")
+        for _ in range(6):
+            client.rows("select count(*) from t")
+        server.sql("insert into t values (2)")
+        assert client.said("select count(*) from t") == "miss" and again(server) == 0
+    with running(tmp_path) as server, Client(server) as client:
+        for _ in range(6):
+            client.rows("select count(*) from t")
+        done = 0
+        for i in range(8):
+            server.sql(f"insert into t values ({i})")
+            if i < 4:
+                wait_until(lambda: again(server) > done)
+                done = again(server)
+        assert done == 4
+        time_of_last = time.monotonic()
+        wait_until(lambda: time.monotonic() > time_of_last + 1)
+        assert again(server) == done

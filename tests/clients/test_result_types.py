@@ -129,3 +129,30 @@ def test_the_time_zone_is_the_sessions(server):
 def test_overflow_is_an_error(connection, statement):
     with pytest.raises(psycopg.errors.NumericValueOutOfRange):
         connection.execute(statement).fetchall()
+
+
+ORIGINS = [
+    ("select v, i8, i4 + 1, i4 as renamed from t where d is not null order by f4 limit 3", [6, 2, None, 1]),
+    ("select b.n, a.i4 from t a left join t b on a.i4 = b.i8", [5, 1]),
+    ("select s.c, s.two from (select c, 2 as two, d from t) s", [7, None]),
+    ("with w as (select distinct d, v from t) select v, d from w", [6, 8]),
+    ("select v, count(*), max(d) from t group by v, d", [6, None, None]),
+    ("select i4, row_number() over (order by i4), ts from t", [1, None, 9]),
+    ("select i4 from t where i4 in (select i8 from t)", [1]),
+    ("select i4 from t union select i8 from t", [None]),
+    ("select coalesce(v, ''), v::text, -i4 from t", [None, None, None]),
+]
+
+
+@pytest.mark.parametrize("query, columns", ORIGINS, ids=[query for query, _ in ORIGINS])
+def test_result_columns_tell_where_they_come_from(connection, query, columns):
+    """As PostgreSQL 15 tells it: table and number of a column that is shown as it is."""
+    oid = connection.execute("select 't'::regclass::oid").fetchone()[0]
+    result = connection.execute(query).pgresult
+    found = [(result.ftable(number), result.ftablecol(number)) for number in range(result.nfields)]
+    assert found == [(oid, column) if column else (0, 0) for column in columns]
+
+
+def test_columns_of_system_relations_tell_where_they_come_from(connection):
+    result = connection.execute("select relname, attname, 1 from pg_class c join pg_attribute a on a.attrelid = c.oid").pgresult
+    assert [(result.ftable(number), result.ftablecol(number)) for number in range(3)] == [(1259, 2), (1249, 2), (0, 0)]

@@ -5,27 +5,14 @@ import datetime
 import http.server
 import json
 import threading
-import time
 
 import psycopg
 import pyarrow as pa
 import pytest
 
-from conftest import running
+from conftest import PATIENCE, eventually, running
 
-PATIENCE = 60
 QUICK = {"AURIC_MATERIALIZE__POLL_INTERVAL": "100ms", "AURIC_MATERIALIZE__LEASE": "2s", "AURIC_MATERIALIZE__RETRY_PAUSE": "50ms"}
-
-
-def eventually(what, is_it=bool):
-    """The first answer that is what is waited for."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        answer = what()
-        if is_it(answer):
-            return answer
-        assert time.monotonic() < end, f"still {answer!r} after {PATIENCE} s"
-        threading.Event().wait(0.05)
 
 
 def snapshots(server, schema: str, name: str) -> list[dict]:

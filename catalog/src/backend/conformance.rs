@@ -74,7 +74,7 @@ impl Fixture {
         match self.kind {
             Kind::Sql => {
                 let file = self.directory.path().join("catalog.db");
-                Arc::new(SqlBackend::open(file, &self.warehouse(), "lake").await.unwrap())
+                Arc::new(SqlBackend::open(&file, &self.warehouse(), "lake").await.unwrap())
             }
             Kind::Postgres => {
                 let options = postgres_server::options(&self.database);
@@ -434,6 +434,10 @@ async fn changes_are_counted(fixture: Fixture) {
     changed("rename").await;
     backend.drop_table(&TableIdent::new("public", "u")).await.unwrap();
     changed("drop").await;
+    other.count_change().await.unwrap();
+    changed("told of, by another connection").await;
+    backend.count_change().await.unwrap();
+    changed("told of").await;
 }
 
 async fn two_openers_see_each_other(fixture: Fixture) {

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
@@ -45,21 +46,23 @@ pub struct DeltaDirectory {
 
 impl DeltaDirectory {
     /// Fails with `Storage` when `root` is local and not a directory, `Invalid` when it is no location.
-    pub async fn open(storage: Storage, root: &str) -> Result<Self> {
-        let url = to_url(root)?;
-        let root = from_url(&url)?;
-        if let Ok(path) = url.to_file_path() {
-            let metadata = tokio::fs::metadata(&path).await.map_err(|e| Error::storage(&root, e))?;
-            if !metadata.is_dir() {
-                let source = std::io::Error::from(std::io::ErrorKind::NotADirectory);
-                return Err(Error::storage(&root, source));
+    pub fn open<'a>(storage: Storage, root: &'a str) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let url = to_url(root)?;
+            let root = from_url(&url)?;
+            if let Ok(path) = url.to_file_path() {
+                let metadata = tokio::fs::metadata(&path).await.map_err(|e| Error::storage(&root, e))?;
+                if !metadata.is_dir() {
+                    let source = std::io::Error::from(std::io::ErrorKind::NotADirectory);
+                    return Err(Error::storage(&root, source));
+                }
             }
-        }
-        Ok(Self {
-            storage,
-            root: root.trim_end_matches('/').to_string(),
-            oids: Oids::default(),
-            seeded: OnceCell::new(),
+            Ok(Self {
+                storage,
+                root: root.trim_end_matches('/').to_string(),
+                oids: Oids::default(),
+                seeded: OnceCell::new(),
+            })
         })
     }
 

@@ -77,7 +77,7 @@ pub enum SwapOutcome {
 }
 
 /// A state of a catalog, to be compared with another one of the same catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ChangeToken(pub(crate) Box<[u8]>);
 
 /// A catalog of namespaces and tables.
@@ -223,4 +223,10 @@ pub trait Backend: Debug + Send + Sync {
     /// A number that changes when a namespace or table is created, dropped, renamed or swapped by
     /// anyone, as far as that can be told cheaply; `None` if it cannot.
     async fn change_counter(&self) -> Result<Option<i64>>;
+
+    /// Has the number of [`Backend::change_counter`] change, for what happened outside of the catalog's own
+    /// database: a Delta table was altered. Nothing happens where nothing is counted.
+    async fn count_change(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::registry::Table;
-use crate::table::{Isolation, Operation, TableChange, TableVersion};
+use crate::table::{Isolation, Operation, TableChange, TableFormat, TableVersion};
 use crate::write::WrittenFiles;
 
 /// How often an unknown outcome is looked up, and how long the first pause is (it doubles).
@@ -38,11 +38,27 @@ const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
 pub async fn commit(table: &Table, change: TableChange) -> Result<TableVersion> {
     let _turn = queue::turn(table).await;
     let outcome = run(&TableTarget { table }, &change).await;
+    if matches!(outcome, Ok(_) | Err(Error::CommitUnknown { .. })) {
+        tell_of_alteration(table, &change).await;
+    }
     if matches!(change.operation, Operation::Create | Operation::Replace) {
         table.catalog.contents_changed();
     }
     table.catalog.committed();
     outcome
+}
+
+/// A Delta table is altered in its own log, of which the catalog's database knows nothing: other servers,
+/// whose caches go by the changes of the database, have to be told.
+async fn tell_of_alteration(table: &Table, change: &TableChange) {
+    let alters = !change.alterations.is_empty() || change.replacement.is_some();
+    if table.snapshot.format == TableFormat::Delta
+        && alters
+        && let Err(error) = table.catalog.backend().count_change().await
+    {
+        // It was altered all the same, and others see it a moment later.
+        tracing::warn!(table = %table.ident, %error, "other servers were not told that a table was altered");
+    }
 }
 
 /// [`commit`] of files just written, going on to the end even if the caller stops waiting.

@@ -4,7 +4,8 @@
 //!
 //! A catalog's change counter tells of everything but commits to Delta tables (and of nothing at
 //! all, for a catalog that has no counter): those are looked at again after [`RECHECK`]. Changes
-//! made through this server show at once.
+//! made through this server show at once, and alterations of Delta tables that other Auric servers
+//! make are counted ([`Backend::count_change`](crate::backend::Backend::count_change)).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +70,27 @@ impl CatalogContents {
         let views = &self.namespace(&ident.namespace)?.views;
         let at = views.binary_search_by(|v| v.entry.ident.name.cmp(&ident.name)).ok()?;
         views.get(at)
+    }
+
+    /// Whether everything is what it was, so that what was made of it need not be made anew. A table that
+    /// was looked at again and found unchanged has the same snapshot in memory.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_same_table = |(a, b): (&TableSummary, &TableSummary)| {
+            let same = matches!((&a.snapshot, &b.snapshot), (Ok(a), Ok(b)) if Arc::ptr_eq(a, b));
+            same && a.entry == b.entry
+        };
+        let is_same_view = |(a, b): (&ViewSummary, &ViewSummary)| {
+            a.entry == b.entry && a.definition.is_ok() && b.definition.is_ok()
+        };
+        let is_same = |(a, b): (&NamespaceContents, &NamespaceContents)| {
+            a.entry == b.entry
+                && a.tables.len() == b.tables.len()
+                && a.views.len() == b.views.len()
+                && a.tables.iter().zip(&b.tables).all(is_same_table)
+                && a.views.iter().zip(&b.views).all(is_same_view)
+        };
+        self.namespaces.len() == other.namespaces.len()
+            && self.namespaces.iter().zip(&other.namespaces).all(is_same)
     }
 
     pub fn tables(&self) -> impl Iterator<Item = &TableSummary> {
@@ -196,7 +218,15 @@ impl Catalog {
         {
             return before.clone();
         }
-        let snapshot = self.format(entry.format).load(&self.storage, entry).await.map_err(Arc::new);
+        let mut snapshot = self.format(entry.format).load(&self.storage, entry).await.map_err(Arc::new);
+        if let Ok(now) = &snapshot
+            && let Some(before) = previous.and_then(|contents| contents.table(&entry.ident))
+            && let Ok(known) = &before.snapshot
+            && before.entry == *entry
+            && (&known.version, &known.table_id) == (&now.version, &now.table_id)
+        {
+            snapshot = Ok(known.clone());
+        }
         TableSummary { entry: entry.clone(), snapshot }
     }
 }

@@ -10,6 +10,7 @@ mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::catalog::TableProvider;
 use tokio::sync::Notify;
@@ -22,7 +23,6 @@ use crate::error::{Error, Result};
 use crate::format::{Format, VersionSpec};
 use crate::storage::Storage;
 use crate::table::{Operation, TableFormat, TableSnapshot};
-use crate::view::ViewDefinition;
 
 /// Namespace property that holds a schema's comment.
 pub const COMMENT: &str = "comment";
@@ -58,9 +58,10 @@ pub struct Catalog {
     iceberg: Arc<dyn Format>,
     delta: Arc<dyn Format>,
     contents: contents::ContentsCache,
-    view_definitions: moka::sync::Cache<String, Arc<ViewDefinition>>,
     /// Told of changes made through this server.
     changed: Arc<Notify>,
+    /// How many there were.
+    commits: Arc<AtomicU64>,
     /// What this one is a transaction's view of.
     beneath: Option<Arc<Catalog>>,
 }
@@ -106,7 +107,6 @@ impl Catalog {
         delta: Arc<dyn Format>,
     ) -> Self {
         let contents = contents::ContentsCache::default();
-        let view_definitions = moka::sync::Cache::new(views::CACHED_VIEWS);
         let name = name.into();
         let changed = Arc::default();
         Self {
@@ -117,8 +117,8 @@ impl Catalog {
             iceberg,
             delta,
             contents,
-            view_definitions,
             changed,
+            commits: Arc::default(),
             beneath: None,
         }
     }
@@ -133,8 +133,8 @@ impl Catalog {
             iceberg: self.iceberg.clone(),
             delta: self.delta.clone(),
             contents: contents::ContentsCache::default(),
-            view_definitions: self.view_definitions.clone(),
             changed: self.changed.clone(),
+            commits: self.commits.clone(),
             beneath: Some(self.clone()),
         }
     }
@@ -178,8 +178,14 @@ impl Catalog {
         self.changed.notified().await;
     }
 
+    /// A number that grows with each change that is made through this server.
+    pub fn own_commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
     /// To be called after a commit to a table.
     pub(crate) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
     }
 

@@ -112,7 +112,7 @@ impl Lake {
         let directory = tempfile::tempdir().unwrap();
         let warehouse = format!("file://{}/warehouse", directory.path().display());
         let backend =
-            SqlBackend::open(directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
+            SqlBackend::open(&directory.path().join("catalog.db"), &warehouse, "lake").await.unwrap();
         Self::with(directory, Arc::new(backend))
     }
 

@@ -8,11 +8,12 @@ use crate::backend::{SwapOutcome, ViewEntry};
 use crate::error::{Error, Result};
 use crate::format::iceberg::view as metadata;
 use crate::name::check_name;
+use crate::storage::{Key, Kind};
 use crate::table::Comment;
 use crate::view::{NewView, View, ViewDefinition};
 
-/// Definitions kept in memory, by the path of their metadata file (which never changes).
-pub(super) const CACHED_VIEWS: u64 = 4_096;
+/// About what a definition takes beside its text.
+const VIEW_BYTES: usize = 4096;
 
 impl Catalog {
     /// The view as it is now. `None`: no such view. Fails with `Corrupt`.
@@ -23,12 +24,14 @@ impl Catalog {
     }
 
     pub(super) async fn view_definition(&self, entry: &ViewEntry) -> Result<Arc<ViewDefinition>> {
-        if let Some(known) = self.view_definitions.get(&entry.pointer) {
-            return Ok(known);
-        }
-        let definition = Arc::new(metadata::read(&self.storage, &entry.pointer).await?);
-        self.view_definitions.insert(entry.pointer.clone(), definition.clone());
-        Ok(definition)
+        // By the path of its metadata file, which never changes.
+        let key = Key::new(Kind::Views, 0, entry.pointer.as_str());
+        let read = async {
+            let definition = metadata::read(&self.storage, &entry.pointer).await?;
+            let bytes = definition.sql.len() + VIEW_BYTES;
+            Ok((Arc::new(definition), bytes))
+        };
+        self.storage.memory().get_or_read(key, read).await
     }
 
     /// Fails with `TableExists`, `NamespaceNotFound`, `Unsupported`, `Invalid`.

@@ -1,36 +1,25 @@
-//! Deleted row positions of data files: deletion vectors and position delete files, decoded once and
-//! kept within a byte budget.
+//! Deleted row positions of data files: deletion vectors and position delete files, decoded once and kept.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use moka::sync::Cache;
 use roaring::RoaringTreemap;
 
 use super::position_deletes::read_positions;
 use crate::error::Result;
-use crate::storage::Storage;
+use crate::storage::{Key, Kind, Storage};
 use crate::table::deletes::{FileDeletes, PositionDeleteFile};
 use crate::table::deletion_vector::{self, DeletionVectorRef, DeletionVectorStorage};
 
-/// Bytes of decoded deletes that are kept, for all tables together.
-const CACHE_BYTES: u64 = 128 << 20;
 /// Delete files read at the same time.
 const CONCURRENT_READS: usize = 16;
 
 /// Decoded deletes by where they are stored: a delete file or the vector's blob, and the data file that
 /// they are for. Such files never change.
-type Key = (String, u64, String);
-
-static DECODED: LazyLock<Cache<Key, Arc<RoaringTreemap>>> = LazyLock::new(|| {
-    Cache::builder()
-        .max_capacity(CACHE_BYTES)
-        .weigher(|(file, _, path): &Key, rows: &Arc<RoaringTreemap>| {
-            u32::try_from(file.len() + path.len() + rows.serialized_size() + 64).unwrap_or(u32::MAX)
-        })
-        .build()
-});
+fn key(file: &str, offset: u64, path: &str) -> Key {
+    Key::new(Kind::DeletedRows, 0, file).with_part(path).with_numbers([offset, 0])
+}
 
 /// The deleted positions of each of `files` (path and deletes), in the same order. `None`: no row is
 /// deleted by position.
@@ -90,11 +79,11 @@ async fn read_cached<'a>(
     file: &'a PositionDeleteFile,
     wanted: HashSet<&'a str>,
 ) -> Result<Vec<((&'a str, &'a str), Arc<RoaringTreemap>)>> {
-    let key = |path: &str| (file.path.clone(), 0, path.to_string());
+    let memory = storage.memory();
     let mut found = Vec::with_capacity(wanted.len());
     let mut missing = HashSet::new();
     for path in wanted {
-        match DECODED.get(&key(path)) {
+        match memory.get(&key(&file.path, 0, path)) {
             Some(rows) => found.push(((file.path.as_str(), path), rows)),
             None => {
                 missing.insert(path);
@@ -107,7 +96,7 @@ async fn read_cached<'a>(
     let mut read = read_positions(storage, file, &missing).await?;
     for path in missing {
         let rows = Arc::new(read.remove(path).unwrap_or_default());
-        DECODED.insert(key(path), rows.clone());
+        memory.insert(key(&file.path, 0, path), rows.clone(), rows.serialized_size());
         found.push(((file.path.as_str(), path), rows));
     }
     Ok(found)
@@ -117,11 +106,11 @@ async fn load_vector(storage: &Storage, vector: &DeletionVectorRef) -> Result<Ar
     let DeletionVectorStorage::File { path, offset, .. } = &vector.storage else {
         return Ok(Arc::new(deletion_vector::load(storage, vector).await?));
     };
-    let key = (path.clone(), *offset, String::new());
-    if let Some(rows) = DECODED.get(&key) {
+    let key = key(path, *offset, "");
+    if let Some(rows) = storage.memory().get(&key) {
         return Ok(rows);
     }
     let rows = Arc::new(deletion_vector::load(storage, vector).await?);
-    DECODED.insert(key, rows.clone());
+    storage.memory().insert(key, rows.clone(), rows.serialized_size());
     Ok(rows)
 }

@@ -5,6 +5,7 @@
 //! [`to_url`] encodes it into a URL, [`from_url`] takes a URL (as Delta's log and its kernel use
 //! them) back to a location. Every error names the location it is about.
 
+mod memory;
 mod options;
 pub mod readers;
 mod stores;
@@ -19,6 +20,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use url::Url;
 
+pub use self::memory::{Key, Kind, Memory, Share, owner};
 pub use self::options::{S3Options, Secret, StorageOptions};
 use self::readers::Readers;
 pub use self::stores::StoreRegistry;
@@ -29,6 +31,7 @@ use crate::error::{Error, Result};
 pub struct Storage {
     registry: Arc<dyn ObjectStoreRegistry>,
     readers: Arc<Readers>,
+    memory: Arc<Memory>,
 }
 
 /// A location taken apart: the store and the path inside it.
@@ -49,12 +52,22 @@ pub struct Directory {
 impl Storage {
     /// `registry` is the one of DataFusion's `RuntimeEnv`, so that scans and metadata share stores.
     pub fn new(registry: Arc<dyn ObjectStoreRegistry>) -> Self {
-        Self { registry, readers: Arc::default() }
+        Self { registry, readers: Arc::default(), memory: Arc::default() }
     }
 
     /// Storage that opens stores on demand ([`StoreRegistry`]).
     pub fn with_options(options: StorageOptions) -> Self {
         Self::new(Arc::new(StoreRegistry::new(options)))
+    }
+
+    /// The same, keeping what was read in the memory of others.
+    pub fn with_memory(self, memory: Arc<Memory>) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What was read of files that never change.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Who reads what.

@@ -96,7 +96,7 @@ impl Lake {
         let directory = tempfile::tempdir().unwrap();
         let warehouse = format!("file://{}/warehouse", directory.path().display());
         let database = directory.path().join("catalog.db");
-        let inner = SqlBackend::open(database, &warehouse, "lake").await.unwrap();
+        let inner = SqlBackend::open(&database, &warehouse, "lake").await.unwrap();
         let backend = Arc::new(Flaky { inner, mode: AtomicU8::new(CERTAIN) });
         let storage = Storage::with_options(StorageOptions::default());
         let catalog = Arc::new(Catalog::new("lake", 16000, backend.clone(), storage));

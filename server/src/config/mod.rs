@@ -83,7 +83,6 @@ pub struct QueryConfig {
     pub batch_size: usize,
     pub spill_dir: Option<String>,
     pub spill_limit: ByteSize,
-    pub metadata_cache: ByteSize,
     pub statement_timeout: Duration,
     pub max_concurrent: usize,
     pub queue_timeout: Duration,
@@ -99,6 +98,12 @@ pub struct CacheConfig {
     /// Zero: no results are kept.
     pub results: ByteSize,
     pub longest_result: ByteSize,
+    /// All that is kept of metadata files, manifests, logs and footers.
+    pub metadata: ByteSize,
+    /// Hits after which a query is run again when its tables have changed; 0: none is.
+    pub refresh_after: usize,
+    /// The most of the time that such queries may run, percent.
+    pub refresh_share: usize,
 }
 
 /// `[materialize]`
@@ -106,6 +111,8 @@ pub struct CacheConfig {
 pub struct MaterializeConfig {
     /// Schedules are followed.
     pub enabled: bool,
+    /// Definitions that are applied when the server starts; `None`: none.
+    pub dir: Option<String>,
     /// Runs at once; 0: half as many as cores.
     pub max_concurrent_refreshes: usize,
     pub poll_interval: Duration,
@@ -193,16 +200,22 @@ impl Default for Config {
                 batch_size: 8192,
                 spill_dir: None,
                 spill_limit: ByteSize(100 << 30),
-                metadata_cache: ByteSize(256 << 20),
                 statement_timeout: Duration::ZERO,
                 max_concurrent: 64,
                 queue_timeout: Duration::from_secs(60),
                 threads: 0,
                 nice: 5,
             },
-            cache: CacheConfig { results: ByteSize(256 << 20), longest_result: ByteSize(8 << 20) },
+            cache: CacheConfig {
+                results: ByteSize(256 << 20),
+                longest_result: ByteSize(8 << 20),
+                metadata: ByteSize(512 << 20),
+                refresh_after: 3,
+                refresh_share: 25,
+            },
             materialize: MaterializeConfig {
                 enabled: true,
+                dir: None,
                 max_concurrent_refreshes: 0,
                 poll_interval: Duration::from_millis(500),
                 lease: Duration::from_secs(10),

@@ -24,10 +24,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auric_sql::Engine;
+use auric_sql::result_cache::Question;
+use auric_sql::{Abandoned, Engine, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use self::encode::{Formats, Shown};
 use self::error::{Stop, error_response};
 use self::startup::Started;
 use self::wire::Wire;
@@ -53,6 +55,28 @@ pub struct Server {
     pub draining: CancellationToken,
     /// Where the engine keeps temporary tables.
     pub temporary: TemporaryDirectory,
+}
+
+/// Asks a question again for the cache of results, as user and settings that asked it.
+pub(crate) async fn ask_again(
+    server: &Server,
+    question: &Question,
+    pid: i32,
+    abandoned: Abandoned,
+) -> Result<()> {
+    let Some(formats) = Formats::of_number(question.encoding) else {
+        server.engine.results().forget(question);
+        return Ok(());
+    };
+    let mut session = server.engine.connect(question.connect_as(pid))?;
+    session.set_abandoned(abandoned);
+    let output = session.ask_again(question).await?;
+    let shown = Shown::of(&session);
+    drop(session);
+    match output {
+        Some(rows) => result_rows::keep(rows, &formats, &shown).await,
+        None => Ok(()),
+    }
 }
 
 /// Accepts connections until the server drains.

@@ -42,6 +42,14 @@ pub(super) async fn send(
     sender.end().await
 }
 
+/// Encodes rows for the cache alone.
+pub(super) async fn keep(rows: RowOutput, formats: &Formats, shown: &Shown) -> Result<()> {
+    let (events, mut nobody) = mpsc::channel(1);
+    let sending = async move { send(&events, rows, formats, shown).await };
+    let (sent, ()) = tokio::join!(sending, async { while nobody.recv().await.is_some() {} });
+    sent
+}
+
 struct Sender<'a> {
     events: &'a mpsc::Sender<Event>,
     /// What the connection has no room for yet.
@@ -84,7 +92,7 @@ impl Sender<'_> {
 
     async fn end(mut self) -> Result<()> {
         if let Some(collecting) = self.collecting.take() {
-            collecting.complete();
+            collecting.complete().await;
         }
         self.flush().await
     }

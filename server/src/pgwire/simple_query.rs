@@ -164,8 +164,8 @@ pub(super) fn row_description(columns: &[OutputColumn], formats: &Formats) -> Ro
     let fields = columns.iter().enumerate().map(|(i, column)| {
         FieldDescription::new(
             column.name.clone(),
-            0,
-            0,
+            column.origin.map_or(0, |origin| origin.relation.cast_signed()),
+            column.origin.map_or(0, |origin| origin.column),
             column.pg_type.oid(),
             type_size(&column.pg_type),
             column.type_modifier,

@@ -5,9 +5,9 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, Select, SelectItem, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, Select, SelectItem, VisitorMut};
+
+use crate::parser::walk::WalkMut;
 
 /// The rewrite.
 pub struct DuplicateColumns;
@@ -47,7 +47,7 @@ fn name_of(expr: &Expr) -> String {
         other => {
             // DataFusion's names leave casts out, and know one name of each function.
             let mut plain = other.clone();
-            let _ = plain.visit(&mut Plain);
+            let _ = plain.walk_mut(&mut Plain);
             // `ceil(x)` has a syntax of its own, `ceiling(x)` is the call of a function.
             plain.to_string().to_lowercase()
         }

@@ -9,11 +9,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Function, FunctionArguments, GroupByExpr, JoinOperator, Query, Select, SetExpr,
-    TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    TableFactor, TableWithJoins, VisitorMut,
 };
 
 use super::ast::{array_of, boolean, cast, function_name, null, parts, system_name};
 use super::own_exprs::any_own_expr;
+use crate::parser::walk::WalkMut;
 use crate::pg_catalog::is_always_empty;
 
 /// Aggregates that catalog queries use without GROUP BY: they give a row even over nothing.
@@ -41,8 +42,8 @@ impl VisitorMut for EmptyRelations {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         if has_no_rows(select) {
-            let _ = VisitMut::visit(&mut select.projection, &mut NeverRun);
-            let _ = VisitMut::visit(&mut select.selection, &mut NeverRun);
+            let _ = select.projection.walk_mut(&mut NeverRun);
+            let _ = select.selection.walk_mut(&mut NeverRun);
         }
         ControlFlow::Continue(())
     }

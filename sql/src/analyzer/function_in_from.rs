@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs, UnaryOperator, Value, VisitMut, VisitorMut,
+    TableAliasColumnDef, TableFactor, TableFunctionArgs, UnaryOperator, Value, VisitorMut,
 };
 
 use super::ast::{call, folded, parts, table_factors};
 use crate::functions::is_single_valued;
 use crate::parser::row_target;
+use crate::parser::walk::WalkMut;
 use crate::planner::unique_name as unique;
 
 /// How one column of a function comes about.
@@ -85,7 +86,7 @@ impl VisitorMut for FunctionInFrom {
         if found.is_empty() {
             return ControlFlow::Continue(());
         }
-        VisitMut::visit(query, &mut WholeRow { columns: &found })
+        query.walk_mut(&mut WholeRow { columns: &found })
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {

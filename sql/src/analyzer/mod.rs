@@ -48,6 +48,8 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::VisitMut;
 
+use crate::parser::walk::WalkMut;
+
 pub use self::ast::{boolean, call, cast, compares, null, number, string};
 pub use self::needs_catalog::{plan_needs_catalog, plan_reads_catalog_only};
 pub use self::number_literal::leave_to_columns;
@@ -59,25 +61,25 @@ pub use self::vector_subscript::VectorSubscripts;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.
 pub fn rewrite(node: &mut impl VisitMut) {
-    let _ = node.visit(&mut qualified_wildcards::QualifiedWildcards);
-    let _ = node.visit(&mut empty_relations::EmptyRelations);
-    let _ = node.visit(&mut tableoid::TableOid);
-    let _ = node.visit(&mut fetch::Fetch);
-    let _ = node.visit(&mut grouping::Grouping);
-    let _ = node.visit(&mut whole_row::WholeRow);
-    let _ = node.visit(&mut pattern_matching::PatternMatching);
-    let _ = node.visit(&mut interval_literal::IntervalLiterals);
-    let _ = node.visit(&mut value_columns::ValueColumns);
-    let _ = node.visit(&mut expression::Expressions);
-    let _ = node.visit(&mut row_comparison::RowComparisons);
-    let _ = node.visit(&mut second_names::SecondNames);
-    let _ = node.visit(&mut json_aggregate::JsonAggregates);
-    let _ = node.visit(&mut ordered_set::OrderedSets);
-    let _ = node.visit(&mut distinct_aggregate::DistinctAggregates);
-    let _ = node.visit(&mut set_returning::SetReturning);
-    let _ = node.visit(&mut function_in_from::FunctionInFrom);
-    let _ = node.visit(&mut duplicate_columns::DuplicateColumns);
-    let _ = node.visit(&mut number_literal::NumberLiterals);
+    let _ = node.walk_mut(&mut qualified_wildcards::QualifiedWildcards);
+    let _ = node.walk_mut(&mut empty_relations::EmptyRelations);
+    let _ = node.walk_mut(&mut tableoid::TableOid);
+    let _ = node.walk_mut(&mut fetch::Fetch);
+    let _ = node.walk_mut(&mut grouping::Grouping);
+    let _ = node.walk_mut(&mut whole_row::WholeRow);
+    let _ = node.walk_mut(&mut pattern_matching::PatternMatching);
+    let _ = node.walk_mut(&mut interval_literal::IntervalLiterals);
+    let _ = node.walk_mut(&mut value_columns::ValueColumns);
+    let _ = node.walk_mut(&mut expression::Expressions);
+    let _ = node.walk_mut(&mut row_comparison::RowComparisons);
+    let _ = node.walk_mut(&mut second_names::SecondNames);
+    let _ = node.walk_mut(&mut json_aggregate::JsonAggregates);
+    let _ = node.walk_mut(&mut ordered_set::OrderedSets);
+    let _ = node.walk_mut(&mut distinct_aggregate::DistinctAggregates);
+    let _ = node.walk_mut(&mut set_returning::SetReturning);
+    let _ = node.walk_mut(&mut function_in_from::FunctionInFrom);
+    let _ = node.walk_mut(&mut duplicate_columns::DuplicateColumns);
+    let _ = node.walk_mut(&mut number_literal::NumberLiterals);
 }
 
 /// Planners to put before DataFusion's own.

@@ -4,14 +4,16 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Visit, VisitMut, Visitor, VisitorMut};
 
+use crate::parser::walk::{Walk, WalkMut};
+
 /// Is one of the node's own expressions, or a part of one, like this?
 pub fn any_own_expr(node: &impl Visit, is: impl FnMut(&Expr) -> bool) -> bool {
-    node.visit(&mut Find { depth: 0, is }).is_break()
+    node.walk(&mut Find { depth: 0, is }).is_break()
 }
 
 /// Changes all of the node's own expressions, the parts of each before the whole.
 pub fn change_own_exprs(node: &mut impl VisitMut, change: impl FnMut(&mut Expr)) {
-    let _ = node.visit(&mut Change { depth: 0, change });
+    let _ = node.walk_mut(&mut Change { depth: 0, change });
 }
 
 struct Find<F> {

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Select, SelectItem, TableFactor, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Select, SelectItem, TableFactor, VisitorMut};
 
 use super::ast::{call, folded, number, system_name, table_factors};
+use crate::parser::walk::WalkMut;
 use crate::pg_catalog::shape;
 
 /// The rewrite.
@@ -30,7 +31,7 @@ impl VisitorMut for TableOid {
             for item in &mut select.projection {
                 name_column(item, &oids);
             }
-            let _ = select.visit(&mut Replace { oids });
+            let _ = select.walk_mut(&mut Replace { oids });
         }
         ControlFlow::Continue(())
     }

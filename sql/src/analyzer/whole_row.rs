@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SetExpr,
-    TableFactor, VisitMut, VisitorMut,
+    TableFactor, VisitorMut,
 };
 
 use super::ast::{call, folded, null, parts, string, table_factors};
+
+use crate::parser::walk::WalkMut;
 
 /// Between the name of the relation and NULL.
 pub const WHOLE_ROW: &str = "\u{1}row";
@@ -37,7 +39,7 @@ impl VisitorMut for WholeRow {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let SetExpr::Select(select) = query.body.as_ref() else { return ControlFlow::Continue(()) };
         let names = relations(select);
-        VisitMut::visit(query, &mut Arguments { names, depth: 0 })
+        query.walk_mut(&mut Arguments { names, depth: 0 })
     }
 }
 

@@ -6,8 +6,8 @@ use crate::pg_catalog::value::Value;
 use crate::planner::Scope;
 
 const COLUMNS: &[(&str, &str)] = &[
-    // `results`: answers of queries; `statements`: what statements came to, by their text; `footers`: of
-    // data files.
+    // `results`: answers of queries; `statements`: what statements came to, by their text; the others: what
+    // was read of files, which share one budget.
     ("name", "text"),
     ("entries", "int8"),
     ("bytes", "int8"),
@@ -21,6 +21,8 @@ const COLUMNS: &[(&str, &str)] = &[
     ("bypassed", "int8"),
     // Answers that were too long to be kept.
     ("too_long", "int8"),
+    // Queries that were run again after a commit, before anybody asked.
+    ("again", "int8"),
 ];
 
 pub fn rows(scope: &Scope) -> Result<Relation> {
@@ -38,6 +40,7 @@ pub fn rows(scope: &Scope) -> Result<Relation> {
         some(statistics.misses.get()),
         some(statistics.bypassed.get()),
         some(statistics.too_long.get()),
+        some(statistics.again.get()),
     ];
     let sized = |name: &str, [entries, bytes, budget]: [Option<u64>; 3]| {
         let mut row = vec![name.into(), number(entries), number(bytes), number(budget)];
@@ -47,10 +50,19 @@ pub fn rows(scope: &Scope) -> Result<Relation> {
     let known = &cache.statements;
     let size = [Some(known.entry_count()), Some(known.weighted_size()), known.policy().max_capacity()];
     let statements = sized("statements", size);
-    let footers = scope.engine.runtime.cache_manager.get_file_metadata_cache();
-    let count = |n: usize| u64::try_from(n).ok();
-    let kept = footers.list_entries();
-    let bytes = kept.values().map(|entry| entry.size_bytes).sum();
-    let footers = sized("footers", [count(kept.len()), count(bytes), count(footers.cache_limit())]);
-    Ok(Relation { columns: COLUMNS, rows: vec![results, statements, footers] })
+    let mut rows = vec![results, statements];
+    let database = scope.database()?;
+    let memory = database.storage().memory();
+    for share in memory.shares() {
+        let mut row =
+            sized(share.kind.name(), [Some(share.entries), Some(share.bytes), Some(memory.budget())]);
+        let counts = [("hits", share.hits), ("misses", share.misses)];
+        for (cell, (name, _)) in row.iter_mut().zip(COLUMNS) {
+            if let Some((_, count)) = counts.iter().find(|(counted, _)| counted == name) {
+                *cell = some(*count);
+            }
+        }
+        rows.push(row);
+    }
+    Ok(Relation { columns: COLUMNS, rows })
 }

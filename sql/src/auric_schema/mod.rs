@@ -4,8 +4,10 @@
 //! rows come from the history of tables.
 
 mod cache;
+mod definitions;
 mod freshness;
 mod lineage;
+mod protected_versions;
 mod refreshes;
 mod task_runs;
 mod tasks;
@@ -59,8 +61,10 @@ pub fn relation<'a>(
 async fn made(scope: &Scope, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
     let found = match name {
         "cache" => cache::rows(scope)?,
+        "definitions" => definitions::rows(scope),
         "refreshes" => refreshes::rows(scope).await?,
         "lineage" => lineage::rows(scope).await?,
+        "protected_versions" => protected_versions::rows(scope).await?,
         "freshness" => freshness::rows(scope).await?,
         "tasks" => tasks::rows(scope).await?,
         "task_runs" => task_runs::rows(scope).await?,

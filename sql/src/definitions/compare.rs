@@ -8,8 +8,8 @@ use auric_catalog::table::{
 };
 use auric_catalog::view::View;
 
-use super::Action;
 use super::read::{Item, Key};
+use super::{Action, compare_task};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::definition::{Definition, normal_form};
 use crate::parser::Parsed;
@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::statement::materialized_view::create::{self, Planned};
 
 /// Compares. Fails with 42809 if the name is another kind of relation's, and as planning fails.
-pub(super) async fn action(session: &Session, item: &Item) -> Result<Action> {
+pub(super) async fn action(session: &mut Session, item: &Item) -> Result<Action> {
     let scope = session.scope().await?;
     match (&item.key, item.parsed.statement.as_ref()) {
         (Key::Schema { catalog, name }, _) => {
@@ -27,6 +27,7 @@ pub(super) async fn action(session: &Session, item: &Item) -> Result<Action> {
             let exists = schemas.iter().any(|schema| schema.name == *name);
             Ok(if exists { Action::Keep } else { Action::Create })
         }
+        (_, Statement::CreateTask(create)) => compare_task::action(session, create).await,
         (_, Statement::CreateView(create)) => view(&scope, create).await,
         (_, Statement::CreateMaterializedView(create)) => {
             Ok(difference(&scope, create, &item.parsed).await?.action())
@@ -78,9 +79,16 @@ impl Difference {
 }
 
 /// Sets what differs without touching a row.
-pub(super) async fn alter(session: &Session, item: &Item) -> Result<()> {
-    let Statement::CreateMaterializedView(create) = item.parsed.statement.as_ref() else {
-        return Err(Error::new(SqlState::INTERNAL_ERROR, "only materialized views are altered"));
+pub(super) async fn alter(session: &mut Session, item: &Item) -> Result<()> {
+    let create = match item.parsed.statement.as_ref() {
+        Statement::CreateMaterializedView(create) => create,
+        Statement::CreateTask(create) => return compare_task::alter(session, create).await,
+        _ => {
+            return Err(Error::new(
+                SqlState::INTERNAL_ERROR,
+                "only materialized views and tasks are altered",
+            ));
+        }
     };
     session.check_writable("ALTER MATERIALIZED VIEW")?;
     let scope = session.scope().await?;

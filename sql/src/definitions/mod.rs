@@ -1,4 +1,4 @@
-//! Definitions kept in files: what a lakehouse should have of schemas, views and materialized views,
+//! Definitions kept in files: what a lakehouse should have of schemas, views, materialized views and tasks,
 //! compared with what it has, and brought about.
 //!
 //! Nothing is remembered about the files: what differs is found by comparing each definition with the
@@ -6,10 +6,15 @@
 //! has changed by hand is seen. What the files do not name is left alone.
 
 mod compare;
+mod compare_task;
 mod order;
 mod read;
+mod rehearse;
+pub mod report;
 
 use std::fmt;
+
+use futures::future::BoxFuture;
 
 pub use self::read::Definitions;
 use self::read::{Item, Key};
@@ -62,6 +67,17 @@ pub enum Action {
     Keep,
 }
 
+impl Action {
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Replace(_) => "replace",
+            Self::Alter(_) => "alter",
+            Self::Keep => "keep",
+        }
+    }
+}
+
 /// A definition and what it takes.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -74,13 +90,11 @@ pub struct Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, details) = match &self.action {
-            Action::Create => ("create", [].as_slice()),
-            Action::Replace(reasons) => ("replace", reasons.as_slice()),
-            Action::Alter(settings) => ("alter", settings.as_slice()),
-            Action::Keep => ("keep", [].as_slice()),
+        let details = match &self.action {
+            Action::Create | Action::Keep => [].as_slice(),
+            Action::Replace(details) | Action::Alter(details) => details.as_slice(),
         };
-        write!(f, "{verb} {}", self.what)?;
+        write!(f, "{} {}", self.action.verb(), self.what)?;
         if !details.is_empty() {
             write!(f, ": {}", details.join("; "))?;
         }
@@ -93,36 +107,44 @@ impl Definitions {
     ///
     /// A materialized view over something that is itself to be created cannot be planned yet: it is then
     /// compared by its text alone.
-    pub async fn plan(&self, session: &Session) -> Result<Vec<Change>, Located> {
-        let mut changes = Vec::with_capacity(self.items.len());
-        for item in &self.items {
-            changes.push(item.change(session).await?);
-        }
-        Ok(changes)
+    pub fn plan<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<Vec<Change>, Located>> {
+        Box::pin(async move {
+            let mut changes = Vec::with_capacity(self.items.len());
+            for item in &self.items {
+                changes.push(item.change(session).await?);
+            }
+            Ok(changes)
+        })
     }
 
     /// Makes it so, one definition after the other, each in a commit of its own; `told` hears of each that
-    /// has changed something, with the notices of its statement. Stops at the first that fails: what was
-    /// done before stays, and a repetition goes on from there.
-    pub async fn apply(
-        &self,
-        session: &mut Session,
-        mut told: impl FnMut(&Change, &[Notice]),
-    ) -> Result<(), Located> {
-        for item in &self.items {
-            let change = item.change(session).await?;
-            if change.action == Action::Keep {
-                continue;
+    /// has changed something, with the notices of its statement.
+    ///
+    /// Nothing happens if one of them cannot be made: all are made before, without rows, in a transaction
+    /// that is rolled back (where the database knows such). One that fails all the same, while its rows are
+    /// computed, is the last: what was done before it stays, and a repetition goes on from there.
+    pub fn apply<'a>(
+        &'a self,
+        session: &'a mut Session,
+        told: &'a mut (dyn FnMut(&Change, &[Notice]) + Send),
+    ) -> BoxFuture<'a, Result<(), Located>> {
+        Box::pin(async move {
+            rehearse::all(&self.items, session).await?;
+            for item in &self.items {
+                let change = item.change(session).await?;
+                if change.action == Action::Keep {
+                    continue;
+                }
+                item.carry_out(session, &change.action).await.map_err(|error| item.located(error))?;
+                told(&change, &session.take_notices());
             }
-            item.carry_out(session, &change.action).await.map_err(|error| item.located(error))?;
-            told(&change, &session.take_notices());
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
 impl Item {
-    async fn change(&self, session: &Session) -> Result<Change, Located> {
+    async fn change(&self, session: &mut Session) -> Result<Change, Located> {
         let action = compare::action(session, self).await.map_err(|error| self.located(error))?;
         let what = self.what();
         Ok(Change { file: self.file.clone(), line: self.line, what, action })
@@ -146,6 +168,7 @@ impl Item {
         match &mut statement {
             Statement::CreateSchema { if_not_exists, .. } => *if_not_exists = true,
             Statement::CreateView(create) => (create.or_replace, create.if_not_exists) = (replace, false),
+            Statement::CreateTask(create) => (create.or_replace, create.if_not_exists) = (replace, false),
             Statement::CreateMaterializedView(create) => {
                 (create.table.or_replace, create.table.if_not_exists) = (replace, false);
             }
@@ -158,6 +181,7 @@ impl Item {
         let kind = match self.parsed.statement.as_ref() {
             Statement::CreateMaterializedView(_) => "materialized view",
             Statement::CreateView(_) => "view",
+            Statement::CreateTask(_) => "task",
             _ => "schema",
         };
         format!("{kind} {}", self.key)
@@ -176,7 +200,7 @@ impl Item {
 fn no_definition(statement: &str) -> Error {
     let shown: String = statement.chars().take(60).collect();
     Error::new(SqlState::SYNTAX_ERROR, format!("\"{}\" defines nothing", shown.trim()))
-        .with_hint("Files of definitions hold CREATE SCHEMA, CREATE VIEW and CREATE MATERIALIZED VIEW.")
+        .with_hint("Files of definitions hold CREATE SCHEMA, VIEW, MATERIALIZED VIEW and TASK.")
 }
 
 fn defined_twice(key: &Key, first: &Item) -> Error {

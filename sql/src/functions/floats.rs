@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Float64Builder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, i256};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 
 use super::function::error;
+use super::guarded::{Guard, guarded};
 use super::numeric::{digits, of_wide, overflow, power_of_ten, rounded_quotient};
 
 /// What an operator does.
@@ -64,62 +65,39 @@ pub fn checked_functions() -> Vec<ScalarUDF> {
     let native =
         [math::acos(), math::acosh(), math::asin(), math::atanh(), math::cosh(), math::exp(), math::ln()];
     let more = [math::log(), math::log10(), math::sinh(), math::sqrt()];
-    native.into_iter().chain(more).map(|native| ScalarUDF::new_from_impl(Checked { native })).collect()
+    guarded::<Finite>(native.into_iter().chain(more))
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Checked {
-    native: Arc<ScalarUDF>,
-}
+/// What is not finite, of finite numbers, is an error.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+struct Finite;
 
-impl Checked {
-    fn failure(&self, argument: f64) -> datafusion::error::DataFusionError {
-        match self.name() {
-            "ln" | "log" | "log10" if argument == 0.0 => error("2201E", "cannot take logarithm of zero"),
-            "ln" | "log" | "log10" if argument < 0.0 => {
-                error("2201E", "cannot take logarithm of a negative number")
-            }
-            // To the base 1.
-            "log" => error("22012", "division by zero"),
-            "sqrt" => error("2201F", "cannot take square root of a negative number"),
-            "exp" if argument < 0.0 => error("22003", "value out of range: underflow"),
-            "exp" | "cosh" | "sinh" => error("22003", "value out of range: overflow"),
-            _ => error("22003", "input is out of range"),
+fn failure(function: &str, argument: f64) -> DataFusionError {
+    match function {
+        "ln" | "log" | "log10" if argument == 0.0 => error("2201E", "cannot take logarithm of zero"),
+        "ln" | "log" | "log10" if argument < 0.0 => {
+            error("2201E", "cannot take logarithm of a negative number")
         }
+        // To the base 1.
+        "log" => error("22012", "division by zero"),
+        "sqrt" => error("2201F", "cannot take square root of a negative number"),
+        "exp" if argument < 0.0 => error("22003", "value out of range: underflow"),
+        "exp" | "cosh" | "sinh" => error("22003", "value out of range: overflow"),
+        _ => error("22003", "input is out of range"),
     }
 }
 
-impl ScalarUDFImpl for Checked {
-    fn name(&self) -> &str {
-        self.native.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.native.signature()
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.native.inner().coerce_types(types)
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.native.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<arrow::datatypes::FieldRef> {
-        self.native.return_field_from_args(args)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let (arguments, rows) = (args.args.clone(), args.number_rows);
-        let sign = |e: datafusion::error::DataFusionError| match self.name() {
+impl Guard for Finite {
+    fn call(&self, native: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let (arguments, rows, name) = (args.args.clone(), args.number_rows, native.name());
+        let sign = |e: DataFusionError| match name {
             // DataFusion has an error of its own, without a SQLSTATE.
-            "sqrt" if e.to_string().contains("square root") => self.failure(-1.0),
+            "sqrt" if e.to_string().contains("square root") => failure(name, -1.0),
             _ => e,
         };
-        let result = self.native.invoke_with_args(args).map_err(sign)?;
+        let result = native.invoke_with_args(args).map_err(sign)?;
         let values = doubles(&result.to_array(rows)?)?;
-        let ordinary = |value: f64| value.is_finite() && (value != 0.0 || self.name() != "exp");
+        let ordinary = |value: f64| value.is_finite() && (value != 0.0 || name != "exp");
         if values.values().iter().all(|value| ordinary(*value)) {
             return Ok(result);
         }
@@ -130,7 +108,7 @@ impl ScalarUDFImpl for Checked {
             if let Some(last) = arguments.last()
                 && arguments.iter().all(|argument| argument.value(i).is_finite())
             {
-                return Err(self.failure(last.value(i)));
+                return Err(failure(name, last.value(i)));
             }
         }
         Ok(result)

@@ -17,6 +17,7 @@ pub mod date_time;
 pub mod encoding;
 pub mod floats;
 pub mod function;
+mod guarded;
 pub mod interval;
 pub mod interval_total;
 pub mod json;
@@ -83,6 +84,40 @@ pub fn depends_on_settings_alone(function: &ScalarUDF) -> bool {
             .any(|definition| definition.name == function.name()),
         None => inner.downcast_ref::<ColumnarFunction>().is_some() || json::is_json(function),
     }
+}
+
+/// Whether the value of a system function depends on its arguments, on what is in the catalogs, and on the
+/// session's user, database, search path and settings alone.
+pub fn follows_catalog(function: &ScalarUDF) -> bool {
+    const OTHERS: &[&str] = &[
+        "current_catalog",
+        "current_database",
+        "current_role",
+        "current_schema",
+        "current_schemas",
+        "current_user",
+        "pg_database_size",
+        "pg_indexes_size",
+        "pg_is_other_temp_schema",
+        "pg_relation_size",
+        "pg_size_pretty",
+        "pg_table_size",
+        "pg_total_relation_size",
+        "session_user",
+        "user",
+        "version",
+    ];
+    let chapters = [
+        access_privileges::FUNCTIONS,
+        visibility::FUNCTIONS,
+        catalog_information::FUNCTIONS,
+        comments::FUNCTIONS,
+        object_identifier::FUNCTIONS,
+    ];
+    let name = function.name();
+    function.inner().is::<Function>()
+        && (OTHERS.contains(&name)
+            || chapters.into_iter().flatten().any(|definition| definition.name == name))
 }
 
 /// Registers all functions of this module.

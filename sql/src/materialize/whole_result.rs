@@ -11,13 +11,14 @@ use auric_catalog::scan::LakeTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::logical_expr::{Expr as LogicalExpr, LogicalPlanBuilder, TableSource};
-use datafusion::sql::sqlparser::ast::{self, Expr, VisitMut, Visitor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, Expr, Visitor, VisitorMut};
 use futures::StreamExt;
 
 use super::expectation::Expectation;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::materialized_view::parse_condition;
+use crate::parser::walk::{Walk, WalkMut};
 use crate::pg_catalog::types::format_type;
 use crate::planner::{PlannedQuery, Scope, names};
 use crate::statement::{new_rows, rows};
@@ -35,7 +36,7 @@ pub fn condition(text: &str) -> Result<Expr> {
 /// compares with the version before.
 pub fn is_whole(scope: &Scope, columns: &[String], condition: &Expr) -> bool {
     let mut finder = Finder { scope, columns, depth: 0, found: false };
-    let _ = ast::Visit::visit(condition, &mut finder);
+    let _ = condition.walk(&mut finder);
     finder.found
 }
 
@@ -141,7 +142,7 @@ impl WholeResult<'_> {
             false => "(VALUES (1)) AS one".to_string(),
         };
         let value = new_rows::expression(&format!("CAST('{}' AS double precision)", counts.change()))?;
-        let _ = VisitMut::visit(&mut condition, &mut Replace { columns: self.columns, value });
+        let _ = condition.walk_mut(&mut Replace { columns: self.columns, value });
         let satisfied = new_rows::item(Expr::Nested(Box::new(condition)), "satisfied");
         let query = new_rows::select(vec![satisfied], &from, None)?;
         let scan = LogicalPlanBuilder::scan(new_rows::NEW_ROWS, self.rows.clone(), None)

@@ -24,6 +24,7 @@ pub(crate) mod table_version;
 mod task;
 mod update;
 pub(crate) mod view;
+pub(crate) mod walk;
 
 use std::sync::Arc;
 

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use datafusion::sql::sqlparser::ast::{Query, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Query, TableFactor, Visitor};
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use super::ParseResult;
+
+use crate::parser::walk::Walk;
 
 /// Postgres' `pg_get_keywords()`: word, category, and more.
 pub(crate) const KEYWORDS: &str = include_str!("../pg_catalog/data/keywords.tsv");
@@ -28,7 +30,7 @@ pub(crate) fn category(word: &str) -> Option<&'static str> {
 
 /// Fails where FROM names a relation by a reserved word.
 pub(super) fn check_relations(query: &Query) -> ParseResult<()> {
-    match query.visit(&mut Relations) {
+    match query.walk(&mut Relations) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

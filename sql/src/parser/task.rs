@@ -7,7 +7,10 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::dml::{parse_word, word_is};
 use super::materialized_view::{expect_words, parse_words, retries, schedule};
-use super::statement::Statement;
+use super::merge::MergeAction;
+use super::row_target::{Assignment, Target};
+use super::statement::{ConflictAction, InsertMode, Statement};
+use super::view::Relations;
 use super::{Lines, ParseResult, parse_one, rest_of_text};
 use crate::materialize::schedule::Schedule;
 
@@ -51,6 +54,71 @@ pub enum AlterTaskAction {
     /// `None`: as the scheduler has it.
     Retries(Option<u32>),
     Comment(Option<String>),
+}
+
+impl CreateTask {
+    /// Relations that the statement names: the one that it changes, and those that it reads.
+    pub(crate) fn relations(&self) -> Vec<ObjectName> {
+        let mut found = Relations::default();
+        let target = target_and_reads(&self.statement, &mut found);
+        target.into_iter().cloned().chain(found.names()).collect()
+    }
+}
+
+/// What a statement changes; what it reads is collected.
+fn target_and_reads<'a>(statement: &'a Statement, found: &mut Relations) -> Option<&'a ObjectName> {
+    let assigned = |assignments: &[Assignment], found: &mut Relations| {
+        assignments.iter().for_each(|assignment| found.of(&assignment.value));
+    };
+    match statement {
+        Statement::Insert(insert) => {
+            insert.query.iter().for_each(|query| found.of(query));
+            match &insert.mode {
+                InsertMode::Append | InsertMode::Overwrite => {}
+                InsertMode::ReplaceWhere(condition) => found.of(condition),
+                InsertMode::OnConflict(clause) => {
+                    if let ConflictAction::Update { assignments, selection } = &clause.action {
+                        assignments.iter().for_each(|assignment| found.of(assignment));
+                        selection.iter().for_each(|condition| found.of(condition));
+                    }
+                }
+            }
+            Some(&insert.table)
+        }
+        Statement::Update(update) => {
+            found.of_with(update.with.as_ref());
+            assigned(&update.assignments, found);
+            update.from.iter().for_each(|table| found.of(table));
+            update.selection.iter().for_each(|condition| found.of(condition));
+            Some(&update.target.name)
+        }
+        Statement::Delete(delete) => {
+            found.of_with(delete.with.as_ref());
+            delete.using.iter().for_each(|table| found.of(table));
+            delete.selection.iter().for_each(|condition| found.of(condition));
+            Some(&delete.target.name)
+        }
+        Statement::Merge(merge) => {
+            found.of_with(merge.with.as_ref());
+            found.of(&merge.source);
+            found.of(&merge.on);
+            for clause in &merge.clauses {
+                clause.condition.iter().for_each(|condition| found.of(condition));
+                match &clause.action {
+                    MergeAction::Update(assignments) => assigned(assignments, found),
+                    MergeAction::Insert { values, .. } => values.iter().for_each(|value| found.of(value)),
+                    MergeAction::Nothing
+                    | MergeAction::Delete
+                    | MergeAction::UpdateAll
+                    | MergeAction::InsertAll
+                    | MergeAction::InsertDefaults => {}
+                }
+            }
+            let Target { name, .. } = &merge.target;
+            Some(name)
+        }
+        _ => None,
+    }
 }
 
 /// Whether `CREATE [OR REPLACE] TASK` is next.

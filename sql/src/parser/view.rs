@@ -11,6 +11,8 @@ use super::dml::folded;
 use super::statement::{CreateView, Rename, RenameTo, Statement};
 use super::{Lines, ParseResult, rest_of_text, whole_query};
 
+use crate::parser::walk::Walk;
+
 /// `CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(columns)] [WITH (…)] [COMMENT '…'] AS query`.
 pub(super) fn create_view(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::CREATE)?;
@@ -73,16 +75,34 @@ pub(super) fn rename(parser: &mut Parser) -> ParseResult<Option<Statement>> {
 /// Relations that a query names, without its common table expressions.
 pub(crate) fn relations_of(query: &ast::Query) -> Vec<ast::ObjectName> {
     let mut found = Relations::default();
-    let _ = ast::Visit::visit(query, &mut found);
-    let Relations { mut names, expressions } = found;
-    names.retain(|name| !expressions.iter().any(|expression| name == expression));
-    names
+    found.of(query);
+    found.names()
 }
 
+/// Collects the relations that pieces of a statement name.
 #[derive(Default)]
-struct Relations {
+pub(super) struct Relations {
     names: Vec<ast::ObjectName>,
     expressions: Vec<ast::ObjectName>,
+}
+
+impl Relations {
+    pub fn of(&mut self, piece: &impl Walk) {
+        let _ = piece.walk(self);
+    }
+
+    /// Those of the common table expressions in front of a statement, whose names are then no relations.
+    pub fn of_with(&mut self, with: Option<&ast::With>) {
+        let tables = with.into_iter().flat_map(|with| &with.cte_tables);
+        self.expressions.extend(tables.map(|cte| ast::ObjectName::from(vec![cte.alias.name.clone()])));
+        with.into_iter().for_each(|with| self.of(with));
+    }
+
+    pub fn names(self) -> Vec<ast::ObjectName> {
+        let Self { mut names, expressions } = self;
+        names.retain(|name| !expressions.iter().any(|expression| name == expression));
+        names
+    }
 }
 
 impl ast::Visitor for Relations {

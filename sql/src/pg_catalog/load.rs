@@ -16,6 +16,7 @@ use super::CatalogContext;
 use super::image::{CatalogImage, Check, Column, Database, Namespace, Relation, RelationKind};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::introspection::Plans;
 use crate::materialize::definition::{Definition, PREFIX};
 use crate::session::info::SessionInfo;
 use crate::session::temporary::TemporaryTables;
@@ -27,8 +28,11 @@ use crate::types::literal;
 #[derive(Debug, Default)]
 pub struct Images(Mutex<HashMap<String, Loaded>>);
 
-/// An image and the contents that it was made from.
-type Loaded = (Vec<Arc<CatalogContents>>, Arc<CatalogImage>);
+/// An image, the contents that it was made from, and plans that read it.
+type Loaded = (Vec<Arc<CatalogContents>>, ForAll);
+
+/// What everybody sees.
+pub(crate) type ForAll = (Arc<CatalogImage>, Arc<Plans>);
 
 impl CatalogContext {
     /// The context of a statement that looks into the catalog
@@ -48,22 +52,27 @@ impl CatalogContext {
         let image = match temporary.filter(|_| own) {
             Some(temporary) => of_session(engine, contents, temporary),
             None if own => Arc::new(image(engine, &contents)),
-            None => of_all(engine, database.name(), contents),
+            None => of_all(engine, database.name(), contents).0,
         };
         Ok(Arc::new(Self { info, image }))
     }
 }
 
+/// What a session sees that has no view of its own.
+pub(crate) async fn for_all(engine: &Engine, database: &Catalog) -> Result<ForAll> {
+    Ok(of_all(engine, database.name(), vec![database.table_summaries().await?]))
+}
+
 /// What everybody sees. The image is made anew only when the contents changed.
-fn of_all(engine: &Engine, database: &str, contents: Vec<Arc<CatalogContents>>) -> Arc<CatalogImage> {
-    if let Some((last, image)) = engine.images.0.lock().get(database)
+fn of_all(engine: &Engine, database: &str, contents: Vec<Arc<CatalogContents>>) -> ForAll {
+    if let Some((last, seen)) = engine.images.0.lock().get(database)
         && is_same(last, &contents)
     {
-        return image.clone();
+        return seen.clone();
     }
-    let image = Arc::new(image(engine, &contents));
-    engine.images.0.lock().insert(database.to_string(), (contents, image.clone()));
-    image
+    let seen = (Arc::new(image(engine, &contents)), Arc::<Plans>::default());
+    engine.images.0.lock().insert(database.to_string(), (contents, seen.clone()));
+    seen
 }
 
 /// The same with the session's temporary tables, and what its transaction has changed.
@@ -83,7 +92,11 @@ fn of_session(
 }
 
 fn is_same(last: &[Arc<CatalogContents>], now: &[Arc<CatalogContents>]) -> bool {
-    last.len() == now.len() && last.iter().zip(now).all(|(last, now)| Arc::ptr_eq(last, now))
+    let same = |(last, now): (&Arc<CatalogContents>, &Arc<CatalogContents>)| {
+        // Looked at again, as documents were written or time has passed, and found unchanged.
+        Arc::ptr_eq(last, now) || last.is_same(now)
+    };
+    last.len() == now.len() && last.iter().zip(now).all(same)
 }
 
 fn image(engine: &Engine, contents: &[Arc<CatalogContents>]) -> CatalogImage {

@@ -98,6 +98,18 @@ impl SystemRelation {
         Self { shape, source, context }
     }
 
+    pub fn oid(&self) -> u32 {
+        self.shape.oid
+    }
+
+    /// Whether its rows are those of the catalog image, whoever asks and whenever.
+    pub fn follows_image(&self) -> bool {
+        match self.source {
+            Source::Empty | Source::Image(_) => true,
+            Source::Session(_) => false,
+        }
+    }
+
     /// All rows as the given context sees them.
     pub fn rows(&self, context: &CatalogContext) -> Result<RecordBatch> {
         match self.source {

@@ -7,12 +7,14 @@ pub mod blank_padded;
 pub mod common_type;
 mod context;
 pub mod date_arithmetic;
+pub mod guarded_conditions;
 pub mod json_operators;
 pub mod lateral_rows;
 pub mod lossy_casts;
 pub mod names;
 mod null_in;
 mod order_by;
+mod origins;
 mod parameters;
 pub mod parts;
 pub mod postgres_casts;
@@ -46,7 +48,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
-pub use relations::{Dependency, Read, Relations, still_current};
+pub(crate) use relations::reference;
+pub use relations::{Dependencies, Dependency, Read, Relations, still_current};
 pub use rewrite::unique_name;
 
 use crate::analyzer::Presentation;
@@ -83,7 +86,7 @@ pub struct PlannedQuery {
     /// Types of `$1`, `$2`, ….
     pub parameters: Vec<Parameter>,
     /// Versions that the plan reads; `None`: it must be planned anew each time.
-    pub dependencies: Option<Vec<Dependency>>,
+    pub dependencies: Option<Dependencies>,
 }
 
 /// A parameter as the client and as the plan see it.
@@ -235,8 +238,10 @@ impl Scope {
             .fields()
             .iter()
             .zip(names)
-            .map(|(field, name)| {
+            .enumerate()
+            .map(|(index, (field, name))| {
                 let mut column = OutputColumn::of(name, field);
+                column.origin = origins::origin(&logical, index);
                 if any_numeric && column.pg_type == Type::NUMERIC {
                     column.type_modifier = -1;
                 }
@@ -278,7 +283,7 @@ impl Scope {
 
     /// The table of a name as this statement sees it. Fails with 42P01; 42809 for a view.
     pub async fn table(&self, name: &ast::ObjectName, source: &Parsed) -> Result<Table> {
-        match relations::find_relation(self, &relations::reference(name)?).await? {
+        match relations::find_relation(self, &reference(name)?).await? {
             Some(relations::Found::Table(table)) => Ok(table),
             Some(relations::Found::View(view)) => Err(relations::not_a_table(&view)),
             None => Err(relations::undefined(name, source)),
@@ -287,7 +292,7 @@ impl Scope {
 
     /// The view of a name. `None`: no such view, or a table is what the name means.
     pub async fn view(&self, name: &ast::ObjectName) -> Result<Option<View>> {
-        match relations::find_relation(self, &relations::reference(name)?).await? {
+        match relations::find_relation(self, &reference(name)?).await? {
             Some(relations::Found::View(view)) => Ok(Some(view)),
             _ => Ok(None),
         }
@@ -295,7 +300,7 @@ impl Scope {
 
     /// Whether a name means a temporary table.
     pub async fn is_temporary(&self, name: &ast::ObjectName) -> Result<bool> {
-        let found = relations::find_relation(self, &relations::reference(name)?).await?;
+        let found = relations::find_relation(self, &reference(name)?).await?;
         Ok(matches!(found, Some(relations::Found::Table(table)) if table.catalog.is_temporary()))
     }
 
@@ -380,6 +385,11 @@ fn infer_parameters<T>(
         (logical, rest) = plan(fields(&given))?;
     }
     Ok((logical, rest, given.into_iter().flatten().collect()))
+}
+
+/// The number of a query's last parameter; 0: it has none.
+pub(crate) fn highest_placeholder(query: &ast::Query) -> Result<usize> {
+    Ok(rewrite::placeholders(query)?.highest)
 }
 
 /// An error of the planner with the position that it knows.

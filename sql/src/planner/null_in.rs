@@ -4,16 +4,15 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Query, Select, UnaryOperator, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, Select, UnaryOperator, VisitorMut};
 
 use super::rewrite::among;
 use crate::analyzer::change_own_exprs;
+use crate::parser::walk::WalkMut;
 
 /// Rewrites all conditions of a query, those of its subqueries included.
 pub(super) fn rewrite(query: &mut Query) {
-    let _ = VisitMut::visit(query, &mut Conditions);
+    let _ = query.walk_mut(&mut Conditions);
 }
 
 struct Conditions;

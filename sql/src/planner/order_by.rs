@@ -5,15 +5,17 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value, VisitorMut,
 };
 
 use super::names;
 use super::rewrite::SUFFIX;
 
+use crate::parser::walk::WalkMut;
+
 /// Gives such columns names that nothing else has, and orders by them.
 pub fn rewrite(query: &mut Query) {
-    let _ = VisitMut::visit(query, &mut Ordered);
+    let _ = query.walk_mut(&mut Ordered);
 }
 
 struct Ordered;

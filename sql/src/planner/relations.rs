@@ -20,14 +20,15 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast::{
-    ObjectName, Query, Spanned, TableFactor, TableVersion as AsOf, Visit, Visitor,
+    ObjectName, Query, Spanned, TableFactor, TableVersion as AsOf, Visitor,
 };
 
 use super::{Scope, system, time_travel, view};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::definition::{is_materialized_view, is_populated};
 use crate::parser::Parsed;
-use crate::table_function;
+use crate::parser::walk::Walk;
+use crate::table_function::{self, FilesRead};
 
 /// A version of a table that a plan reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,14 @@ pub struct Dependency {
     pub read: Read,
     /// The file whose coming means a newer version, where entries of catalogs do not tell it.
     pub next_commit: Option<PathBuf>,
+}
+
+/// Everything that a plan reads and that can change.
+#[derive(Debug, Clone, Default)]
+pub struct Dependencies {
+    pub relations: Vec<Dependency>,
+    /// Those of `read_csv` and its like.
+    pub files: Vec<Arc<FilesRead>>,
 }
 
 /// What a plan reads of a table.
@@ -66,7 +75,7 @@ type Lookup = std::result::Result<Arc<dyn TableSource>, Error>;
 pub struct Relations {
     tables: HashMap<TableReference, Lookup>,
     pub(super) special: SpecialRelations,
-    dependencies: Vec<Dependency>,
+    dependencies: Dependencies,
     /// The plan holds more than versions of tables.
     volatile: bool,
 }
@@ -107,7 +116,7 @@ impl Relations {
         named: Vec<(TableReference, Arc<dyn TableSource>)>,
     ) -> Result<Self> {
         let mut collected = Collector::default();
-        let _ = query.visit(&mut collected);
+        let _ = query.walk(&mut collected);
         let mut relations = Self { volatile: !named.is_empty(), ..Self::default() };
         relations.tables.extend(named.into_iter().map(|(name, source)| (name, Ok(source))));
         for name in collected.names {
@@ -130,9 +139,10 @@ impl Relations {
         for factor in collected.functions {
             if let TableFactor::Table { name, args: Some(args), .. } = &factor {
                 let key = function_key(&factor);
-                if let Some(provider) = table_function::resolve(scope, name, args).await? {
-                    relations.special.functions.insert(key, provider);
-                    relations.volatile = true;
+                if let Some(opened) = table_function::resolve(scope, name, args).await? {
+                    relations.special.functions.insert(key, opened.provider);
+                    relations.volatile |= opened.read.state.is_none() || !opened.read.is_fixed;
+                    relations.dependencies.files.push(opened.read);
                 }
             }
         }
@@ -164,7 +174,7 @@ impl Relations {
         if !scope.reads_unpopulated && !is_populated(&table.snapshot.properties) {
             return Err(unpopulated(&table));
         }
-        self.dependencies.push(Dependency {
+        self.dependencies.relations.push(Dependency {
             catalog: table.catalog.name().to_string(),
             ident: table.ident.clone(),
             name: key.clone(),
@@ -182,14 +192,15 @@ impl Relations {
         match dependencies {
             None => self.volatile = true,
             Some(of_view) => {
-                self.dependencies.push(Dependency {
+                self.dependencies.relations.push(Dependency {
                     catalog: found.catalog.name().to_string(),
                     ident: found.ident().clone(),
                     name: key.clone(),
                     read: Read::View(found.entry.pointer.clone()),
                     next_commit: None,
                 });
-                self.dependencies.extend(of_view);
+                self.dependencies.relations.extend(of_view.relations);
+                self.dependencies.files.extend(of_view.files);
             }
         }
         Ok(source)
@@ -223,7 +234,7 @@ impl Relations {
             return Ok(provider_as_source(relation.provider(&table)));
         }
         match spec {
-            VersionSpec::Id(_) => self.dependencies.push(Dependency {
+            VersionSpec::Id(_) => self.dependencies.relations.push(Dependency {
                 catalog: table.catalog.name().to_string(),
                 ident: table.ident.clone(),
                 name: key,
@@ -250,11 +261,11 @@ impl Relations {
                 && dependency.ident == table.ident
                 && matches!(dependency.read, Read::Current(..))
         };
-        self.dependencies.iter().any(is_table)
+        self.dependencies.relations.iter().any(is_table)
     }
 
     /// Versions read; `None` if equal versions do not make an equal plan.
-    pub fn dependencies(&self) -> Option<Vec<Dependency>> {
+    pub fn dependencies(&self) -> Option<Dependencies> {
         (!self.volatile).then(|| self.dependencies.clone())
     }
 
@@ -265,8 +276,13 @@ impl Relations {
 }
 
 /// Whether the tables of a plan are still at the versions that it was made for.
-pub async fn still_current(scope: &Scope, dependencies: &[Dependency]) -> Result<bool> {
-    for dependency in dependencies {
+pub async fn still_current(scope: &Scope, dependencies: &Dependencies) -> Result<bool> {
+    for files in &dependencies.files {
+        if !files.is_unchanged(&scope.state, &scope.engine.results, scope.info.statement_start).await {
+            return Ok(false);
+        }
+    }
+    for dependency in &dependencies.relations {
         let is_same = |catalog: &Catalog, ident: &TableIdent| {
             catalog.name() == dependency.catalog && *ident == dependency.ident
         };
@@ -334,7 +350,7 @@ impl Visitor for Collector {
     }
 }
 
-pub(super) fn reference(name: &ObjectName) -> Result<TableReference> {
+pub(crate) fn reference(name: &ObjectName) -> Result<TableReference> {
     if name.0.len() > 3 || name.0.is_empty() {
         let message = format!("improper qualified name (too many dotted names): {name}");
         return Err(Error::new(SqlState::SYNTAX_ERROR, message));

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor,
-    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    UnaryOperator, Value, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use postgres_types::Type;
@@ -14,17 +14,18 @@ use super::{names, select_items};
 use crate::analyzer::{any_own_expr, change_own_exprs};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::AuricDialect;
+use crate::parser::walk::{Walk, WalkMut};
 use crate::types::{self, sql_type};
 
 /// Refuses what the planner would silently ignore.
 pub(super) fn refuse_unsupported(query: &Query) -> Result<()> {
     let mut check = Unsupported(None);
-    let _ = query.visit(&mut check);
+    let _ = query.walk(&mut check);
     if let Some(what) = check.0 {
         return Err(crate::statement::not_supported(what));
     }
     let mut check = WindowInCondition(None);
-    let _ = query.visit(&mut check);
+    let _ = query.walk(&mut check);
     match check.0 {
         Some(clause) => {
             let message = format!("window functions are not allowed in {clause}");
@@ -87,7 +88,7 @@ pub(super) struct Placeholders {
 /// Finds the parameters. Fails with 42P02 for what is no parameter number.
 pub(super) fn placeholders(query: &Query) -> Result<Placeholders> {
     let mut placeholders = Placeholders { highest: 0, typed: Vec::new(), bad: None };
-    let _ = query.visit(&mut placeholders);
+    let _ = query.walk(&mut placeholders);
     match &placeholders.bad {
         Some(text) => Err(Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {text}"))),
         None => Ok(placeholders),
@@ -170,7 +171,7 @@ impl Visitor for Placeholders {
 /// Lets several columns of a result have the same name, which Postgres allows and DataFusion does
 /// not, and gives computed columns of subqueries the names by which Postgres lets them be used.
 pub(crate) fn make_names_unique(query: &mut Query) {
-    let _ = VisitMut::visit(query, &mut Names { depth: 0 });
+    let _ = query.walk_mut(&mut Names { depth: 0 });
 }
 
 struct Names {
@@ -236,7 +237,7 @@ fn alias(select: &mut Select, nested: bool) {
 /// An expression as DataFusion names it: without the types that it casts to.
 fn without_types(expr: &Expr) -> String {
     let mut expr = expr.clone();
-    let _ = VisitMut::visit(&mut expr, &mut WithoutTypes);
+    let _ = expr.walk_mut(&mut WithoutTypes);
     expr.to_string()
 }
 
@@ -259,7 +260,7 @@ impl VisitorMut for WithoutTypes {
 /// `EXISTS (q)` as a value, which no physical operator computes, as `(SELECT count(*) FROM (q)) > 0`,
 /// and `x IN (q)` likewise. In WHERE they stay: there they become joins.
 pub(super) fn count_instead_of_exists(query: &mut Query) {
-    let _ = VisitMut::visit(query, &mut ExistsInProjections);
+    let _ = query.walk_mut(&mut ExistsInProjections);
 }
 
 struct ExistsInProjections;
@@ -292,7 +293,7 @@ const AMONG: &str = r#"
 pub(super) fn among(item: &Expr, subquery: &Query, negated: bool) -> Option<Expr> {
     let dialect = AuricDialect::default();
     let mut expr = Parser::new(&dialect).try_with_sql(AMONG).ok()?.parse_expr().ok()?;
-    let _ = VisitMut::visit(&mut expr, &mut Fill { item, subquery });
+    let _ = expr.walk_mut(&mut Fill { item, subquery });
     let expr = Expr::Nested(Box::new(expr));
     Some(match negated {
         true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) },

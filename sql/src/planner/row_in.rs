@@ -14,18 +14,19 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator,
-    VisitMut, VisitorMut,
+    VisitorMut,
 };
 
 use super::select_items;
 use crate::analyzer::{boolean, null, number, row};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::row_target;
+use crate::parser::walk::WalkMut;
 
 /// Rewrites all of a query. Fails with 42601 if a subquery has another number of columns than its row.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
     let mut rows = Rows { failed: None };
-    let _ = VisitMut::visit(query, &mut rows);
+    let _ = query.walk_mut(&mut rows);
     rows.failed.map_or(Ok(()), Err)
 }
 

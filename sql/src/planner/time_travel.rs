@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use arrow::datatypes::{DataType, TimeUnit};
 use auric_catalog::format::VersionSpec;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Expr, Query, TableVersion, UnaryOperator, Value, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Query, TableVersion, UnaryOperator, Value, Visitor};
 
 use super::Scope;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::table_version::{VersionClause, clause};
+use crate::parser::walk::Walk;
 
 /// The version that a clause of FROM names. It has been through the analyzer's rewrite.
 pub fn version(scope: &Scope, version: &TableVersion) -> Result<VersionSpec> {
@@ -49,7 +50,7 @@ fn number_or_ref(expr: &Expr) -> Result<VersionSpec> {
 /// read in the session's time zone.
 fn timestamp(scope: &Scope, expr: &Expr) -> Result<i64> {
     refuse_parameters(expr)?;
-    if expr.visit(&mut FindQuery).is_break() {
+    if expr.walk(&mut FindQuery).is_break() {
         return Err(Error::new(
             SqlState::FEATURE_NOT_SUPPORTED,
             "a subquery as the time of a table's version is not supported",
@@ -83,7 +84,7 @@ fn timestamp(scope: &Scope, expr: &Expr) -> Result<i64> {
 
 /// The version decides about the columns, so it must be known before parameters have values.
 fn refuse_parameters(expr: &Expr) -> Result<()> {
-    let is_parameter = expr.visit(&mut FindParameter).is_break();
+    let is_parameter = expr.walk(&mut FindParameter).is_break();
     if !is_parameter {
         return Ok(());
     }

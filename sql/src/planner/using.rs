@@ -11,18 +11,19 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderByKind,
     Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
-    VisitMut, VisitorMut, WildcardAdditionalOptions,
+    VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::names::folded;
 use crate::analyzer::{call, change_own_exprs};
 use crate::error::{Error, Result};
+use crate::parser::walk::WalkMut;
 use crate::statement::not_supported;
 
 /// Rewrites all of a query. Fails with 0A000 where it is not clear which table has a column.
 pub(super) fn rewrite(query: &mut Query) -> Result<()> {
     let mut using = Using { failed: None };
-    let _ = VisitMut::visit(query, &mut using);
+    let _ = query.walk_mut(&mut using);
     using.failed.map_or(Ok(()), Err)
 }
 

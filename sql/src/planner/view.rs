@@ -14,7 +14,7 @@ use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableSource, col, ident};
 use futures::future::{BoxFuture, FutureExt};
 
-use super::relations::Dependency;
+use super::relations::{Dependencies, Dependency};
 use super::{PlannedQuery, Scope};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::definition::Definition;
@@ -27,7 +27,7 @@ const MAX_NESTING: usize = 32;
 pub struct Expanded {
     pub source: Arc<dyn TableSource>,
     /// What it reads, if that tells when the plan is out of date.
-    pub dependencies: Option<Vec<Dependency>>,
+    pub dependencies: Option<Dependencies>,
 }
 
 /// Plans a view.
@@ -41,7 +41,7 @@ pub fn expand<'a>(scope: &'a Scope, view: &'a View) -> BoxFuture<'a, Result<Expa
                     TableReference::full(one.catalog.clone(), ident.namespace.clone(), ident.name.clone());
                 one
             };
-            all.into_iter().map(by_full_name).collect()
+            Dependencies { relations: all.relations.into_iter().map(by_full_name).collect(), ..all }
         });
         let table = ViewTable::new(planned.plan, Some(view.definition.sql.clone()));
         Ok(Expanded { source: provider_as_source(Arc::new(table)), dependencies })

@@ -1,12 +1,17 @@
 //! An answer, and the collecting of one while its client gets it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafusion::execution::session_state::SessionState;
 use tokio::sync::watch;
 
 use super::{AnswerName, Outcome, ResultCache};
+use crate::engine::Engine;
+use crate::planner::Scope;
 use crate::statement::OutputColumn;
+use crate::table_function::FilesRead;
 
 /// Rows as they went to a client.
 #[derive(Debug)]
@@ -41,6 +46,32 @@ pub struct Collecting {
     chunks: Vec<(Bytes, u64)>,
     bytes: usize,
     outcome: watch::Sender<Option<Outcome>>,
+    files: Option<ReadFiles>,
+}
+
+/// Files that an answer is of. They may change while they are read, and then what was read is of no state.
+struct ReadFiles {
+    files: Vec<Arc<FilesRead>>,
+    engine: Arc<Engine>,
+    state: Arc<SessionState>,
+}
+
+impl fmt::Debug for ReadFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.files).finish()
+    }
+}
+
+impl ReadFiles {
+    async fn are_unchanged(&self) -> bool {
+        for files in &self.files {
+            let now = self.engine.clock.now();
+            if !files.is_unchanged(&self.state, &self.engine.results, now).await {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 impl Collecting {
@@ -49,7 +80,14 @@ impl Collecting {
         name: AnswerName,
         outcome: watch::Sender<Option<Outcome>>,
     ) -> Self {
-        Self { cache, name, chunks: Vec::new(), bytes: 0, outcome }
+        Self { cache, name, chunks: Vec::new(), bytes: 0, outcome, files: None }
+    }
+
+    /// To be called with the files that the query reads.
+    pub(crate) fn reading(mut self, files: Vec<Arc<FilesRead>>, scope: &Scope) -> Self {
+        let (engine, state) = (scope.engine.clone(), scope.state.clone());
+        self.files = (!files.is_empty()).then_some(ReadFiles { files, engine, state });
+        self
     }
 
     /// Takes a chunk. `None`: the answer is too long to be kept, and nobody waits for it any more.
@@ -58,7 +96,7 @@ impl Collecting {
         self.bytes = self.bytes.saturating_add(bytes.len());
         if self.bytes > self.cache.options.longest {
             self.cache.statistics.too_long.inc();
-            self.finish(Outcome::TooLong);
+            self.finish(Outcome::NotKept);
             return None;
         }
         // A copy takes no more than its length; what was encoded may have room to spare.
@@ -67,7 +105,12 @@ impl Collecting {
     }
 
     /// All rows are here.
-    pub fn complete(mut self) {
+    pub async fn complete(mut self) {
+        if let Some(files) = &self.files
+            && !files.are_unchanged().await
+        {
+            return self.finish(Outcome::NotKept);
+        }
         let chunks = std::mem::take(&mut self.chunks);
         let answer = Arc::new(Answer { chunks, bytes: self.bytes });
         self.cache.keep(self.name, &answer);

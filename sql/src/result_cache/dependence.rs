@@ -35,7 +35,8 @@ pub fn of_plan(plan: &LogicalPlan) -> Result<Dependence> {
     Ok(found)
 }
 
-fn of_expr(expr: &Expr) -> Dependence {
+/// What the outermost operation of an expression depends on.
+pub(crate) fn of_expr(expr: &Expr) -> Dependence {
     match expr {
         Expr::ScalarFunction(function) => of_function(function),
         Expr::AggregateFunction(AggregateFunction { func, .. }) => of_volatility(func.signature().volatility),

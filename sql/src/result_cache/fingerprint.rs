@@ -1,9 +1,11 @@
 //! Names of answers: hashes of everything that decides them.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::Arc;
 
 use auric_catalog::scan::LakeTable;
 use auric_catalog::table::TableVersion;
+use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
@@ -12,6 +14,7 @@ use datafusion::logical_expr::LogicalPlan;
 use super::ResultCache;
 use super::dependence::{self, Dependence};
 use crate::statement::OutputColumn;
+use crate::table_function::{FilesRead, FilesTable};
 
 /// Two hashes under keys of their own, which are made when the server starts: 128 bits that nobody can
 /// aim at.
@@ -42,13 +45,28 @@ impl<H: Hasher> Hasher for Wide<H> {
 /// What is hashed of a plan.
 struct PlanName<'a> {
     plan: &'a LogicalPlan,
-    /// Table and version of each scan, in the order of the plan: scans themselves are told apart by their
-    /// names only.
-    scans: Vec<(String, TableVersion)>,
+    /// What each scan reads, in the order of the plan: scans themselves are told apart by their names only.
+    scans: Vec<Scanned>,
     /// As what the values are sent: type, modifier, digits.
     columns: Vec<(u32, i32, Option<u8>)>,
     /// Of the session: its settings, role and database.
     session: u128,
+}
+
+/// What a scan reads.
+#[derive(Hash)]
+enum Scanned {
+    /// Id and version.
+    Table(String, TableVersion),
+    /// Call and state.
+    Files(String, u128),
+}
+
+/// What rows are kept under.
+pub(crate) struct RowsName {
+    pub rows: u128,
+    /// Those that must not have changed while the rows were read.
+    pub files: Vec<Arc<FilesRead>>,
 }
 
 impl Hash for PlanName<'_> {
@@ -67,22 +85,21 @@ pub(crate) fn name_of(
     plan: &LogicalPlan,
     columns: &[OutputColumn],
     session: u128,
-) -> Result<Option<u128>> {
+) -> Result<Option<RowsName>> {
     if dependence::of_plan(plan)? > Dependence::Settings {
         return Ok(None);
     }
-    let mut scans = Vec::new();
+    let (mut scans, mut files) = (Vec::new(), Vec::new());
     let mut named = true;
     plan.apply_with_subqueries(|node| {
         match node {
             LogicalPlan::TableScan(scan) => {
                 let provider = source_as_provider(&scan.source)?;
-                match provider.downcast_ref::<LakeTable>().map(LakeTable::table) {
-                    Some(table) if table.snapshot.version != TableVersion::Unpublished => {
-                        scans.push((table.snapshot.table_id.clone(), table.snapshot.version.clone()));
-                    }
-                    _ => named = false,
+                match scanned(&provider) {
+                    Some(scanned) => scans.push(scanned),
+                    None => named = false,
                 }
+                files.extend(provider.downcast_ref::<FilesTable>().map(|table| table.read.clone()));
             }
             LogicalPlan::Extension(_) | LogicalPlan::RecursiveQuery(_) | LogicalPlan::Dml(_) => named = false,
             _ => {}
@@ -90,5 +107,16 @@ pub(crate) fn name_of(
         Ok(if named { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     let columns = columns.iter().map(|c| (c.pg_type.oid(), c.type_modifier, c.quotient_scale)).collect();
-    Ok(named.then(|| wide(&cache.keys, &PlanName { plan, scans, columns, session })))
+    let name = PlanName { plan, scans, columns, session };
+    Ok(named.then(|| RowsName { rows: wide(&cache.keys, &name), files }))
+}
+
+/// `None`: it has no version.
+fn scanned(provider: &Arc<dyn TableProvider>) -> Option<Scanned> {
+    if let Some(table) = provider.downcast_ref::<FilesTable>() {
+        return Some(Scanned::Files(table.read.call.clone(), table.read.state?));
+    }
+    let snapshot = &provider.downcast_ref::<LakeTable>()?.table().snapshot;
+    let version = snapshot.version.clone();
+    (version != TableVersion::Unpublished).then(|| Scanned::Table(snapshot.table_id.clone(), version))
 }

@@ -20,6 +20,7 @@ use auric_catalog::dml::publish::Stamp;
 use auric_catalog::registry::Catalog;
 use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
+use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use postgres_types::Type;
 
@@ -34,6 +35,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::calendar::Zone;
 use crate::parser::{self, Parsed, Statement};
 use crate::planner::Scope;
+use crate::result_cache::Asks;
 use crate::statement::interrupt::Abandoned;
 use crate::statement::{self, Output, Prepared};
 
@@ -123,11 +125,14 @@ pub struct Session {
     pub(crate) temporary: Arc<TemporaryTables>,
     pub(crate) abandoned: Option<Abandoned>,
     pub(crate) committing: Committing,
-    /// What tells the answers that this session gets from those of others, for a generation of settings.
-    pub(crate) session_name: Option<(u64, u128)>,
+    pub(crate) asks: Option<Asks>,
     pub(crate) encoding: u64,
+    /// It asks what others have asked, before they do: that does not count.
+    pub(crate) asks_again: bool,
     /// What its statements are part of, outside of a transaction block.
     pub(crate) run: Option<RunContext>,
+    /// Its statements are tried and undone: materialized views that have no rows yet can be named.
+    pub(crate) rehearses: bool,
 }
 
 /// A run of a task or of a graph of them, whose statements read one set of versions.
@@ -182,12 +187,14 @@ impl Session {
             abandoned: None,
             committing: Committing::default(),
             run: None,
+            rehearses: false,
             notices: Vec::new(),
             prepared: HashMap::new(),
             cursors: Cursors::default(),
             temporary,
-            session_name: None,
+            asks: None,
             encoding: 0,
+            asks_again: false,
         })
     }
 
@@ -199,17 +206,19 @@ impl Session {
 
     /// Resolves names and types. Never runs anything, so that Describe is free of effects.
     /// `parameter_types`: what the client declared; `None` (or OID 0): to be inferred.
-    pub async fn prepare(
-        &mut self,
-        parsed: &Parsed,
-        parameter_types: &[Option<Type>],
-    ) -> Result<Arc<Prepared>> {
-        self.refuse_if_failed(&parsed.statement)?;
-        let result = statement::prepare(self, parsed, parameter_types).await;
-        if result.is_err() {
-            self.fail();
-        }
-        result.map(Arc::new)
+    pub fn prepare<'a>(
+        &'a mut self,
+        parsed: &'a Parsed,
+        parameter_types: &'a [Option<Type>],
+    ) -> BoxFuture<'a, Result<Arc<Prepared>>> {
+        Box::pin(async move {
+            self.refuse_if_failed(&parsed.statement)?;
+            let result = statement::prepare(self, parsed, parameter_types).await;
+            if result.is_err() {
+                self.fail();
+            }
+            result.map(Arc::new)
+        })
     }
 
     /// Runs a prepared statement. If names it depends on changed since, it is planned again.
@@ -218,26 +227,28 @@ impl Session {
     ///
     /// Rows are produced while the output's stream is polled; dropping the stream stops the plan. If
     /// it fails or is dropped, [`Session::fail`] tells the session so.
-    pub async fn execute(
-        &mut self,
-        prepared: &Arc<Prepared>,
+    pub fn execute<'a>(
+        &'a mut self,
+        prepared: &'a Arc<Prepared>,
         parameters: Vec<ScalarValue>,
-    ) -> Result<Output> {
-        self.refuse_if_failed(&prepared.parsed.statement)?;
-        let at_once = self.begin_at_once(&prepared.parsed.statement)?;
-        let mut result = statement::execute(self, prepared, parameters).await;
-        if at_once && result.is_ok() {
-            self.commit_implicit().await?;
-        }
-        if let Some(block) = self.block.as_ref().filter(|_| result.is_ok())
-            && let Err(e) = block.tables.check_catalogs(None)
-        {
-            result = Err(e);
-        }
-        if result.is_err() {
-            self.fail();
-        }
-        result
+    ) -> BoxFuture<'a, Result<Output>> {
+        Box::pin(async move {
+            self.refuse_if_failed(&prepared.parsed.statement)?;
+            let at_once = self.begin_at_once(&prepared.parsed.statement)?;
+            let mut result = statement::execute(self, prepared, parameters).await;
+            if at_once && result.is_ok() {
+                self.commit_implicit().await?;
+            }
+            if let Some(block) = self.block.as_ref().filter(|_| result.is_ok())
+                && let Err(e) = block.tables.check_catalogs(None)
+            {
+                result = Err(e);
+            }
+            if result.is_err() {
+                self.fail();
+            }
+            result
+        })
     }
 
     /// Opens a block for a statement that drops several things one by one, so that all go or none.
@@ -274,8 +285,8 @@ impl Session {
     }
 
     /// To be called after the last of them.
-    pub async fn commit_implicit(&mut self) -> Result<()> {
-        statement::transaction::commit_implicit(self).await
+    pub fn commit_implicit<'a>(&'a mut self) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { statement::transaction::commit_implicit(self).await })
     }
 
     pub fn transaction_status(&self) -> TransactionStatus {
@@ -288,6 +299,9 @@ impl Session {
 
     /// Notices since the last call that `client_min_messages` lets through.
     pub fn take_notices(&mut self) -> Vec<Notice> {
+        if self.notices.is_empty() {
+            return Vec::new();
+        }
         let least = weight(self.settings.read().get("client_min_messages").unwrap_or_default());
         let mut notices = std::mem::take(&mut self.notices);
         // INFO is what was asked for, and always sent.
@@ -431,7 +445,8 @@ impl Session {
         state.execution_props_mut().query_execution_start_time = Some(transaction_start);
         let abandoned = self.abandoned.clone();
         let (engine, state, expanding) = (self.engine.clone(), Arc::new(state), Vec::new());
-        Ok(Scope { engine, state, info, tables, abandoned, expanding, reads_unpopulated: false })
+        let reads_unpopulated = self.rehearses;
+        Ok(Scope { engine, state, info, tables, abandoned, expanding, reads_unpopulated })
     }
 }
 

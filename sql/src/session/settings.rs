@@ -361,6 +361,8 @@ mod tests {
         assert!(names.is_sorted(), "{names:?}");
         for d in DEFINITIONS {
             assert_eq!(d.canonical(d.default).unwrap(), d.default, "{}", d.name);
+            let found = vars::definition(&d.name.to_ascii_uppercase()).unwrap();
+            assert_eq!(found.name, d.name);
         }
     }
 }

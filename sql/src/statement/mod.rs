@@ -8,14 +8,14 @@ mod explain;
 mod immediate;
 pub mod interrupt;
 pub(crate) mod materialized_view;
-mod parameters;
+pub(crate) mod parameters;
 mod plan_text;
 mod prepared;
 mod query;
 pub(crate) mod rows;
 mod set;
 mod show;
-mod task;
+pub(crate) mod task;
 pub(crate) mod transaction;
 mod trivial;
 
@@ -33,6 +33,7 @@ use postgres_types::Type;
 
 use crate::analyzer::plan_reads_catalog_only;
 use crate::error::{Error, Result, SqlState};
+use crate::introspection::{Plan, Question};
 use crate::parser::statement::Shown;
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
@@ -54,13 +55,25 @@ pub struct OutputColumn {
     /// Of a `numeric` that is shown with as many digits as Postgres shows of a quotient: the fewest after the
     /// point.
     pub quotient_scale: Option<u8>,
+    /// `None`: it is computed.
+    pub origin: Option<Origin>,
+}
+
+/// A column of a table or system relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// OID of the relation.
+    pub relation: u32,
+    /// Its `attnum`.
+    pub column: i16,
 }
 
 impl OutputColumn {
     /// A column of that name whose values are as the field says.
     pub fn of(name: impl Into<String>, field: &Field) -> Self {
         let (pg_type, type_modifier) = types::pg_type(field);
-        Self { name: name.into(), pg_type, type_modifier, quotient_scale: types::quotient_scale(field) }
+        let quotient_scale = types::quotient_scale(field);
+        Self { name: name.into(), pg_type, type_modifier, quotient_scale, origin: None }
     }
 }
 
@@ -78,6 +91,8 @@ pub struct Prepared {
     pub(crate) planned: Mutex<Option<Arc<PlannedQuery>>>,
     /// Of a query that needs no plan.
     pub(crate) trivial: Option<TrivialAnswer>,
+    /// Of a query that may have a kept plan, with that plan.
+    pub(crate) question: Option<(Arc<Question>, Arc<Plan>)>,
 }
 
 impl Prepared {
@@ -90,6 +105,7 @@ impl Prepared {
             given: Vec::new(),
             planned: Mutex::new(None),
             trivial: None,
+            question: None,
         }
     }
 
@@ -101,8 +117,13 @@ impl Prepared {
 
     /// A query of system relations or of no relation at all (`pg_cancel_backend(…)`): quick, and wanted most when the pool for queries is busy.
     pub fn reads_catalog_only(&self) -> bool {
-        matches!(*self.parsed.statement, Statement::Query(..))
-            && self.planned.lock().as_ref().is_some_and(|planned| plan_reads_catalog_only(&planned.plan))
+        if !matches!(*self.parsed.statement, Statement::Query(..)) {
+            return false;
+        }
+        if let Some((_, plan)) = &self.question {
+            return plan.reads_catalog_only;
+        }
+        self.planned.lock().as_ref().is_some_and(|planned| plan_reads_catalog_only(&planned.plan))
     }
 
     /// A query that was described before, to be planned when it is run.
@@ -112,6 +133,17 @@ impl Prepared {
             parameters: parameters.iter().map(|parameter| parameter.pg_type.clone()).collect(),
             given: parameters.iter().cloned().map(Some).collect(),
             ..Self::plain(parsed, Some(remembered.columns.as_ref().clone()))
+        }
+    }
+
+    /// A query that has a kept plan.
+    pub(crate) fn kept(parsed: &Parsed, question: Arc<Question>, plan: Arc<Plan>) -> Self {
+        let parameters = plan.parameters();
+        Self {
+            parameters: parameters.iter().map(|parameter| parameter.pg_type.clone()).collect(),
+            given: parameters.iter().cloned().map(Some).collect(),
+            question: Some((question, plan.clone())),
+            ..Self::plain(parsed, Some(plan.columns.as_ref().clone()))
         }
     }
 
@@ -127,6 +159,7 @@ impl Prepared {
             given: planned.parameters.iter().cloned().map(Some).collect(),
             planned: Mutex::new(Some(Arc::new(planned))),
             trivial: None,
+            question: None,
         }
     }
 }

@@ -12,12 +12,16 @@ use super::{
     CommandTag, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer, parameters, rows, trivial,
 };
 use crate::error::{Error, Result, SqlState};
+use crate::introspection::Question;
 use crate::parser::{Parsed, Statement};
-use crate::planner::{Dependency, Parameter, PlannedQuery, Scope, still_current};
+use crate::planner::{Dependencies, Parameter, PlannedQuery, Scope, still_current};
 use crate::result_cache::{
-    AnswerName, CachedOutput, Dependence, Remembered, Request, Turn, name_of, of_plan,
+    AnswerName, Asked, CachedOutput, Dependence, Remembered, Request, ResultCache, RowsName, States, Turn,
+    name_of, of_plan,
 };
 use crate::session::Session;
+
+type LookingTurn<'a> = auric_catalog::turns::Turn<'a, u128>;
 
 pub async fn prepare(
     session: &mut Session,
@@ -28,37 +32,65 @@ pub async fn prepare(
     if let Some(answer) = trivial::answer(session, query)? {
         return Ok(Prepared::trivial(parsed, answer));
     }
+    if let Some(question) = Question::of(parsed, given)
+        && let Some(plan) = session.kept_plan(&question, parsed).await?
+    {
+        return Ok(Prepared::kept(parsed, question, plan));
+    }
     let declared: Vec<Type> =
         given.iter().map(|p| p.as_ref().map_or(Type::UNKNOWN, |p| p.pg_type.clone())).collect();
     let request = session.request(&parsed.text, &declared, None);
     let cache = session.engine.results.clone();
-    if let Some(request) = &request
-        && let Some(remembered) = cache.statements.get(&request.statement)
-    {
-        let states = session.states(&remembered);
-        if remembered.is_current(&session.scope().await?, states).await? {
-            return Ok(Prepared::described(parsed, &remembered));
+    let mut _turn = None;
+    if let Some(request) = request {
+        if let Some(prepared) = described(session, parsed, request, session.is_told(request)).await? {
+            return Ok(prepared);
+        }
+        _turn = Some(cache.turns.take(request.statement).await);
+        if let Some(prepared) = described(session, parsed, request, false).await? {
+            return Ok(prepared);
         }
     }
+    let states = session.all_states();
     let scope = session.scope().await?;
     let planned = scope.plan_result(query, given, parsed).await?;
     if let (Some(request), Some(dependencies)) = (request, &planned.dependencies) {
-        let described = remembered(&scope, &planned, dependencies, None);
+        let described = remembered(&scope, &planned, dependencies, None, &states);
         cache.statements.insert(request.statement, Arc::new(described));
     }
     let columns = planned.columns.as_ref().clone();
     Ok(Prepared::planned(parsed, planned, Some(columns)))
 }
 
+/// What was described before, if it would be the same now. `at_once`: only if that is certain without a look at
+/// the tables.
+async fn described(
+    session: &Session,
+    parsed: &Parsed,
+    request: Request,
+    at_once: bool,
+) -> Result<Option<Prepared>> {
+    let Some(remembered) = session.engine.results.statements.get(&request.statement) else { return Ok(None) };
+    let mut current = session.block.is_none() && remembered.is_current_at_once();
+    if !current && !at_once {
+        let states = session.states(&remembered);
+        current = remembered.is_current(&session.scope().await?, states).await?;
+    }
+    Ok(current.then(|| Prepared::described(parsed, &remembered)))
+}
+
+/// `states`: of the catalogs, from before anything was looked up.
 fn remembered(
     scope: &Scope,
     planned: &PlannedQuery,
-    dependencies: &[Dependency],
+    dependencies: &Dependencies,
     rows: Option<u128>,
+    states: &States,
 ) -> Remembered {
     let now = scope.info.statement_start.timestamp_millis();
     let (columns, parameters) = (planned.columns.clone(), planned.parameters.clone());
-    Remembered::new(columns, parameters, dependencies.to_vec(), rows, now)
+    let remembered = Remembered::new(columns, parameters, dependencies.clone(), rows, now);
+    remembered.as_of(states, &scope.info.database)
 }
 
 pub async fn execute(
@@ -70,12 +102,26 @@ pub async fn execute(
     if let Some(TrivialAnswer { columns, row }) = &prepared.trivial {
         return Ok(rows::batches(columns.clone(), row.schema(), vec![row.clone()], CommandTag::Select));
     }
-    let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
-    if let Some(request) = request
-        && let Some(output) = session.recalled(request, prepared.columns.as_deref()).await?
+    if let Some((question, described)) = &prepared.question
+        && let Some(plan) = session.kept_plan(question, &prepared.parsed).await?
+        && (Arc::ptr_eq(described, &plan) || plan.columns == described.columns)
+        && let Some(output) = session.run_kept(&plan, question, values.clone()).await?
     {
-        return Ok(Output::Cached(output));
+        return Ok(output);
     }
+    let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
+    let cache = session.engine.results.clone();
+    let mut _turn = None;
+    if let Some(request) = request {
+        let (text, types) = (prepared.parsed.text.as_str(), prepared.parameters.as_slice());
+        let asked = Asked { request, text, types, values: &values };
+        match known(session, &cache, &asked, prepared.columns.as_deref()).await? {
+            Known::Answer(output) => return Ok(Output::Cached(output)),
+            Known::Nothing(turn) => _turn = turn,
+        }
+    }
+    let states = session.all_states();
+    let given = request.map(|_| values.clone()).unwrap_or_default();
     let scope = session.scope().await?;
     // Until the plan has its files.
     let _looking = scope.database()?.storage().readers().look();
@@ -84,7 +130,11 @@ pub async fn execute(
     let state = scope.state_for(&plan).await?;
     let optimized = state.optimize(&plan).map_err(|e| Error::from(&e))?;
     let turn = match request {
-        Some(request) => asked(session, &scope, request, &planned, (&plan, &optimized)).await?,
+        Some(request) => {
+            let (text, types) = (prepared.parsed.text.as_str(), prepared.parameters.as_slice());
+            let asked = Asked { request, text, types, values: &given };
+            turn(session, &scope, &asked, &planned, (&plan, &optimized), &states).await?
+        }
         None => Turn::Alone,
     };
     let columns = planned.columns.clone();
@@ -98,19 +148,55 @@ pub async fn execute(
     Ok(Output::Rows(RowOutput { columns, stream, tag: CommandTag::Select, binary: false, collecting }))
 }
 
+/// What is known of a query before it is planned.
+enum Known<'a> {
+    Answer(CachedOutput),
+    /// It is to be found out; the turn to do so, if there is one.
+    Nothing(Option<LookingTurn<'a>>),
+}
+
+async fn known<'a>(
+    session: &mut Session,
+    cache: &'a ResultCache,
+    asked: &Asked<'_>,
+    described: Option<&[OutputColumn]>,
+) -> Result<Known<'a>> {
+    if let Some(found) = session.found(asked.request, described)
+        && let Some(output) = session.taken(found, asked).await
+    {
+        return Ok(Known::Answer(output));
+    }
+    if !session.is_told(asked.request)
+        && let Some(output) = session.recalled(asked, described).await?
+    {
+        return Ok(Known::Answer(output));
+    }
+    let turn = cache.turns.take(asked.request.statement).await;
+    if let Some(found) = session.found(asked.request, described) {
+        // To wait for the answer takes no turn.
+        drop(turn);
+        let output = session.taken(found, asked).await;
+        return Ok(output.map_or(Known::Nothing(None), Known::Answer));
+    }
+    let output = session.recalled(asked, described).await?;
+    Ok(output.map_or(Known::Nothing(Some(turn)), Known::Answer))
+}
+
 /// Whose turn it is to run a query, which is remembered. `plan`: before and after it was optimized.
-async fn asked(
+async fn turn(
     session: &mut Session,
     scope: &Scope,
-    request: Request,
+    asked: &Asked<'_>,
     planned: &PlannedQuery,
     plan: (&LogicalPlan, &LogicalPlan),
+    states: &States,
 ) -> Result<Turn> {
     let cache = session.engine.results.clone();
+    let request = asked.request;
     let (written, optimized) = plan;
     let failed = |e: DataFusionError| Error::from(&e);
     let name = name_of(&cache, optimized, &planned.columns, request.session).map_err(failed)?;
-    let Some(rows) = name else {
+    let Some(RowsName { rows, files }) = name else {
         cache.statistics.bypassed.inc();
         session.tell_of_cache("bypass");
         return Ok(Turn::Alone);
@@ -119,13 +205,18 @@ async fn asked(
     if let Some(dependencies) = &planned.dependencies
         && of_plan(written).map_err(failed)? == Dependence::Settings
     {
-        let seen = remembered(scope, planned, dependencies, Some(rows));
+        let seen = remembered(scope, planned, dependencies, Some(rows), states);
         cache.statements.insert(request.statement, Arc::new(seen));
     }
-    let turn = cache.turn(AnswerName { rows, encoding: session.encoding }).await;
+    let turn = match cache.turn(AnswerName { rows, encoding: session.encoding }).await {
+        Turn::Lead(collecting) => Turn::Lead(collecting.reading(files, scope)),
+        turn => turn,
+    };
     match turn {
+        _ if session.asks_again => {}
         Turn::Answered(_) => {
             cache.statistics.hits.inc();
+            cache.note(session, asked, 1);
             session.tell_of_cache("hit");
         }
         Turn::Lead(_) | Turn::Alone => {

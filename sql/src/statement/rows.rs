@@ -18,7 +18,13 @@ use crate::planner::Scope;
 
 /// A column of type text.
 pub fn text_column(name: impl Into<String>) -> OutputColumn {
-    OutputColumn { name: name.into(), pg_type: Type::TEXT, type_modifier: -1, quotient_scale: None }
+    OutputColumn {
+        name: name.into(),
+        pg_type: Type::TEXT,
+        type_modifier: -1,
+        quotient_scale: None,
+        origin: None,
+    }
 }
 
 /// Rows of text columns.

@@ -19,8 +19,8 @@ use datafusion::object_store::ObjectMeta;
 use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt};
 
-use super::Files;
 use super::options::Options;
+use super::{Files, FilesRead};
 use crate::error::{Error, Result, SqlState};
 use crate::planner::Scope;
 
@@ -31,7 +31,11 @@ const LEAST_SAMPLE: usize = 100;
 /// Files looked into at the same time.
 const FILES_AT_ONCE: usize = 16;
 
-pub async fn open(scope: &Scope, mut options: Options) -> Result<Arc<dyn TableProvider>> {
+pub async fn open(
+    scope: &Scope,
+    mut options: Options,
+    read: &Arc<FilesRead>,
+) -> Result<Arc<dyn TableProvider>> {
     let nulls = options.texts(&["nullstr", "null", "na", "null_padding_text"]);
     let all_text = options.bool(&["all_varchar", "all_text"])?.unwrap_or(false);
     let format = format(&mut options, &nulls, all_text)?;
@@ -40,13 +44,13 @@ pub async fn open(scope: &Scope, mut options: Options) -> Result<Arc<dyn TablePr
     let mut files = Files::with_schema(&options.paths, Arc::new(format), &columns)?;
     let found = files.schema.clone();
     if nulls.iter().all(String::is_empty) && !all_text {
-        return Ok(Arc::new(files.table()?));
+        return files.table(read);
     }
     // The reader knows no other NULL than the empty field: read text, then convert.
     let text: Vec<Field> =
         found.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8View, true)).collect();
     files.schema = Arc::new(Schema::new(text));
-    let table: Arc<dyn TableProvider> = Arc::new(files.table()?);
+    let table = files.table(read)?;
     if all_text && nulls.is_empty() {
         return Ok(table);
     }

@@ -6,14 +6,18 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::file_format::json::JsonFormat;
 
 use super::options::Options;
-use super::{Files, csv};
+use super::{Files, FilesRead, csv};
 use crate::error::{Error, Result, SqlState};
 use crate::planner::Scope;
 
 /// Records looked at to find the types.
 const SAMPLE: i64 = 20_480;
 
-pub async fn open(scope: &Scope, mut options: Options) -> Result<Arc<dyn TableProvider>> {
+pub async fn open(
+    scope: &Scope,
+    mut options: Options,
+    read: &Arc<FilesRead>,
+) -> Result<Arc<dyn TableProvider>> {
     let lines = match options.text(&["format"]).as_deref() {
         None | Some("auto" | "newline_delimited" | "nd") => true,
         Some("array") => false,
@@ -29,5 +33,5 @@ pub async fn open(scope: &Scope, mut options: Options) -> Result<Arc<dyn TablePr
         .with_file_compression_type(csv::compression(&mut options)?)
         .with_newline_delimited(lines);
     options.finish()?;
-    Ok(Arc::new(Files::find(scope, &options.paths, Arc::new(format)).await?.table()?))
+    Files::find(scope, &options.paths, Arc::new(format)).await?.table(read)
 }

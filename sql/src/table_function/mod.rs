@@ -5,6 +5,7 @@
 //! taken as well). The files' schema is found before planning, as that needs I/O.
 
 mod csv;
+mod files_read;
 mod json;
 mod options;
 mod parquet;
@@ -21,41 +22,46 @@ use datafusion::sql::sqlparser::ast::{ObjectName, TableFunctionArgs};
 use futures::{StreamExt, TryStreamExt};
 use url::Url;
 
+pub use self::files_read::{FilesRead, FilesTable};
 use self::options::Options;
 use crate::error::{Error, Result, SqlState};
 use crate::planner::{Scope, names};
 
+/// A call's relation, and its files as they were before that was made of them.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub provider: Arc<dyn TableProvider>,
+    pub read: Arc<FilesRead>,
+}
+
 /// The relation of a call; `None`: no function of this module.
-pub async fn resolve(
-    scope: &Scope,
-    name: &ObjectName,
-    args: &TableFunctionArgs,
-) -> Result<Option<Arc<dyn TableProvider>>> {
+pub async fn resolve(scope: &Scope, name: &ObjectName, args: &TableFunctionArgs) -> Result<Option<Opened>> {
     let Some(function) = name.0.last().and_then(|part| part.as_ident()).map(names::folded) else {
         return Ok(None);
     };
-    match function.as_str() {
-        "read_csv" | "read_csv_auto" => {
-            csv::open(scope, Options::parse(scope, &function, args)?).await.map(Some)
-        }
-        "read_json" | "read_json_auto" | "read_ndjson" => {
-            json::open(scope, Options::parse(scope, &function, args)?).await.map(Some)
-        }
-        "read_parquet" | "parquet_scan" => {
-            parquet::open(scope, Options::parse(scope, &function, args)?).await.map(Some)
-        }
-        _ => Ok(None),
-    }
+    let format = match function.as_str() {
+        "read_csv" | "read_csv_auto" => "read_csv",
+        "read_json" | "read_json_auto" | "read_ndjson" => "read_json",
+        "read_parquet" | "parquet_scan" => "read_parquet",
+        _ => return Ok(None),
+    };
+    opened(scope, format, Options::parse(scope, &function, args)?).await.map(Some)
 }
 
 /// The rows of files, with the options that the function of that name has when none are given.
 pub async fn open(scope: &Scope, function: &str, location: &str) -> Result<Arc<dyn TableProvider>> {
     let options = Options::of_location(function, location);
-    match function {
-        "read_json" => json::open(scope, options).await,
-        "read_parquet" => parquet::open(scope, options).await,
-        _ => csv::open(scope, options).await,
-    }
+    Ok(opened(scope, function, options).await?.provider)
+}
+
+async fn opened(scope: &Scope, format: &str, options: Options) -> Result<Opened> {
+    let read = FilesRead::look(scope, &options).await;
+    let provider = match format {
+        "read_json" => json::open(scope, options, &read).await?,
+        "read_parquet" => parquet::open(scope, options, &read).await?,
+        _ => csv::open(scope, options, &read).await?,
+    };
+    Ok(Opened { provider, read })
 }
 
 /// The files that a location names, by name, with the store that they are in.
@@ -124,11 +130,12 @@ impl Files {
         Self { urls, listing, schema: Arc::new(Schema::new(fields)) }
     }
 
-    fn table(self) -> Result<ListingTable> {
+    fn table(self, read: &Arc<FilesRead>) -> Result<Arc<dyn TableProvider>> {
         let config = ListingTableConfig::new_with_multi_paths(self.urls)
             .with_listing_options(self.listing)
             .with_schema(self.schema);
-        ListingTable::try_new(config).map_err(|e| Error::from(&e))
+        let listing = ListingTable::try_new(config).map_err(|e| Error::from(&e))?;
+        Ok(Arc::new(FilesTable { listing, read: read.clone() }))
     }
 }
 

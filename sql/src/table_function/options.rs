@@ -17,12 +17,16 @@ use crate::session::vars::parse_bool;
 pub struct Options {
     function: String,
     pub paths: Vec<String>,
+    /// All arguments are literals: they are the same each time.
+    pub is_fixed: bool,
     named: BTreeMap<String, ScalarValue>,
 }
 
 impl Options {
     pub fn parse(scope: &Scope, function: &str, args: &TableFunctionArgs) -> Result<Self> {
-        let mut options = Self { function: function.to_string(), paths: Vec::new(), named: BTreeMap::new() };
+        let is_fixed = args.args.iter().all(|arg| is_literal(value_of(arg)));
+        let (function, named) = (function.to_string(), BTreeMap::new());
+        let mut options = Self { function, paths: Vec::new(), is_fixed, named };
         for arg in &args.args {
             match arg {
                 FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
@@ -62,7 +66,7 @@ impl Options {
     /// Of a call without options.
     pub fn of_location(function: &str, location: &str) -> Self {
         let paths = vec![location.to_string()];
-        Self { function: function.to_string(), paths, named: BTreeMap::new() }
+        Self { function: function.to_string(), paths, is_fixed: true, named: BTreeMap::new() }
     }
 
     fn invalid(&self, what: &str) -> Error {
@@ -118,6 +122,27 @@ impl Options {
             None => Ok(()),
             Some(name) => Err(self.invalid(&format!("unrecognized option \"{name}\""))),
         }
+    }
+}
+
+/// What is given, without the name that it is given for.
+fn value_of(arg: &FunctionArg) -> Option<&Expr> {
+    match arg {
+        FunctionArg::Named { arg: FunctionArgExpr::Expr(value), .. }
+        | FunctionArg::ExprNamed { arg: FunctionArgExpr::Expr(value), .. } => Some(value),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp {
+            op: BinaryOperator::Eq, right, ..
+        })) => Some(right.as_ref()),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value),
+        _ => None,
+    }
+}
+
+fn is_literal(value: Option<&Expr>) -> bool {
+    match value {
+        Some(Expr::Value(_) | Expr::Identifier(_)) => true,
+        Some(Expr::Array(items)) => items.elem.iter().all(|item| is_literal(Some(item))),
+        _ => false,
     }
 }
 

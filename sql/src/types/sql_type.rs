@@ -96,8 +96,8 @@ fn named(name: &str, modifiers: &[String], sql: &Sql) -> Result<DataType> {
         | "unknown" | "cstring" | "regtype" | "regproc" | "regprocedure" | "regnamespace" | "regrole"
         | "inet" | "cidr" | "macaddr" | "aclitem" | "pg_node_tree" => DataType::Utf8View,
         "int2" | "byte" | "short" | "tinyint" => DataType::Int16,
-        "int4" | "int" | "integer" | "serial" | "xid" | "cid" => DataType::Int32,
-        "int8" | "bigserial" | "long" | "oid" | "regclass" => DataType::Int64,
+        "int4" | "int" | "integer" | "xid" | "cid" => DataType::Int32,
+        "int8" | "long" | "oid" | "regclass" => DataType::Int64,
         "float4" => DataType::Float32,
         "float8" => DataType::Float64,
         "bool" => DataType::Boolean,
@@ -108,6 +108,11 @@ fn named(name: &str, modifiers: &[String], sql: &Sql) -> Result<DataType> {
         "timestamp" | "timestamp_ntz" => DataType::Timestamp(TimeUnit::Microsecond, None),
         "timestamptz" | "timestamp_ltz" => timestamptz(),
         "interval" => DataType::Interval(IntervalUnit::MonthDayNano),
+        "smallserial" | "serial" | "bigserial" | "serial2" | "serial4" | "serial8" => {
+            let message = format!("type {name} is not supported: there are no sequences");
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+                .with_hint("Declare the column as integer or bigint, or as uuid, and insert its values."));
+        }
         "numeric" => match modifiers {
             [] => numeric(ExactNumberInfo::None)?,
             [p] => numeric(ExactNumberInfo::Precision(modifier(p, sql)?))?,

@@ -1,4 +1,5 @@
-//! Text to the types that arrow cannot read as Postgres writes them: `uuid`, `bytea`, dates and times.
+//! Text to the types that arrow cannot read as Postgres does: `uuid`, `bytea`, dates and times, and floating
+//! point numbers, which have a range.
 
 use std::sync::{Arc, LazyLock};
 
@@ -6,8 +7,8 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, Date32Array, FixedSizeBinaryBuilder, IntervalMonthDayNanoArray,
     ListArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DataType, Field, Float64Type};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
@@ -29,6 +30,8 @@ static DATE_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Date
 static TIME_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Time));
 static TIMESTAMP_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Timestamp));
 static TIMESTAMPTZ_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Timestamptz));
+static REAL_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Real));
+static DOUBLE_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Double));
 static INTERVAL_IN: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(Input::Interval));
 
 /// Input functions, by the type of their result.
@@ -41,11 +44,13 @@ enum Input {
     Timestamp,
     Timestamptz,
     Interval,
+    Real,
+    Double,
 }
 
 fn function(input: Input) -> Arc<ScalarUDF> {
     let volatility = match input {
-        Input::Uuid | Input::Bytea | Input::Interval => Volatility::Immutable,
+        Input::Uuid | Input::Bytea | Input::Interval | Input::Real | Input::Double => Volatility::Immutable,
         // `today`, and the session's time zone.
         Input::Date | Input::Time | Input::Timestamp | Input::Timestamptz => Volatility::Stable,
     };
@@ -71,6 +76,8 @@ pub fn read(text: &Expr, to: &DataType) -> Option<Expr> {
         DataType::Timestamp(_, None) => Some(TIMESTAMP_IN.call(vec![text.clone()])),
         DataType::Timestamp(_, Some(_)) => Some(TIMESTAMPTZ_IN.call(vec![text.clone()])),
         DataType::Interval(_) | DataType::Duration(_) => Some(INTERVAL_IN.call(vec![text.clone()])),
+        DataType::Float32 => Some(REAL_IN.call(vec![text.clone()])),
+        DataType::Float64 => Some(DOUBLE_IN.call(vec![text.clone()])),
         _ => None,
     }
 }
@@ -153,6 +160,8 @@ impl ScalarUDFImpl for TextInput {
             Input::Timestamp => "timestamp_in",
             Input::Timestamptz => "timestamptz_in",
             Input::Interval => "interval_in",
+            Input::Real => "float4in",
+            Input::Double => "float8in",
         }
     }
 
@@ -169,6 +178,8 @@ impl ScalarUDFImpl for TextInput {
             Input::Timestamp => TIMESTAMP,
             Input::Timestamptz => timestamptz(),
             Input::Interval => INTERVAL,
+            Input::Real => DataType::Float32,
+            Input::Double => DataType::Float64,
         };
         Ok(match arg_types {
             [DataType::List(_)] => DataType::new_list(item, true),
@@ -242,8 +253,30 @@ impl Input {
                 let values = texts.iter().map(|text| text.map(read).transpose());
                 Arc::new(IntervalMonthDayNanoArray::from(values.collect::<Result<Vec<_>>>()?))
             }
+            Self::Real => in_range(texts, &DataType::Float32, "real")?,
+            Self::Double => in_range(texts, &DataType::Float64, "double precision")?,
         })
     }
+}
+
+/// Fails with 22003 for what arrow reads as an infinity or as 0 and is neither.
+fn in_range(texts: &StringArray, to: &DataType, name: &str) -> Result<ArrayRef> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let numbers = cast_with_options(texts, to, &strict)?;
+    let doubles = cast(&numbers, &DataType::Float64)?;
+    for (text, number) in texts.iter().zip(doubles.as_primitive::<Float64Type>()) {
+        let (Some(text), Some(number)) = (text, number) else { continue };
+        let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+        let lost = match number {
+            0.0 => mantissa.contains(|c: char| matches!(c, '1'..='9')),
+            number => number.is_infinite() && text.contains(|c: char| c.is_ascii_digit()),
+        };
+        if lost {
+            let message = format!("\"{text}\" is out of range for type {name}");
+            return Err(Error::new(SqlState::NUMERIC_OUT_OF_RANGE, message).into());
+        }
+    }
+    Ok(numbers)
 }
 
 fn each<T>(

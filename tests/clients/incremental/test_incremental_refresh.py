@@ -2,10 +2,15 @@
 
 import decimal
 import pathlib
+import sys
 
 import deltalake
 import psycopg
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "fixtures"))
+
+import iceberg_by_hand  # noqa: E402
 
 FORMATS = ["iceberg", "delta"]
 GROUPS = "select country, count(*) as n, sum(amount) as total from {schema}.facts group by country"
@@ -130,6 +135,38 @@ def strict(gold: Gold) -> psycopg.Error:
     with pytest.raises(psycopg.Error) as refused:
         gold.refresh()
     return refused.value
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_equality_deletes_of_another_engine(server, schema, tmp_path, partitioned):
+    """Files of deletes by value, as Flink writes them: the rows that they take away are gone from their groups."""
+    base = iceberg_by_hand.HandMadeTable(tmp_path / "t", partitioned=partitioned)
+    rows = [(i, f"n{i % 3}", "a") for i in range(12)]
+    base.commit([base.write_rows(rows[:6])])
+    location = base.commit([base.write_rows(rows[6:])])
+    catalog = server.pyiceberg()
+    catalog.register_table((schema, "facts"), location)
+    server.sql(f"create materialized view {schema}.gold refresh policy incremental strict as "
+               f"select name, count(*) as n, sum(id) as total from {schema}.facts group by name")
+
+    def commit(*arguments, **options) -> str:
+        location = base.commit(*arguments, **options)
+        catalog.drop_table((schema, "facts"))
+        catalog.register_table((schema, "facts"), location)
+        server.sql(f"refresh materialized view {schema}.gold")
+        found = server.sql(f"select name, n, total from {schema}.gold order by name")
+        assert found == server.sql(f"select name, count(*), sum(id) from {schema}.facts group by name order by name")
+        asked = "select mode from auric.refreshes where schema_name = %s order by published_at desc limit 1"
+        return found, server.sql(asked, (schema,))[0][0]
+
+    # Of both files; then one that takes away what was there before, and a row of its own commit stays.
+    deletes = base.write_equality_deletes([1], [(4,), (7,), (99,)], "a")
+    assert commit(deletes=[deletes]) == ([("n0", 4, 18), ("n1", 2, 11), ("n2", 4, 26)], "groups")
+    again = base.write_equality_deletes([2], [("n2",), (None,)], "a")
+    assert commit([base.write_rows([(100, "n2", "a"), (101, None, "a")])], deletes=[again]) == (
+        [("n0", 4, 18), ("n1", 2, 11), ("n2", 1, 100), (None, 1, 101)], "groups")
+    nothing = base.write_equality_deletes([1], [(5000,)], "a")
+    assert commit(deletes=[nothing])[1] == "nothing"
 
 
 def test_an_expired_snapshot_is_told(server, schema):

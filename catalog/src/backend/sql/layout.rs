@@ -43,6 +43,12 @@ const EXTERNAL_TABLES: &str = "CREATE TABLE IF NOT EXISTS auric_external_tables 
     table_name VARCHAR(255) NOT NULL,
     PRIMARY KEY (catalog_name, table_namespace, table_name))";
 
+/// Counts changes, of which no other table tells. A row for each of a few groups of processes or connections:
+/// with a single one, all commits to the database would come one after the other.
+const CHANGES: &str = "CREATE TABLE IF NOT EXISTS auric_changes (
+    slot INTEGER NOT NULL PRIMARY KEY,
+    changes BIGINT NOT NULL)";
+
 /// `kind` is `namespace` (then `table_name` is empty) or `table`.
 fn oids(oid_column: &str) -> String {
     format!(
@@ -67,8 +73,16 @@ pub struct Layout {
 /// OIDs (later, giving one out would make a reader wait for the write lock).
 pub async fn prepare(database: &Database, catalog: &str) -> Result<Layout> {
     let oids = oids(database.oid_column());
-    let tables =
-        [ICEBERG_TABLES, NAMESPACE_PROPERTIES, DELTA_TABLES, EXTERNAL_TABLES, DOCUMENTS, JOURNAL, &oids];
+    let tables = [
+        ICEBERG_TABLES,
+        NAMESPACE_PROPERTIES,
+        DELTA_TABLES,
+        EXTERNAL_TABLES,
+        DOCUMENTS,
+        JOURNAL,
+        CHANGES,
+        &oids,
+    ];
     database.create_layout(&tables).await?;
     let begun = database.changing(|| begin(database, catalog)).await?;
     database.commit(begun).await?;

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use self::database::{CommitFailure, Database, Write};
 use self::layout::Layout;
@@ -48,15 +49,21 @@ impl SqlBackend {
     /// namespace `public`. `warehouse` is the location below which new tables are placed.
     ///
     /// Fails with `CatalogDatabase`, naming the file.
-    pub async fn open(path: impl AsRef<Path>, warehouse: &str, catalog: &str) -> Result<Self> {
-        Self::prepare(Database::open_sqlite(path.as_ref()).await?, warehouse, catalog).await
+    pub fn open<'a>(path: &'a Path, warehouse: &'a str, catalog: &'a str) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move { Self::prepare(Database::open_sqlite(path).await?, warehouse, catalog).await })
     }
 
     /// As [`Self::open`], in a PostgreSQL database, which other servers use at the same time.
     ///
     /// Fails with `CatalogUnavailable`, `CatalogDatabase` and `Invalid`, naming the database.
-    pub async fn open_postgres(options: &PostgresOptions, warehouse: &str, catalog: &str) -> Result<Self> {
-        Self::prepare(Database::open_postgres(options, catalog).await?, warehouse, catalog).await
+    pub fn open_postgres<'a>(
+        options: &'a PostgresOptions,
+        warehouse: &'a str,
+        catalog: &'a str,
+    ) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            Self::prepare(Database::open_postgres(options, catalog).await?, warehouse, catalog).await
+        })
     }
 
     async fn prepare(database: Database, warehouse: &str, catalog: &str) -> Result<Self> {
@@ -238,6 +245,11 @@ impl Backend for SqlBackend {
 
     async fn change_counter(&self) -> Result<Option<i64>> {
         self.database.version().await.map(Some)
+    }
+
+    async fn count_change(&self) -> Result<()> {
+        let changed = self.database.changing(|| self.with_counted_change()).await?;
+        self.commit(changed).await
     }
 }
 

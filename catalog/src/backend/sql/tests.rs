@@ -8,7 +8,7 @@ use crate::table::TableFormat;
 
 async fn open(directory: &Path) -> SqlBackend {
     let warehouse = format!("file://{}/warehouse", directory.display());
-    SqlBackend::open(directory.join("catalog.db"), &warehouse, "lake").await.unwrap()
+    SqlBackend::open(&directory.join("catalog.db"), &warehouse, "lake").await.unwrap()
 }
 
 /// A connection such as another program has.
@@ -53,7 +53,7 @@ async fn unusable_files_are_named() {
     let text = message(SqlBackend::open(directory.path(), "file:///w", "lake").await);
     assert!(text.contains("cannot be opened"), "{text}");
 
-    let text = message(SqlBackend::open(file.join("inside.db"), "file:///w", "lake").await);
+    let text = message(SqlBackend::open(&file.join("inside.db"), "file:///w", "lake").await);
     assert!(text.contains("its directory cannot be created"), "{text}");
 
     // A valid header and then garbage.

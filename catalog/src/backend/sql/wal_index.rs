@@ -29,13 +29,15 @@ static FILES: Mutex<Option<HashMap<(u64, u64), &'static File>>> = Mutex::new(Non
 #[derive(Debug)]
 pub struct WalIndex {
     path: PathBuf,
+    /// The one that was found last.
+    last: Mutex<Option<&'static File>>,
 }
 
 impl WalIndex {
     pub fn of(database: &Path) -> Self {
         let mut name = database.as_os_str().to_os_string();
         name.push("-shm");
-        Self { path: PathBuf::from(name) }
+        Self { path: PathBuf::from(name), last: Mutex::default() }
     }
 
     /// The same as before only if nothing was committed in between. `None`: it cannot be told; a commit is
@@ -48,8 +50,18 @@ impl WalIndex {
         (in_use && first == second).then(|| ChangeToken(first.into()))
     }
 
-    /// The file of that name, which may be another one than before.
+    /// The file of that name, which may be another one than before. A name is looked up only if that which was
+    /// found last is gone: to look at an open file takes a fifth of the time.
     fn file(&self) -> Option<&'static File> {
+        let mut last = self.last.lock();
+        let is_there = |file: &&'static File| file.metadata().is_ok_and(|found| found.nlink() > 0);
+        if last.as_ref().is_none_or(|file| !is_there(file)) {
+            *last = self.find();
+        }
+        *last
+    }
+
+    fn find(&self) -> Option<&'static File> {
         let found = std::fs::metadata(&self.path).ok()?;
         let mut files = FILES.lock();
         let files = files.get_or_insert_default();
@@ -103,5 +115,15 @@ mod tests {
             assert_eq!(index.token(), Some(token.clone()), "{number}");
             seen.push(token);
         }
+        // Another database in the same place.
+        for file in ["x.db", "x.db-wal", "x.db-shm"] {
+            std::fs::remove_file(directory.path().join(file)).unwrap();
+        }
+        assert_eq!(index.token(), None);
+        let mut new = connect().await.unwrap();
+        run(&mut new, "PRAGMA journal_mode = WAL; CREATE TABLE t (a)").await;
+        let token = index.token().unwrap();
+        run(&mut new, "INSERT INTO t VALUES (1)").await;
+        assert_ne!(index.token().unwrap(), token);
     }
 }

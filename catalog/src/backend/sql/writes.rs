@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::changes::{self, Changes, Refused};
-use super::database::{Write, is_constraint_violation};
+use super::database::{Driver, Write, is_constraint_violation};
 use super::{SqlBackend, documents, namespaces, tables, views};
 use crate::TableIdent;
 use crate::backend::NewTableEntry;
 use crate::backend::change::EntryChange;
 use crate::backend::document::TASK;
 use crate::error::{Error, Result};
+
+const COUNT_CHANGE: &str = "INSERT INTO auric_changes AS c (slot, changes) VALUES (CAST($1 AS INTEGER), 1) \
+     ON CONFLICT (slot) DO UPDATE SET changes = c.changes + 1";
 
 impl SqlBackend {
     pub(super) async fn with_oids(&self) -> Result<Write> {
@@ -148,6 +151,14 @@ impl SqlBackend {
         let values = [&*self.catalog, &ident.namespace, &ident.name, expected, new];
         let swapped = tables::run(&mut t, tables::SWAP, &values).await.map_err(|e| self.error(e))?;
         Ok(Some(t).filter(|_| swapped > 0))
+    }
+
+    pub(super) async fn with_counted_change(&self) -> Result<Write> {
+        let mut t = self.database.write_beside_others().await?;
+        let slot = i64::from(std::process::id() % 64);
+        let count = sqlx::query::<Driver>(COUNT_CHANGE).bind(slot).execute(&mut *t).await;
+        count.map_err(|e| self.error(e))?;
+        Ok(t)
     }
 
     pub(super) async fn with_reserved_oid(&self) -> Result<(Write, i64)> {

@@ -32,7 +32,7 @@ impl Lake {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().to_path_buf();
         let warehouse = format!("file://{}/warehouse", root.display());
-        let backend = SqlBackend::open(root.join("catalog.db"), &warehouse, "lake").await.unwrap();
+        let backend = SqlBackend::open(&root.join("catalog.db"), &warehouse, "lake").await.unwrap();
         let storage = Storage::with_options(StorageOptions::default());
         let catalog = Arc::new(Catalog::new("lake", 1, Arc::new(backend), storage));
         catalog.create_namespace("public", true).await.unwrap();

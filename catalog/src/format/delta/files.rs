@@ -13,7 +13,6 @@ use delta_kernel::Engine;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::scan::StatsOptions;
 use delta_kernel::snapshot::SnapshotRef;
-use moka::future::Cache;
 use url::Url;
 
 use super::engine::{InTable, blocking};
@@ -21,38 +20,13 @@ use super::logged::{AddRows, LoggedAdds};
 use super::schema::physical_name;
 use super::{partition_value, stats, vectors};
 use crate::error::{Error, Result};
-use crate::storage::{Storage, from_url, to_url};
+use crate::storage::{Key, Kind, Storage, from_url, to_url};
 use crate::table::data_file::{DataFile, FileList};
 use crate::table::deletes::DeleteIndex;
 use crate::table::partition::PartitionSpec;
 use crate::table::schema::TableSchema;
 use crate::table::snapshot::{FileListIndex, SnapshotFiles};
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
-
-/// Memory for file lists.
-const CACHE_BYTES: u64 = 512 << 20;
-
-/// File lists by the number of the load that made their snapshot.
-#[derive(Clone)]
-pub(super) struct FileListCache {
-    lists: Cache<u64, Arc<FileList>>,
-}
-
-impl FileListCache {
-    pub fn new() -> Self {
-        let lists = Cache::builder()
-            .max_capacity(CACHE_BYTES)
-            .weigher(|_, list: &Arc<FileList>| u32::try_from(size_bytes(list)).unwrap_or(u32::MAX))
-            .build();
-        Self { lists }
-    }
-}
-
-impl fmt::Debug for FileListCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileListCache").field("entries", &self.lists.entry_count()).finish()
-    }
-}
 
 fn size_bytes(list: &FileList) -> usize {
     let files: usize = list.files.iter().map(|f| f.path.len() + size_of::<DataFile>()).sum();
@@ -73,9 +47,8 @@ pub(super) struct DeltaFiles {
     kernel: SnapshotRef,
     schema: Arc<TableSchema>,
     spec: Arc<PartitionSpec>,
-    cache: FileListCache,
-    /// Held while the list is read, so that it is read once.
-    reading: tokio::sync::Mutex<()>,
+    /// Whoever keeps the snapshot: together with the number of the load, the name of its list.
+    owner: u64,
 }
 
 impl DeltaFiles {
@@ -86,20 +59,18 @@ impl DeltaFiles {
         kernel: SnapshotRef,
         schema: Arc<TableSchema>,
         spec: Arc<PartitionSpec>,
-        cache: FileListCache,
+        owner: u64,
     ) -> Self {
         let root = root.to_string();
-        Self { load, storage, root, kernel, schema, spec, cache, reading: tokio::sync::Mutex::new(()) }
+        Self { load, storage, root, kernel, schema, spec, owner }
     }
 
     async fn list(&self) -> Result<Arc<FileList>> {
-        if let Some(list) = self.cache.lists.get(&self.load).await {
-            return Ok(list);
-        }
-        let _reading = self.reading.lock().await;
-        if let Some(list) = self.cache.lists.get(&self.load).await {
-            return Ok(list);
-        }
+        let key = Key::new(Kind::Files, self.owner, self.root.as_str()).with_numbers([self.load, 0]);
+        self.storage.memory().get_or_read(key, self.read()).await
+    }
+
+    async fn read(&self) -> Result<(Arc<FileList>, usize)> {
         let (kernel, schema, spec) = (self.kernel.clone(), self.schema.clone(), self.spec.clone());
         let root = self.root.clone();
         let read = blocking(&self.storage, &self.root, move |engine| {
@@ -109,8 +80,8 @@ impl DeltaFiles {
             Ok(list) => Arc::new(list),
             Err(e) => return Err(super::diagnosis::explain(&self.storage, &self.root, e).await),
         };
-        self.cache.lists.insert(self.load, list.clone()).await;
-        Ok(list)
+        let bytes = size_bytes(&list);
+        Ok((list, bytes))
     }
 }
 

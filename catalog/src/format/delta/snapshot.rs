@@ -15,26 +15,22 @@ use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::table_features::{Operation, TableFeature};
 use delta_kernel::{Engine, Snapshot};
 use futures::future::try_join;
-use moka::future::Cache;
 use object_store::ObjectStoreExt;
-use tokio::sync::Mutex;
 
 use super::action::{FileFormat, Metadata, Protocol};
 use super::engine::{InTable, blocking};
-use super::files::{DeltaFiles, FileListCache};
+use super::files::DeltaFiles;
 use super::{LOG_DIRECTORY, alter, commit_location, history, properties, schema, writable};
 use crate::error::{Error, Result};
-use crate::storage::{Storage, to_url};
+use crate::storage::{Key, Kind, Storage, owner, to_url};
 use crate::table::partition::{PartitionSpec, SortOrder};
 use crate::table::schema::TableSchema;
 use crate::table::snapshot::SnapshotFiles;
 use crate::table::{Alteration, TableFormat, TableSnapshot, TableVersion};
+use crate::turns::Turns;
 
-/// Tables whose latest snapshot is kept.
-const MAX_CACHED_TABLES: u64 = 10_000;
-
-/// Earlier versions that are kept.
-const MAX_CACHED_EARLIER: u64 = 1_000;
+/// About what a parsed log takes beside its metadata.
+const SNAPSHOT_BYTES: usize = 16 * 1024;
 
 /// What a commit on top of a snapshot needs to know ([`TableSnapshot::state`]).
 pub(super) struct DeltaState {
@@ -69,12 +65,9 @@ pub(super) fn state(snapshot: &TableSnapshot) -> Result<Arc<DeltaState>> {
 /// Latest snapshot of each table by root location, and their file lists.
 #[derive(Debug)]
 pub(super) struct SnapshotCache {
-    snapshots: Cache<String, Arc<Loaded>>,
-    /// Earlier versions that were asked for, by root and version.
-    earlier: Cache<(String, u64), Arc<Loaded>>,
-    files: FileListCache,
-    /// Held by root while a log is read, so that many sessions read a new version once.
-    reading: Cache<String, Arc<Mutex<()>>>,
+    owner: u64,
+    /// Of the turns to read a log, so that many sessions read a new version once.
+    turns: Turns<Key>,
     /// Number of the next load: keys the file list.
     next_load: AtomicU64,
 }
@@ -95,6 +88,15 @@ struct Loaded {
     commit: Option<FileIdentity>,
 }
 
+impl Loaded {
+    /// About what it takes.
+    fn bytes(&self) -> usize {
+        let properties: usize =
+            self.snapshot.properties.iter().map(|(name, value)| name.len() + value.len()).sum();
+        SNAPSHOT_BYTES + properties + self.snapshot.schema.arrow.fields().len() * 1024
+    }
+}
+
 /// Tells a file from another one later written at the same place.
 #[derive(Debug, PartialEq, Eq)]
 struct FileIdentity {
@@ -105,13 +107,11 @@ struct FileIdentity {
 
 impl SnapshotCache {
     pub fn new() -> Self {
-        Self {
-            snapshots: Cache::new(MAX_CACHED_TABLES),
-            earlier: Cache::new(MAX_CACHED_EARLIER),
-            files: FileListCache::new(),
-            reading: Cache::new(MAX_CACHED_TABLES),
-            next_load: AtomicU64::new(0),
-        }
+        Self { owner: owner(), turns: Turns::default(), next_load: AtomicU64::new(0) }
+    }
+
+    fn latest(&self, root: &str) -> Key {
+        Key::new(Kind::Tables, self.owner, root)
     }
 
     /// The table at `root` at its current version.
@@ -119,8 +119,7 @@ impl SnapshotCache {
         if let Cached::Current(snapshot) = self.look(storage, root).await? {
             return Ok(snapshot);
         }
-        let lock = self.reading.get_with(root.to_string(), async { Arc::default() }).await;
-        let _reading = lock.lock().await;
+        let _reading = self.turns.take(self.latest(root)).await;
         // Somebody else may have read it meanwhile.
         let base = match self.look(storage, root).await? {
             Cached::Current(snapshot) => return Ok(snapshot),
@@ -131,7 +130,7 @@ impl SnapshotCache {
             Ok(loaded) => Arc::new(loaded),
             Err(e) => return Err(super::diagnosis::explain(storage, root, e).await),
         };
-        self.snapshots.insert(root.to_string(), loaded.clone()).await;
+        storage.memory().insert(self.latest(root), loaded.clone(), loaded.bytes());
         Ok(loaded.snapshot.clone())
     }
 
@@ -149,8 +148,9 @@ impl SnapshotCache {
             TableVersion::Delta { version: newest } if version < newest => {}
             _ => return Ok(None),
         }
-        let key = (root.clone(), version);
-        if let Some(cached) = self.earlier.get(&key).await
+        // The latest has no version among its numbers.
+        let key = self.latest(root).with_numbers([1, version]);
+        if let Some(cached) = storage.memory().get::<Loaded>(&key)
             && identity(storage, root, version).await? == cached.commit
         {
             return Ok(Some(cached.snapshot.clone()));
@@ -158,7 +158,7 @@ impl SnapshotCache {
         match self.read(storage, root, ReadFrom::Version(version)).await {
             Ok(loaded) => {
                 let loaded = Arc::new(loaded);
-                self.earlier.insert(key, loaded.clone()).await;
+                storage.memory().insert(key, loaded.clone(), loaded.bytes());
                 Ok(Some(loaded.snapshot.clone()))
             }
             Err(_) if history::has_expired(storage, current, version).await? => Ok(None),
@@ -167,7 +167,9 @@ impl SnapshotCache {
     }
 
     async fn look(&self, storage: &Storage, root: &str) -> Result<Cached> {
-        let Some(cached) = self.snapshots.get(root).await else { return Ok(Cached::Nothing) };
+        let Some(cached) = storage.memory().get::<Loaded>(&self.latest(root)) else {
+            return Ok(Cached::Nothing);
+        };
         let (current, next) = try_join(
             identity(storage, root, cached.version),
             identity(storage, root, cached.version.saturating_add(1)),
@@ -186,7 +188,7 @@ impl SnapshotCache {
         let commit = identity(storage, root, version).await?;
         let load = self.next_load.fetch_add(1, Ordering::Relaxed);
         let snapshot = to_table_snapshot(root, kernel, timestamp_ms, |kernel, schema, spec| {
-            Arc::new(DeltaFiles::new(load, storage.clone(), root, kernel, schema, spec, self.files.clone()))
+            Arc::new(DeltaFiles::new(load, storage.clone(), root, kernel, schema, spec, self.owner))
         })?;
         Ok(Loaded { snapshot: Arc::new(snapshot), version, commit })
     }

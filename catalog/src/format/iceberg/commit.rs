@@ -9,7 +9,7 @@ use std::sync::Arc;
 use iceberg::spec::{FormatVersion, MAIN_BRANCH, Operation as IcebergOperation, TableMetadata};
 use uuid::Uuid;
 
-use super::cache::{CachedTable, Caches};
+use super::cache::{Caches, METADATA_FACTOR};
 use super::metadata_file;
 use super::metrics::{EntryBuilder, delete_entry};
 use super::partition::{BoundSpec, bind_specs, check_writable};
@@ -200,8 +200,8 @@ impl Writer<'_> {
         let view = View::current(&metadata);
         let published = Some((self.storage, location.as_str()));
         if let Ok(snapshot) = table_snapshot(Arc::new(metadata), view, published, self.caches) {
-            let cached = CachedTable { snapshot: Arc::new(snapshot), bytes: metadata_bytes };
-            self.caches.tables.insert(location, cached).await;
+            let bytes = metadata_bytes.saturating_mul(METADATA_FACTOR);
+            self.storage.memory().insert(self.caches.table(&location), Arc::new(snapshot), bytes);
         }
         self.remove(&expired).await;
     }

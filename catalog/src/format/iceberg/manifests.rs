@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 pub use super::data_manifest::DataManifest;
 pub use super::delete_manifest::DeleteManifest;
 
-use super::cache::{Caches, ManifestKey, get_or_read, parse_aside};
+use super::cache::{Caches, ManifestKey, parse_aside};
 use super::literal::{datum, to_array};
 use super::partition::BoundSpec;
 use super::{data_manifest, delete_manifest, unknown_transforms, uuid_partitions};
@@ -37,13 +37,6 @@ pub const READ_CONCURRENCY: usize = 16;
 #[derive(Debug)]
 pub struct Listing {
     pub manifests: Vec<ManifestFile>,
-    bytes: usize,
-}
-
-impl Listing {
-    pub fn size_bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 /// A manifest list by path, through the cache.
@@ -53,18 +46,15 @@ pub async fn listing(
     path: &str,
     version: FormatVersion,
 ) -> Result<Arc<Listing>> {
-    if let Some(listing) = caches.listings.get(path).await {
-        return Ok(listing);
-    }
-    get_or_read(&caches.listings, path.to_string(), async {
+    let read = async {
         let bytes = storage.read(path).await?;
         let owned = path.to_string();
         let size = bytes.len();
         let manifests = parse_aside(path, move || parse_listing(&owned, &bytes, version)).await?;
         // Decoded avro of this kind is about four times its size.
-        Ok(Arc::new(Listing { manifests, bytes: size.saturating_mul(4) }))
-    })
-    .await
+        Ok((Arc::new(Listing { manifests }), size.saturating_mul(4)))
+    };
+    storage.memory().get_or_read(caches.listing(path), read).await
 }
 
 /// A snapshot taken over from before an upgrade of the format keeps its older manifest list.
@@ -210,37 +200,35 @@ impl IcebergFiles {
     /// The live files of one data manifest.
     pub async fn data_manifest(&self, file: &ManifestFile) -> Result<Arc<DataManifest>> {
         let bound = self.spec_of(file)?;
-        let key = self.key(file, bound);
-        if let Some(found) = self.caches.data_manifests.get(&key).await {
-            return Ok(found);
-        }
+        let key = self.caches.data_manifest(self.key(file, bound));
         let storage = self.storage()?;
-        get_or_read(&self.caches.data_manifests, key, async {
+        let read = async {
             let manifest = read_manifest(storage, file).await?;
             let (file, bound) = (file.clone(), bound.clone());
             let path = file.manifest_path.clone();
             let convert = move || data_manifest::convert(&file, &manifest, &bound);
-            Ok(Arc::new(parse_aside(&path, convert).await?))
-        })
-        .await
+            let converted = Arc::new(parse_aside(&path, convert).await?);
+            let bytes = converted.size_bytes();
+            Ok((converted, bytes))
+        };
+        storage.memory().get_or_read(key, read).await
     }
 
     /// The live entries of one delete manifest.
     pub async fn delete_manifest(&self, file: &ManifestFile) -> Result<Arc<DeleteManifest>> {
         let bound = self.spec_of(file)?;
-        let key = self.key(file, bound);
-        if let Some(found) = self.caches.delete_manifests.get(&key).await {
-            return Ok(found);
-        }
+        let key = self.caches.delete_manifest(self.key(file, bound));
         let storage = self.storage()?;
-        get_or_read(&self.caches.delete_manifests, key, async {
+        let read = async {
             let manifest = read_manifest(storage, file).await?;
             let (file, bound) = (file.clone(), bound.clone());
             let path = file.manifest_path.clone();
             let convert = move || delete_manifest::convert(&file, &manifest, &bound);
-            Ok(Arc::new(parse_aside(&path, convert).await?))
-        })
-        .await
+            let converted = Arc::new(parse_aside(&path, convert).await?);
+            let bytes = converted.size_bytes();
+            Ok((converted, bytes))
+        };
+        storage.memory().get_or_read(key, read).await
     }
 
     async fn read_deletes(&self) -> Result<Arc<DeleteIndex>> {

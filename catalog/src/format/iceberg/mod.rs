@@ -56,7 +56,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use self::cache::{CachedTable, Caches, get_or_read, parse_aside};
+use self::cache::{Caches, METADATA_FACTOR, parse_aside};
 use self::snapshot::View;
 use super::{CommitOutcome, Format, Prepared, Reference, RowLevelMode, Step, VersionInfo, VersionSpec};
 use crate::TableIdent;
@@ -87,9 +87,6 @@ pub async fn find_metadata(storage: &Storage, root: &str) -> Result<Option<Strin
 impl Format for IcebergFormat {
     async fn load(&self, storage: &Storage, entry: &TableEntry) -> Result<Arc<TableSnapshot>> {
         let location = entry.pointer.as_str();
-        if let Some(table) = self.caches.tables.get(location).await {
-            return Ok(table.snapshot);
-        }
         let read = async {
             let bytes = storage.read(location).await?;
             let size = bytes.len();
@@ -98,9 +95,9 @@ impl Format for IcebergFormat {
             let view = View::current(&metadata);
             let published = Some((storage, location));
             let snapshot = snapshot::table_snapshot(Arc::new(metadata), view, published, &self.caches)?;
-            Ok(CachedTable { snapshot: Arc::new(snapshot), bytes: size })
+            Ok((Arc::new(snapshot), size.saturating_mul(METADATA_FACTOR)))
         };
-        Ok(get_or_read(&self.caches.tables, location.to_string(), read).await?.snapshot)
+        storage.memory().get_or_read(self.caches.table(location), read).await
     }
 
     fn stage(

@@ -37,6 +37,7 @@ fn input() -> BinaryInput {
         pg_type,
         type_modifier: -1,
         quotient_scale: None,
+        origin: None,
     };
     BinaryInput::new(&Target(vec![
         column("a", Type::INT4),

@@ -33,6 +33,12 @@ pub(super) use numeric::{binary_to_text as numeric_to_text, text_to_binary as te
 
 /// A chunk ends when it is this long.
 const CHUNK: usize = 256 * 1024;
+/// In the number of formats: it is one of each column; their count is in the bits above, then they.
+const EACH: u64 = 2;
+/// Of the count.
+const LENGTH_MASK: usize = 0x3f;
+/// A number has room for so many columns.
+const SPELLED_OUT: usize = 56;
 /// Message type of DataRow.
 const DATA_ROW: u8 = b'D';
 
@@ -66,13 +72,27 @@ impl Formats {
     pub(super) fn number(&self) -> u64 {
         match self {
             Self::All(binary) => u64::from(*binary),
+            Self::Each(each) if each.len() <= SPELLED_OUT => {
+                let bits = each.iter().rev().fold(0, |bits, binary| (bits << 1) | u64::from(*binary));
+                (bits << 8) | (each.len() as u64) << 2 | EACH
+            }
             Self::Each(each) => {
                 let mut hasher = DefaultHasher::new();
                 each.hash(&mut hasher);
-                // Above those of all columns alike.
-                hasher.finish() | 2
+                // All of the length's bits: none that is spelled out.
+                hasher.finish() | (LENGTH_MASK as u64) << 2 | EACH
             }
         }
+    }
+
+    /// The formats of a number. `None`: it is of too many columns to tell them.
+    pub(super) fn of_number(number: u64) -> Option<Self> {
+        if number & EACH == 0 {
+            return Some(Self::All(number == 1));
+        }
+        let length = usize::try_from(number >> 2).ok()? & LENGTH_MASK;
+        let each = (0..length).map(|column| (number >> (8 + column)) & 1 == 1).collect();
+        (length < LENGTH_MASK).then_some(Self::Each(each))
     }
 
     pub(super) fn is_binary(&self, column: usize) -> bool {

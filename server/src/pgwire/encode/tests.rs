@@ -310,6 +310,7 @@ fn rows_become_messages() {
         pg_type,
         type_modifier: -1,
         quotient_scale: None,
+        origin: None,
     };
     let columns = [column("n", Type::INT4), column("w", Type::TEXT)];
     let formats = Formats::Each(vec![true, false]);
@@ -320,4 +321,17 @@ fn rows_become_messages() {
     assert_eq!((&bytes[..], rows), (&[&first[..], &second[..]].concat()[..], 2));
     assert!(encoder.next_chunk().unwrap().is_none());
     assert!(BatchEncoder::new(&batch, &columns[..1], &formats, &Shown::plain()).is_err());
+}
+
+#[test]
+fn formats_by_number() {
+    let each = |n: usize| Formats::Each((0..n).map(|column| column % 3 == 1).collect());
+    let told: Vec<Formats> =
+        [Formats::All(false), Formats::All(true)].into_iter().chain((0..=56).map(each)).collect();
+    for (place, formats) in told.iter().enumerate() {
+        assert_eq!(Formats::of_number(formats.number()).as_ref(), Some(formats), "{place}");
+        assert!(told.iter().skip(place + 1).all(|other| other.number() != formats.number()), "{place}");
+    }
+    assert_eq!(Formats::of_number(each(57).number()), None);
+    assert_ne!(each(57).number(), each(58).number());
 }

@@ -1,33 +1,20 @@
 //! Versions of tables that the next refresh of a materialized view starts from. Whoever takes versions or
 //! their files away spares these, or has the next refresh compute all rows.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use auric_catalog::registry::Catalog;
+use auric_catalog::registry::Table;
 
 use crate::error::Result;
 use crate::materialize::definition::{Definition, RefreshPolicy};
 use crate::materialize::provenance::Provenance;
 
-/// Versions (Iceberg snapshot id, Delta version) by `catalog.schema.table` that the views of `catalog` need.
-/// Read from the views' tables; one that cannot be read needs nothing that could be known.
-pub async fn protected_versions(catalog: &Arc<Catalog>) -> Result<BTreeMap<String, BTreeSet<i64>>> {
-    let mut needed: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
-    for namespace in catalog.namespaces().await? {
-        for entry in catalog.tables(&namespace.name).await? {
-            let Ok(Some(view)) = catalog.table(&entry.ident).await else { continue };
-            let Some(definition) = Definition::of(&view.snapshot.properties)? else { continue };
-            if definition.policy == RefreshPolicy::Full || !definition.populated {
-                continue;
-            }
-            let Some(provenance) = Provenance::of(&view).await? else { continue };
-            for (name, source) in provenance.sources {
-                if let (Some(version), None) = (source.version, &source.via) {
-                    needed.entry(name).or_default().insert(version);
-                }
-            }
-        }
+/// Versions (Iceberg snapshot id, Delta version) of the tables that the view was built from, by
+/// `catalog.schema.table`. None of a view that is always refreshed as a whole. Fails as reading the view's
+/// metadata does.
+pub async fn needed_by(view: &Table, definition: &Definition) -> Result<Vec<(String, i64)>> {
+    if definition.policy == RefreshPolicy::Full || !definition.populated {
+        return Ok(Vec::new());
     }
-    Ok(needed)
+    let Some(provenance) = Provenance::of(view).await? else { return Ok(Vec::new()) };
+    let own = provenance.sources.into_iter().filter(|(_, source)| source.via.is_none());
+    Ok(own.filter_map(|(name, source)| Some((name, source.version?))).collect())
 }

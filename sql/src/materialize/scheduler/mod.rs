@@ -14,6 +14,7 @@ pub mod history;
 mod lease;
 pub mod node;
 mod observe;
+mod passing;
 pub mod plan;
 pub mod service;
 pub mod slots;

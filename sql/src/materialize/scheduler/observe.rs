@@ -10,10 +10,12 @@ use chrono::{DateTime, Utc};
 
 use super::super::build::{self, Query};
 use super::super::definition::{Definition, is_materialized_view};
+use super::super::hash;
 use super::super::provenance::Provenance;
 use super::super::sources::{SourceVersion, full_name};
 use super::super::task::{Stored, Task, Trigger};
 use super::node::{Node, NodeKey, NodeKind, Versions, When};
+use super::passing::Passing;
 use super::plan::Seen;
 use super::state::{self, State};
 use crate::engine::Engine;
@@ -39,6 +41,10 @@ pub struct Observed {
     pub orphans: Vec<(NodeKey, String)>,
     /// What a version of a view's table was built from.
     views: HashMap<String, (String, View)>,
+    /// A view could not be looked at.
+    incomplete: bool,
+    /// Which slots need no run.
+    pub passing: Passing,
 }
 
 /// What is known of one version of a view's table.
@@ -63,7 +69,12 @@ impl Observed {
         if self.contents.as_ref().is_some_and(same) {
             return Ok(false);
         }
-        self.see_versions(catalog, &contents, now).await;
+        // Documents were written, most often our own; the tables are what they were.
+        let unchanged =
+            !self.incomplete && self.contents.as_ref().is_some_and(|last| last.is_same(&contents));
+        if !unchanged {
+            self.see_versions(catalog, &contents, now).await;
+        }
         let mut nodes = Vec::new();
         let mut tasks = BTreeMap::new();
         let documents = catalog.backend().documents(TASK).await?;
@@ -77,20 +88,12 @@ impl Observed {
         let names: BTreeSet<NodeKey> = tasks.keys().cloned().collect();
         // AFTER names tasks and views alike.
         nodes.iter_mut().for_each(|node| resolve_after(node, &names));
-        let mut known = HashMap::new();
-        for summary in contents.tables() {
-            let Ok(snapshot) = &summary.snapshot else { continue };
-            if !is_materialized_view(&snapshot.properties) {
-                continue;
-            }
-            match self.view_node(engine, catalog, summary, &mut known).await {
-                Ok(node) => nodes.extend(node),
-                Err(error) => {
-                    tracing::warn!(view = %summary.entry.ident, %error, "materialized view cannot be scheduled");
-                }
-            }
+        if unchanged {
+            nodes.extend(self.nodes.drain(..).filter(|node| node.key.kind == NodeKind::View));
+        } else {
+            nodes.extend(self.view_nodes(engine, catalog, &contents).await);
+            self.passing.fingerprints = fingerprints(&contents, catalog, &nodes);
         }
-        self.views = known;
         self.nodes = nodes;
         self.tasks = tasks;
         self.read_states(catalog).await?;
@@ -126,6 +129,31 @@ impl Observed {
             versions.insert(name, seen);
         }
         self.versions = versions;
+    }
+
+    async fn view_nodes(
+        &mut self,
+        engine: &Arc<Engine>,
+        catalog: &Arc<Catalog>,
+        contents: &CatalogContents,
+    ) -> Vec<Node> {
+        let (mut nodes, mut known) = (Vec::new(), HashMap::new());
+        self.incomplete = false;
+        for summary in contents.tables() {
+            let Ok(snapshot) = &summary.snapshot else { continue };
+            if !is_materialized_view(&snapshot.properties) {
+                continue;
+            }
+            match self.view_node(engine, catalog, summary, &mut known).await {
+                Ok(node) => nodes.extend(node),
+                Err(error) => {
+                    self.incomplete = true;
+                    tracing::warn!(view = %summary.entry.ident, %error, "materialized view cannot be scheduled");
+                }
+            }
+        }
+        self.views = known;
+        nodes
     }
 
     async fn view_node(
@@ -201,11 +229,43 @@ impl Observed {
                 states.entry(key).or_insert(state);
             }
         }
-        states.retain(|key, _| self.nodes.iter().any(|node| node.key == *key));
+        let there: BTreeSet<&NodeKey> = self.nodes.iter().map(|node| &node.key).collect();
+        states.retain(|key, _| there.contains(key));
+        self.passing.retain(|key| there.contains(key));
+        states.iter_mut().for_each(|(key, state)| self.passing.advance(key, state));
         self.states = states;
         self.texts = texts;
         Ok(())
     }
+}
+
+/// Of each view, what decides what its refresh would do: its own table, those that it reads, and what there
+/// is of names and views at all, as a query may mean another table by the same name.
+fn fingerprints(
+    contents: &CatalogContents,
+    catalog: &Arc<Catalog>,
+    nodes: &[Node],
+) -> BTreeMap<NodeKey, String> {
+    let mut tables: HashMap<String, String> = HashMap::new();
+    let mut names = String::new();
+    for namespace in &contents.namespaces {
+        names.push_str(&format!("{:?}", namespace.entry));
+        namespace.views.iter().for_each(|view| names.push_str(&format!("{:?}", view.entry)));
+    }
+    for summary in contents.tables() {
+        names.push_str(&format!("{} {}", summary.entry.oid, summary.entry.ident));
+        let Some(table) = table_of(catalog, summary) else { continue };
+        let at = format!("{} {:?}", summary.entry.pointer, table.snapshot.version);
+        tables.insert(full_name(&table), at);
+    }
+    let names = hash::digits(hash::of([names.as_str()]));
+    let of_node = |node: &Node| {
+        let own = tables.get(&node.writes)?;
+        let read = node.reads.iter().map(|name| tables.get(name)).collect::<Option<Vec<_>>>()?;
+        let parts = [&names, own].into_iter().chain(read).map(String::as_str);
+        Some((node.key.clone(), hash::digits(hash::of(parts))))
+    };
+    nodes.iter().filter(|node| node.key.kind == NodeKind::View).filter_map(of_node).collect()
 }
 
 fn table_of(catalog: &Arc<Catalog>, summary: &TableSummary) -> Option<Table> {

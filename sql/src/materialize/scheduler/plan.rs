@@ -75,7 +75,7 @@ pub struct Plan {
 }
 
 /// What one node has to do.
-enum Ask {
+pub(super) enum Ask {
     Run(Due),
     /// Nothing before then; `None`: before something happens.
     Wait(Option<DateTime<Utc>>),
@@ -166,7 +166,7 @@ pub fn plan(world: World<'_>) -> Plan {
 }
 
 impl World<'_> {
-    fn ask(&self, node: &Node, state: &State) -> Ask {
+    pub(super) fn ask(&self, node: &Node, state: &State) -> Ask {
         if let Some(retry) = &state.retry {
             let at = time(retry.at);
             if at > self.now {

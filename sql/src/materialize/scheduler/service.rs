@@ -7,6 +7,7 @@ use auric_catalog::backend::document::DocumentChange;
 use auric_catalog::registry::{Catalog, Table};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use super::super::hash;
@@ -18,6 +19,7 @@ use super::history::{self, Attempt};
 use super::lease::{self, Lease};
 use super::node::{Graph, Node, NodeKey, NodeKind, When};
 use super::observe::{self, Observed};
+use super::passing;
 use super::plan::{self, Due, Ended, Next, Plan, Rules, World};
 use super::state::{self, Outcome, State};
 use super::waves::Waves;
@@ -70,6 +72,8 @@ pub struct Job {
     node: Node,
     task: Option<Task>,
     pins: Pins,
+    /// What it reads is what was looked at, which this stands for.
+    fingerprint: Option<String>,
 }
 
 /// What others are told of.
@@ -109,69 +113,82 @@ impl Scheduler {
     }
 
     /// Waits until this server changes something in one of the catalogs.
-    pub async fn changed(engine: &Arc<Engine>) {
-        let mut waits: FuturesUnordered<_> =
-            engine.registry.catalogs().map(|catalog| catalog.changed()).collect();
-        waits.next().await;
+    pub fn changed<'a>(engine: &'a Arc<Engine>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut waits: FuturesUnordered<_> =
+                engine.registry.catalogs().map(|catalog| catalog.changed()).collect();
+            waits.next().await;
+        })
     }
 
     /// Looks at all catalogs. `places`: how many runs may be begun.
-    pub async fn tick(&mut self, places: usize) -> Tick {
-        let now = self.engine.clock.now();
-        let mut tick = Tick::default();
-        let mut wake = |at: Option<DateTime<Utc>>| {
-            if let Some(at) = at {
-                tick.wake = Some(tick.wake.map_or(at, |first: DateTime<Utc>| first.min(at)));
-            }
-        };
-        let engine = self.engine.clone();
-        for catalog in engine.registry.catalogs() {
-            match self.look(catalog, now).await {
-                Ok(until) => wake(until),
-                Err(error) => {
-                    tracing::warn!(catalog = catalog.name(), %error, "scheduler cannot read the catalog");
-                    self.leases.remove(catalog.name());
+    pub fn tick<'a>(&'a mut self, places: usize) -> BoxFuture<'a, Tick> {
+        Box::pin(async move {
+            let now = self.engine.clock.now();
+            let mut tick = Tick::default();
+            let mut wake = |at: Option<DateTime<Utc>>| {
+                if let Some(at) = at {
+                    tick.wake = Some(tick.wake.map_or(at, |first: DateTime<Utc>| first.min(at)));
+                }
+            };
+            let engine = self.engine.clone();
+            for catalog in engine.registry.catalogs() {
+                match self.look(catalog, now).await {
+                    Ok(until) => wake(until),
+                    Err(error) => {
+                        tracing::warn!(catalog = catalog.name(), %error, "scheduler cannot read the catalog");
+                        self.leases.remove(catalog.name());
+                    }
                 }
             }
-        }
-        let held =
-            |name: &String| matches!(self.leases.get(name), Some(Lease::Held { until }) if *until > now);
-        let ours: Vec<&Observed> =
-            self.catalogs.iter().filter(|(name, _)| held(name)).map(|(_, observed)| observed).collect();
-        let graph = Graph::new(ours.iter().flat_map(|observed| observed.nodes.iter().cloned()));
-        let mut states: BTreeMap<NodeKey, State> = BTreeMap::new();
-        ours.iter().for_each(|observed| states.extend(observed.states.clone()));
-        let mut versions = BTreeMap::new();
-        self.catalogs.values().for_each(|observed| versions.extend(observed.versions.clone()));
-        let (held, running, pending) =
-            (self.waves.held(&graph), self.running.clone(), std::mem::take(&mut self.pending));
-        let (held, running, pending) = (&held, &running, &pending);
-        let (versions, graph) = (&versions, &graph);
-        let world = World { graph, states: &states, versions, running, held, pending, now };
-        let nodes = graph.nodes.values();
-        let settled: Vec<(NodeKey, State)> =
-            nodes.filter_map(|node| Some((node.key.clone(), plan::settled(world, node)?))).collect();
-        for (key, state) in settled {
-            states.insert(key.clone(), state.clone());
-            // A node without times of its own has nothing to remember yet.
-            let idle = graph.nodes.get(&key).is_none_or(|node| matches!(node.when, When::Never));
-            self.keep(&key, state, idle).await;
-        }
-        let plan = plan::plan(World { graph, states: &states, versions, running, held, pending, now });
-        wake(plan.wake);
-        for (due, failed) in &plan.skipped {
-            self.skip(graph, due, failed, now).await;
-        }
-        if !plan.skipped.is_empty() {
-            wake(Some(now));
-        }
-        if let Some((pins, members)) = self.waves.sort(graph, &plan, &self.running) {
-            self.pin(graph, &pins, &members).await;
-        }
-        tick.jobs = self.hand_out(graph, &plan, places);
-        let due = plan.ready.iter().chain(&plan.waiting).map(|due| &due.key);
-        self.pending = due.filter(|key| !self.running.contains(*key)).cloned().collect();
-        tick
+            let held =
+                |name: &String| matches!(self.leases.get(name), Some(Lease::Held { until }) if *until > now);
+            let ours: Vec<&Observed> =
+                self.catalogs.iter().filter(|(name, _)| held(name)).map(|(_, observed)| observed).collect();
+            let graph = Graph::new(ours.iter().flat_map(|observed| observed.nodes.iter().cloned()));
+            let mut states: BTreeMap<NodeKey, State> = BTreeMap::new();
+            ours.iter().for_each(|observed| states.extend(observed.states.clone()));
+            let mut versions = BTreeMap::new();
+            self.catalogs.values().for_each(|observed| versions.extend(observed.versions.clone()));
+            let (held, running, pending) =
+                (self.waves.held(&graph), self.running.clone(), std::mem::take(&mut self.pending));
+            let (held, running, pending) = (&held, &running, &pending);
+            let (versions, graph) = (&versions, &graph);
+            let world = World { graph, states: &states, versions, running, held, pending, now };
+            let nodes = graph.nodes.values();
+            let settled: Vec<(NodeKey, State)> =
+                nodes.filter_map(|node| Some((node.key.clone(), plan::settled(world, node)?))).collect();
+            for (key, state) in settled {
+                states.insert(key.clone(), state.clone());
+                // A node without times of its own has nothing to remember yet.
+                let idle = graph.nodes.get(&key).is_none_or(|node| matches!(node.when, When::Never));
+                self.keep(&key, state, idle).await;
+            }
+            let world = World { graph, states: &states, versions, running, held, pending, now };
+            let idle = self.catalogs.values().flat_map(|observed| observed.passing.idle()).cloned().collect();
+            for (key, state) in passing::passed_over(world, &idle) {
+                if let Some(observed) = self.catalogs.get_mut(&key.catalog) {
+                    observed.passing.passed(&key, state.slot_at);
+                    observed.states.insert(key.clone(), state.clone());
+                }
+                states.insert(key, state);
+            }
+            let plan = plan::plan(World { graph, states: &states, versions, running, held, pending, now });
+            wake(plan.wake);
+            for (due, failed) in &plan.skipped {
+                self.skip(graph, due, failed, now).await;
+            }
+            if !plan.skipped.is_empty() {
+                wake(Some(now));
+            }
+            if let Some((pins, members)) = self.waves.sort(graph, &plan, &self.running) {
+                self.pin(graph, &pins, &members).await;
+            }
+            tick.jobs = self.hand_out(graph, &plan, places);
+            let due = plan.ready.iter().chain(&plan.waiting).map(|due| &due.key);
+            self.pending = due.filter(|key| !self.running.contains(*key)).cloned().collect();
+            tick
+        })
     }
 
     /// Looks at one catalog and sees to its lease. Returns when that has to be seen to again.
@@ -289,6 +306,7 @@ impl Scheduler {
                 continue;
             }
             let pins = self.waves.pins(&due.key);
+            let fingerprint = self.fingerprint(node, &pins);
             let mut due = due.clone();
             // What it reads, not what there was when it was looked at.
             for (name, version) in due.seen.iter_mut().flatten() {
@@ -310,20 +328,46 @@ impl Scheduler {
                 node: node.clone(),
                 task,
                 pins,
+                fingerprint,
             });
         }
         jobs
     }
 
+    /// What a run that begins now would find, unless it reads earlier versions than those of the last look.
+    fn fingerprint(&self, node: &Node, pins: &Pins) -> Option<String> {
+        let observed = self.catalogs.get(&node.key.catalog)?;
+        let pinned = pins.lock();
+        let is_current = |table: &Table| {
+            let seen = observed.versions.get(&super::super::sources::full_name(table));
+            seen.is_some_and(|seen| seen.version == SourceVersion::of(table).to_json())
+        };
+        let is_read = |table: &&Table| node.reads.contains(&super::super::sources::full_name(table));
+        let current = pinned.values().filter(is_read).all(is_current);
+        observed.passing.fingerprints.get(&node.key).filter(|_| current).cloned()
+    }
+
     /// To be told how a run ended. `None`: it was given up before its end, and nobody knows; it will be due
     /// again. Returns what others are to be told of.
-    pub async fn finish(&mut self, job: &Job, ended: Option<&(Ended, Option<SqlState>)>) -> Vec<Event> {
-        self.running.remove(&job.due.key);
-        self.waves.ended(&job.due.key);
-        match ended {
-            Some((ended, code)) => self.conclude(&job.node, &job.due, ended, *code).await,
-            None => Vec::new(),
-        }
+    pub fn finish<'a>(
+        &'a mut self,
+        job: &'a Job,
+        ended: Option<&'a (Ended, Option<SqlState>)>,
+    ) -> BoxFuture<'a, Vec<Event>> {
+        Box::pin(async move {
+            self.running.remove(&job.due.key);
+            self.waves.ended(&job.due.key);
+            if let (Some((Ended { outcome: Outcome::Unchanged, .. }, _)), Some(at)) =
+                (ended, &job.fingerprint)
+                && let Some(observed) = self.catalogs.get_mut(&job.due.key.catalog)
+            {
+                observed.passing.found_idle(&job.due.key, at.clone());
+            }
+            match ended {
+                Some((ended, code)) => self.conclude(&job.node, &job.due, ended, *code).await,
+                None => Vec::new(),
+            }
+        })
     }
 
     async fn conclude(
@@ -397,15 +441,17 @@ impl Scheduler {
     }
 
     /// Lets other servers work at once.
-    pub async fn stop(&mut self) {
-        for (name, lease) in std::mem::take(&mut self.leases) {
-            let Ok(catalog) = self.engine.registry.catalog(&name) else { continue };
-            if matches!(lease, Lease::Held { .. })
-                && let Err(error) = lease::give_back(catalog, &self.options.holder).await
-            {
-                tracing::debug!(catalog = name, %error, "lease of the scheduler was not given back");
+    pub fn stop<'a>(&'a mut self) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            for (name, lease) in std::mem::take(&mut self.leases) {
+                let Ok(catalog) = self.engine.registry.catalog(&name) else { continue };
+                if matches!(lease, Lease::Held { .. })
+                    && let Err(error) = lease::give_back(catalog, &self.options.holder).await
+                {
+                    tracing::debug!(catalog = name, %error, "lease of the scheduler was not given back");
+                }
             }
-        }
+        })
     }
 }
 
@@ -454,23 +500,25 @@ impl Job {
 
     /// Carries it out. Dropping this stops it; what is being committed then is committed. `pid`: of the
     /// connection that it shows as.
-    pub async fn run(
-        &self,
-        engine: &Arc<Engine>,
+    pub fn run<'a>(
+        &'a self,
+        engine: &'a Arc<Engine>,
         pid: i32,
         abandoned: Option<Abandoned>,
-    ) -> (Ended, Option<SqlState>) {
-        let started = engine.clock.now();
-        let result = match &self.task {
-            Some(task) => self.run_task(engine, task, pid, abandoned).await,
-            None => self.refresh(engine, pid, abandoned).await,
-        };
-        let (outcome, error, code) = match result {
-            Ok((outcome, message)) => (outcome, message, None),
-            Err(e) => (Outcome::Failed, Some(told(&e)), Some(e.code)),
-        };
-        let finished = engine.clock.now();
-        (Ended { run_id: self.run_id.clone(), started, finished, outcome, error }, code)
+    ) -> BoxFuture<'a, (Ended, Option<SqlState>)> {
+        Box::pin(async move {
+            let started = engine.clock.now();
+            let result = match &self.task {
+                Some(task) => self.run_task(engine, task, pid, abandoned).await,
+                None => self.refresh(engine, pid, abandoned).await,
+            };
+            let (outcome, error, code) = match result {
+                Ok((outcome, message)) => (outcome, message, None),
+                Err(e) => (Outcome::Failed, Some(told(&e)), Some(e.code)),
+            };
+            let finished = engine.clock.now();
+            (Ended { run_id: self.run_id.clone(), started, finished, outcome, error }, code)
+        })
     }
 
     /// How it ended, if somebody cancelled it.

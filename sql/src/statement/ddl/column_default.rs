@@ -7,11 +7,12 @@ use auric_catalog::table::{ColumnDefault, TableFormat};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
-use datafusion::sql::sqlparser::ast::{self, Value, VisitMut};
+use datafusion::sql::sqlparser::ast::{self, Value};
 
 use super::super::dml::assign;
 use super::portable::Portable;
 use crate::error::{Error, Result, SqlState};
+use crate::parser::walk::WalkMut;
 use crate::planner::Scope;
 
 /// The default of a column of this stored type. `None`: it is null.
@@ -29,7 +30,7 @@ pub fn declared(
         return Ok(None);
     }
     let mut portable = expr.clone();
-    if let ControlFlow::Break(error) = VisitMut::visit(&mut portable, &mut Portable::constant(format)) {
+    if let ControlFlow::Break(error) = portable.walk_mut(&mut Portable::constant(format)) {
         return Err(error);
     }
     let row = DFSchema::empty();

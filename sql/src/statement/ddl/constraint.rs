@@ -9,7 +9,7 @@ use auric_catalog::table::{CheckConstraint, ColumnDefinition};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::sql::sqlparser::ast::{self, VisitMut};
+use datafusion::sql::sqlparser::ast;
 
 use super::super::dml::condition::for_nulls;
 use super::super::not_supported;
@@ -17,6 +17,7 @@ use super::portable::Portable;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::folded;
 use crate::parser::statement::CheckClause;
+use crate::parser::walk::WalkMut;
 use crate::pg_catalog::types;
 use crate::planner::Scope;
 
@@ -70,7 +71,7 @@ impl<'a> Declaring<'a> {
     fn one(&mut self, clause: &CheckClause) -> Result<CheckConstraint> {
         let mut condition = clause.condition.clone();
         if let ControlFlow::Break(error) =
-            VisitMut::visit(&mut condition, &mut Portable::over_row(self.table, &self.schema))
+            condition.walk_mut(&mut Portable::over_row(self.table, &self.schema))
         {
             return Err(error);
         }

@@ -1,10 +1,15 @@
 //! `ALTER TASK`.
 
+use std::sync::Arc;
+
+use auric_catalog::registry::Catalog;
+
 use super::super::{CommandTag, Output};
 use super::{check_cycle, find, find_if_any, trigger};
 use crate::error::{Result, SqlState};
-use crate::materialize::task::{self, Stored};
+use crate::materialize::task::{self, Stored, Task};
 use crate::parser::statement::{AlterTask, AlterTaskAction};
+use crate::planner::Scope;
 use crate::session::Session;
 
 const DONE: Output = Output::Complete(CommandTag::Plain("ALTER TASK"));
@@ -29,14 +34,20 @@ pub async fn execute(session: &mut Session, alter: &AlterTask) -> Result<Output>
         AlterTaskAction::Retries(retries) => new.retries = *retries,
         AlterTaskAction::Comment(comment) => new.comment.clone_from(comment),
     }
-    if new == task {
-        return Ok(DONE);
+    replace(&scope, &catalog, Stored { task, text }, new).await?;
+    Ok(DONE)
+}
+
+/// Puts the altered task in the place of the one that is there. Fails with 42P17 if it would come after
+/// itself, 40001 if somebody else has changed it meanwhile.
+pub async fn replace(scope: &Scope, catalog: &Arc<Catalog>, old: Stored, mut new: Task) -> Result<()> {
+    if new == old.task {
+        return Ok(());
     }
-    check_cycle(&scope, &catalog, &new).await?;
-    if task.suspended != new.suspended || task.trigger != new.trigger {
+    check_cycle(scope, catalog, &new).await?;
+    if old.task.suspended != new.suspended || old.task.trigger != new.trigger {
         // What was due while it rested is not made up for.
         new.since = scope.info.statement_start.timestamp_millis();
     }
-    task::change(&catalog, &task.ident, Some(text), Some(new.to_json())).await?;
-    Ok(DONE)
+    task::change(catalog, &old.task.ident, Some(old.text), Some(new.to_json())).await
 }

@@ -2,19 +2,36 @@
 
 use std::collections::BTreeSet;
 
+use auric_catalog::TableIdent;
+
 use super::super::{CommandTag, Output, not_supported};
 use super::{check_cycle, trigger};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::run_task::{Touched, touched};
-use crate::materialize::task::{self, Task};
+use crate::materialize::task::{self, Task, Trigger};
 use crate::parser::Parsed;
 use crate::parser::statement::CreateTask;
+use crate::planner::Scope;
 use crate::session::Session;
 
 const DONE: Output = Output::Complete(CommandTag::Plain("CREATE TASK"));
 
-fn new_id() -> String {
-    uuid::Uuid::new_v4().to_string()
+/// The task that a statement defines, before it is known what it changes and reads.
+pub fn defined(scope: &Scope, create: &CreateTask, ident: TableIdent, trigger: Trigger) -> Task {
+    Task {
+        ident,
+        id: uuid::Uuid::new_v4().to_string(),
+        statement: create.text.trim_end().to_string(),
+        search_path: scope.info.search_path.clone(),
+        user: scope.info.user.clone(),
+        trigger,
+        retries: create.retries,
+        comment: create.comment.clone(),
+        suspended: false,
+        since: scope.info.statement_start.timestamp_millis(),
+        target: String::new(),
+        reads: BTreeSet::new(),
+    }
 }
 
 pub async fn execute(session: &mut Session, create: &CreateTask, _parsed: &Parsed) -> Result<Output> {
@@ -41,21 +58,13 @@ pub async fn execute(session: &mut Session, create: &CreateTask, _parsed: &Parse
         }
         _ => {}
     }
-    let mut new = Task {
-        ident: ident.clone(),
-        id: existing.as_ref().map_or_else(new_id, |existing| existing.task.id.clone()),
-        statement: create.text.trim_end().to_string(),
-        search_path: scope.info.search_path.clone(),
-        user: scope.info.user.clone(),
-        trigger: trigger(&scope, &catalog, &create.trigger).await?,
-        retries: create.retries,
-        comment: create.comment.clone(),
+    let trigger = trigger(&scope, &catalog, &create.trigger).await?;
+    let mut new = defined(&scope, create, ident.clone(), trigger);
+    if let Some(existing) = &existing {
+        new.id.clone_from(&existing.task.id);
         // What was suspended stays so: whoever replaces a task may not know why it rests.
-        suspended: existing.as_ref().is_some_and(|existing| existing.task.suspended),
-        since: scope.info.statement_start.timestamp_millis(),
-        target: String::new(),
-        reads: BTreeSet::new(),
-    };
+        new.suspended = existing.task.suspended;
+    }
     Touched { target: new.target, reads: new.reads } = touched(session, &new).await?;
     check_cycle(&scope, &catalog, &new).await?;
     if let Some(existing) = &existing

@@ -60,7 +60,7 @@ async fn find(scope: &Scope, name: &ObjectName) -> Result<(Arc<Catalog>, Stored)
 
 /// What a statement says of when a task runs, with its names resolved. Fails with 42704 for a name that is
 /// neither a task nor a materialized view, 22023 for a schedule that means nothing.
-async fn trigger(scope: &Scope, catalog: &Arc<Catalog>, clause: &TriggerClause) -> Result<Trigger> {
+pub async fn trigger(scope: &Scope, catalog: &Arc<Catalog>, clause: &TriggerClause) -> Result<Trigger> {
     let names = match clause {
         TriggerClause::None => return Ok(Trigger::None),
         TriggerClause::Schedule(schedule) => {
