@@ -48,6 +48,8 @@ pub struct CacheCounts {
     pub hits: u64,
     pub misses: u64,
     pub bypassed: u64,
+    /// Run again after a commit, before anybody asked.
+    pub refreshed: u64,
     pub bytes: u64,
 }
 
@@ -94,7 +96,7 @@ impl Metrics {
         );
         let spill = [("", gauges.spill_bytes)];
         family("auric_spill_bytes", "gauge", "Disk that statements have spilled to.", &spill);
-        let CacheCounts { hits, misses, bypassed, bytes } = gauges.cache;
+        let CacheCounts { hits, misses, bypassed, refreshed, bytes } = gauges.cache;
         let asked =
             [("{outcome=\"hit\"}", hits), ("{outcome=\"miss\"}", misses), ("{outcome=\"bypass\"}", bypassed)];
         family(
@@ -102,6 +104,12 @@ impl Metrics {
             "counter",
             "Queries by what the cache of results had.",
             &asked,
+        );
+        family(
+            "auric_result_cache_refreshed_total",
+            "counter",
+            "Queries run again after a commit, before anybody asked.",
+            &[("", refreshed)],
         );
         family("auric_result_cache_bytes", "gauge", "Memory of the cache of results.", &[("", bytes)]);
         text

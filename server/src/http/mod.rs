@@ -43,6 +43,7 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
         hits: asked.hits.get(),
         misses: asked.misses.get(),
         bypassed: asked.bypassed.get(),
+        refreshed: asked.again.get(),
         bytes: results.size().1,
     };
     let gauges = Gauges {
