@@ -87,7 +87,7 @@ impl Question {
 impl ResultCache {
     /// Questions whose answers may be of old versions, the most asked first. `now`: milliseconds.
     pub fn due(&self, registry: &Registry, now: i64) -> Vec<Arc<Question>> {
-        if self.options.again_after == 0 || self.questions.entry_count() == 0 {
+        if self.options.again_after == 0 {
             return Vec::new();
         }
         let catalogs = Some(states(registry));

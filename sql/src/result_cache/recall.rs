@@ -113,7 +113,7 @@ impl Remembered {
     }
 
     /// The same, of states that were taken before its tables were looked up.
-    pub fn as_of(self, before: &States, database: &str) -> Self {
+    pub fn seen_with(self, before: &States, database: &str) -> Self {
         let found = |name: &str| before.iter().find(|(catalog, _)| catalog.name() == name).cloned();
         let seen: Option<States> =
             self.catalogs(database).and_then(|all| all.into_iter().map(found).collect());

@@ -90,7 +90,7 @@ fn remembered(
     let now = scope.info.statement_start.timestamp_millis();
     let (columns, parameters) = (planned.columns.clone(), planned.parameters.clone());
     let remembered = Remembered::new(columns, parameters, dependencies.clone(), rows, now);
-    remembered.as_of(states, &scope.info.database)
+    remembered.seen_with(states, &scope.info.database)
 }
 
 pub async fn execute(
@@ -102,15 +102,19 @@ pub async fn execute(
     if let Some(TrivialAnswer { columns, row }) = &prepared.trivial {
         return Ok(rows::batches(columns.clone(), row.schema(), vec![row.clone()], CommandTag::Select));
     }
+    let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
+    let cache = session.engine.results.clone();
     if let Some((question, described)) = &prepared.question
         && let Some(plan) = session.kept_plan(question, &prepared.parsed).await?
         && (Arc::ptr_eq(described, &plan) || plan.columns == described.columns)
         && let Some(output) = session.run_kept(&plan, question, values.clone()).await?
     {
+        if request.is_some() {
+            cache.statistics.bypassed.inc();
+            session.tell_of_cache("bypass");
+        }
         return Ok(output);
     }
-    let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
-    let cache = session.engine.results.clone();
     let mut _turn = None;
     if let Some(request) = request {
         let (text, types) = (prepared.parsed.text.as_str(), prepared.parameters.as_slice());

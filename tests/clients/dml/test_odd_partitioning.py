@@ -157,9 +157,10 @@ def test_uuids(server, schema, duck, version, mode):
     expected[8] = (ids[0], expected[8][1])
     check()
     assert files == 9
-    with server.pyiceberg().load_table((schema, "t")).update_schema() as update:
-        update.add_column("late", StringType())
-    server.sql(f"insert into {schema}.t values (300, %s, null, 'x')", (ids[1],))
+    if version != "3":  # which pyiceberg does not write
+        with server.pyiceberg().load_table((schema, "t")).update_schema() as update:
+            update.add_column("late", StringType())
+    server.sql(f"insert into {schema}.t (id, u) values (300, %s)", (ids[1],))
     expected[300] = (ids[1], None)
     server.sql(f"delete from {schema}.t where id = 7")
     del expected[7]
@@ -167,9 +168,8 @@ def test_uuids(server, schema, duck, version, mode):
 
 
 def test_two_uuids_are_refused(server, schema):
-    server.sql(f"create table {schema}.t (a uuid, b uuid) partitioned by (a, b)")
     with pytest.raises(psycopg.Error, match="several columns of type uuid") as error:
-        server.sql(f"insert into {schema}.t values (null, null)")
+        server.sql(f"create table {schema}.t (a uuid, b uuid) partitioned by (a, b)")
     assert error.value.sqlstate == "0A000"
 
 

@@ -135,6 +135,8 @@ pub struct Lake {
     pub deletes: DeleteIndex,
     pub sort_order: SortOrder,
     pub ctx: SessionContext,
+    /// One for all statements, which keep what they read there.
+    storage: Storage,
 }
 
 impl Lake {
@@ -143,13 +145,15 @@ impl Lake {
     }
 
     pub fn with_config(schema: TableSchema, config: SessionConfig) -> Self {
+        let ctx = SessionContext::new_with_config(config);
         Self {
             dir: tempfile::tempdir().unwrap(),
             schema,
             lists: vec![],
             deletes: DeleteIndex::default(),
             sort_order: SortOrder::default(),
-            ctx: SessionContext::new_with_config(config),
+            storage: Storage::new(ctx.runtime_env().object_store_registry.clone()),
+            ctx,
         }
     }
 
@@ -158,7 +162,7 @@ impl Lake {
     }
 
     pub fn storage(&self) -> Storage {
-        Storage::new(self.ctx.runtime_env().object_store_registry.clone())
+        self.storage.clone()
     }
 
     /// Writes a Parquet file; returns its size.

@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn what_is_known_is_of_one_fingerprint() {
-        let mut passing = Passing::default();
-        passing.fingerprints = BTreeMap::from([(key("a"), "1".to_string()), (key("b"), "1".to_string())]);
+        let fingerprints = BTreeMap::from([(key("a"), "1".to_string()), (key("b"), "1".to_string())]);
+        let mut passing = Passing { fingerprints, ..Passing::default() };
         passing.found_idle(&key("a"), "1".to_string());
         passing.found_idle(&key("b"), "0".to_string());
         assert_eq!(passing.idle().collect::<Vec<_>>(), [&key("a")]);

@@ -136,7 +136,7 @@ pub async fn plan(scope: &Scope, create: &CreateMaterializedView, parsed: &Parse
         }
     }
     let mut inner = build::inside(scope, catalog.name(), &scope.info.search_path);
-    inner.reads_unpopulated = table.with_no_data;
+    inner.reads_unpopulated |= table.with_no_data;
     let planned = inner.plan_query(query, &[], parsed).await?;
     if !planned.parameters.is_empty() {
         return Err(missing_parameter(1));

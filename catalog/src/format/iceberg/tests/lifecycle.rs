@@ -249,9 +249,9 @@ fn definitions_that_make_no_sense_are_refused() {
     let mut keyed = definition(&[], &[]);
     keyed.key_columns = vec!["score".into()];
     assert!(matches!(refused(keyed), Error::Invalid(_)));
-    let mut by_uuid = definition(&[("u", Transform::Identity)], &[]);
-    by_uuid.columns.push(column("u", DataType::FixedSizeBinary(16)));
-    assert!(matches!(refused(by_uuid), Error::Unsupported { .. }));
+    let mut by_uuids = definition(&[("u", Transform::Identity), ("w", Transform::Identity)], &[]);
+    by_uuids.columns.extend(["u", "w"].map(|name| column(name, DataType::FixedSizeBinary(16))));
+    assert!(matches!(refused(by_uuids), Error::Unsupported { .. }));
     let mut double = definition(&[], &[]);
     double.columns.push(double.columns[0].clone());
     assert!(matches!(refused(double), Error::Invalid(_)));
