@@ -51,7 +51,7 @@ impl WalIndex {
     }
 
     /// The file of that name, which may be another one than before. A name is looked up only if that which was
-    /// found last is gone: to look at an open file takes a fifth of the time.
+    /// found last is gone, as an open file is found without a walk through directories.
     fn file(&self) -> Option<&'static File> {
         let mut last = self.last.lock();
         let is_there = |file: &&'static File| file.metadata().is_ok_and(|found| found.nlink() > 0);
