@@ -16,6 +16,8 @@ from tpch import Auric
 SCHEMA = "bench_incremental"
 # Days in the smaller fact; a change is of one of the last of them, or of keys all over it.
 DAYS = 100
+# A series has a longest length.
+SERIES = 1_000_000
 BY_DAY = "select day, country, count(*) as n, sum(amount) as total, count(distinct customer) as customers from {fact} group by day, country"
 SUMS = "select customer % 50000 as bucket, count(*) as n, sum(amount) as total, max(day) as last from {fact} group by 1"
 JOINED = "select d.region, f.day, sum(f.amount) as total, count(distinct f.customer) as customers from {fact} f join {dim} d on f.country = d.country group by d.region, f.day"
@@ -50,7 +52,9 @@ class Bench:
         self.connection.execute(
             f"create table {fact} using {form} partitioned by ({'day' if form == 'delta' else 'months(day)'}) as "
             f"select i as id, date '2020-01-01' - (i % {days})::int as day, (i * 7919) % 1000000 as customer, "
-            f"'c' || (i / {days}) % 20 as country, (i % 1000)::numeric(12,2) as amount from generate_series(1::bigint, {rows}) g(i)")
+            f"'c' || (i / {days}) % 20 as country, (i % 1000)::numeric(12,2) as amount "
+            f"from (select a * {SERIES} + b as i from generate_series(0::bigint, {(rows - 1) // SERIES}) g(a), generate_series(1::bigint, {SERIES}) h(b)) s "
+            f"where i <= {rows}")
 
     def seconds(self, statement: str) -> float:
         began = time.perf_counter()
