@@ -11,6 +11,7 @@
 pub mod backoff;
 pub mod cron;
 pub mod history;
+mod job;
 mod lease;
 pub mod node;
 mod observe;
@@ -21,5 +22,6 @@ pub mod slots;
 pub mod state;
 mod waves;
 
+pub use job::Job;
 pub use plan::Rules;
-pub use service::{Event, EventKind, Job, Options, Scheduler, Tick};
+pub use service::{Event, EventKind, Options, Scheduler, Tick};
