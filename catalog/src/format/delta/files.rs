@@ -13,8 +13,10 @@ use delta_kernel::Engine;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::scan::StatsOptions;
 use delta_kernel::snapshot::SnapshotRef;
+use tracing::debug;
 use url::Url;
 
+use super::advance::{self, Origin};
 use super::engine::{InTable, blocking};
 use super::logged::{AddRows, LoggedAdds};
 use super::schema::physical_name;
@@ -49,6 +51,8 @@ pub(super) struct DeltaFiles {
     spec: Arc<PartitionSpec>,
     /// Whoever keeps the snapshot: together with the number of the load, the name of its list.
     owner: u64,
+    /// Lists of earlier versions to go on from, the latest first.
+    origins: Vec<Origin>,
 }
 
 impl DeltaFiles {
@@ -62,22 +66,46 @@ impl DeltaFiles {
         owner: u64,
     ) -> Self {
         let root = root.to_string();
-        Self { load, storage, root, kernel, schema, spec, owner }
+        Self { load, storage, root, kernel, schema, spec, owner, origins: Vec::new() }
+    }
+
+    /// The same, going on from the list of an earlier version of a table of the same columns, or from
+    /// where that would.
+    pub fn after(self, earlier: &Self) -> Self {
+        let known = |origin: &&Origin| self.storage.memory().peek::<FileList>(&origin.key).is_some();
+        // It may be read until this one is.
+        let own = Origin { version: earlier.kernel.version(), key: earlier.key() };
+        let others = earlier.origins.iter().filter(known).take(1).cloned();
+        Self { origins: std::iter::once(own).chain(others).collect(), ..self }
+    }
+
+    fn key(&self) -> Key {
+        Key::new(Kind::Files, self.owner, self.root.as_str()).with_numbers([self.load, 0])
     }
 
     async fn list(&self) -> Result<Arc<FileList>> {
-        let key = Key::new(Kind::Files, self.owner, self.root.as_str()).with_numbers([self.load, 0]);
-        self.storage.memory().get_or_read(key, self.read()).await
+        self.storage.memory().get_or_read(self.key(), self.read()).await
     }
 
     async fn read(&self) -> Result<(Arc<FileList>, usize)> {
         let (kernel, schema, spec) = (self.kernel.clone(), self.schema.clone(), self.spec.clone());
         let root = self.root.clone();
+        let memory = self.storage.memory();
+        let earlier =
+            self.origins.iter().find_map(|origin| Some((origin.version, memory.peek(&origin.key)?)));
         let read = blocking(&self.storage, &self.root, move |engine| {
-            read_files(engine, &root, kernel, &schema, spec)
+            if let Some((version, list)) = earlier {
+                match advance::advanced(engine, &root, &kernel, (&schema, &spec), version, &list) {
+                    Ok(Some(list)) => return Ok(list),
+                    Ok(None) => {}
+                    // Whatever it is, the whole log is what counts.
+                    Err(e) => debug!(root, version, error = %e, "could not go on from an earlier version"),
+                }
+            }
+            read_files(engine, &root, kernel, &schema, spec).map(Arc::new)
         });
         let list = match read.await {
-            Ok(list) => Arc::new(list),
+            Ok(list) => list,
             Err(e) => return Err(super::diagnosis::explain(&self.storage, &self.root, e).await),
         };
         let bytes = size_bytes(&list);
@@ -144,7 +172,7 @@ impl SnapshotFiles for NoFiles {
 }
 
 /// Replays the log. Blocks.
-fn read_files(
+pub(super) fn read_files(
     engine: &dyn Engine,
     root: &str,
     kernel: SnapshotRef,

@@ -7,7 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, MapArray, RecordBatch, StringArray, StructArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Int64Array, MapArray, RecordBatch,
+    StringArray, StructArray,
+};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::Int64Type;
 
 use super::action::DeletionVectorDescriptor;
@@ -19,6 +23,10 @@ use crate::table::FileList;
 const KEPT: [&str; 6] = ["path", "size", "modificationTime", "stats", "deletionVector", "fileConstantValues"];
 /// Statistics kept of one file list.
 const MAX_STATS_BYTES: usize = 64 << 20;
+
+/// More batches than these are put together, up to so many rows.
+const MAX_BATCHES: usize = 64;
+const GATHERED_ROWS: usize = 4096;
 
 /// An `add` action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +60,12 @@ impl LoggedAdds {
         adds.ok_or_else(|| Error::Internal("the list is not one of a Delta table".into()))
     }
 
+    /// Those of a list that nobody else has yet.
+    pub fn taken(list: &FileList) -> Result<Self> {
+        let adds = Self::of(list)?;
+        Ok(Self { batches: adds.batches.clone(), len: adds.len, stats_bytes: adds.stats_bytes })
+    }
+
     /// Adds a batch of scan metadata.
     pub fn push(&mut self, root: &str, batch: &RecordBatch) -> Result<()> {
         let columns = KEPT.iter().map(|name| batch.schema_ref().index_of(name));
@@ -73,6 +87,49 @@ impl LoggedAdds {
         self.batches.push((self.len, kept));
         self.len += rows;
         Ok(())
+    }
+
+    /// These actions and those of an earlier list without the files that are gone, and which of that list
+    /// stay.
+    pub fn before(
+        mut self,
+        root: &str,
+        earlier: &Self,
+        is_gone: impl Fn(&AddRows<'_>, usize) -> Result<bool>,
+    ) -> Result<(Self, BooleanArray)> {
+        let mut stays = BooleanBufferBuilder::new(earlier.len);
+        for (_, batch) in &earlier.batches {
+            let rows = AddRows::new(root, batch)?;
+            let keep = (0..batch.num_rows()).map(|row| Ok(!is_gone(&rows, row)?));
+            let keep = BooleanArray::from(keep.collect::<Result<Vec<bool>>>()?);
+            stays.append_buffer(keep.values());
+            match keep.true_count() {
+                0 => {}
+                all if all == batch.num_rows() => self.push(root, batch)?,
+                _ => self.push(root, &filter_record_batch(batch, &keep).map_err(|_| odd(root))?)?,
+            }
+        }
+        self.gather();
+        Ok((self, BooleanArray::new(stays.finish(), None)))
+    }
+
+    /// Puts batches together where each commit has left one of its own.
+    fn gather(&mut self) {
+        if self.batches.len() <= MAX_BATCHES {
+            return;
+        }
+        let mut gathered: Vec<(usize, RecordBatch)> = Vec::new();
+        for (first, batch) in std::mem::take(&mut self.batches) {
+            if let Some((_, last)) = gathered.last_mut()
+                && last.num_rows() + batch.num_rows() <= GATHERED_ROWS
+                && let Ok(both) = concat_batches(&last.schema(), [&*last, &batch])
+            {
+                *last = both;
+                continue;
+            }
+            gathered.push((first, batch));
+        }
+        self.batches = gathered;
     }
 
     pub fn memory_bytes(&self) -> usize {

@@ -16,6 +16,7 @@
 //! - [`engine`]: the kernel's I/O over our object stores.
 
 mod action;
+mod advance;
 mod alter;
 mod change_feed;
 mod checkpoint;

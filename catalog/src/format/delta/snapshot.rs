@@ -76,13 +76,14 @@ pub(super) struct SnapshotCache {
 enum Cached {
     Current(Arc<TableSnapshot>),
     /// Some commits behind.
-    Behind(Option<SnapshotRef>),
+    Behind(Arc<Loaded>),
     Nothing,
 }
 
 #[derive(Debug)]
 struct Loaded {
     snapshot: Arc<TableSnapshot>,
+    files: Arc<DeltaFiles>,
     version: u64,
     /// The commit file of `version` as it was then; `None` when only a checkpoint was left of it.
     commit: Option<FileIdentity>,
@@ -94,6 +95,12 @@ impl Loaded {
         let properties: usize =
             self.snapshot.properties.iter().map(|(name, value)| name.len() + value.len()).sum();
         SNAPSHOT_BYTES + properties + self.snapshot.schema.arrow.fields().len() * 1024
+    }
+
+    /// Whether what its log says of files means the same in a later version.
+    fn reads_the_same_as(&self, later: &DeltaState) -> bool {
+        let own = state(&self.snapshot);
+        own.is_ok_and(|own| own.protocol == later.protocol && own.metadata == later.metadata)
     }
 }
 
@@ -114,6 +121,11 @@ impl SnapshotCache {
         Key::new(Kind::Tables, self.owner, root)
     }
 
+    fn earlier(&self, root: &str, version: u64) -> Key {
+        // The latest has no version among its numbers.
+        self.latest(root).with_numbers([1, version])
+    }
+
     /// The table at `root` at its current version.
     pub async fn load(&self, storage: &Storage, root: &str) -> Result<Arc<TableSnapshot>> {
         if let Cached::Current(snapshot) = self.look(storage, root).await? {
@@ -123,9 +135,13 @@ impl SnapshotCache {
         // Somebody else may have read it meanwhile.
         let base = match self.look(storage, root).await? {
             Cached::Current(snapshot) => return Ok(snapshot),
-            Cached::Behind(kernel) => kernel,
+            Cached::Behind(loaded) => Some(loaded),
             Cached::Nothing => None,
         };
+        if let Some(base) = &base {
+            // What follows the table's changes asks for the version that it has seen last.
+            storage.memory().insert(self.earlier(root, base.version), base.clone(), base.bytes());
+        }
         let loaded = match self.read(storage, root, ReadFrom::Latest(base)).await {
             Ok(loaded) => Arc::new(loaded),
             Err(e) => return Err(super::diagnosis::explain(storage, root, e).await),
@@ -148,8 +164,7 @@ impl SnapshotCache {
             TableVersion::Delta { version: newest } if version < newest => {}
             _ => return Ok(None),
         }
-        // The latest has no version among its numbers.
-        let key = self.latest(root).with_numbers([1, version]);
+        let key = self.earlier(root, version);
         if let Some(cached) = storage.memory().get::<Loaded>(&key)
             && identity(storage, root, version).await? == cached.commit
         {
@@ -177,27 +192,34 @@ impl SnapshotCache {
         .await?;
         Ok(match (current == cached.commit, next) {
             (true, None) => Cached::Current(cached.snapshot.clone()),
-            (true, Some(_)) => Cached::Behind(state(&cached.snapshot)?.kernel.clone()),
+            (true, Some(_)) => Cached::Behind(cached),
             (false, _) => Cached::Nothing,
         })
     }
 
     async fn read(&self, storage: &Storage, root: &str, from: ReadFrom) -> Result<Loaded> {
+        let base = match &from {
+            ReadFrom::Latest(base) => base.clone(),
+            ReadFrom::Version(_) => None,
+        };
         let (kernel, timestamp_ms) = read_kernel_snapshot(storage, root, from).await?;
         let version = kernel.version();
         let commit = identity(storage, root, version).await?;
         let load = self.next_load.fetch_add(1, Ordering::Relaxed);
-        let snapshot = to_table_snapshot(root, kernel, timestamp_ms, |kernel, schema, spec| {
-            Arc::new(DeltaFiles::new(load, storage.clone(), root, kernel, schema, spec, self.owner))
-        })?;
-        Ok(Loaded { snapshot: Arc::new(snapshot), version, commit })
+        to_loaded(root, kernel, timestamp_ms, commit, |kernel, state, schema, spec| {
+            let files = DeltaFiles::new(load, storage.clone(), root, kernel, schema, spec, self.owner);
+            match base.filter(|base| base.reads_the_same_as(state)) {
+                Some(base) => files.after(&base.files),
+                None => files,
+            }
+        })
     }
 }
 
 /// Which version is read, and what is known already.
 enum ReadFrom {
-    /// The latest, going on from a snapshot.
-    Latest(Option<SnapshotRef>),
+    /// The latest, going on from what was the latest.
+    Latest(Option<Arc<Loaded>>),
     Version(u64),
 }
 
@@ -218,8 +240,10 @@ async fn read_kernel_snapshot(
 
 fn build(engine: &dyn Engine, root: &str, from: ReadFrom) -> Result<SnapshotRef> {
     let kernel = match from {
-        ReadFrom::Latest(Some(base)) => Snapshot::builder_from(base).build(engine),
-        ReadFrom::Latest(None) => Snapshot::builder_for(to_url(root)?).build(engine),
+        ReadFrom::Latest(base) => match base.map(|base| state(&base.snapshot)).transpose()? {
+            Some(DeltaState { kernel: Some(base), .. }) => Snapshot::builder_from(base.clone()).build(engine),
+            _ => Snapshot::builder_for(to_url(root)?).build(engine),
+        },
         ReadFrom::Version(version) => Snapshot::builder_for(to_url(root)?).at_version(version).build(engine),
     };
     let kernel = kernel.in_table(root)?;
@@ -250,24 +274,24 @@ async fn identity(storage: &Storage, root: &str, version: u64) -> Result<Option<
     }
 }
 
-fn to_table_snapshot(
+fn to_loaded(
     root: &str,
     kernel: SnapshotRef,
     timestamp_ms: Option<i64>,
-    files: impl FnOnce(SnapshotRef, Arc<TableSchema>, Arc<PartitionSpec>) -> Arc<DeltaFiles>,
-) -> Result<TableSnapshot> {
+    commit: Option<FileIdentity>,
+    files: impl FnOnce(SnapshotRef, &DeltaState, Arc<TableSchema>, Arc<PartitionSpec>) -> DeltaFiles,
+) -> Result<Loaded> {
     let configuration = kernel.table_configuration();
     let schema = schema::to_table_schema(root, &kernel.schema(), configuration.column_mapping_mode())?;
     let (protocol, metadata) = (protocol_of(&kernel), metadata_of(root, &kernel)?);
-    let schema = schema.with_text_types(|name| metadata.configuration.get(name));
-    let (schema, spec) = (
-        Arc::new(schema.clone()),
-        Arc::new(schema::partition_spec(root, &schema, &metadata.partition_columns)?),
-    );
-    let version = TableVersion::Delta { version: kernel.version() };
-    let files = files(kernel.clone(), schema.clone(), spec.clone());
-    let state = DeltaState { protocol, metadata, kernel: Some(kernel) };
-    Ok(assemble(root, version, schema, spec, state, timestamp_ms, files))
+    let schema = Arc::new(schema.with_text_types(|name| metadata.configuration.get(name)));
+    let spec = Arc::new(schema::partition_spec(root, &schema, &metadata.partition_columns)?);
+    let version = kernel.version();
+    let state = DeltaState { protocol, metadata, kernel: Some(kernel.clone()) };
+    let files = Arc::new(files(kernel, &state, schema.clone(), spec.clone()));
+    let number = TableVersion::Delta { version };
+    let snapshot = assemble(root, number, schema, spec, state, timestamp_ms, files.clone());
+    Ok(Loaded { snapshot: Arc::new(snapshot), files, version, commit })
 }
 
 /// Puts a snapshot together from its parts.
