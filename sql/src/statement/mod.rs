@@ -1,6 +1,6 @@
 //! Statements: one file per statement or family, one exhaustive dispatch.
 
-mod copy;
+pub(crate) mod copy;
 mod cursor;
 pub(crate) mod ddl;
 pub(crate) mod dml;
