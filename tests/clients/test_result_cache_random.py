@@ -1,6 +1,6 @@
 """The result cache beside no cache: random queries, users and settings while Auric and others commit.
 
-A long run: `AURIC_DIFFERENTIAL_SECONDS=600 python -m pytest tests/clients/test_result_cache_random.py`."""
+A long run: `AURIC_DIFFERENTIAL_SECONDS=60 AURIC_DIFFERENTIAL_SEEDS=10-20 python -m pytest tests/clients/test_result_cache_random.py`."""
 
 import decimal
 import os
@@ -16,6 +16,7 @@ import pytest
 from test_result_cache import Client, table, wait_until  # noqa: F401 (a fixture)
 
 SECONDS = float(os.environ.get("AURIC_DIFFERENTIAL_SECONDS", "8"))
+FIRST, LAST = (int(seed) for seed in os.environ.get("AURIC_DIFFERENTIAL_SEEDS", "1-2").split("-"))
 
 
 QUERIES = [
@@ -75,7 +76,7 @@ def versions(client: Client, schema: str) -> list:
     return [row[0] for row in client.rows(f'select snapshot_id from {schema}."t$snapshots" order by committed_at, snapshot_id')]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(FIRST, LAST + 1))
 def test_random_queries_and_commits(server, schema, table, request, seed):
     """Each answer of a cached connection is that of one of the versions that there were while it was asked for."""
     form = request.node.callspec.params["table"]

@@ -126,7 +126,12 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn of(session: &Session) -> Self {
-        Self { zone: session.time_zone(), intervals: IntervalStyle::named(&session.interval_style()) }
+        Self::named(session.time_zone(), &session.interval_style())
+    }
+
+    /// `zone`: as arrow names it.
+    pub(super) fn named(zone: String, interval_style: &str) -> Self {
+        Self { zone, intervals: IntervalStyle::named(interval_style) }
     }
 
     /// As Postgres does without any settings.
