@@ -108,7 +108,11 @@ impl Connection {
 
     pub(super) async fn bind(&mut self, body: Bytes) -> Step<()> {
         let message = frontend::bind(body)?;
-        let statement = self.statement(&message.statement)?.clone();
+        let mut statement = self.statement(&message.statement)?.clone();
+        if let Some(prepared) = statement.prepared.as_ref().filter(|prepared| prepared.is_fetch()) {
+            let now = self.session.lock().await.fetched_now(prepared);
+            statement.prepared = now.map_or(statement.prepared, |now| Some(Arc::new(now)));
+        }
         if !message.portal.is_empty() && self.portals.contains_key(&message.portal) {
             let text = format!("cursor \"{}\" already exists", message.portal);
             return Err(Error::new(SqlState("42P03"), text).into());

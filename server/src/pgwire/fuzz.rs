@@ -73,7 +73,7 @@ pub fn decode(data: &[u8]) {
     }
 }
 
-/// A value that is taken is one of its type, goes out again, and in binary comes back the same.
+/// A value that is taken is one of its type, and goes out again; in binary it comes back the same.
 fn one_parameter(data: &[u8], binary: bool) {
     let [number, bytes @ ..] = data else { return };
     let Some(pg) = TYPES.get(usize::from(*number) % TYPES.len()) else { return };
@@ -92,6 +92,7 @@ fn one_parameter(data: &[u8], binary: bool) {
         // A value that cannot be sent (a year of six digits in text) is refused when it is.
         if let Ok(Ok(Ok(encoded))) = encoded
             && format
+            && binary
         {
             // Type, length, number of values, length of the first.
             let again = parameter::decode(pg, encoded.get(11..), true);

@@ -115,6 +115,11 @@ impl Prepared {
         Self { trivial: Some(answer), ..Self::plain(parsed, columns) }
     }
 
+    /// Whether its rows are those of a cursor, which may be another at each execution.
+    pub fn is_fetch(&self) -> bool {
+        matches!(*self.parsed.statement, Statement::Fetch(_))
+    }
+
     /// A query of system relations or of no relation at all (`pg_cancel_backend(…)`): quick, and wanted most when the pool for queries is busy.
     pub fn reads_catalog_only(&self) -> bool {
         if !matches!(*self.parsed.statement, Statement::Query(..)) {

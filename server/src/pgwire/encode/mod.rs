@@ -91,8 +91,10 @@ impl Formats {
             return Some(Self::All(number == 1));
         }
         let length = usize::try_from(number >> 2).ok()? & LENGTH_MASK;
-        let each = (0..length).map(|column| (number >> (8 + column)) & 1 == 1).collect();
-        (length < LENGTH_MASK).then_some(Self::Each(each))
+        if length > SPELLED_OUT {
+            return None;
+        }
+        Some(Self::Each((0..length).map(|column| (number >> (8 + column)) & 1 == 1).collect()))
     }
 
     pub(super) fn is_binary(&self, column: usize) -> bool {

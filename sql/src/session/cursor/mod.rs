@@ -158,6 +158,15 @@ impl Session {
         }
     }
 
+    /// A prepared FETCH as it is now, when the cursor may be another than when it was prepared. `None`: the
+    /// same, or no FETCH of an open cursor.
+    pub fn fetched_now(&self, prepared: &Prepared) -> Option<Prepared> {
+        let Statement::Fetch(fetch) = prepared.parsed.statement.as_ref() else { return None };
+        let columns = self.cursors.get(&fetch.cursor)?.columns.as_ref();
+        let is_other = prepared.columns.as_ref().is_some_and(|described| described != columns);
+        is_other.then(|| Prepared::plain(&prepared.parsed, Some(columns.clone())))
+    }
+
     /// Columns of an open cursor. To clients it is a portal, which they may describe.
     pub fn cursor_columns(&self, name: &str) -> Option<Arc<Vec<OutputColumn>>> {
         self.cursors.get(name).map(|cursor| cursor.columns.clone())
