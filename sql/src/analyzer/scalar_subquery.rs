@@ -3,7 +3,8 @@
 //!
 //! `SELECT …, (SELECT e FROM s WHERE p(s, outer)) FROM outer` becomes: number the outer rows, left join
 //! them with `s` on `p`, group by the outer row, and take the single value of `e` over the rows that
-//! matched (error 21000 when there are several). A subquery that aggregates without GROUP BY keeps its
+//! matched (error 21000 when there are several). What reads functions of outer columns is put beside the outer rows
+//! instead of being joined with them ([`beside`]). A subquery that aggregates without GROUP BY keeps its
 //! aggregates, restricted to the rows that matched, which gives `count` its 0; of one with `LIMIT 1` it is
 //! the first value in its order. A subquery that has one row at most for each outer row ([`matches_once`])
 //! needs neither numbers nor groups.
@@ -30,6 +31,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::single_match::matches_once;
 use super::subquery_parts::{Parts, is_equality, take_apart};
+use super::subquery_rows::{Rows, beside};
 use crate::functions::single_value::SingleValue;
 
 /// The rule.
@@ -196,7 +198,7 @@ fn decorrelate(
     if (!parts.aggregates.is_empty() && pulls_up) || !all_visible(outer, subquery) {
         return Ok(None);
     }
-    if parts.aggregates.is_empty() && matches_once(&parts.source, &parts.correlation) {
+    if parts.lifted && parts.aggregates.is_empty() && matches_once(&parts.source, &parts.correlation) {
         return join_once(outer, parts, names).map(Some);
     }
     let outer_columns: Vec<Expr> = outer.schema().columns().into_iter().map(Expr::Column).collect();
@@ -207,8 +209,16 @@ fn decorrelate(
     with_number.push(Expr::Column(number).alias(&row));
     let numbered = LogicalPlanBuilder::from(numbered).project(with_number)?.build()?;
 
-    let Joined { plan: joined, matched, renamed } =
-        Joined::new(numbered, parts.source, parts.correlation, names)?;
+    let (joined, matched, renamed) = if parts.lifted {
+        let Joined { plan, matched, renamed } =
+            Joined::new(numbered, parts.source, parts.correlation, names)?;
+        (plan, matched, renamed)
+    } else {
+        match beside(&numbered, &parts.source, &names.unique("rows"))? {
+            Some(Rows { plan, matched, renamed }) => (plan, matched, renamed),
+            None => return Ok(None),
+        }
+    };
     let mut group = outer_columns;
     group.push(Expr::Column(Column::new_unqualified(row)));
     let mut results = Vec::new();
