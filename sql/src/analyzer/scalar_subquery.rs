@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
 use datafusion::config::ConfigOptions;
@@ -25,7 +26,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, Join, LogicalPlan, LogicalPlanBuilder, SortExpr, Subquery, lit, when,
+    AggregateUDF, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, SortExpr, Subquery, lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -250,9 +251,18 @@ fn join_once(outer: &LogicalPlan, parts: Parts, names: &mut Names) -> Result<(Lo
     let Joined { plan, matched, renamed } =
         Joined::new(outer.clone(), parts.source, parts.correlation, names)?;
     let name = names.unique("value");
-    let value = when(matched.is_true(), bind(parts.value, &renamed)?).end()?;
+    let value = bind(parts.value, &renamed)?;
+    let value = match &value {
+        Expr::Column(_) => value.alias(&name),
+        // A condition forgets of which type it is in Postgres.
+        _ => {
+            let metadata = FieldMetadata::from(value.to_field(plan.schema())?.1.as_ref());
+            let metadata = Some(metadata).filter(|metadata| !metadata.is_empty());
+            when(matched.is_true(), value).end()?.alias_with_metadata(&name, metadata)
+        }
+    };
     let mut columns: Vec<Expr> = outer.schema().columns().into_iter().map(Expr::Column).collect();
-    columns.push(value.alias(&name));
+    columns.push(value);
     let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
     Ok((plan, Expr::Column(Column::new_unqualified(name))))
 }
