@@ -38,6 +38,7 @@ mod second_names;
 mod set_returning;
 mod single_match;
 mod subquery_parts;
+mod subquery_rows;
 mod tableoid;
 mod untyped_literal;
 mod value_columns;

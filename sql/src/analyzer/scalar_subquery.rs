@@ -3,7 +3,8 @@
 //!
 //! `SELECT …, (SELECT e FROM s WHERE p(s, outer)) FROM outer` becomes: number the outer rows, left join
 //! them with `s` on `p`, group by the outer row, and take the single value of `e` over the rows that
-//! matched (error 21000 when there are several). A subquery that aggregates without GROUP BY keeps its
+//! matched (error 21000 when there are several). What reads functions of outer columns is put beside the outer rows
+//! instead of being joined with them ([`beside`]). A subquery that aggregates without GROUP BY keeps its
 //! aggregates, restricted to the rows that matched, which gives `count` its 0; of one with `LIMIT 1` it is
 //! the first value in its order. A subquery that has one row at most for each outer row ([`matches_once`])
 //! needs neither numbers nor groups.
@@ -14,6 +15,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
 use datafusion::config::ConfigOptions;
@@ -24,12 +26,13 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, Join, LogicalPlan, LogicalPlanBuilder, SortExpr, Subquery, lit, when,
+    AggregateUDF, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, SortExpr, Subquery, lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use super::single_match::matches_once;
 use super::subquery_parts::{Parts, is_equality, take_apart};
+use super::subquery_rows::{Rows, beside};
 use crate::functions::single_value::SingleValue;
 
 /// The rule.
@@ -196,7 +199,7 @@ fn decorrelate(
     if (!parts.aggregates.is_empty() && pulls_up) || !all_visible(outer, subquery) {
         return Ok(None);
     }
-    if parts.aggregates.is_empty() && matches_once(&parts.source, &parts.correlation) {
+    if parts.lifted && parts.aggregates.is_empty() && matches_once(&parts.source, &parts.correlation) {
         return join_once(outer, parts, names).map(Some);
     }
     let outer_columns: Vec<Expr> = outer.schema().columns().into_iter().map(Expr::Column).collect();
@@ -207,8 +210,16 @@ fn decorrelate(
     with_number.push(Expr::Column(number).alias(&row));
     let numbered = LogicalPlanBuilder::from(numbered).project(with_number)?.build()?;
 
-    let Joined { plan: joined, matched, renamed } =
-        Joined::new(numbered, parts.source, parts.correlation, names)?;
+    let (joined, matched, renamed) = if parts.lifted {
+        let Joined { plan, matched, renamed } =
+            Joined::new(numbered, parts.source, parts.correlation, names)?;
+        (plan, matched, renamed)
+    } else {
+        match beside(&numbered, &parts.source, &names.unique("rows"))? {
+            Some(Rows { plan, matched, renamed }) => (plan, matched, renamed),
+            None => return Ok(None),
+        }
+    };
     let mut group = outer_columns;
     group.push(Expr::Column(Column::new_unqualified(row)));
     let mut results = Vec::new();
@@ -240,9 +251,18 @@ fn join_once(outer: &LogicalPlan, parts: Parts, names: &mut Names) -> Result<(Lo
     let Joined { plan, matched, renamed } =
         Joined::new(outer.clone(), parts.source, parts.correlation, names)?;
     let name = names.unique("value");
-    let value = when(matched.is_true(), bind(parts.value, &renamed)?).end()?;
+    let value = bind(parts.value, &renamed)?;
+    let value = match &value {
+        Expr::Column(_) => value.alias(&name),
+        // A condition forgets of which type it is in Postgres.
+        _ => {
+            let metadata = FieldMetadata::from(value.to_field(plan.schema())?.1.as_ref());
+            let metadata = Some(metadata).filter(|metadata| !metadata.is_empty());
+            when(matched.is_true(), value).end()?.alias_with_metadata(&name, metadata)
+        }
+    };
     let mut columns: Vec<Expr> = outer.schema().columns().into_iter().map(Expr::Column).collect();
-    columns.push(value.alias(&name));
+    columns.push(value);
     let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
     Ok((plan, Expr::Column(Column::new_unqualified(name))))
 }
