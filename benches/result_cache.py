@@ -113,22 +113,39 @@ def cost_of_a_miss(auric: Auric, runs: int):
     print(f"a miss: {on:.2f} ms with the cache, {off:.2f} ms without: {on / off - 1:+.1%}", flush=True)
 
 
-def memory(auric: Auric, queries: int):
-    """Distinct queries, four connections; the process' memory before and after."""
-    before = proportional_size(auric.process.pid)
+# What a client asks in its `i`th transaction; each asks what no other does.
+STREAMS = {"simple": "select id, t, {i} as n from texts where id <> {i} order by id", "prepared": "select id, t from texts where id <> {i} order by id"}
 
-    def run(number: int):
+
+def memory(auric: Auric, postgres: Postgres, queries: int, every: float):
+    """Queries that never come again, of 2 kB each, by four connections, half of them with parameters: the process' memory while they run."""
+    program = shutil.which("pgbench") or str(postgres.bin / "pgbench")
+    to, clients, streams = parameters(auric.dsn), 2, []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (mode, text) in enumerate(STREAMS.items()):
+            script = pathlib.Path(folder) / f"{mode}.sql"
+            script.write_text(f"\\set n :n + {clients}\n\\set i :n + :client_id\n{text.format(i=':i')};\n")
+            # Ids are below a thousand: no answer lacks a row.
+            streams.append(subprocess.Popen([program, "-n", "-f", script, "-M", mode, "-c", str(clients), "-t", str(queries // (clients * len(STREAMS))),
+                                             "-D", f"n={10_000 + number * queries}", "-h", to["host"], "-p", to["port"], "-U", to["user"], to["dbname"]],
+                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        start = time.perf_counter()
         with psycopg.connect(auric.dsn, autocommit=True) as connection:
-            for i in range(number, queries, 4):
-                connection.execute(f"select id, k, v from few where id >= {i % 900} and id <> {i} order by id").fetchall()
+            while any(stream.poll() is None for stream in streams):
+                tell_memory(auric, connection, start)
+                time.sleep(every)
+            tell_memory(auric, connection, start)
+        for stream in streams:
+            if stream.wait() != 0:
+                raise SystemExit(stream.stdout.read())
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    after = proportional_size(auric.process.pid)
-    with psycopg.connect(auric.dsn, autocommit=True) as connection:
-        entries, size, budget = connection.execute("select entries, bytes, budget from auric.cache where name = 'results'").fetchone()
-    print(f"{queries:,} distinct queries: {entries:,} answers of {size / 1e6:.1f} MB kept, budget {budget / 1e6:.1f} MB; process {before / 1e6:.0f} to {after / 1e6:.0f} MB", flush=True)
+
+def tell_memory(auric: Auric, connection: psycopg.Connection, start: float):
+    of = {name: facts for name, *facts in connection.execute("select name, entries, bytes, budget, misses from auric.cache").fetchall()}
+    entries, size, budget, asked = of["results"]
+    others = ", ".join(f"{name} {facts[1] / 1e6:.1f}" for name, facts in of.items() if name != "results")
+    print(f"{time.perf_counter() - start:,.0f} s, {asked:,} distinct queries: process {proportional_size(auric.process.pid) / 1e6:.0f} MB; {entries:,} answers of {size / 1e6:.1f} MB "
+          f"kept, budget {budget / 1e6:.1f} MB; {others} MB", flush=True)
 
 
 def main():
@@ -139,20 +156,25 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each run of pgbench")
     parser.add_argument("--queries", type=int, default=20_000, help="that never come again")
+    parser.add_argument("--every", type=float, default=5, help="seconds between two looks at the memory")
+    parser.add_argument("--memory-only", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         # What is measured is what users wait for: nothing is asked before they do.
-        os.environ["AURIC_CACHE__REFRESH_AFTER"] = "0"
+        if not options.memory_only:
+            os.environ["AURIC_CACHE__REFRESH_AFTER"] = "0"
         postgres = Postgres()
         auric = Auric(options.bin / "auric", "serve", "--data-dir", folder)
         try:
             with psycopg.connect(auric.dsn, autocommit=True) as connection:
-                for table, rows in (("facts", ROWS), ("few", 1000)):
-                    connection.execute(f"create table {table} as select i::bigint as id, 'k' || i % 12 as k, (i % 1000 / 7.0)::float8 as v from generate_series(1, {rows}) as g(i)")
-            hits(auric, postgres, options.runs, options.seconds)
-            dashboard(auric, postgres, options.runs)
-            cost_of_a_miss(auric, options.runs)
-            memory(auric, options.queries)
+                connection.execute("create table texts as select i::bigint as id, repeat(chr(64 + i), 170) as t from generate_series(1, 10) as g(i)")
+                if not options.memory_only:
+                    connection.execute(f"create table facts as select i::bigint as id, 'k' || i % 12 as k, (i % 1000 / 7.0)::float8 as v from generate_series(1, {ROWS}) as g(i)")
+            if not options.memory_only:
+                hits(auric, postgres, options.runs, options.seconds)
+                dashboard(auric, postgres, options.runs)
+                cost_of_a_miss(auric, options.runs)
+            memory(auric, postgres, options.queries, options.every)
         finally:
             auric.stop()
             postgres.stop()

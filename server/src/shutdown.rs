@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auric_sql::activity::Activity;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -51,7 +52,16 @@ pub async fn drain(server: &Arc<Server>, grace: Duration) {
     server.draining.cancel();
     tracing::info!(connections = server.connections.len(), grace_s = grace.as_secs(), "shutting down");
     if !no_connections_within(server, grace).await {
-        tracing::info!(connections = server.connections.len(), "cancelling what still runs");
+        for left in server.connections.backends() {
+            tracing::info!(
+                pid = left.pid,
+                user = left.user,
+                application = left.application_name,
+                state = left.state,
+                query = left.query,
+                "ended after the grace"
+            );
+        }
         server.connections.cancel_all();
         if !no_connections_within(server, LAST_WORDS).await {
             server.connections.terminate_all();

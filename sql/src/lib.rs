@@ -12,6 +12,8 @@ pub mod definitions;
 pub mod engine;
 pub mod error;
 pub mod functions;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod information_schema;
 mod introspection;
 pub mod load;

@@ -20,6 +20,10 @@ PATIENCE = 60
 READY = re.compile(r'auric is ready: psql "host=(\S+) port=(\d+) user=(\S+) dbname=([^"]+)"(?: \((http://[^)]+)\))?')
 
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def auric_binary() -> str:
     """The binary under test: AURIC_BIN, or the release build of this checkout."""
     default = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "release" / "auric"

@@ -8,6 +8,8 @@ import pytest
 
 from conftest import auric_binary, eventually, running
 
+pytestmark = pytest.mark.long
+
 GOLD = """-- Revenue of each day.
 create materialized view {schema}.daily (
     constraint some expect (count(*) > 0) on violation fail update

@@ -197,3 +197,13 @@ def test_cursors_that_say_nothing_scroll_while_they_are_small(server):
         assert run(connection, "fetch prior c") == "FETCH 1: 1"
         assert run(connection, "move 399998 c") == "MOVE 399998"
         assert run(connection, "fetch 5 c") == "FETCH 1: 400000"
+
+
+def test_a_prepared_fetch_is_of_the_cursor_that_is_there(server):
+    """Prepared for one cursor, run for another of that name with other columns."""
+    with server.connect() as connection:
+        for columns in ("i", "i, 'x' || i", "i, i, i", "i"):
+            with connection.transaction():
+                connection.execute(f"declare c cursor for select {columns} from generate_series(1, 3) as g(i) order by 1")
+                found = connection.execute("fetch 2 from c", prepare=True)
+                assert len(found.description) == columns.count(",") + 1 and [row[0] for row in found.fetchall()] == [1, 2]

@@ -10,6 +10,8 @@ import pytest
 
 import dbt.cli  # noqa: F401  the tests need it, and must not be skipped without
 
+pytestmark = pytest.mark.long
+
 PROJECT = {
     "dbt_project.yml": """
 name: shop

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections import Counter
 
 import duckdb
 import pytest
@@ -17,6 +18,8 @@ from conftest import REPOSITORY, auric_binary, running
 
 sys.path.insert(0, str(REPOSITORY / "examples"))
 from common.example import Example  # noqa: E402
+
+pytestmark = pytest.mark.long
 
 FORMATS = ["iceberg", "delta"]
 
@@ -55,8 +58,9 @@ class Compared:
         expected = plain(self.duck.execute(query).fetchall())
         names = ", ".join(f'"{column[0]}"' for column in self.duck.description)
         found = plain(self.connection.execute(f"select {names} from {table}").fetchall())
-        missing, surplus = [row for row in expected if row not in found], [row for row in found if row not in expected]
-        assert found == expected, f"{table}: {len(found)} rows, {len(expected)} expected; missing {missing[:3]}, too many {surplus[:3]}"
+        missing, surplus = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
+        assert found == expected, (f"{table}: {len(found)} rows, {len(expected)} expected; "
+                                   f"missing {list(missing)[:3]}, too many {list(surplus)[:3]}")
         assert found, f"{table} is empty: the comparison shows nothing"
 
 

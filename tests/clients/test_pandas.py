@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from client_matrix import Client
 
+pytestmark = pytest.mark.long
+
 CLIENT = Client("pandas", pandas.__version__, "With SQLAlchemy over psycopg2 and over psycopg.")
 
 

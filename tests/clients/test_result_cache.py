@@ -13,6 +13,8 @@ import pytest
 
 from conftest import running
 
+pytestmark = pytest.mark.long
+
 FORMATS = ["iceberg", "delta"]
 SLOW = "select count(*) as n from {t} a join {t} b on a.id % 2 = b.id % 2 where a.id * b.id % 1000003 <> 7"
 

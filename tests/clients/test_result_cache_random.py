@@ -1,6 +1,6 @@
 """The result cache beside no cache: random queries, users and settings while Auric and others commit.
 
-A long run: `AURIC_DIFFERENTIAL_SECONDS=600 python -m pytest tests/clients/test_result_cache_random.py`."""
+A long run: `AURIC_DIFFERENTIAL_SECONDS=60 AURIC_DIFFERENTIAL_SEEDS=10-20 python -m pytest tests/clients/test_result_cache_random.py`."""
 
 import decimal
 import os
@@ -16,6 +16,7 @@ import pytest
 from test_result_cache import Client, table, wait_until  # noqa: F401 (a fixture)
 
 SECONDS = float(os.environ.get("AURIC_DIFFERENTIAL_SECONDS", "8"))
+FIRST, LAST = (int(seed) for seed in os.environ.get("AURIC_DIFFERENTIAL_SEEDS", "1-2").split("-"))
 
 
 QUERIES = [
@@ -75,7 +76,7 @@ def versions(client: Client, schema: str) -> list:
     return [row[0] for row in client.rows(f'select snapshot_id from {schema}."t$snapshots" order by committed_at, snapshot_id')]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(FIRST, LAST + 1))
 def test_random_queries_and_commits(server, schema, table, request, seed):
     """Each answer of a cached connection is that of one of the versions that there were while it was asked for."""
     form = request.node.callspec.params["table"]
@@ -124,11 +125,14 @@ def test_random_queries_and_commits(server, schema, table, request, seed):
         parameters = (chance.randrange(900, 903),) if "%s" in query else None
         first = versions(plain, schema)[-1:]
         binary = chance.random() < 0.5
-        # By its name, by another text of the same, by a view, in a transaction.
+        # By its name, by another text of the same, by a view, in a transaction, by a cursor.
         text = query.replace("{t}", chance.choice([table, table, f"\n{table} ", f"{schema}.v", "t"]))
         options = {"binary": binary, "prepare": chance.choice([None, True, False])}
         try:
-            if chance.random() < 0.2:
+            way = chance.random()
+            if way < 0.2:
+                answer = by_cursor(cached, text, parameters, binary, chance.choice([1, 3, "all"]))
+            elif way < 0.4:
                 with cached.connection.transaction():
                     answer = cached.raw(text, parameters, **options)
                     if cached.raw(text, parameters, **options) != answer:
@@ -148,6 +152,14 @@ def test_random_queries_and_commits(server, schema, table, request, seed):
             return f"{text} with {parameters}: {answer} is of none of {candidates}, {said}"
         checked.extend(said)
         return None
+
+    def by_cursor(cached: Client, text: str, parameters, binary: bool, size) -> list:
+        with cached.connection.transaction():
+            cached.run(f"declare c cursor for {text}", parameters)
+            rows = []
+            while piece := cached.raw(f"fetch {size} from c", binary=binary):
+                rows += piece
+            return rows
 
     threads = [threading.Thread(target=write), *[threading.Thread(target=read, args=(n,)) for n in range(3)]]
     [thread.start() for thread in threads]

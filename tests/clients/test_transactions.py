@@ -14,6 +14,8 @@ from deltalake import DeltaTable
 
 from conftest import running
 
+pytestmark = pytest.mark.long
+
 MODES = ["delete", "update", "merge"]
 
 

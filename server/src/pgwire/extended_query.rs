@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use auric_sql::{CommandTag, Error, Prepared, Result, SqlState};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
@@ -108,7 +108,11 @@ impl Connection {
 
     pub(super) async fn bind(&mut self, body: Bytes) -> Step<()> {
         let message = frontend::bind(body)?;
-        let statement = self.statement(&message.statement)?.clone();
+        let mut statement = self.statement(&message.statement)?.clone();
+        if let Some(prepared) = statement.prepared.as_ref().filter(|prepared| prepared.is_fetch()) {
+            let now = self.session.lock().await.fetched_now(prepared);
+            statement.prepared = now.map_or(statement.prepared, |now| Some(Arc::new(now)));
+        }
         if !message.portal.is_empty() && self.portals.contains_key(&message.portal) {
             let text = format!("cursor \"{}\" already exists", message.portal);
             return Err(Error::new(SqlState("42P03"), text).into());
@@ -307,37 +311,4 @@ fn decode_parameters(message: &frontend::Bind, types: &[Type]) -> Result<Vec<Sca
     let formats = Formats::from_codes(formats)?;
     let values = message.parameters.iter().zip(types).enumerate();
     values.map(|(i, (value, pg))| parameter::decode(pg, value.as_deref(), formats.is_binary(i))).collect()
-}
-
-impl Chunk {
-    /// The first `limit` messages, and the rest.
-    fn split(mut self, limit: u64) -> (Self, Option<Self>) {
-        if self.rows <= limit {
-            return (self, None);
-        }
-        let mut at = 0;
-        for _ in 0..limit {
-            // Type byte, then a length that counts itself.
-            let length = self.bytes.get(at + 1..at + 5).map_or(0, |mut bytes| bytes.get_u32() as usize);
-            at += 1 + length;
-        }
-        let head = self.bytes.split_to(at.min(self.bytes.len()));
-        let rest = Self { bytes: self.bytes, rows: self.rows - limit };
-        (Self { bytes: head, rows: limit }, Some(rest))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_split_between_messages() {
-        let one = |b: u8| vec![b'D', 0, 0, 0, 5, b];
-        let bytes = Bytes::from([one(1), one(2), one(3)].concat());
-        let (head, rest) = Chunk { bytes, rows: 3 }.split(2);
-        assert_eq!((&head.bytes[..], head.rows), (&[one(1), one(2)].concat()[..], 2));
-        let rest = rest.unwrap();
-        assert_eq!((&rest.bytes[..], rest.rows), (&one(3)[..], 1));
-    }
 }

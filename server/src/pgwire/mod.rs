@@ -12,6 +12,8 @@ mod encode;
 mod error;
 mod extended_query;
 mod frontend;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod parameter;
 mod result_rows;
 mod run;

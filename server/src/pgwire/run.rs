@@ -328,7 +328,7 @@ impl Task {
 
     /// Executes and sends what comes. `_permit` is held until the last row is handed over.
     async fn execute(
-        self,
+        mut self,
         mut session: OwnedMutexGuard<Session>,
         prepared: Arc<Prepared>,
         parameters: Vec<ScalarValue>,
@@ -338,17 +338,19 @@ impl Task {
         let events = self.events.downgrade();
         session
             .set_abandoned(Abandoned::new(move || events.upgrade().is_none_or(|events| events.is_closed())));
+        if self.unformatted && session.fetches_binary(&prepared) {
+            self.formats = Formats::All(true);
+            session.set_encoding(self.formats.number());
+        }
         let output = session.execute(&prepared, parameters).await?;
         let shown = Shown::of(&session);
         // The stream needs no session; other portals of this connection may run beside it.
         drop(session);
         match output {
             Output::Rows(rows) => {
-                let formats =
-                    if rows.binary && self.unformatted { Formats::All(true) } else { self.formats.clone() };
-                self.send(Event::Columns(rows.columns.clone(), formats.clone())).await?;
+                self.send(Event::Columns(rows.columns.clone(), self.formats.clone())).await?;
                 let tag = rows.tag.clone();
-                result_rows::send(&self.events, rows, &formats, &shown).await?;
+                result_rows::send(&self.events, rows, &self.formats, &shown).await?;
                 self.send(Event::Done(Some(tag))).await
             }
             Output::Cached(output) => self.send_cached(&output).await,

@@ -13,6 +13,7 @@ use super::authentication::authenticate;
 use super::connection::Connection;
 use super::error::{Step, Stop};
 use super::frontend::{self, protocol_violation};
+use super::result_rows::Coding;
 use super::run::SharedSession;
 use super::wire::Wire;
 use crate::security::tls::ALPN;
@@ -215,7 +216,10 @@ fn open(
         settings: request.settings,
     };
     let session = match server.engine.connect(parameters) {
-        Ok(session) => session,
+        Ok(mut session) => {
+            session.set_row_coder(&Coding);
+            session
+        }
         Err(error) => {
             server.connections.remove(slot.pid);
             return Err(Box::new((wire, error)));

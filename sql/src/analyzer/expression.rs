@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::ast::{call, cast, folded, number, parts, string, strip_pg_catalog};
-use super::{array_subquery, casts};
+use super::{array_subquery, casts, null_offset};
 use crate::pg_catalog::value::parse_array_literal;
 
 /// Functions that are called without parentheses and that the parser takes for columns.
@@ -83,6 +83,7 @@ impl VisitorMut for Expressions {
             Expr::Function(function) => {
                 strip_pg_catalog(&mut function.name);
                 name_interval_parts(function);
+                null_offset::rewrite(function);
                 if let Some(rest) = modulo(function) {
                     *expr = rest;
                     return ControlFlow::Continue(());

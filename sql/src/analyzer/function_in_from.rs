@@ -5,11 +5,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias,
+    DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias,
     TableAliasColumnDef, TableFactor, TableFunctionArgs, UnaryOperator, Value, VisitorMut,
 };
 
-use super::ast::{call, folded, parts, table_factors};
+use super::ast::{call, cast, folded, number, parts, table_factors};
 use crate::functions::is_single_valued;
 use crate::parser::row_target;
 use crate::parser::walk::WalkMut;
@@ -190,12 +190,12 @@ fn rows(factor: &TableFactor) -> Option<TableFactor> {
         }
     }
     if called.ordinality {
-        let [(_, array, _), rest @ ..] = arrays.as_slice() else { return None };
-        // Of arrays of several lengths the longest counts, which nobody knows yet.
-        if called.name == "unnest" && !rest.is_empty() {
-            return None;
-        }
-        arrays.push(("ordinality".to_string(), call("array_ordinals", vec![array.clone()]), ""));
+        let ordinals = match arrays.as_slice() {
+            [(_, array, _), _, ..] if called.name != "unnest" => call("array_ordinals", vec![array.clone()]),
+            [(_, array, _)] => call("array_ordinals", vec![array.clone()]),
+            several => up_to_longest(several.iter().map(|(_, array, _)| array.clone())),
+        };
+        arrays.push(("ordinality".to_string(), ordinals, ""));
     }
     let given = called.alias.map(|alias| alias.columns.as_slice()).unwrap_or_default();
     let names = arrays.iter().enumerate().map(|(i, (name, ..))| match given.get(i) {
@@ -233,6 +233,15 @@ fn rows(factor: &TableFactor) -> Option<TableFactor> {
         alias: alias(name, names.clone()),
         sample: None,
     })
+}
+
+/// The numbers from 1 to the length of the longest of several arrays.
+fn up_to_longest(arrays: impl Iterator<Item = Expr>) -> Expr {
+    let lengths = arrays.map(|array| {
+        let length = cast(call("cardinality", vec![array]), DataType::BigInt(None));
+        call("coalesce", vec![length, number(0)])
+    });
+    call("generate_series", vec![number(1), call("greatest", lengths.collect())])
 }
 
 /// Alias and column of a function with one column, where they have different names.

@@ -3,9 +3,11 @@
 //!
 //! `SELECT …, (SELECT e FROM s WHERE p(s, outer)) FROM outer` becomes: number the outer rows, left join
 //! them with `s` on `p`, group by the outer row, and take the single value of `e` over the rows that
-//! matched (error 21000 when there are several). A subquery that aggregates without GROUP BY keeps its
+//! matched (error 21000 when there are several). What reads functions of outer columns is put beside the outer rows
+//! instead of being joined with them ([`beside`]). A subquery that aggregates without GROUP BY keeps its
 //! aggregates, restricted to the rows that matched, which gives `count` its 0; of one with `LIMIT 1` it is
-//! the first value in its order.
+//! the first value in its order. A subquery that has one row at most for each outer row ([`matches_once`])
+//! needs neither numbers nor groups.
 //!
 //! Of one that is not correlated and selects what is never null, DataFusion believes that it is never null
 //! either, though it may have no row: such a one is the single value too.
@@ -13,6 +15,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
 use datafusion::config::ConfigOptions;
@@ -23,11 +26,13 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, Join, LogicalPlan, LogicalPlanBuilder, SortExpr, Subquery, lit,
+    AggregateUDF, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, SortExpr, Subquery, lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::subquery_parts::{is_equality, take_apart};
+use super::single_match::matches_once;
+use super::subquery_parts::{Parts, is_equality, take_apart};
+use super::subquery_rows::{Rows, beside};
 use crate::functions::single_value::SingleValue;
 
 /// The rule.
@@ -194,6 +199,9 @@ fn decorrelate(
     if (!parts.aggregates.is_empty() && pulls_up) || !all_visible(outer, subquery) {
         return Ok(None);
     }
+    if parts.lifted && parts.aggregates.is_empty() && matches_once(&parts.source, &parts.correlation) {
+        return join_once(outer, parts, names).map(Some);
+    }
     let outer_columns: Vec<Expr> = outer.schema().columns().into_iter().map(Expr::Column).collect();
     let row = names.unique("row");
     let numbered = LogicalPlanBuilder::from(outer.clone()).window(vec![row_number()])?.build()?;
@@ -202,25 +210,16 @@ fn decorrelate(
     with_number.push(Expr::Column(number).alias(&row));
     let numbered = LogicalPlanBuilder::from(numbered).project(with_number)?.build()?;
 
-    // Columns of the subquery get names of their own: both sides may read the same table.
-    let matched = names.unique("matched");
-    let mut renamed = HashMap::new();
-    let mut projected = vec![lit(true).alias(&matched)];
-    for column in parts.source.schema().columns() {
-        let name = names.unique("column");
-        projected.push(Expr::Column(column.clone()).alias(&name));
-        renamed.insert(column, Column::new_unqualified(name));
-    }
-    let source = LogicalPlanBuilder::from(parts.source).project(projected)?.build()?;
-    let correlation = parts
-        .correlation
-        .into_iter()
-        .map(|predicate| bind(predicate, &renamed))
-        .collect::<Result<Vec<_>>>()?;
-    let correlation = if correlation.is_empty() { vec![lit(true)] } else { correlation };
-    let joined = LogicalPlanBuilder::from(numbered).join_on(source, JoinType::Left, correlation)?.build()?;
-
-    let matched = Expr::Column(Column::new_unqualified(matched));
+    let (joined, matched, renamed) = if parts.lifted {
+        let Joined { plan, matched, renamed } =
+            Joined::new(numbered, parts.source, parts.correlation, names)?;
+        (plan, matched, renamed)
+    } else {
+        match beside(&numbered, &parts.source, &names.unique("rows"))? {
+            Some(Rows { plan, matched, renamed }) => (plan, matched, renamed),
+            None => return Ok(None),
+        }
+    };
     let mut group = outer_columns;
     group.push(Expr::Column(Column::new_unqualified(row)));
     let mut results = Vec::new();
@@ -245,6 +244,62 @@ fn decorrelate(
     };
     let grouped = LogicalPlanBuilder::from(joined).aggregate(group, results)?.build()?;
     Ok(Some((grouped, value)))
+}
+
+/// A subquery with one row at most: its value is that of the row.
+fn join_once(outer: &LogicalPlan, parts: Parts, names: &mut Names) -> Result<(LogicalPlan, Expr)> {
+    let Joined { plan, matched, renamed } =
+        Joined::new(outer.clone(), parts.source, parts.correlation, names)?;
+    let name = names.unique("value");
+    let value = bind(parts.value, &renamed)?;
+    let value = match &value {
+        Expr::Column(_) => value.alias(&name),
+        // A condition forgets of which type it is in Postgres.
+        _ => {
+            let metadata = FieldMetadata::from(value.to_field(plan.schema())?.1.as_ref());
+            let metadata = Some(metadata).filter(|metadata| !metadata.is_empty());
+            when(matched.is_true(), value).end()?.alias_with_metadata(&name, metadata)
+        }
+    };
+    let mut columns: Vec<Expr> = outer.schema().columns().into_iter().map(Expr::Column).collect();
+    columns.push(value);
+    let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
+    Ok((plan, Expr::Column(Column::new_unqualified(name))))
+}
+
+/// The outer query with all rows of the subquery that it matches.
+struct Joined {
+    plan: LogicalPlan,
+    /// Whether there is such a row.
+    matched: Expr,
+    /// Columns of the subquery get names of their own: both sides may read the same table.
+    renamed: HashMap<Column, Column>,
+}
+
+impl Joined {
+    fn new(
+        outer: LogicalPlan,
+        source: LogicalPlan,
+        correlation: Vec<Expr>,
+        names: &mut Names,
+    ) -> Result<Self> {
+        let matched = names.unique("matched");
+        let mut renamed = HashMap::new();
+        let mut projected = vec![lit(true).alias(&matched)];
+        for column in source.schema().columns() {
+            let name = names.unique("column");
+            projected.push(Expr::Column(column.clone()).alias(&name));
+            renamed.insert(column, Column::new_unqualified(name));
+        }
+        let source = LogicalPlanBuilder::from(source).project(projected)?.build()?;
+        let correlation = correlation.into_iter().map(|predicate| bind(predicate, &renamed));
+        let mut correlation = correlation.collect::<Result<Vec<_>>>()?;
+        if correlation.is_empty() {
+            correlation.push(lit(true));
+        }
+        let plan = LogicalPlanBuilder::from(outer).join_on(source, JoinType::Left, correlation)?.build()?;
+        Ok(Self { plan, matched: Expr::Column(Column::new_unqualified(matched)), renamed })
+    }
 }
 
 /// Whether outer references are inside of a derived table: DataFusion adds the columns that it lifts

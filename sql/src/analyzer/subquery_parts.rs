@@ -17,8 +17,9 @@ use super::recursive_subquery;
 
 /// A subquery taken apart.
 pub struct Parts {
-    /// What is joined, without outer references.
+    /// What is joined, without outer references if it is `lifted`.
     pub source: LogicalPlan,
+    pub lifted: bool,
     /// Predicates with outer references.
     pub correlation: Vec<Expr>,
     /// Aggregates of the subquery with the columns they become; none: a plain select.
@@ -68,9 +69,8 @@ pub fn take_apart(plan: &LogicalPlan) -> Result<Option<Parts>> {
         }
         other => (Vec::new(), other),
     };
-    let mut correlation = Vec::new();
-    let Some(source) = lift(below, &mut correlation)? else { return Ok(None) };
-    Ok(Some(Parts { source, correlation, aggregates, value, first_by: None }))
+    let (source, lifted, correlation) = lifted(below)?;
+    Ok(Some(Parts { source, lifted, correlation, aggregates, value, first_by: None }))
 }
 
 /// What is below a `LIMIT 1`: rows in some order, or in none.
@@ -95,9 +95,17 @@ fn take_first(plan: &LogicalPlan) -> Result<Option<Parts>> {
     if value.contains_outer() || order.iter().any(|sort| sort.expr.contains_outer()) {
         return Ok(None);
     }
+    let (source, lifted, correlation) = lifted(below)?;
+    Ok(Some(Parts { source, lifted, correlation, aggregates: Vec::new(), value, first_by: Some(order) }))
+}
+
+/// The plan without its predicates on outer columns, if that can be; and these.
+fn lifted(plan: &LogicalPlan) -> Result<(LogicalPlan, bool, Vec<Expr>)> {
     let mut correlation = Vec::new();
-    let Some(source) = lift(below, &mut correlation)? else { return Ok(None) };
-    Ok(Some(Parts { source, correlation, aggregates: Vec::new(), value, first_by: Some(order) }))
+    Ok(match lift(plan, &mut correlation)? {
+        Some(source) => (source, true, correlation),
+        None => (plan.clone(), false, Vec::new()),
+    })
 }
 
 /// The plan without its predicates on outer columns, which are collected. `None`: some outer

@@ -1,9 +1,9 @@
-//! `encode` and `decode` (manual 9.5), `convert_from`, `convert_to`, `get_byte`, `chr`.
+//! `encode` and `decode` (manual 9.5), `convert_from`, `convert_to`, `get_byte`, `chr`, `to_hex`.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BinaryBuilder, Int32Array, StringArray, StringBuilder};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::Volatility;
 
@@ -70,6 +70,7 @@ pub const FUNCTIONS: &[Columnar] = &[
         |_, _| Ok(DataType::Utf8),
         chr,
     ),
+    function("to_hex", to_hex_of, |_, _| Ok(DataType::Utf8), to_hex),
 ];
 
 const fn function(
@@ -203,6 +204,30 @@ fn get_byte(columns: &Columns<'_>) -> Result<ArrayRef> {
         byte.map(|byte| Some(i32::from(*byte))).ok_or_else(message)
     });
     Ok(Arc::new(values.collect::<Result<Int32Array>>()?))
+}
+
+/// `integer`, or `bigint` for what does not fit.
+fn to_hex_of(types: &[DataType]) -> Option<Vec<DataType>> {
+    use DataType::{Int8, Int16, Int32, Int64, Null, UInt8, UInt16};
+    let [argument] = types else { return None };
+    Some(vec![match argument {
+        Int8 | Int16 | Int32 | UInt8 | UInt16 | Null => Int32,
+        other if other.is_integer() || is_text(other) => Int64,
+        _ => return None,
+    }])
+}
+
+/// Of a negative number, its two's complement in as many bits as its type has.
+fn to_hex(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let values = columns.array(0)?;
+    let texts: StringArray = match values.as_primitive_opt::<Int32Type>() {
+        Some(values) => values.iter().map(|value| value.map(|value| format!("{value:x}"))).collect(),
+        None => {
+            let values = values.as_primitive::<Int64Type>();
+            values.iter().map(|value| value.map(|value| format!("{value:x}"))).collect()
+        }
+    };
+    Ok(Arc::new(texts))
 }
 
 fn chr(columns: &Columns<'_>) -> Result<ArrayRef> {

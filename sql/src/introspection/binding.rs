@@ -13,6 +13,8 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use parking_lot::RwLock;
 
+use crate::planner::Parameter;
+
 /// The values of one plan's parameters, for as long as it runs.
 #[derive(Debug, Default)]
 pub struct Values(RwLock<Vec<ScalarValue>>);
@@ -28,16 +30,21 @@ impl Values {
 }
 
 /// The plan with a look into `values` in the place of each placeholder. Nothing folds it: it has no
-/// arguments that could be constants.
-pub fn bind(plan: &LogicalPlan, values: &Arc<Values>) -> Result<LogicalPlan> {
+/// arguments that could be constants. Where the placeholder does not say of what type it is (in an array that
+/// is cast), it is that of the parameter.
+pub fn bind(plan: &LogicalPlan, parameters: &[Parameter], values: &Arc<Values>) -> Result<LogicalPlan> {
     let bound = |expr: Expr| {
         expr.transform_up(|expr| {
             let Expr::Placeholder(placeholder) = &expr else { return Ok(Transformed::no(expr)) };
             let missing = || DataFusionError::Plan(format!("{} has no type", placeholder.id));
             let number: usize = placeholder.id.trim_start_matches('$').parse().map_err(|_| missing())?;
             let index = number.checked_sub(1).ok_or_else(missing)?;
-            let field = placeholder.field.as_ref().ok_or_else(missing)?;
-            let field = Arc::new(Field::clone(field).with_name(&placeholder.id).with_nullable(true));
+            let field = match (&placeholder.field, parameters.get(index)) {
+                (Some(field), _) => Field::clone(field).with_name(&placeholder.id).with_nullable(true),
+                (None, Some(parameter)) => Field::new(&placeholder.id, parameter.data_type.clone(), true),
+                (None, None) => return Err(missing()),
+            };
+            let field = Arc::new(field);
             let function = ScalarUDF::new_from_impl(Bound::new(index, field, values.clone()));
             Ok(Transformed::yes(function.call(Vec::new())))
         })

@@ -116,7 +116,7 @@ impl Plan {
 
     async fn copied(&self) -> Result<Copied> {
         let values = Arc::new(Values::default());
-        let logical = bind(&self.logical, &values).map_err(|e| Error::from(&e))?;
+        let logical = bind(&self.logical, &self.parameters, &values).map_err(|e| Error::from(&e))?;
         let plan = self.state.query_planner().create_physical_plan(&logical, &self.state).await;
         Ok(Copied { plan: plan.map_err(|e| Error::from(&e))?, values, runs: 0 })
     }

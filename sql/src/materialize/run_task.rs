@@ -19,7 +19,7 @@ use crate::planner::missing_parameter;
 use crate::session::transaction::Pins;
 use crate::session::{ConnectParameters, RunContext, Session};
 use crate::statement::interrupt::Abandoned;
-use crate::statement::{self, CommandTag, Output};
+use crate::statement::{self, Output};
 
 /// Entry of a commit's summary: the task that made it.
 pub const TASK_NAME: &str = "auric.task.name";
@@ -146,9 +146,7 @@ async fn drained(output: Output) -> Result<String> {
             }
             output.tag.text(u64::try_from(rows).unwrap_or(u64::MAX))
         }
-        Output::Cached(output) => {
-            CommandTag::Select.text(output.answer.chunks().iter().map(|(_, rows)| rows).sum())
-        }
+        Output::Cached(output) => output.tag.text(output.rows()),
         Output::Complete(tag) => tag.text(0),
         Output::CopyOut { .. } | Output::CopyOutBinary { .. } | Output::CopyIn(_) | Output::Empty => {
             return Err(Error::new(SqlState::INTERNAL_ERROR, "a task is no COPY"));

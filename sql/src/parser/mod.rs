@@ -216,8 +216,9 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
         Keyword::DEALLOCATE => session::deallocate(parser),
         Keyword::DECLARE => {
             let (name, options) = session::declare_head(parser)?;
+            let text = rest_of_text(parser, text, lines);
             let query = whole_query(parser)?;
-            Ok(Statement::Declare(Box::new(statement::Declare { name, options, query })))
+            Ok(Statement::Declare(Box::new(statement::Declare { name, options, query, text })))
         }
         Keyword::FETCH => session::fetch(parser),
         Keyword::CLOSE => session::close(parser),

@@ -374,6 +374,8 @@ pub struct Declare {
     pub name: String,
     pub options: CursorOptions,
     pub query: Box<ast::Query>,
+    /// Text of the query.
+    pub text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -98,6 +98,10 @@ impl SystemRelation {
         Self { shape, source, context }
     }
 
+    pub fn shape(&self) -> &'static Shape {
+        self.shape
+    }
+
     pub fn oid(&self) -> u32 {
         self.shape.oid
     }

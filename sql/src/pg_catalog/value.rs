@@ -352,6 +352,9 @@ pub fn parse_array_literal(text: &str) -> Option<Vec<Option<String>>> {
                 }
             }
             item.truncate(item.trim_end().len());
+            if item.is_empty() {
+                return None;
+            }
         }
         let null = !quoted && item.eq_ignore_ascii_case("null");
         items.push(if null { None } else { Some(item) });

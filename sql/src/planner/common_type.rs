@@ -82,8 +82,8 @@ impl Kinds {
         self.zoned |= matches!(data_type, DataType::Timestamp(_, Some(_)));
         self.local |= matches!(data_type, DataType::Date32 | DataType::Timestamp(_, None));
         let plain = data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean;
-        if self.other.is_none() && plain {
-            self.other = Some(data_type.clone());
+        if self.other.is_none() {
+            self.other = if plain { Some(data_type.clone()) } else { plain_list(data_type) };
         }
         self
     }
@@ -116,6 +116,8 @@ impl Kinds {
         let local = matches!(data_type, DataType::Date32 | DataType::Timestamp(_, None));
         if self.float && self.decimal && inexact {
             Some(DataType::Float64)
+        } else if matches!(data_type, DataType::List(_)) {
+            self.other.clone().filter(|other| self.literal && other != data_type)
         } else if self.zoned && local {
             Some(timestamptz())
         } else {
@@ -261,63 +263,33 @@ fn of_comparison(mut comparison: BinaryExpr, schema: &DFSchema) -> Transformed<E
     Transformed::new(Expr::BinaryExpr(comparison), changed, TreeNodeRecursion::Continue)
 }
 
-/// The results have a type in common, and so have the operand and what it is compared with.
+/// The results have a type in common, and so have the operand and what it is compared with; texts that are
+/// compared with it are of its type (`CASE indisunique WHEN 't' THEN …`).
 fn of_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
-    let literals = read_literals(&mut case, schema);
     let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
     let kinds = Kinds::of(results.chain(case.else_expr.as_deref()), schema);
-    let results = kinds.converts();
-    let compared = match &case.expr {
-        Some(operand) => {
-            let whens = case.when_then_expr.iter().map(|(when, _)| when.as_ref());
-            Kinds::of(whens.chain([operand.as_ref()]), schema).mixed()
-        }
-        None => false,
-    };
-    if results {
+    let mut changed = kinds.converts();
+    if changed {
         let thens = case.when_then_expr.iter_mut().map(|(_, then)| then);
         thens.chain(&mut case.else_expr).for_each(|e| kinds.convert(e, schema));
     }
-    if compared {
+    if let Some(operand) = &mut case.expr {
+        let compared = Kinds::of([operand.as_ref()], schema);
         let whens = case.when_then_expr.iter_mut().map(|(when, _)| when);
-        whens.chain(&mut case.expr).for_each(|e| to_float(e, schema));
-    }
-    if results || compared || literals {
-        Transformed::yes(Expr::Case(case))
-    } else {
-        Transformed::no(Expr::Case(case))
-    }
-}
-
-/// Untyped texts take the type of a boolean, array, date or time that they are compared with
-/// (`CASE indisunique WHEN 't' THEN …`), and that of an array beside them. Whether there were any.
-fn read_literals(case: &mut Case, schema: &DFSchema) -> bool {
-    let type_of = |expr: &Expr| expr.get_type(schema as &dyn ExprSchema).ok();
-    let is_list = |t: &DataType| matches!(t, DataType::List(_));
-    let mut changed = false;
-    let mut read = |expr: &mut Box<Expr>, to: &DataType| {
-        if is_text_literal(expr) {
-            **expr = cast(expr.as_ref().clone(), to.clone());
-            changed = true;
-        }
-    };
-    let compared = case.expr.as_deref().and_then(type_of);
-    if let Some(to) = compared.filter(|t| t.is_temporal() || *t == DataType::Boolean || is_list(t)) {
-        case.when_then_expr.iter_mut().for_each(|(when, _)| read(when, &to));
-    }
-    let then = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
-    let results: Vec<&Expr> = then.chain(case.else_expr.as_deref()).collect();
-    let list = results.iter().find_map(|result| type_of(result).as_ref().and_then(plain_list));
-    if let Some(to) = list.filter(|_| results.iter().any(|result| is_text_literal(result))) {
-        let then = case.when_then_expr.iter_mut().map(|(_, then)| then);
-        for result in then.chain(&mut case.else_expr) {
-            if is_text_literal(result) || type_of(result).is_some_and(|t| t != to && is_list(&t)) {
-                **result = cast(result.as_ref().clone(), to.clone());
+        for when in whens.filter(|when| is_text_literal(when)) {
+            if let Some(wanted) = compared.of_literal(when) {
+                **when = cast(when.as_ref().clone(), wanted);
+                changed = true;
             }
         }
-        changed = true;
+        let whens = case.when_then_expr.iter().map(|(when, _)| when.as_ref());
+        if Kinds::of(whens.chain([operand.as_ref()]), schema).mixed() {
+            let whens = case.when_then_expr.iter_mut().map(|(when, _)| when);
+            whens.chain([operand]).for_each(|e| to_float(e, schema));
+            changed = true;
+        }
     }
-    changed
+    Transformed::new(Expr::Case(case), changed, TreeNodeRecursion::Continue)
 }
 
 /// The type of an array without what a table's column says of its items.

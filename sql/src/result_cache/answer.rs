@@ -7,10 +7,10 @@ use bytes::Bytes;
 use datafusion::execution::session_state::SessionState;
 use tokio::sync::watch;
 
-use super::{AnswerName, Outcome, ResultCache};
+use super::{AnswerName, Outcome, Piece, ResultCache};
 use crate::engine::Engine;
 use crate::planner::Scope;
-use crate::statement::OutputColumn;
+use crate::statement::{CommandTag, OutputColumn};
 use crate::table_function::FilesRead;
 
 /// Rows as they went to a client.
@@ -29,6 +29,16 @@ impl Answer {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.chunks.iter().map(|(_, rows)| rows).sum()
+    }
+
+    pub(super) fn new(chunks: Vec<(Bytes, u64)>) -> Arc<Self> {
+        let bytes = chunks.iter().map(|(bytes, _)| bytes.len()).sum();
+        Arc::new(Self { chunks, bytes })
+    }
 }
 
 /// An answer and what describes its columns.
@@ -36,6 +46,65 @@ impl Answer {
 pub struct CachedOutput {
     pub columns: Arc<Vec<OutputColumn>>,
     pub answer: Arc<Answer>,
+    /// What of it is asked for.
+    pub part: Part,
+    pub tag: CommandTag,
+}
+
+/// Rows of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    All,
+    /// So many rows from `first` (from 0) on.
+    Rows {
+        first: u64,
+        rows: u64,
+    },
+    /// The same, the last of them first.
+    Backward {
+        first: u64,
+        rows: u64,
+    },
+}
+
+impl CachedOutput {
+    pub(crate) fn whole(columns: Arc<Vec<OutputColumn>>, answer: Arc<Answer>) -> Self {
+        Self { columns, answer, part: Part::All, tag: CommandTag::Select }
+    }
+
+    /// Number of rows that are asked for.
+    pub(crate) fn rows(&self) -> u64 {
+        match self.part {
+            Part::All => self.answer.rows(),
+            Part::Rows { rows, .. } | Part::Backward { rows, .. } => rows,
+        }
+    }
+}
+
+/// What takes rows that go to a client.
+#[derive(Debug)]
+pub enum Taking {
+    Answer(Collecting),
+    Piece(Piece),
+}
+
+impl Taking {
+    /// Takes a chunk. `None`: nothing more is wanted.
+    #[must_use]
+    pub fn push(self, bytes: &Bytes, rows: u64) -> Option<Self> {
+        match self {
+            Self::Answer(collecting) => collecting.push(bytes, rows).map(Self::Answer),
+            Self::Piece(piece) => piece.push(bytes, rows).map(Self::Piece),
+        }
+    }
+
+    /// All rows are here.
+    pub async fn complete(self) {
+        match self {
+            Self::Answer(collecting) => collecting.complete().await,
+            Self::Piece(piece) => piece.complete().await,
+        }
+    }
 }
 
 /// Takes the rows of a query that runs. Whoever drops it unfinished gives its turn to another.
@@ -50,7 +119,7 @@ pub struct Collecting {
 }
 
 /// Files that an answer is of. They may change while they are read, and then what was read is of no state.
-struct ReadFiles {
+pub(super) struct ReadFiles {
     files: Vec<Arc<FilesRead>>,
     engine: Arc<Engine>,
     state: Arc<SessionState>,
@@ -63,7 +132,13 @@ impl fmt::Debug for ReadFiles {
 }
 
 impl ReadFiles {
-    async fn are_unchanged(&self) -> bool {
+    /// `None`: no files are read.
+    pub fn of(files: Vec<Arc<FilesRead>>, scope: &Scope) -> Option<Self> {
+        let (engine, state) = (scope.engine.clone(), scope.state.clone());
+        (!files.is_empty()).then_some(Self { files, engine, state })
+    }
+
+    pub async fn are_unchanged(&self) -> bool {
         for files in &self.files {
             let now = self.engine.clock.now();
             if !files.is_unchanged(&self.state, &self.engine.results, now).await {
@@ -85,14 +160,12 @@ impl Collecting {
 
     /// To be called with the files that the query reads.
     pub(crate) fn reading(mut self, files: Vec<Arc<FilesRead>>, scope: &Scope) -> Self {
-        let (engine, state) = (scope.engine.clone(), scope.state.clone());
-        self.files = (!files.is_empty()).then_some(ReadFiles { files, engine, state });
+        self.files = ReadFiles::of(files, scope);
         self
     }
 
-    /// Takes a chunk. `None`: the answer is too long to be kept, and nobody waits for it any more.
-    #[must_use]
-    pub fn push(mut self, bytes: &Bytes, rows: u64) -> Option<Self> {
+    /// `None`: the answer is too long to be kept, and nobody waits for it any more.
+    fn push(mut self, bytes: &Bytes, rows: u64) -> Option<Self> {
         self.bytes = self.bytes.saturating_add(bytes.len());
         if self.bytes > self.cache.options.longest {
             self.cache.statistics.too_long.inc();
@@ -104,15 +177,13 @@ impl Collecting {
         Some(self)
     }
 
-    /// All rows are here.
-    pub async fn complete(mut self) {
+    async fn complete(mut self) {
         if let Some(files) = &self.files
             && !files.are_unchanged().await
         {
             return self.finish(Outcome::NotKept);
         }
-        let chunks = std::mem::take(&mut self.chunks);
-        let answer = Arc::new(Answer { chunks, bytes: self.bytes });
+        let answer = Answer::new(std::mem::take(&mut self.chunks));
         self.cache.keep(self.name, &answer);
         self.finish(Outcome::Answered(answer));
     }

@@ -13,6 +13,7 @@
 
 mod again;
 mod answer;
+mod cursor;
 mod dependence;
 mod fingerprint;
 mod recall;
@@ -31,7 +32,9 @@ use tokio::sync::watch;
 
 pub(crate) use self::again::Asked;
 pub use self::again::Question;
-pub use self::answer::{Answer, CachedOutput, Collecting};
+pub use self::answer::{Answer, CachedOutput, Collecting, Part, Taking};
+pub(crate) use self::cursor::Declared;
+pub use self::cursor::{Piece, RowCoder, ShownAs};
 pub(crate) use self::dependence::{Dependence, of_expr, of_plan};
 pub(crate) use self::fingerprint::{RowsName, name_of, wide};
 pub(crate) use self::recall::{Asks, Remembered, Request, States};

@@ -212,6 +212,11 @@ impl Session {
             || self.block.as_ref().is_some_and(|block| block.tables.has_any_changes())
     }
 
+    /// Whether it may be answered from the cache now.
+    pub(crate) fn uses_cache(&mut self) -> bool {
+        self.engine.results.is_enabled() && self.asks().is_cached
+    }
+
     /// How the session asks with the settings that it has now.
     pub(crate) fn asks(&mut self) -> Asks {
         let settings = self.settings.read();
@@ -409,7 +414,7 @@ impl Session {
             }
             self.tell_of_cache("hit");
         }
-        CachedOutput { columns: remembered.columns.clone(), answer }
+        CachedOutput::whole(remembered.columns.clone(), answer)
     }
 
     pub(crate) fn tell_of_cache(&mut self, what: &str) {

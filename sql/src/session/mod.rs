@@ -35,7 +35,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::calendar::Zone;
 use crate::parser::{self, Parsed, Statement};
 use crate::planner::Scope;
-use crate::result_cache::Asks;
+use crate::result_cache::{Asks, RowCoder};
 use crate::statement::interrupt::Abandoned;
 use crate::statement::{self, Output, Prepared};
 
@@ -127,6 +127,8 @@ pub struct Session {
     pub(crate) committing: Committing,
     pub(crate) asks: Option<Asks>,
     pub(crate) encoding: u64,
+    /// `None`: nobody looks into encoded rows.
+    pub(crate) row_coder: Option<&'static dyn RowCoder>,
     /// It asks what others have asked, before they do: that does not count.
     pub(crate) asks_again: bool,
     /// What its statements are part of, outside of a transaction block.
@@ -194,6 +196,7 @@ impl Session {
             temporary,
             asks: None,
             encoding: 0,
+            row_coder: None,
             asks_again: false,
         })
     }

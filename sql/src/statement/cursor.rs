@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -14,8 +15,9 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{Declare, Fetch};
 use crate::planner::{Parameter, Scope};
+use crate::result_cache::{Asked, CachedOutput, Declared, Taking, name_of};
 use crate::session::Session;
-use crate::session::cursor::{Cursor, CursorRows, Pass, Reader};
+use crate::session::cursor::{Cursor, CursorRows, Deferred, Pass, Reader, Standing};
 
 fn undefined(name: &str) -> Error {
     Error::new(SqlState::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist"))
@@ -46,21 +48,40 @@ pub async fn declare(
         let message = format!("cursor \"{}\" already exists", declare.name);
         return Err(Error::new(SqlState::DUPLICATE_CURSOR, message));
     }
+    let request = session.request(&declare.text, &prepared.parameters, Some(&values));
     let reader = Reader::default();
     let scope = Scope { abandoned: Some(reader.abandoned()), ..session.scope().await? };
     // Until the plan has its files.
     let _looking = scope.database()?.storage().readers().look();
+    let given = request.map(|_| values.clone()).unwrap_or_default();
     let (planned, values) = query::current_plan(&scope, &declare.query, prepared, values).await?;
     let plan = parameters::substitute(&planned.plan, values)?;
-    let physical = rows::physical(&scope, &plan).await?;
-    let stream = rows::stream(&scope, physical)?;
-    let passed = CursorRows::new(stream, declare.options.scroll, reader, &scope.engine.runtime);
+    let state = scope.state_for(&plan).await?;
+    let optimized = state.optimize(&plan).map_err(|e| Error::from(&e))?;
+    let asked = request.map(|request| {
+        let (text, types) = (declare.text.as_str(), prepared.parameters.as_slice());
+        Asked { request, text, types, values: &given }
+    });
+    let declared = named(session, &scope, asked.as_ref(), &optimized, &planned.columns)?;
+    let scroll = declare.options.scroll;
+    let rows = match &declared {
+        Some(declared) => {
+            let deferred = Deferred::new(scope.clone(), state, optimized)?;
+            CursorRows::deferred(deferred, scroll, reader, declared.total.clone())
+        }
+        None => {
+            let physical = state.query_planner().create_physical_plan(&optimized, state.as_ref()).await;
+            let stream = rows::stream(&scope, physical.map_err(|e| Error::from(&e))?)?;
+            CursorRows::running(stream, scroll, reader, &scope.engine.runtime)
+        }
+    };
     let cursor = Cursor {
         columns: planned.columns.clone(),
         options: declare.options,
         statement: prepared.parsed.text.clone(),
         created: scope.info.statement_start,
-        rows: Arc::new(Mutex::new(passed)),
+        rows: Arc::new(Mutex::new(rows)),
+        declared,
         tables: scope.tables.clone(),
     };
     let savepoints = session.block.as_ref().map(|block| block.savepoints.len());
@@ -76,7 +97,12 @@ pub fn columns(session: &Session, fetch: &Fetch) -> Result<Option<Vec<OutputColu
 pub async fn fetch(session: &mut Session, fetch: &Fetch) -> Result<Output> {
     let cursor = session.cursors.get(&fetch.cursor).ok_or_else(|| undefined(&fetch.cursor))?;
     let mut rows = cursor.start(&fetch.cursor)?;
+    let (columns, binary, declared) =
+        (cursor.columns.clone(), cursor.options.binary, cursor.declared.clone());
     rows.unsettle(session.abandoned.clone());
+    if let Some(declared) = &declared {
+        choose(session, declared, &mut rows, &columns).await?;
+    }
     let mut pass = rows.begin(fetch.movement).await?;
     if fetch.discard {
         let passed = rows.pass(pass).await?;
@@ -87,13 +113,62 @@ pub async fn fetch(session: &mut Session, fetch: &Fetch) -> Result<Output> {
         rows.step_back()?;
         pass = Pass::Forward(Some(1));
     }
-    Ok(Output::Rows(RowOutput {
-        columns: cursor.columns.clone(),
-        stream: Reading { rows, pass }.stream(),
-        tag: CommandTag::Rows { verb: "FETCH", counted: true },
-        binary: cursor.options.binary,
-        collecting: None,
-    }))
+    let tag = CommandTag::Rows { verb: "FETCH", counted: true };
+    if let Some((answer, part)) = rows.part(pass).await? {
+        rows.settle();
+        return Ok(Output::Cached(CachedOutput { columns, answer, part, tag }));
+    }
+    let shown = session.shown_as();
+    let piece = match (&declared, pass) {
+        (Some(declared), Pass::Forward(_)) => declared.piece(session, &shown, rows.position()),
+        _ => None,
+    };
+    let collecting = piece.map(Taking::Piece);
+    Ok(Output::Rows(RowOutput { columns, stream: Reading { rows, pass }.stream(), tag, binary, collecting }))
+}
+
+/// A name for the rows of a cursor. `None`: they have none.
+fn named(
+    session: &mut Session,
+    scope: &Scope,
+    asked: Option<&Asked<'_>>,
+    optimized: &LogicalPlan,
+    columns: &[OutputColumn],
+) -> Result<Option<Arc<Declared>>> {
+    let Some(asked) = asked else { return Ok(None) };
+    let cache = session.engine.results.clone();
+    let name = name_of(&cache, optimized, columns, asked.request.session).map_err(|e| Error::from(&e))?;
+    let Some(name) = name else {
+        cache.statistics.bypassed.inc();
+        session.tell_of_cache("bypass");
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(Declared::new(asked, name, session, scope))))
+}
+
+/// Takes the rows from an answer, if there is one as the client wants it, or else from the query.
+async fn choose(
+    session: &mut Session,
+    declared: &Declared,
+    rows: &mut CursorRows,
+    columns: &[OutputColumn],
+) -> Result<()> {
+    let shown = session.shown_as();
+    let is_first = match rows.standing(&shown) {
+        Standing::Running | Standing::ThisAnswer => return Ok(()),
+        Standing::OtherAnswer(true) => return rows.run_in_order(columns, session.row_coder).await,
+        Standing::OtherAnswer(false) => false,
+        Standing::Waiting => true,
+    };
+    let answer = declared.kept(session, &shown);
+    if is_first {
+        declared.count(session, answer.is_some());
+    }
+    match answer {
+        Some(answer) => rows.answer(answer, shown),
+        None => rows.run().await?,
+    }
+    Ok(())
 }
 
 /// A FETCH whose rows go out as they come.

@@ -1,6 +1,6 @@
 //! Statements: one file per statement or family, one exhaustive dispatch.
 
-mod copy;
+pub(crate) mod copy;
 mod cursor;
 pub(crate) mod ddl;
 pub(crate) mod dml;
@@ -37,7 +37,7 @@ use crate::introspection::{Plan, Question};
 use crate::parser::statement::Shown;
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, PlannedQuery};
-use crate::result_cache::{CachedOutput, Collecting, Remembered};
+use crate::result_cache::{CachedOutput, Remembered, Taking};
 use crate::session::Session;
 use crate::types;
 use dml::row_statement::RowStatement;
@@ -113,6 +113,11 @@ impl Prepared {
     pub(crate) fn trivial(parsed: &Parsed, answer: TrivialAnswer) -> Self {
         let columns = Some(answer.columns.as_ref().clone());
         Self { trivial: Some(answer), ..Self::plain(parsed, columns) }
+    }
+
+    /// Whether its rows are those of a cursor, which may be another at each execution.
+    pub fn is_fetch(&self) -> bool {
+        matches!(*self.parsed.statement, Statement::Fetch(_))
     }
 
     /// A query of system relations or of no relation at all (`pg_cancel_backend(…)`): quick, and wanted most when the pool for queries is busy.
@@ -203,7 +208,7 @@ pub struct RowOutput {
     /// The rows of a binary cursor, which go out in that format if nobody asks for another.
     pub binary: bool,
     /// Takes what is sent, for the next who asks.
-    pub collecting: Option<Collecting>,
+    pub collecting: Option<Taking>,
 }
 
 /// COPY … FROM STDIN in progress: the client's data goes in, one commit comes out.
@@ -229,7 +234,7 @@ pub trait CopyIn: Send + fmt::Debug {
 /// What running a statement gives.
 pub enum Output {
     Rows(RowOutput),
-    /// The rows of a query as they were encoded before.
+    /// Rows of a query as they were encoded before.
     Cached(CachedOutput),
     /// COPY … TO STDOUT as text or CSV: the rows themselves, and how their values, which are text as in a
     /// result, make lines.

@@ -8,6 +8,7 @@ use datafusion::scalar::ScalarValue;
 use postgres_types::Type;
 
 use crate::error::{Error, Result, SqlState};
+use crate::pg_catalog::value::parse_array_literal;
 use crate::planner::{Parameter, missing_parameter};
 use crate::types::text_input;
 
@@ -89,44 +90,19 @@ fn numeric(text: &str) -> Result<ScalarValue> {
 /// An array literal of one dimension (Postgres manual 8.15.2).
 fn list(text: &str, element: &DataType) -> Result<ScalarValue> {
     let invalid = || Error::new(SqlState::INVALID_TEXT, format!("malformed array literal: \"{text}\""));
-    let inner = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or_else(invalid)?;
-    let mut items: Vec<(String, bool)> = Vec::new();
-    let (mut current, mut quoted, mut was_quoted) = (String::new(), false, false);
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => current.push(chars.next().ok_or_else(invalid)?),
-            '"' => {
-                quoted = !quoted;
-                was_quoted = true;
-            }
-            '{' | '}' if !quoted => {
-                return Err(crate::statement::not_supported(
-                    "a parameter that is an array of several dimensions",
-                ));
-            }
-            ',' if !quoted => {
-                items.push((std::mem::take(&mut current), was_quoted));
-                was_quoted = false;
-            }
-            c => current.push(c),
-        }
-    }
-    if quoted {
-        return Err(invalid());
-    }
-    if !inner.trim().is_empty() {
-        items.push((current, was_quoted));
-    }
+    let Some(items) = parse_array_literal(text) else {
+        let nested = text.trim().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('{'));
+        return Err(match nested {
+            true => crate::statement::not_supported("a parameter that is an array of several dimensions"),
+            false => invalid(),
+        });
+    };
     let item_type = Parameter { pg_type: Type::TEXT, data_type: element.clone() };
     let values = items
         .into_iter()
-        .map(|(item, quoted)| {
-            if !quoted && item.trim().eq_ignore_ascii_case("null") {
-                return ScalarValue::try_from(element).map_err(|e| Error::from(&e));
-            }
-            let item = if quoted { item } else { item.trim().to_string() };
-            convert(&item_type, &ScalarValue::Utf8(Some(item)))
+        .map(|item| match item {
+            Some(item) => convert(&item_type, &ScalarValue::Utf8(Some(item))),
+            None => ScalarValue::try_from(element).map_err(|e| Error::from(&e)),
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(ScalarValue::List(ScalarValue::new_list_nullable(&values, element)))
@@ -148,6 +124,8 @@ pub fn fit(planned: &[Parameter], types: &[Option<Parameter>]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Array, AsArray};
+
     use super::*;
 
     #[test]
@@ -162,6 +140,16 @@ mod tests {
     fn array_literals() {
         let ScalarValue::List(list) = list("{1,NULL,3}", &DataType::Int32).unwrap() else { panic!() };
         assert_eq!(list.value(0).len(), 3);
-        assert!(super::list("1,2", &DataType::Int32).is_err());
+        let texts = |text: &str| match super::list(text, &DataType::Utf8).unwrap() {
+            ScalarValue::List(list) => {
+                let items = list.value(0);
+                items.as_string::<i32>().iter().map(|item| item.unwrap_or("∅").to_string()).collect()
+            }
+            _ => Vec::new(),
+        };
+        assert_eq!(texts(r#"{"p", "a, \"b" , NULL, "null", c d}"#), ["p", "a, \"b", "∅", "null", "c d"]);
+        for malformed in ["1,2", "{1", "{1,}", "{{1},{2}}"] {
+            assert!(super::list(malformed, &DataType::Int32).is_err(), "{malformed}");
+        }
     }
 }

@@ -16,8 +16,8 @@ use crate::introspection::Question;
 use crate::parser::{Parsed, Statement};
 use crate::planner::{Dependencies, Parameter, PlannedQuery, Scope, still_current};
 use crate::result_cache::{
-    AnswerName, Asked, CachedOutput, Dependence, Remembered, Request, ResultCache, RowsName, States, Turn,
-    name_of, of_plan,
+    AnswerName, Asked, CachedOutput, Dependence, Remembered, Request, ResultCache, RowsName, States, Taking,
+    Turn, name_of, of_plan,
 };
 use crate::session::Session;
 
@@ -143,8 +143,8 @@ pub async fn execute(
     };
     let columns = planned.columns.clone();
     let collecting = match turn {
-        Turn::Answered(answer) => return Ok(Output::Cached(CachedOutput { columns, answer })),
-        Turn::Lead(collecting) => Some(collecting),
+        Turn::Answered(answer) => return Ok(Output::Cached(CachedOutput::whole(columns, answer))),
+        Turn::Lead(collecting) => Some(Taking::Answer(collecting)),
         Turn::Alone => None,
     };
     let physical = state.query_planner().create_physical_plan(&optimized, state.as_ref()).await;

@@ -128,3 +128,42 @@ async fn kept_plans_take_parameters() {
     let wrong = run(&mut session, "select attname from pg_attribute where attrelid = 'u'").await;
     assert_eq!(wrong.unwrap_err().code.0, "22P02");
 }
+
+/// What SQLAlchemy asks for the columns of a table, as `psycopg` sends it.
+const SQLALCHEMY: &str = "select a.attname, format_type(a.atttypid, a.atttypmod),
+       case when a.atthasdef then (select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d
+         where a.atthasdef and d.adrelid = a.attrelid and d.adnum = a.attnum) end,
+       case when a.attidentity <> $1::varchar then (select json_build_object($2::varchar, a.attidentity = $3::varchar,
+         $4::varchar, s.seqstart) from pg_sequence s where s.seqrelid =
+           cast(cast(pg_get_serial_sequence(cast(cast(a.attrelid as regclass) as text), a.attname) as regclass) as oid)) end,
+       case when a.attcollation <> $5::integer and (select t.typcollation from pg_type t where t.oid = a.atttypid) <> a.attcollation
+         then (select json_build_object($2::varchar, c.collname, $6::varchar,
+           case when pg_collation_is_visible(c.oid) then null else n.nspname end)
+           from pg_collation c join pg_namespace n on n.oid = c.collnamespace where c.oid = a.attcollation) end
+     from pg_class c left join pg_attribute a on c.oid = a.attrelid and a.attnum > $7::smallint
+     join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind = any (array[$8::varchar, $9::varchar]) and n.nspname = $10::varchar and c.relname in ($11::varchar)
+     order by c.relname, a.attnum";
+
+#[tokio::test]
+async fn arrays_of_parameters_are_kept() {
+    let fixture = fixture().await;
+    let mut session = fixture.session();
+    run(&mut session, "create table t (a int not null, b text[])").await.unwrap();
+    run(&mut session, "create table u (c numeric(5, 2))").await.unwrap();
+    let text = |text: &str| ScalarValue::from(text);
+    let mut values: Vec<ScalarValue> = ["", "always", "a", "start"].map(text).to_vec();
+    values.extend([ScalarValue::Int32(Some(0)), text("schema"), ScalarValue::Int16(Some(0))]);
+    values.extend(["r", "v", "public", "t"].map(text));
+    // The fourth column is of no type, as there are no sequences.
+    for (table, expected) in [("t", "a|integer|∅||∅\nb|text[]|∅||∅"), ("u", "c|numeric(5,2)|∅||∅")]
+    {
+        values.pop();
+        values.push(text(table));
+        let parsed = session.parse(SQLALCHEMY).unwrap().remove(0);
+        let prepared = session.prepare(&parsed, &[]).await.unwrap();
+        assert!(prepared.question.is_some(), "planned anew");
+        let found = run_with(&mut session, SQLALCHEMY, &[], values.clone()).await.unwrap();
+        assert_eq!(found.split_once('\n').map(|(_, rows)| rows), Some(expected));
+    }
+}

@@ -10,6 +10,8 @@ import pytest
 
 from sequence import Case, Tally, difference, shrink
 
+pytestmark = pytest.mark.long
+
 # Without a time to fill, as many sequences as this: the same ones on any machine.
 SEQUENCES = 32
 SECONDS = float(os.environ.get("AURIC_DIFFERENTIAL_SECONDS", "0"))

@@ -10,6 +10,8 @@ import pytest
 
 from world import Tally, difference
 
+pytestmark = pytest.mark.long
+
 SECONDS = float(os.environ.get("AURIC_DIFFERENTIAL_SECONDS", "0"))
 SEED = int(os.environ.get("AURIC_DIFFERENTIAL_SEED", "1"))
 # Without a time to fill, as many cases as this: the same ones on any machine.

@@ -43,6 +43,31 @@ final class Rows {
         Main.equal(250L * 249 / 2, count(c, "select sum(id) from " + table));
     }
 
+    /** What was read in portions is kept, and comes in portions again. */
+    private static void portionsFromTheResultCache(Connection c) throws Exception {
+        String table = table(c, "portions");
+        Main.execute(c, "insert into " + table + " select i, 'n' || i from generate_series(1, 500) as g(i)");
+        c.commit();
+        Main.execute(c, "set client_min_messages = debug1");
+        for (String expected : new String[] {"miss", "hit", "hit"}) {
+            try (PreparedStatement statement = c.prepareStatement("select id, name from " + table + " where id > ? order by id")) {
+                statement.setFetchSize(33);
+                statement.setInt(1, 7);
+                int rows = 7;
+                try (ResultSet result = statement.executeQuery()) {
+                    while (result.next()) {
+                        Main.equal(++rows, result.getInt(1));
+                        Main.equal("n" + rows, result.getString(2));
+                    }
+                }
+                Main.equal(500, rows);
+                Main.check(statement.getWarnings() != null, "a notice");
+                Main.equal("result cache: " + expected, statement.getWarnings().getMessage());
+            }
+            c.commit();
+        }
+    }
+
     static void steps() {
         Main.step("setFetchSize in a transaction: rows come in portions", c -> {
             c.setAutoCommit(false);
@@ -68,6 +93,7 @@ final class Rows {
                 Main.equal(25500L * 25501 / 2, sum);
             }
             c.commit();
+            portionsFromTheResultCache(c);
         });
         Main.step("setMaxRows, and prepared statements with a fetch size", c -> {
             c.setAutoCommit(false);

@@ -91,8 +91,10 @@ impl Formats {
             return Some(Self::All(number == 1));
         }
         let length = usize::try_from(number >> 2).ok()? & LENGTH_MASK;
-        let each = (0..length).map(|column| (number >> (8 + column)) & 1 == 1).collect();
-        (length < LENGTH_MASK).then_some(Self::Each(each))
+        if length > SPELLED_OUT {
+            return None;
+        }
+        Some(Self::Each((0..length).map(|column| (number >> (8 + column)) & 1 == 1).collect()))
     }
 
     pub(super) fn is_binary(&self, column: usize) -> bool {
@@ -126,7 +128,12 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn of(session: &Session) -> Self {
-        Self { zone: session.time_zone(), intervals: IntervalStyle::named(&session.interval_style()) }
+        Self::named(session.time_zone(), &session.interval_style())
+    }
+
+    /// `zone`: as arrow names it.
+    pub(super) fn named(zone: String, interval_style: &str) -> Self {
+        Self { zone, intervals: IntervalStyle::named(interval_style) }
     }
 
     /// As Postgres does without any settings.

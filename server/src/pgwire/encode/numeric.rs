@@ -248,15 +248,17 @@ pub(in crate::pgwire) fn binary_to_text(bytes: &[u8]) -> Option<String> {
     }
     let group = |index: i32| usize::try_from(index).ok().and_then(|i| groups.get(i)).copied().unwrap_or(0);
     let mut text = String::new();
-    if *sign == NEGATIVE {
-        text.push('-');
-    }
-    if weight < 0 {
-        text.push('0');
-    }
     for index in 0..=weight {
         let digits = group(index);
-        if index == 0 { text.push_str(&digits.to_string()) } else { text.push_str(&format!("{digits:04}")) }
+        // Groups may begin with some of zeros.
+        if text.is_empty() && digits > 0 {
+            text.push_str(&digits.to_string());
+        } else if !text.is_empty() {
+            text.push_str(&format!("{digits:04}"));
+        }
+    }
+    if text.is_empty() {
+        text.push('0');
     }
     if scale > 0 {
         text.push('.');
@@ -268,12 +270,34 @@ pub(in crate::pgwire) fn binary_to_text(bytes: &[u8]) -> Option<String> {
         }
         text.truncate(start + scale);
     }
+    // What is left of a small number is no less than zero.
+    if *sign == NEGATIVE && text.bytes().any(|byte| matches!(byte, b'1'..=b'9')) {
+        text.insert(0, '-');
+    }
     Some(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Words of a binary numeric.
+    fn words(words: &[i16]) -> Option<String> {
+        binary_to_text(&words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn numbers_that_nobody_would_write_so() {
+        const NEGATIVE: i16 = super::NEGATIVE as i16;
+        assert_eq!(words(&[1, -9, NEGATIVE, 0, 5]).as_deref(), Some("0"));
+        assert_eq!(words(&[1, -2, NEGATIVE, 3, 5]).as_deref(), Some("0.000"));
+        assert_eq!(words(&[1, -1, NEGATIVE, 4, 5]).as_deref(), Some("-0.0005"));
+        assert_eq!(words(&[3, 2, NEGATIVE, 0, 0, 5, 6]).as_deref(), Some("-50006"));
+        assert_eq!(words(&[2, 1, 0, 2, 0, 0]).as_deref(), Some("0.00"));
+        assert_eq!(words(&[0, 0, 0, 0]).as_deref(), Some("0"));
+        assert_eq!(words(&[1, 1, 0, 0, 1]).as_deref(), Some("10000"));
+        assert_eq!(words(&[2, 0, 0, 0, 1]), None);
+    }
 
     #[test]
     fn small_numbers_in_binary_are_as_by_their_digits() {

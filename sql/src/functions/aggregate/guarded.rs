@@ -1,6 +1,7 @@
 //! Sums that cannot wrap around. DataFusion's accumulators add decimals without looking: that is as fast as
 //! it gets, and right for as long as no sum can leave 128 bits, which a bound on them tells: number of rows
-//! times the largest value. When the bound is no longer good enough, an exact sum takes over.
+//! times the largest value. When the bound is no longer good enough, an exact sum takes over. Sums of floating
+//! point numbers are looked at when they are done.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::scalar::ScalarValue;
 
+use super::infinities::Infinities;
 use super::sum::{only, to_native};
 use crate::functions::numeric::{narrow, overflow};
 
@@ -87,6 +89,7 @@ pub struct GuardedSum {
     guard: Option<Guard>,
     /// The sum since the guard gave up.
     exact: Option<Option<i128>>,
+    infinities: Infinities,
     input: DataType,
     /// The type of `inner`'s sum.
     sum: DataType,
@@ -96,12 +99,13 @@ pub struct GuardedSum {
 impl GuardedSum {
     pub fn new(inner: Box<dyn Accumulator>, input: DataType, sum: DataType, output: DataType) -> Self {
         let guard = Guard::of(&input);
-        Self { inner, guard, exact: None, input, sum, output }
+        Self { inner, guard, exact: None, infinities: Infinities::default(), input, sum, output }
     }
 
     /// For an accumulator that needs no guard.
     pub fn unguarded(inner: Box<dyn Accumulator>, input: DataType, sum: DataType, output: DataType) -> Self {
-        Self { inner, guard: None, exact: None, input, sum, output }
+        let infinities = Infinities::default();
+        Self { inner, guard: None, exact: None, infinities, input, sum, output }
     }
 
     fn add(&mut self, values: &ArrayRef, merge: bool) -> Result<()> {
@@ -114,6 +118,7 @@ impl GuardedSum {
                 _ => None,
             });
         }
+        self.infinities.note(values, |_| Some(0), None);
         let column = std::slice::from_ref(values);
         match &mut self.exact {
             None if merge => self.inner.merge_batch(column),
@@ -133,6 +138,13 @@ impl GuardedSum {
             None => self.inner.evaluate(),
         }
     }
+
+    fn check(&self, value: ScalarValue) -> Result<ScalarValue> {
+        if self.sum.is_floating() {
+            self.infinities.check(&value.to_array()?)?;
+        }
+        Ok(value)
+    }
 }
 
 impl Accumulator for GuardedSum {
@@ -143,7 +155,8 @@ impl Accumulator for GuardedSum {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let value = self.value()?;
-        if value.data_type() == self.output { Ok(value) } else { value.cast_to(&self.output) }
+        let value = if value.data_type() == self.output { value } else { value.cast_to(&self.output)? };
+        self.check(value)
     }
 
     fn size(&self) -> usize {
@@ -153,7 +166,7 @@ impl Accumulator for GuardedSum {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         match self.exact {
             Some(_) => Ok(vec![self.value()?]),
-            None => self.inner.state(),
+            None => self.inner.state()?.into_iter().map(|value| self.check(value)).collect(),
         }
     }
 
@@ -234,6 +247,7 @@ pub struct GuardedGroups {
     guard: Option<Guard>,
     /// The sums since the guard gave up; `None`: no value yet.
     exact: Option<Vec<Option<i128>>>,
+    infinities: Infinities,
     input: DataType,
     /// The type of `inner`'s sums.
     sum: DataType,
@@ -243,7 +257,7 @@ pub struct GuardedGroups {
 impl GuardedGroups {
     pub fn new(inner: Box<dyn GroupsAccumulator>, input: DataType, sum: DataType, output: DataType) -> Self {
         let guard = Guard::of(&input);
-        Self { inner, guard, exact: None, input, sum, output }
+        Self { inner, guard, exact: None, infinities: Infinities::default(), input, sum, output }
     }
 
     fn add(
@@ -261,6 +275,7 @@ impl GuardedGroups {
             let sums = self.inner.evaluate(EmitTo::All)?;
             self.exact = Some(narrow(&sums)?.iter().collect());
         }
+        self.infinities.note(values, |row| groups.get(row).copied(), filter);
         let column = std::slice::from_ref(values);
         let Some(sums) = &mut self.exact else {
             return match merge {
@@ -278,7 +293,16 @@ impl GuardedGroups {
         Ok(())
     }
 
-    fn sums(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+    /// The sums of the first groups, as values of this type.
+    fn sums(&mut self, emit_to: EmitTo, wanted: &DataType) -> Result<ArrayRef> {
+        let sums = self.any_sums(emit_to)?;
+        let sums = if sums.data_type() == wanted { sums } else { cast(&sums, wanted)? };
+        self.infinities.check(&sums)?;
+        self.infinities.forget(sums.len());
+        Ok(sums)
+    }
+
+    fn any_sums(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let Some(sums) = &mut self.exact else { return self.inner.evaluate(emit_to) };
         let emitted = emit_to.take_needed(sums);
         if emitted.iter().flatten().any(|sum| sum.unsigned_abs() >= LIMIT.unsigned_abs()) {
@@ -301,12 +325,11 @@ impl GroupsAccumulator for GuardedGroups {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let sums = self.sums(emit_to)?;
-        Ok(if *sums.data_type() == self.output { sums } else { cast(&sums, &self.output)? })
+        self.sums(emit_to, &self.output.clone())
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.sums(emit_to)?])
+        Ok(vec![self.sums(emit_to, &self.sum.clone())?])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {

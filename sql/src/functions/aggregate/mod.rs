@@ -2,6 +2,7 @@
 
 mod average;
 mod guarded;
+mod infinities;
 mod sum;
 mod variance;
 

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use super::guarded::{GuardedGroups, GuardedSum, SlidingSum};
+use super::infinities::Infinities;
 use crate::functions::columnar::type_name;
 use crate::functions::function::error;
 use crate::functions::numeric::overflow;
@@ -248,6 +249,14 @@ impl DistinctValues {
         })
     }
 
+    fn infinities(&mut self) -> Result<Infinities> {
+        let mut found = Infinities::default();
+        if let [ScalarValue::List(list)] = self.inner.state()?.as_slice() {
+            found.note(list.values(), |_| Some(0), None);
+        }
+        Ok(found)
+    }
+
     /// What DataFusion makes of them.
     pub fn native(&mut self) -> Result<ScalarValue> {
         self.inner.evaluate()
@@ -277,7 +286,12 @@ impl Accumulator for DistinctSum {
     fn evaluate(&mut self) -> Result<ScalarValue> {
         match self.values.exact()? {
             Some(values) => super::guarded::exact_scalar(total(&values)?, &self.output),
-            None => self.values.native()?.cast_to(&self.output),
+            None => {
+                let infinities = self.values.infinities()?;
+                let sum = self.values.native()?.cast_to(&self.output)?;
+                infinities.check(&sum.to_array()?)?;
+                Ok(sum)
+            }
         }
     }
 

@@ -50,6 +50,8 @@ fn get<'a>(row: &'a Row<'_>) -> Result<Option<&'a str>> {
         (Some(index), Kind::Array) => item(value, index),
         (None, Kind::Object) => member(value, row.text(1)?),
         (None, Kind::Array) => row.text(1).map(|_| None),
+        // To Postgres a scalar is an array of one item, in `jsonb` and for this operator alone.
+        (Some(0 | -1), kind) if kind != Kind::Object && row.is_jsonb(0) => Ok(Some(value)),
         _ => Ok(None),
     }
 }

@@ -184,11 +184,16 @@ impl Row<'_> {
     /// Argument `i` as `jsonb` in normal form.
     pub fn jsonb(&self, i: usize) -> Result<Cow<'_, str>> {
         let text = self.text(i)?;
-        let known = self.fields.get(i).and_then(|field| field.metadata().get(PG_TYPE));
-        if known.is_some_and(|name| name == "jsonb") {
+        if self.is_jsonb(i) {
             return Ok(Cow::Borrowed(text));
         }
         jsonb::normalise(text).map(Cow::Owned)
+    }
+
+    /// Whether argument `i` is `jsonb` by its type.
+    pub fn is_jsonb(&self, i: usize) -> bool {
+        let known = self.fields.get(i).and_then(|field| field.metadata().get(PG_TYPE));
+        known.is_some_and(|name| name == "jsonb")
     }
 
     /// Argument `i`, where it is a whole number.

@@ -2,6 +2,7 @@
 
 mod clients;
 mod functions;
+mod keys;
 
 use std::sync::Arc;
 

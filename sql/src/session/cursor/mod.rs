@@ -1,7 +1,9 @@
 //! Cursors of DECLARE: running queries that are read piece by piece (Postgres manual, DECLARE, FETCH).
 //!
-//! [`rows`] knows where a cursor stands and how it moves, [`store`] keeps what it has passed.
+//! [`rows`] knows where a cursor stands and how it moves, [`store`] keeps what it has passed, [`kept`] takes
+//! its rows from an answer that is kept.
 
+mod kept;
 mod rows;
 mod store;
 
@@ -11,11 +13,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+pub use self::kept::{Deferred, Standing};
 pub use self::rows::{CursorRows, Pass, Reader};
 use crate::error::{Error, Result, SqlState};
+use crate::parser::Statement;
+use crate::result_cache::Declared;
 use crate::session::Session;
 use crate::session::transaction::TransactionTables;
-use crate::statement::OutputColumn;
+use crate::statement::{OutputColumn, Prepared};
 
 /// Whether a cursor goes backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +51,8 @@ pub struct Cursor {
     pub created: DateTime<Utc>,
     /// Shared with the stream of the FETCH that runs.
     pub rows: Arc<Mutex<CursorRows>>,
+    /// `None`: its rows have no name.
+    pub(crate) declared: Option<Arc<Declared>>,
     /// A held cursor reads on when its transaction is over, and the files that it reads must stay.
     pub tables: Arc<TransactionTables>,
 }
@@ -142,6 +149,24 @@ impl Cursors {
 }
 
 impl Session {
+    /// Whether a statement fetches from a binary cursor, whose rows go out in that format if nobody asks for
+    /// another.
+    pub fn fetches_binary(&self, prepared: &Prepared) -> bool {
+        match prepared.parsed.statement.as_ref() {
+            Statement::Fetch(fetch) => self.cursors.get(&fetch.cursor).is_some_and(|c| c.options.binary),
+            _ => false,
+        }
+    }
+
+    /// A prepared FETCH as it is now, when the cursor may be another than when it was prepared. `None`: the
+    /// same, or no FETCH of an open cursor.
+    pub fn fetched_now(&self, prepared: &Prepared) -> Option<Prepared> {
+        let Statement::Fetch(fetch) = prepared.parsed.statement.as_ref() else { return None };
+        let columns = self.cursors.get(&fetch.cursor)?.columns.as_ref();
+        let is_other = prepared.columns.as_ref().is_some_and(|described| described != columns);
+        is_other.then(|| Prepared::plain(&prepared.parsed, Some(columns.clone())))
+    }
+
     /// Columns of an open cursor. To clients it is a portal, which they may describe.
     pub fn cursor_columns(&self, name: &str) -> Option<Arc<Vec<OutputColumn>>> {
         self.cursors.get(name).map(|cursor| cursor.columns.clone())

@@ -1,13 +1,14 @@
 //! Where a cursor stands, and how it moves (Postgres manual, FETCH; `DoPortalRunFetch` and
 //! `PortalRunSelect` in Postgres' sources are the behaviour).
 //!
-//! Rows are numbered from 1. A cursor stands before the first (0), on a row, or behind the last.
+//! Rows are numbered from 1. A cursor stands before the first (0), on a row, or behind the last. Where
+//! rows come from may change while it is read ([`kept`](super::kept)); where it stands does not.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -15,6 +16,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 use super::Scroll;
+use super::kept::{Answered, Deferred};
 use super::store::Store;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::Movement;
@@ -25,11 +27,20 @@ const SCROLLS_WITHIN: usize = 16 * 1024 * 1024;
 
 /// The query of a cursor, and what of it has passed.
 pub struct CursorRows {
+    scroll: Scroll,
+    runtime: Arc<RuntimeEnv>,
+    /// The query, as long as it does not run.
+    pub(super) deferred: Option<Box<Deferred>>,
+    /// Where rows come from as long as the query does not run.
+    pub(super) answered: Option<Answered>,
+    /// Of the query that runs.
     schema: SchemaRef,
-    /// `None`: it has given all its rows. Never locked, only reached by `&mut`: it makes a session with
-    /// cursors shareable (`Sync`).
+    /// `None`: it has given all its rows, or does not run. Never locked, only reached by `&mut`: it makes a
+    /// session with cursors shareable (`Sync`).
     stream: Option<Mutex<SendableRecordBatchStream>>,
     kept: Kept,
+    /// Number of rows, once that is known.
+    total: Arc<OnceLock<u64>>,
     /// Number of the row it stands on; behind the last, one more than there are.
     position: u64,
     /// It stands behind the last row.
@@ -72,21 +83,68 @@ impl Pass {
     const NEXT: Self = Self::Forward(Some(1));
 }
 
+fn only_forward() -> Error {
+    Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
+        .with_hint("Declare it with SCROLL option to enable backward scan.")
+}
+
 impl CursorRows {
-    /// `reader`: whom the stream's plan asks.
-    pub fn new(
+    /// `reader`: whom the query's plan asks. `total`: told when it is known.
+    fn new(scroll: Scroll, reader: Reader, runtime: &Arc<RuntimeEnv>, total: Arc<OnceLock<u64>>) -> Self {
+        Self {
+            scroll,
+            runtime: runtime.clone(),
+            deferred: None,
+            answered: None,
+            schema: Arc::new(Schema::empty()),
+            stream: None,
+            kept: Kept::Nothing(None),
+            total,
+            position: 0,
+            at_end: false,
+            broken: false,
+            reader,
+        }
+    }
+
+    /// Of a query that runs.
+    pub fn running(
         stream: SendableRecordBatchStream,
         scroll: Scroll,
         reader: Reader,
         runtime: &Arc<RuntimeEnv>,
     ) -> Self {
-        let schema = stream.schema();
-        let kept = match scroll {
+        let mut rows = Self::new(scroll, reader, runtime, Arc::default());
+        rows.begin_stream(stream);
+        rows
+    }
+
+    /// Of a query that runs when there is no answer.
+    pub fn deferred(deferred: Deferred, scroll: Scroll, reader: Reader, total: Arc<OnceLock<u64>>) -> Self {
+        let runtime = deferred.runtime().clone();
+        let rows = Self::new(scroll, reader, &runtime, total);
+        Self { deferred: Some(Box::new(deferred)), ..rows }
+    }
+
+    /// Takes rows from a query, from the first on.
+    pub(super) fn begin_stream(&mut self, stream: SendableRecordBatchStream) {
+        self.schema = stream.schema();
+        self.kept = match self.scroll {
             Scroll::No => Kept::Nothing(None),
-            scroll => Kept::All(Store::new(runtime, schema.clone()), scroll == Scroll::Yes),
+            scroll => Kept::All(Store::new(&self.runtime, self.schema.clone()), scroll == Scroll::Yes),
         };
-        let stream = Some(Mutex::new(stream));
-        Self { schema, stream, kept, position: 0, at_end: false, broken: false, reader }
+        self.stream = Some(Mutex::new(stream));
+    }
+
+    /// Goes to where it stands by other rows than those that it is to take now.
+    pub(super) async fn catch_up(&mut self) -> Result<()> {
+        let (position, at_end) = (self.position, self.at_end);
+        self.stand_on(0);
+        self.skip_forward(position - u64::from(at_end)).await?;
+        if at_end {
+            self.advance(1).await?;
+        }
+        Ok(())
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -94,7 +152,19 @@ impl CursorRows {
     }
 
     pub fn is_scrollable(&self) -> bool {
-        matches!(self.kept, Kept::All(..))
+        match self.deferred {
+            Some(_) => self.scroll != Scroll::No,
+            None => matches!(self.kept, Kept::All(..)),
+        }
+    }
+
+    /// Whether nothing has been given or passed.
+    pub fn is_at_start(&self) -> bool {
+        self.position == 0
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// A FETCH has failed or was given up: where it stands is not known.
@@ -116,10 +186,20 @@ impl CursorRows {
     fn store(&mut self) -> Result<&mut Store> {
         match &mut self.kept {
             Kept::All(store, _) => Ok(store),
-            Kept::Nothing(_) => {
-                Err(Error::new(SqlState::NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
-                    .with_hint("Declare it with SCROLL option to enable backward scan."))
-            }
+            Kept::Nothing(_) => Err(only_forward()),
+        }
+    }
+
+    fn check_scrolls(&self) -> Result<()> {
+        if self.is_scrollable() { Ok(()) } else { Err(only_forward()) }
+    }
+
+    /// How many rows have come and can be gone to.
+    fn at_hand(&self) -> u64 {
+        match (&self.answered, &self.kept) {
+            (Some(answered), _) => answered.rows(),
+            (None, Kept::All(store, _)) => store.rows(),
+            (None, Kept::Nothing(_)) => 0,
         }
     }
 
@@ -128,7 +208,7 @@ impl CursorRows {
         match movement {
             Movement::Forward(Some(0)) | Movement::Relative(0) => Ok(self.here()),
             Movement::Backward(Some(0)) => {
-                self.store()?;
+                self.check_scrolls()?;
                 Ok(self.here())
             }
             Movement::Forward(Some(count)) if count < 0 => self.backward(Some(count.unsigned_abs())),
@@ -138,13 +218,13 @@ impl CursorRows {
             Movement::Absolute(row) if row > 0 => self.move_to_row(row.unsigned_abs()).await,
             Movement::Absolute(0) => {
                 if self.position > 0 {
-                    self.store()?;
+                    self.check_scrolls()?;
                 }
                 self.stand_on(0);
                 Ok(Pass::NOTHING)
             }
             Movement::Absolute(row) => {
-                self.store()?;
+                self.check_scrolls()?;
                 self.skip_forward(u64::MAX).await?;
                 self.move_back(row.unsigned_abs())
             }
@@ -153,14 +233,14 @@ impl CursorRows {
                 Ok(Pass::NEXT)
             }
             Movement::Relative(rows) => {
-                self.store()?;
+                self.check_scrolls()?;
                 self.move_back(rows.unsigned_abs())
             }
         }
     }
 
     fn backward(&mut self, count: Option<u64>) -> Result<Pass> {
-        self.store()?;
+        self.check_scrolls()?;
         Ok(Pass::Backward(count))
     }
 
@@ -170,7 +250,7 @@ impl CursorRows {
 
     /// Back by one, so that the row that it stands on comes next.
     pub fn step_back(&mut self) -> Result<()> {
-        self.store()?;
+        self.check_scrolls()?;
         self.stand_on(self.position.saturating_sub(1));
         Ok(())
     }
@@ -179,8 +259,8 @@ impl CursorRows {
         if row > self.position {
             self.skip_forward(row - self.position - 1).await?;
         } else {
-            let known = self.store()?.rows();
-            self.stand_on(known.min(row - 1));
+            self.check_scrolls()?;
+            self.stand_on(self.at_hand().min(row - 1));
         }
         Ok(Pass::NEXT)
     }
@@ -216,10 +296,9 @@ impl CursorRows {
     async fn skip_forward(&mut self, count: u64) -> Result<u64> {
         let mut left = count;
         while left > 0 && !self.at_end {
-            if let Kept::All(store, _) = &self.kept
-                && self.position < store.rows()
-            {
-                let step = left.min(store.rows() - self.position);
+            let at_hand = self.at_hand();
+            if self.position < at_hand {
+                let step = left.min(at_hand - self.position);
                 self.position += step;
                 left -= step;
                 continue;
@@ -241,6 +320,8 @@ impl CursorRows {
                 return Ok(Some(batch));
             }
             if !self.receive().await? {
+                // Another run would give as many.
+                let _ = self.total.set(self.position);
                 self.at_end = true;
                 self.position += 1;
             }

@@ -3,6 +3,8 @@
 mod csv;
 mod from_file;
 mod from_stdin;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 pub mod lines;
 mod records;
 mod text;
