@@ -176,6 +176,17 @@ pub(super) struct DeletionVectorDescriptor {
     pub cardinality: u64,
 }
 
+impl DeletionVectorDescriptor {
+    /// What tells it from other vectors of the same file (Delta protocol, "Action Reconciliation").
+    pub fn unique_id(&self) -> String {
+        let Self { storage_type, path_or_inline_dv, .. } = self;
+        match self.offset {
+            Some(offset) => format!("{storage_type}{path_or_inline_dv}@{offset}"),
+            None => format!("{storage_type}{path_or_inline_dv}"),
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct DomainMetadata {
     pub domain: &'static str,

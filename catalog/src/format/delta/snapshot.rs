@@ -240,10 +240,13 @@ async fn read_kernel_snapshot(
 
 fn build(engine: &dyn Engine, root: &str, from: ReadFrom) -> Result<SnapshotRef> {
     let kernel = match from {
-        ReadFrom::Latest(base) => match base.map(|base| state(&base.snapshot)).transpose()? {
-            Some(DeltaState { kernel: Some(base), .. }) => Snapshot::builder_from(base.clone()).build(engine),
-            _ => Snapshot::builder_for(to_url(root)?).build(engine),
-        },
+        ReadFrom::Latest(base) => {
+            let base = base.map(|base| state(&base.snapshot)).transpose()?;
+            match base.and_then(|base| base.kernel.clone()) {
+                Some(base) => Snapshot::builder_from(base).build(engine),
+                None => Snapshot::builder_for(to_url(root)?).build(engine),
+            }
+        }
         ReadFrom::Version(version) => Snapshot::builder_for(to_url(root)?).at_version(version).build(engine),
     };
     let kernel = kernel.in_table(root)?;

@@ -1,5 +1,6 @@
 //! The format against logs laid out by hand from the protocol, and against itself.
 
+mod advance;
 mod changes;
 mod versions;
 
@@ -53,11 +54,13 @@ impl Bench {
         std::fs::write(self.log().join(format!("{version:020}.json")), text).unwrap();
     }
 
-    async fn load(&self) -> Result<Arc<TableSnapshot>> {
+    fn entry(&self) -> TableEntry {
         let ident = TableIdent::new("public", "t");
-        let entry =
-            TableEntry { ident, format: TableFormat::Delta, pointer: self.root(), external: false, oid: 1 };
-        self.format.load(&self.storage, &entry).await
+        TableEntry { ident, format: TableFormat::Delta, pointer: self.root(), external: false, oid: 1 }
+    }
+
+    async fn load(&self) -> Result<Arc<TableSnapshot>> {
+        self.format.load(&self.storage, &self.entry()).await
     }
 
     async fn files(&self) -> Arc<FileList> {

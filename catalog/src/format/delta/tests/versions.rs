@@ -10,11 +10,6 @@ impl Bench {
         self.format.load_at(&self.storage, &self.entry(), &version).await
     }
 
-    fn entry(&self) -> TableEntry {
-        let ident = TableIdent::new("public", "t");
-        TableEntry { ident, format: TableFormat::Delta, pointer: self.root(), external: false, oid: 1 }
-    }
-
     async fn number_at(&self, timestamp: i64) -> Option<u64> {
         match self.at(VersionSpec::Timestamp(timestamp)).await {
             Ok(snapshot) => match snapshot.version {
