@@ -122,6 +122,12 @@ impl Storage {
         at.store.delete(&at.path).await.map_err(|e| Error::storage(location, e))
     }
 
+    /// How many hold on to it: statements that still write do.
+    #[cfg(test)]
+    pub fn users(&self) -> usize {
+        Arc::strong_count(&self.memory)
+    }
+
     /// Every file below `prefix`, at any depth.
     pub async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>> {
         let at = self.locate(prefix)?;
