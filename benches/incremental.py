@@ -1,7 +1,9 @@
 """Incremental refresh of grouped gold tables after a change of a thousandth of the fact, against a full one.
 
 `python benches/incremental.py --bin target/release --cache DIR [--rows 6000000] [--runs 3] [--only merge]`. The fact has
-`--rows` rows, then ten times as many; medians. "grown" is the cost with ten times the rows over that with one."""
+`--rows` rows, then ten times as many; the change is the same, a thousandth of the larger one (a day of either). Medians.
+"query" is the time of the view's query alone, which a full refresh runs and writes; "grown" is the cost of the
+incremental refresh with ten times the rows over that with one."""
 
 import argparse
 import pathlib
@@ -16,6 +18,8 @@ from tpch import Auric
 SCHEMA = "bench_incremental"
 # Days in the smaller fact; a change is of one of the last of them, or of keys all over it.
 DAYS = 100
+# How many times as many rows the larger fact has.
+LARGER = 10
 # A series has a longest length.
 SERIES = 1_000_000
 BY_DAY = "select day, country, count(*) as n, sum(amount) as total, count(distinct customer) as customers from {fact} group by day, country"
@@ -55,26 +59,37 @@ class Bench:
             f"'c' || (i / {days}) % 20 as country, (i % 1000)::numeric(12,2) as amount "
             f"from (select a * {SERIES} + b as i from generate_series(0::bigint, {(rows - 1) // SERIES}) g(a), generate_series(1::bigint, {SERIES}) h(b)) s "
             f"where i <= {rows}")
+        files, size = self.connection.execute(f'select count(*), sum(file_size_in_bytes) from "{fact.replace(".", chr(34) + "." + chr(34))}$files"').fetchone()
+        counted = self.connection.execute(f"select count(*) from {fact} where amount >= 0").fetchone()[0]
+        assert counted == rows, f"{counted} rows, {rows} wanted"
+        print(f"{form}: {counted:,} rows in {files} files, {size / 2**20:,.0f} MiB", flush=True)
 
     def seconds(self, statement: str) -> float:
         began = time.perf_counter()
         self.connection.execute(statement)
         return time.perf_counter() - began
 
-    def measure(self, scale: int, query: str, change: str) -> tuple[float, float, str]:
-        """Medians of incremental and full refreshes, and the mode."""
+    def measure(self, scale: int, query: str, change: str) -> tuple[float, float, float, str]:
+        """Medians of incremental and full refreshes and of the query, and the mode. Fails if a refresh was not
+        incremental, or gave other rows than the query."""
         names, view = self.names(scale), f"{SCHEMA}.gold"
+        query = query.format(**names)
         self.connection.execute(f"drop materialized view if exists {view}")
-        self.connection.execute(f"create materialized view {view} as {query.format(**names)}")
-        incremental, full = [], []
+        self.connection.execute(f"create materialized view {view} as {query}")
+        incremental, full, alone = [], [], []
         for run in range(self.options.runs):
-            statement = change.format(**names, day=-run, count=self.options.rows // 1000)
+            statement = change.format(**names, day=-run, count=self.options.rows * LARGER // 1000)
             self.connection.execute(statement)
             incremental.append(self.seconds(f"refresh materialized view {view}"))
             mode = self.connection.execute(
                 "select mode from auric.refreshes where view_name = 'gold' order by published_at desc limit 1").fetchone()[0]
+            assert mode not in ("full", "nothing"), f"{mode} after {statement}"
+            differences = f"select count(*) from ((select * from {view} except all {query}) union all ({query} except all select * from {view})) d"
+            if run == 0:
+                assert self.connection.execute(differences).fetchone() == (0,), "not what the query gives"
+            alone.append(self.seconds(f"select count(*) from ({query}) q"))
             full.append(self.seconds(f"refresh materialized view {view} full"))
-        return statistics.median(incremental), statistics.median(full), mode
+        return statistics.median(incremental), statistics.median(full), statistics.median(alone), mode
 
 
 def main():
@@ -94,18 +109,20 @@ def main():
 
 
 def run(bench: Bench, options: argparse.Namespace):
-    print(f"{'case':<40}{'rows':>12}{'incremental s':>15}{'full s':>10}{'faster':>8}{'grown':>7}  mode")
+    bench.connection.execute("set result_cache to off")
+    print(f"{'case':<44}{'rows':>12}{'incremental s':>15}{'full s':>9}{'query s':>9}{'faster':>8}{'grown':>7}  mode")
     for form in ("iceberg", "delta"):
         smaller = {}
-        for scale in (1, 10):
+        for scale in (1, LARGER):
             bench.fill(scale, form)
             for name, (query, change) in CASES.items():
                 if options.only not in name:
                     continue
-                incremental, full, mode = bench.measure(scale, query, change)
+                incremental, full, alone, mode = bench.measure(scale, query, change)
                 grown = f"{incremental / smaller[name]:.2f}" if name in smaller else ""
                 smaller.setdefault(name, incremental)
-                print(f"{form + ', ' + name:<40}{options.rows * scale:>12,}{incremental:>15.3f}{full:>10.3f}{full / incremental:>8.1f}{grown:>7}  {mode}", flush=True)
+                print(f"{form + ', ' + name:<44}{options.rows * scale:>12,}{incremental:>15.3f}{full:>9.3f}{alone:>9.3f}{full / incremental:>8.1f}{grown:>7}  {mode}", flush=True)
+
 
 if __name__ == "__main__":
     main()

@@ -15,6 +15,7 @@ use crate::analyzer::VectorSubscripts;
 use crate::clock::Clock;
 use crate::definitions::report::Report;
 use crate::error::Result;
+use crate::materialize::running::RunningRefreshes;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
 use crate::planner::array_operators::ArraySubscripts;
@@ -58,6 +59,7 @@ pub struct Engine {
     /// What system relations show, by database.
     pub(crate) images: Images,
     pub(crate) results: Arc<ResultCache>,
+    pub(crate) refreshing: RunningRefreshes,
     /// Of those that were applied when the server started.
     pub(crate) definitions: Report,
 }
@@ -79,6 +81,7 @@ impl Engine {
             base,
             images: Images::default(),
             results: ResultCache::new(options.results),
+            refreshing: RunningRefreshes::default(),
             definitions: Report::default(),
             options,
         }))

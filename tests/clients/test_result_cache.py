@@ -2,16 +2,18 @@
 
 import os
 import re
+import shutil
 import threading
 import time
 import urllib.request
 
+import deltalake
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from conftest import running
+from conftest import eventually, running
 
 pytestmark = pytest.mark.long
 
@@ -207,12 +209,47 @@ def test_what_is_not_the_same_twice(client, table, schema, query, said):
         assert said is None
 
 
+NOW = ["'now'", "'now'::timestamptz", "timestamptz 'now'", "cast('now' as timestamptz)", "('no' || 'w')::timestamptz", "'now'::timestamp", "now()"]
+BEFORE_NOW = ["at < {}", "at between '2000-01-01' and {}", "coalesce(at, {0}) < {0}", "case when id > 0 then {} else at end > at", "at < any (array[timestamptz '2000-01-01', {}])"]
+
+
 def test_words_for_times_are_told_anew(client, server, table):
-    """`today` is another day tomorrow: what was said of it is not remembered by its text."""
-    query = f"select count(*), 'today'::date, current_date, 'now'::timestamptz from {table} where at < 'tomorrow'"
-    first = client.rows(query)
-    second = client.rows(query)
-    assert first[0][:3] == second[0][:3] and first[0][3] < second[0][3]
+    """What was said of `now` is not remembered by its text: a row whose time has come since is found."""
+    queries = [f"select count(*) from {table} where id = 5000 and {condition.format(now)}" for condition in BEFORE_NOW for now in NOW]
+    server.sql(f"insert into {table} values (5000, 'later', 0, now() + interval '3 s')")
+    for query in queries:
+        assert [client.rows(query) for _ in range(2)] == [[(0,)]] * 2, query
+    eventually(lambda: server.sql(f"select 1 from {table} where id = 5000 and at < now()"))
+    assert [query for query in queries if client.rows(query) != [(1,)]] == []
+
+
+@pytest.mark.parametrize("query", ["select 'now'::timestamptz", "select timestamptz 'now'", "select now()", "select v.at from {v} v"])
+def test_times_in_results_are_told_anew(client, server, schema, table, query):
+    server.sql(f"create view {schema}.clock as select 'now'::timestamptz as at from {table} limit 1")
+    query = query.format(v=f"{schema}.clock")
+    query = query if " v" in query else f"{query} from {table} limit 1"
+    assert client.rows(query)[0][0] < client.rows(query)[0][0]
+
+
+def test_parameters_that_mean_a_time(client, table):
+    query = f"select %s::text::timestamptz from {table} limit 1"
+    assert client.rows(query, ("now",))[0][0] < client.rows(query, ("now",))[0][0]
+
+
+@pytest.mark.parametrize("versions", [1, 2])
+def test_delta_table_made_anew_in_its_place(client, server, schema, tmp_path, versions):
+    """Its versions begin to count anew; no entry of the catalog tells that."""
+    def write(first: int):
+        shutil.rmtree(tmp_path / "t", ignore_errors=True)
+        for version in range(versions):
+            deltalake.write_deltalake(tmp_path / "t", pa.table({"x": [first + version]}), mode="append")
+
+    write(1)
+    server.sql(f"create table {schema}.placed using delta location '{(tmp_path / 't').as_uri()}'")
+    query = f"select max(x) from {schema}.placed"
+    assert [client.rows(query) for _ in range(3)] == [[(versions,)]] * 3 and client.said(query) == "hit"
+    write(100)
+    assert client.rows(query) == [(99 + versions,)]
 
 
 def test_transactions(client, server, table):
@@ -354,8 +391,16 @@ def test_off_and_staleness(client, server, table):
     # Whoever accepts old answers gets one; nobody else does.
     assert client.said(query) == "hit" and client.rows(query) == [(1000,)]
     assert server.sql(query) == [(1001,)]
+    # What it has written itself, it sees.
+    client.run(f"insert into {table} values (-1, 'x', 0, null)")
+    assert client.rows(query) == [(1002,)] and client.said(query) == "hit"
+    server.sql(f"delete from {table} where id <= 0")
+    assert client.rows(query) == [(1002,)]
+    with client.connection.transaction():
+        client.run(f"delete from {table} where id <= 10")
+    assert client.rows(query) == [(990,)]
     client.run("reset result_cache_max_staleness")
-    assert client.rows(query) == [(1001,)]
+    assert client.rows(query) == [(990,)]
 
 
 def test_budget(tmp_path):

@@ -26,4 +26,4 @@ pub use partition::{PartitionField, PartitionSpec, SortField, SortOrder, Transfo
 pub use pending::PendingChange;
 pub use row_lineage::{LineageColumn, RowLineage};
 pub use schema::{FieldId, TableSchema};
-pub use snapshot::{TableSnapshot, TableVersion};
+pub use snapshot::{CommitWatch, TableSnapshot, TableVersion};

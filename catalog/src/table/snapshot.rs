@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use url::Url;
+use chrono::{DateTime, Utc};
 
 use super::constraint::CheckConstraint;
 use super::data_file::FileList;
@@ -66,13 +66,33 @@ pub struct TableSnapshot {
 }
 
 impl TableSnapshot {
-    /// The file on this machine whose coming means that there is a newer version, if the catalog's entry
-    /// does not tell that: Delta's next commit. `None`: there is none to look at.
-    pub fn next_commit(&self) -> Option<PathBuf> {
-        let TableVersion::Delta { version } = self.version else { return None };
-        let root = Url::parse(&self.location).ok().filter(|url| url.scheme() == "file")?;
-        let root = root.to_file_path().ok()?;
-        Some(root.join("_delta_log").join(format!("{:020}.json", version.checked_add(1)?)))
+    /// What to look at to learn that this is still the current version, if the catalog's entry does not tell
+    /// that. `None`: nothing can be looked at without asking the store.
+    pub fn commit_watch(&self) -> Option<CommitWatch> {
+        self.files.commit_watch()
+    }
+}
+
+/// Two files of a log on this machine, by which a version is known to be the current one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitWatch {
+    /// The commit of the version, as it was when it was read: another table may take the place.
+    pub commit: PathBuf,
+    pub modified: DateTime<Utc>,
+    /// Bytes.
+    pub size: u64,
+    /// What the next commit will be.
+    pub next: PathBuf,
+}
+
+impl CommitWatch {
+    /// `false` also where that cannot be told.
+    pub fn is_current(&self) -> bool {
+        let is_same = |found: std::fs::Metadata| {
+            found.len() == self.size
+                && found.modified().is_ok_and(|modified| DateTime::<Utc>::from(modified) == self.modified)
+        };
+        std::fs::metadata(&self.commit).is_ok_and(is_same) && matches!(self.next.try_exists(), Ok(false))
     }
 }
 
@@ -92,6 +112,10 @@ pub trait SnapshotFiles: Debug + Send + Sync {
     async fn file_list(&self, number: usize) -> Result<Arc<FileList>>;
     /// Delete files of the snapshot (empty for Delta).
     async fn deletes(&self) -> Result<Arc<DeleteIndex>>;
+    /// See [`TableSnapshot::commit_watch`].
+    fn commit_watch(&self) -> Option<CommitWatch> {
+        None
+    }
     /// Whether a data file is one that the running transaction has written: rows are not deleted from
     /// it, it is replaced.
     fn is_uncommitted(&self, _path: &str) -> bool {

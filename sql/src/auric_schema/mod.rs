@@ -4,6 +4,7 @@
 //! rows come from the history of tables.
 
 mod cache;
+mod column_lineage;
 mod definitions;
 mod freshness;
 mod lineage;
@@ -61,6 +62,7 @@ pub fn relation<'a>(
 async fn made(scope: &Scope, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
     let found = match name {
         "cache" => cache::rows(scope)?,
+        "column_lineage" => column_lineage::rows(scope).await?,
         "definitions" => definitions::rows(scope),
         "refreshes" => refreshes::rows(scope).await?,
         "lineage" => lineage::rows(scope).await?,

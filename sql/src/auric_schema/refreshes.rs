@@ -1,5 +1,5 @@
-//! `auric.refreshes`: every published refresh of a materialized view, as the history of its table tells, and
-//! scheduled ones that published nothing, as the journal of the catalog does.
+//! `auric.refreshes`: every published refresh of a materialized view, as the history of its table tells;
+//! those that published nothing, as the journal of the catalog does; and those that run on this server.
 
 use super::{Relation, history, number, time, views};
 use crate::error::Result;
@@ -24,10 +24,10 @@ const COLUMNS: &[(&str, &str)] = &[
     ("duration_ms", "int8"),
     ("sources", "jsonb"),
     ("expectations", "jsonb"),
-    // `succeeded`, `failed`, `skipped`, `cancelled`.
+    // `running`, `succeeded`, `failed`, `skipped`, `cancelled`.
     ("status", "text"),
     ("error", "text"),
-    // Of a scheduled refresh that published nothing.
+    // Of a refresh that published nothing.
     ("attempt", "int4"),
     ("scheduled_for", "timestamptz"),
     ("started_at", "timestamptz"),
@@ -65,14 +65,25 @@ pub async fn rows(scope: &Scope) -> Result<Relation> {
             ]);
         }
     }
+    for running in scope.engine.refreshing.of(scope.database()?.name()) {
+        rows.push(told(vec![
+            ("schema_name", (&running.ident.namespace).into()),
+            ("view_name", (&running.ident.name).into()),
+            ("run_id", (&running.run_id).into()),
+            ("mode", running.mode.into()),
+            ("reason", (&running.reason).into()),
+            ("row_count", number(Some(running.audit.rows()))),
+            ("status", "running".into()),
+            ("started_at", time(running.started.timestamp_millis())),
+        ]));
+    }
     for (ident, attempt) in history::all(scope.database()?.as_ref(), NodeKind::View).await? {
         if attempt.outcome == Outcome::Done {
             // Its table tells more of it.
             continue;
         }
-        let mut row = vec![Value::Null; COLUMNS.len()];
         let Attempt { run_id, number, scheduled_for, started, finished, outcome, message, .. } = attempt;
-        let told: [(&str, Value); 9] = [
+        rows.push(told(vec![
             ("schema_name", ident.namespace.into()),
             ("view_name", ident.name.into()),
             ("run_id", run_id.into()),
@@ -82,15 +93,20 @@ pub async fn rows(scope: &Scope) -> Result<Relation> {
             ("scheduled_for", time(scheduled_for)),
             ("started_at", time(started)),
             ("finished_at", time(finished)),
-        ];
-        for (name, value) in told {
-            if let Some(at) = COLUMNS.iter().position(|(column, _)| *column == name)
-                && let Some(slot) = row.get_mut(at)
-            {
-                *slot = value;
-            }
-        }
-        rows.push(row);
+        ]));
     }
     Ok(Relation { columns: COLUMNS, rows })
+}
+
+/// A row of which these columns are known.
+fn told(values: Vec<(&str, Value)>) -> Vec<Value> {
+    let mut row = vec![Value::Null; COLUMNS.len()];
+    for (name, value) in values {
+        if let Some(at) = COLUMNS.iter().position(|(column, _)| *column == name)
+            && let Some(slot) = row.get_mut(at)
+        {
+            *slot = value;
+        }
+    }
+    row
 }

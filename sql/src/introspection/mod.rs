@@ -13,6 +13,7 @@
 //! Invariant: whatever fails here is left to the usual way, which knows the right error.
 
 mod binding;
+mod keyed;
 mod plan;
 mod shape;
 mod suitable;

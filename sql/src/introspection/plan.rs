@@ -19,12 +19,14 @@ use parking_lot::{Mutex, RwLock};
 use postgres_types::Type;
 
 use super::binding::{Values, bind};
+use super::keyed::with_keys;
 use super::shape::{Constant, Shape};
 use super::suitable::is_suitable;
 use crate::analyzer::plan_reads_catalog_only;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::parser::Parsed;
+use crate::pg_catalog::CatalogContext;
 use crate::planner::{Parameter, Scope};
 use crate::session::carried::Carried;
 use crate::session::info::SessionInfo;
@@ -118,6 +120,11 @@ impl Plan {
         let values = Arc::new(Values::default());
         let logical = bind(&self.logical, &self.parameters, &values).map_err(|e| Error::from(&e))?;
         let plan = self.state.query_planner().create_physical_plan(&logical, &self.state).await;
+        let image = CatalogContext::of(self.state.config_options()).map(|context| context.image.clone());
+        let plan = plan.and_then(|plan| match image {
+            Some(image) => with_keys(plan, &image),
+            None => Ok(plan),
+        });
         Ok(Copied { plan: plan.map_err(|e| Error::from(&e))?, values, runs: 0 })
     }
 

@@ -180,6 +180,11 @@ impl AuditExec {
         started: Arc<AtomicUsize>,
     ) -> Result<Self> {
         let schema = input.schema();
+        if audit.expectations.is_empty() {
+            // It only counts.
+            let properties = input.properties().clone();
+            return Ok(Self { audit, input, properties, senders, started });
+        }
         let rows = Arc::new(schema.project(&(0..audit.width(&schema)).collect::<Vec<_>>())?);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(rows),

@@ -10,11 +10,10 @@ use auric_catalog::dml::overwrite::{self, OverwriteOptions, Replaced};
 use auric_catalog::dml::publish::Publish;
 use auric_catalog::registry::Table;
 use auric_catalog::table::{Operation, PendingChange, TableChange};
-use datafusion::common::Column;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use futures::future::try_join_all;
@@ -27,16 +26,15 @@ use super::incremental::{self, Work};
 use super::provenance::{Provenance, outcomes_json};
 use super::publish::{Capture, Kind, Publication, Written, publish};
 use super::quarantine::{self, Quarantine, Run};
+use super::running::Running;
 use super::sources::{SourceVersion, Sources, full_name};
+use super::view_rows::{column_names, rows_of, with_verdicts};
 use super::whole_result::{self, RowCounts, WholeResult};
 use crate::error::{Error, ErrorObject, Result, SqlState};
 use crate::parser::{self, Parsed, Statement};
 use crate::planner::{PlannedQuery, Scope, missing_parameter};
 use crate::session::carried::Carried;
-use crate::statement::{dml, new_rows, rows};
-
-/// Prefix of the columns that hold verdicts.
-const VERDICT: &str = "__auric_expectation_";
+use crate::statement::{new_rows, rows};
 
 /// The scope that a view's query is planned and run in: the same for every session.
 pub fn inside(scope: &Scope, catalog: &str, search_path: &[String]) -> Scope {
@@ -44,6 +42,7 @@ pub fn inside(scope: &Scope, catalog: &str, search_path: &[String]) -> Scope {
     info.database = catalog.to_string();
     info.search_path = search_path.to_vec();
     info.temporary = None;
+    info.settings = Arc::default();
     let info = Arc::new(info);
     let mut state = scope.state.as_ref().clone();
     let options = state.config_mut().options_mut();
@@ -177,7 +176,18 @@ impl Build<'_> {
         })?;
         let started = self.scope.engine.clock().now();
         let run = Run { id: self.run_id(), time: started };
-        let Audited { written, quarantines, outcomes } = self.audited(&run).await?;
+        let audit = Arc::new(self.audit()?);
+        let running = Running {
+            catalog: self.table.catalog.name().to_string(),
+            ident: self.table.ident.clone(),
+            run_id: run.id.clone(),
+            mode: self.how.mode(),
+            reason: self.reason.clone(),
+            started,
+            audit: audit.clone(),
+        };
+        let _running = self.scope.engine.refreshing.begin(running);
+        let Audited { written, quarantines, outcomes } = self.audited(&run, &audit).await?;
         let added = written.as_ref().map(|(change, _)| change.added.as_slice()).unwrap_or_default();
         let rows = match (&self.how, &written) {
             // Copied rows are not counted.
@@ -216,7 +226,7 @@ impl Build<'_> {
     /// `None`: what is read is not committed, so that nobody will know what has changed since.
     fn plan_hash(&self) -> Result<Option<String>> {
         let mut sources = Sources::default();
-        sources.read(&self.query.planned.plan)?;
+        sources.read(&self.query.scope, &self.query.planned.plan)?;
         Ok(sources.unstable.is_none().then(|| incremental::plan_hash(self.query)))
     }
 
@@ -234,7 +244,14 @@ impl Build<'_> {
         hash::uuid(hash::of(parts.iter().map(String::as_str)))
     }
 
-    async fn audited(&self, run: &Run) -> Result<Audited> {
+    /// What is asked of each row.
+    fn audit(&self) -> Result<Audit> {
+        let (_, by_row) = split(&self.query.scope, &column_names(self.table), self.definition)?;
+        let tables = quarantine_tables(&by_row);
+        Ok(Audit::new(by_row, tables.into_iter().map(|(_, positions)| positions).collect()))
+    }
+
+    async fn audited(&self, run: &Run, audit: &Arc<Audit>) -> Result<Audited> {
         let columns = column_names(self.table);
         let (whole, by_row) = split(&self.query.scope, &columns, self.definition)?;
         let tables = quarantine_tables(&by_row);
@@ -243,9 +260,7 @@ impl Build<'_> {
             let table = quarantine::table(self.scope, self.table, ident).await?;
             quarantines.push(Quarantine { table, capture: Arc::default() });
         }
-        let audit = Audit::new(by_row, tables.into_iter().map(|(_, positions)| positions).collect());
-        let audit = Arc::new(audit);
-        let written = self.write(&audit, &quarantines, run).await?;
+        let written = self.write(audit, &quarantines, run).await?;
         let mut outcomes: Vec<Outcome> = audit
             .violations()
             .map(|(expectation, violations)| Outcome {
@@ -280,7 +295,7 @@ impl Build<'_> {
         let new = rows_of(scope, self.table, self.definition, &planned)?;
         let expectations: Vec<&Expectation> =
             audit.violations().map(|(expectation, _)| expectation).collect();
-        let mut input = match expectations.is_empty() {
+        let input = match expectations.is_empty() {
             true => rows::physical(scope, &new).await?,
             false => {
                 let plan = with_verdicts(scope, self.table, new, &expectations, &self.query.parsed).await?;
@@ -288,16 +303,14 @@ impl Build<'_> {
             }
         };
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(quarantines.len() + 1);
-        if !expectations.is_empty() {
-            let mut senders = Vec::with_capacity(quarantines.len());
-            for quarantine in quarantines {
-                let row = &self.table.snapshot.schema.arrow;
-                let (sender, plan) = quarantine::plan(self.scope, quarantine, row, run).await?;
-                senders.push(sender);
-                plans.push(plan);
-            }
-            input = Arc::new(AuditExec::new(audit.clone(), input, senders).map_err(failed)?);
+        let mut senders = Vec::with_capacity(quarantines.len());
+        for quarantine in quarantines {
+            let row = &self.table.snapshot.schema.arrow;
+            let (sender, plan) = quarantine::plan(self.scope, quarantine, row, run).await?;
+            senders.push(sender);
+            plans.push(plan);
         }
+        let input = Arc::new(AuditExec::new(audit.clone(), input, senders).map_err(failed)?);
         let capture = Arc::new(Capture::default());
         let publish = Publish::Later(capture.clone());
         plans.push(self.writer(input, publish).await?);
@@ -418,10 +431,6 @@ pub fn over(query: &Query, table: &Table, expectation: &Expectation) -> Result<&
     Ok(if whole { "the whole result" } else { "each row" })
 }
 
-fn column_names(table: &Table) -> Vec<String> {
-    table.snapshot.schema.arrow.fields().iter().map(|field| field.name().clone()).collect()
-}
-
 /// Expectations over the whole result, and those over each row. Fails with 42P16 for an action that the
 /// whole cannot have.
 fn split(
@@ -470,15 +479,15 @@ pub async fn sources(query: &Query, table: &Table, definition: &Definition) -> R
     let new = rows_of(&query.scope, table, definition, &query.planned)?;
     let by_row: Vec<&Expectation> = by_row.iter().collect();
     let mut sources = Sources::default();
-    sources.read(&new)?;
+    sources.read(&query.scope, &new)?;
     if !by_row.is_empty() {
         let none = provider_as_source(Arc::new(EmptyTable::new(table.snapshot.schema.arrow.clone())));
         let none = LogicalPlanBuilder::scan(new_rows::NEW_ROWS, none, None);
         let none = none.and_then(LogicalPlanBuilder::build).map_err(|e| Error::from(&e))?;
         let verdicts = with_verdicts(&query.scope, table, none, &by_row, &query.parsed).await?;
         let mut asked = Sources::default();
-        asked.read(&verdicts)?;
-        sources.read(&verdicts)?;
+        asked.read(&query.scope, &verdicts)?;
+        sources.read(&query.scope, &verdicts)?;
         sources.of_row_expectations = asked.tables;
     }
     let asked = WholeResult {
@@ -490,93 +499,10 @@ pub async fn sources(query: &Query, table: &Table, definition: &Definition) -> R
     };
     for expectation in &whole {
         let planned = asked.plan(expectation, RowCounts { before: None, after: 0 }).await?;
-        sources.read(&planned.plan)?;
+        sources.read(&query.scope, &planned.plan)?;
     }
     sources.meaning = Some(incremental::plan_hash(query));
     Ok(sources)
-}
-
-/// Of each column of a view's table, the position of the query's column that it is made of. Fails with
-/// 42703.
-pub fn positions(query: &Query, table: &Table, definition: &Definition) -> Result<Vec<usize>> {
-    positions_of(table, definition, &query.planned)
-}
-
-fn positions_of(table: &Table, definition: &Definition, planned: &PlannedQuery) -> Result<Vec<usize>> {
-    let names = &definition.query_columns;
-    let schema = planned.plan.schema();
-    let mut positions = Vec::with_capacity(names.len());
-    for (i, name) in names.iter().enumerate() {
-        let mut found = planned.columns.iter().enumerate().filter(|(_, column)| column.name == *name);
-        let at = match (found.next(), found.next()) {
-            (Some((at, _)), None) => Some(at),
-            // Not told apart by name: nothing was added to the query's columns, or they cannot be told.
-            (Some(_), Some(_)) if planned.columns.len() == names.len() => Some(i),
-            _ => None,
-        };
-        let Some(at) = at.filter(|at| *at < schema.fields().len()) else {
-            let message = format!(
-                "column \"{name}\" that materialized view \"{}\" is made of does not exist",
-                table.ident
-            );
-            return Err(Error::new(SqlState::UNDEFINED_COLUMN, message)
-                .with_hint("Use CREATE OR REPLACE MATERIALIZED VIEW to define it anew."));
-        };
-        positions.push(at);
-    }
-    Ok(positions)
-}
-
-/// The query's rows as those of the table, checked.
-fn rows_of(
-    scope: &Scope,
-    table: &Table,
-    definition: &Definition,
-    planned: &PlannedQuery,
-) -> Result<LogicalPlan> {
-    let schema = planned.plan.schema();
-    let positions = positions_of(table, definition, planned)?;
-    let mut plan = planned.plan.clone();
-    if !positions.iter().copied().eq(0..schema.fields().len()) {
-        let column = |at: &usize| {
-            let (qualifier, field) = schema.qualified_field(*at);
-            Expr::Column(Column::new(qualifier.cloned(), field.name()))
-        };
-        plan = LogicalPlanBuilder::from(plan)
-            .project(positions.iter().map(column).collect::<Vec<_>>())
-            .and_then(LogicalPlanBuilder::build)
-            .map_err(|e| Error::from(&e))?;
-    }
-    let plan = dml::assign::to_table(scope, table, plan, &column_names(table))?;
-    dml::check::enforce(scope, table, plan, &dml::check::Checked::default())
-}
-
-/// The rows with a column for each expectation: whether it is satisfied. Fails as planning the conditions
-/// does, and with 42804 for what is none.
-async fn with_verdicts(
-    scope: &Scope,
-    table: &Table,
-    new: LogicalPlan,
-    expectations: &[&Expectation],
-    parsed: &Parsed,
-) -> Result<LogicalPlan> {
-    let alias = new_rows::quoted(&table.ident.name);
-    let column = |name: &String| new_rows::item(new_rows::column(&alias, name), name);
-    let mut items: Vec<_> = column_names(table).iter().map(column).collect();
-    let width = items.len();
-    for (i, expectation) in expectations.iter().enumerate() {
-        let condition = whole_result::condition(&expectation.condition)?;
-        let nested = datafusion::sql::sqlparser::ast::Expr::Nested(Box::new(condition));
-        items.push(new_rows::item(nested, format!("{VERDICT}{i}")));
-    }
-    let query = new_rows::select(items, &format!("{} AS {alias}", new_rows::NEW_ROWS), None)?;
-    let named = vec![new_rows::relation(new_rows::NEW_ROWS, new)];
-    let planned = scope.plan_query_over(&query, &[], parsed, None, named).await;
-    let planned = planned.map_err(|e| Error { position: None, ..e })?;
-    for (expectation, field) in expectations.iter().zip(planned.plan.schema().fields().iter().skip(width)) {
-        whole_result::check_boolean(&expectation.name, Some(field))?;
-    }
-    Ok(planned.plan)
 }
 
 /// Runs a plan for what it does.

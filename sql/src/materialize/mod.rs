@@ -12,6 +12,7 @@
 
 pub mod audit;
 pub mod build;
+pub mod column_lineage;
 pub mod definition;
 pub mod expectation;
 pub mod hash;
@@ -21,8 +22,10 @@ pub mod provenance;
 pub mod publish;
 pub mod quarantine;
 pub mod run_task;
+pub mod running;
 pub mod schedule;
 pub mod scheduler;
 pub mod sources;
 pub mod task;
+pub mod view_rows;
 pub mod whole_result;

@@ -8,12 +8,17 @@ use auric_catalog::table::TableVersion;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::scalar::ScalarValue;
 
 use super::definition::is_materialized_view;
 use super::json;
 use super::provenance::Provenance;
 use crate::error::{Error, Result, SqlState};
+use crate::planner::Scope;
+use crate::result_cache::{Dependence, of_expr};
+use crate::types::text_input;
 
 /// Everything that a plan reads.
 #[derive(Debug, Default)]
@@ -63,10 +68,31 @@ pub fn full_name(table: &Table) -> String {
     format!("{}.{}", table.catalog.name(), table.ident)
 }
 
+/// Why an expression may have another value over the same rows, for people.
+fn why_unstable(expr: &Expr) -> String {
+    match expr {
+        Expr::ScalarFunction(call) => match call.args.as_slice() {
+            [Expr::Literal(ScalarValue::Utf8(Some(text)), _)] if text_input::is_input(&call.func) => {
+                format!("it means a time by '{text}'")
+            }
+            _ => format!("it calls {}()", call.func.name()),
+        },
+        other => format!("it computes {other}"),
+    }
+}
+
 impl Sources {
-    /// Adds what a plan reads.
-    pub fn read(&mut self, plan: &LogicalPlan) -> Result<()> {
-        plan.apply_with_subqueries(|node| {
+    /// Adds what a plan reads. Fails as analyzing it does.
+    pub fn read(&mut self, scope: &Scope, plan: &LogicalPlan) -> Result<()> {
+        let state = scope.state.as_ref();
+        // What literals mean is known then.
+        let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
+        let visited = analyzed.and_then(|plan| self.visit(&plan));
+        visited.map_err(|e| Error::from(&e))
+    }
+
+    fn visit(&mut self, plan: &LogicalPlan) -> Result<(), DataFusionError> {
+        let visited = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let provider = source_as_provider(&scan.source)?;
                 match provider.downcast_ref::<LakeTable>() {
@@ -78,18 +104,15 @@ impl Sources {
             }
             node.apply_expressions(|expr| {
                 expr.apply(|expr| {
-                    if let Expr::ScalarFunction(call) = expr
-                        && call.func.signature().volatility != Volatility::Immutable
-                    {
-                        self.unstable = Some(format!("it calls {}()", call.func.name()));
+                    if of_expr(expr) > Dependence::Settings {
+                        self.unstable = Some(why_unstable(expr));
                     }
                     Ok(TreeNodeRecursion::Continue)
                 })
             })?;
             Ok(TreeNodeRecursion::Continue)
-        })
-        .map_err(|e| Error::from(&e))
-        .map(|_| ())
+        });
+        visited.map(drop)
     }
 
     fn add(&mut self, table: &Table) {

@@ -6,6 +6,7 @@
 //! image alone are built once and kept with it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Field;
@@ -13,6 +14,7 @@ use auric_catalog::backend::Oid;
 use datafusion::error::Result;
 use parking_lot::Mutex;
 
+use super::key_index::KeyIndex;
 use super::shape::{self, Shape};
 use super::types;
 use crate::session::temporary::TEMPORARY_SCHEMA;
@@ -208,6 +210,8 @@ pub struct CatalogImage {
     by_name: HashMap<String, HashMap<String, usize>>,
     /// Built relations by `schema.name`.
     batches: Mutex<HashMap<String, RecordBatch>>,
+    /// Indexes of these, by the address of the column's values, which stays where it is.
+    key_indexes: Mutex<HashMap<usize, Arc<KeyIndex>>>,
 }
 
 /// A relation of any kind, found by OID or by name.
@@ -258,7 +262,15 @@ impl CatalogImage {
                 names.entry(relation.key_name()).or_insert(position);
             }
         }
-        Self { databases, namespaces, relations, by_oid, by_name, batches: Mutex::default() }
+        Self {
+            databases,
+            namespaces,
+            relations,
+            by_oid,
+            by_name,
+            batches: Mutex::default(),
+            key_indexes: Mutex::default(),
+        }
     }
 
     pub fn relation_by_oid(&self, oid: Oid) -> Option<Found<'_>> {
@@ -330,6 +342,21 @@ impl CatalogImage {
         let batch = build()?;
         self.batches.lock().insert(key, batch.clone());
         Ok(batch)
+    }
+
+    /// Where the rows of a relation are by the OIDs in one of its columns. `None`: the column does not hold
+    /// OIDs, or the batch is not one of this image's.
+    pub fn key_index(&self, batch: &RecordBatch, column: usize) -> Option<Arc<KeyIndex>> {
+        let values = batch.columns().get(column)?;
+        let is_same = |own: &RecordBatch| own.columns().get(column).is_some_and(|c| Arc::ptr_eq(c, values));
+        let own = self.batches.lock().values().find(|own| is_same(own)).cloned()?;
+        let address = Arc::as_ptr(values).addr();
+        if let Some(index) = self.key_indexes.lock().get(&address) {
+            return Some(index.clone());
+        }
+        let index = Arc::new(KeyIndex::of(&own, column)?);
+        self.key_indexes.lock().insert(address, index.clone());
+        Some(index)
     }
 
     /// Name of a type as Postgres prints it (`format_type`).

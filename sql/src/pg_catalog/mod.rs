@@ -8,6 +8,7 @@
 //! relation, on every server of a catalog and after every restart.
 
 pub mod image;
+pub mod key_index;
 pub mod keys;
 pub mod load;
 pub mod relation;

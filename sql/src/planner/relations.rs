@@ -4,14 +4,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use auric_catalog::TableIdent;
 use auric_catalog::format::VersionSpec;
 use auric_catalog::metadata_table::MetadataTable;
 use auric_catalog::registry::{Catalog, Table};
-use auric_catalog::table::TableVersion;
+use auric_catalog::table::{CommitWatch, TableVersion};
 use auric_catalog::view::View;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
@@ -38,8 +37,8 @@ pub struct Dependency {
     /// Where the name would be looked up first, in case a table appears there.
     pub name: TableReference,
     pub read: Read,
-    /// The file whose coming means a newer version, where entries of catalogs do not tell it.
-    pub next_commit: Option<PathBuf>,
+    /// What tells that there is no newer version, where entries of catalogs do not.
+    pub watch: Option<CommitWatch>,
 }
 
 /// Everything that a plan reads and that can change.
@@ -179,7 +178,7 @@ impl Relations {
             ident: table.ident.clone(),
             name: key.clone(),
             read: Read::Current(table.snapshot.version.clone(), table.snapshot.table_id.clone()),
-            next_commit: table.snapshot.next_commit(),
+            watch: table.snapshot.commit_watch(),
         });
         // What the transaction has changed has no version to tell it by.
         self.volatile |= table.snapshot.version == TableVersion::Unpublished;
@@ -197,7 +196,7 @@ impl Relations {
                     ident: found.ident().clone(),
                     name: key.clone(),
                     read: Read::View(found.entry.pointer.clone()),
-                    next_commit: None,
+                    watch: None,
                 });
                 self.dependencies.relations.extend(of_view.relations);
                 self.dependencies.files.extend(of_view.files);
@@ -239,7 +238,7 @@ impl Relations {
                 ident: table.ident.clone(),
                 name: key,
                 read: Read::Pinned(table.snapshot.table_id.clone()),
-                next_commit: None,
+                watch: None,
             }),
             // What they name changes with commits to come.
             VersionSpec::Ref(_) | VersionSpec::Timestamp(_) => self.volatile = true,

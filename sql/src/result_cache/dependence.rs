@@ -21,7 +21,7 @@ pub enum Dependence {
     Nothing,
 }
 
-/// What a plan with its subqueries depends on.
+/// What a plan with its subqueries depends on. It must be analyzed: before, `'today'` is a text that is cast.
 pub fn of_plan(plan: &LogicalPlan) -> Result<Dependence> {
     let mut found = Dependence::Settings;
     plan.apply_with_subqueries(|node| {

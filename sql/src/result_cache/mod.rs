@@ -16,6 +16,7 @@ mod answer;
 mod cursor;
 mod dependence;
 mod fingerprint;
+mod own_writes;
 mod recall;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub(crate) use self::cursor::Declared;
 pub use self::cursor::{Piece, RowCoder, ShownAs};
 pub(crate) use self::dependence::{Dependence, of_expr, of_plan};
 pub(crate) use self::fingerprint::{RowsName, name_of, wide};
+pub(crate) use self::own_writes::OwnWrites;
 pub(crate) use self::recall::{Asks, Remembered, Request, States};
 
 /// Limits of the cache.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use auric_catalog::backend::ChangeToken;
 use auric_catalog::registry::{Catalog, Registry};
-use auric_catalog::table::TableVersion;
+use auric_catalog::table::{CommitWatch, TableVersion};
 use datafusion::scalar::ScalarValue;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -97,7 +97,7 @@ impl Remembered {
     /// Those whose states tell of every change. `None`: there are others.
     fn catalogs<'a>(&'a self, database: &'a str) -> Option<Vec<&'a str>> {
         let told = |dependency: &Dependency| {
-            dependency.next_commit.is_some()
+            dependency.watch.is_some()
                 || !matches!(dependency.read, Read::Current(TableVersion::Delta { .. }, _))
         };
         // Files are looked at one by one.
@@ -131,7 +131,7 @@ impl Remembered {
                 .dependencies
                 .relations
                 .iter()
-                .all(|d| d.next_commit.as_ref().is_none_or(|path| !path.exists()))
+                .all(|d| d.watch.as_ref().is_none_or(CommitWatch::is_current))
     }
 
     /// Whether it was so at most `staleness` milliseconds ago.
@@ -285,7 +285,7 @@ impl Session {
         let now = self.engine.clock.now().timestamp_millis();
         if remembered.is_current_at_once() {
             remembered.current_at.fetch_max(now, Ordering::Relaxed);
-        } else if !remembered.was_current(now, self.staleness()) {
+        } else if !remembered.was_current(now, self.staleness(now)) {
             return None;
         }
         let name = AnswerName { rows: remembered.rows?, encoding: self.encoding };
@@ -353,7 +353,7 @@ impl Session {
     ) -> Result<Option<CachedOutput>> {
         let Some((remembered, answer)) = self.kept(asked.request, described) else { return Ok(None) };
         let now = self.engine.clock.now().timestamp_millis();
-        let old_enough = self.block.is_none() && remembered.was_current(now, self.staleness());
+        let old_enough = self.block.is_none() && remembered.was_current(now, self.staleness(now));
         if !old_enough {
             let states = self.states(&remembered);
             if !remembered.is_current(&self.scope().await?, states).await? {
@@ -396,8 +396,9 @@ impl Session {
     }
 
     /// Milliseconds; 0: none.
-    fn staleness(&self) -> i64 {
-        self.settings.read().integer("result_cache_max_staleness")
+    fn staleness(&self, now: i64) -> i64 {
+        let wanted = self.settings.read().integer("result_cache_max_staleness");
+        if wanted > 0 { self.own_writes.staleness(now, wanted) } else { 0 }
     }
 
     fn hit(&mut self, remembered: &Remembered, answer: Arc<Answer>, asked: &Asked<'_>) -> CachedOutput {

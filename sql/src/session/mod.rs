@@ -35,7 +35,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::calendar::Zone;
 use crate::parser::{self, Parsed, Statement};
 use crate::planner::Scope;
-use crate::result_cache::{Asks, RowCoder};
+use crate::result_cache::{Asks, OwnWrites, RowCoder};
 use crate::statement::interrupt::Abandoned;
 use crate::statement::{self, Output, Prepared};
 
@@ -126,6 +126,7 @@ pub struct Session {
     pub(crate) abandoned: Option<Abandoned>,
     pub(crate) committing: Committing,
     pub(crate) asks: Option<Asks>,
+    pub(crate) own_writes: OwnWrites,
     pub(crate) encoding: u64,
     /// `None`: nobody looks into encoded rows.
     pub(crate) row_coder: Option<&'static dyn RowCoder>,
@@ -195,6 +196,7 @@ impl Session {
             cursors: Cursors::default(),
             temporary,
             asks: None,
+            own_writes: OwnWrites::default(),
             encoding: 0,
             row_coder: None,
             asks_again: false,
@@ -397,6 +399,7 @@ impl Session {
             let message = format!("cannot execute {what} in a read-only transaction");
             return Err(Error::new(SqlState::READ_ONLY_TRANSACTION, message));
         }
+        self.own_writes.begin();
         Ok(())
     }
 

@@ -132,12 +132,17 @@ pub async fn execute(
     let (planned, values) = current_plan(&scope, query, prepared, values).await?;
     let plan = parameters::substitute(&planned.plan, values)?;
     let state = scope.state_for(&plan).await?;
-    let optimized = state.optimize(&plan).map_err(|e| Error::from(&e))?;
+    // In two steps: what the plan depends on is seen when its literals have their types, and no more when
+    // they are constants of them.
+    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+    let analyzed = analyzed.map_err(|e| Error::from(&e))?;
+    let optimized = state.optimizer().optimize(analyzed.clone(), state.as_ref(), |_, _| {});
+    let optimized = optimized.map_err(|e| Error::from(&e))?;
     let turn = match request {
         Some(request) => {
             let (text, types) = (prepared.parsed.text.as_str(), prepared.parameters.as_slice());
             let asked = Asked { request, text, types, values: &given };
-            turn(session, &scope, &asked, &planned, (&plan, &optimized), &states).await?
+            turn(session, &scope, &asked, &planned, (&analyzed, &optimized), &states).await?
         }
         None => Turn::Alone,
     };
@@ -186,7 +191,7 @@ async fn known<'a>(
     Ok(output.map_or(Known::Nothing(Some(turn)), Known::Answer))
 }
 
-/// Whose turn it is to run a query, which is remembered. `plan`: before and after it was optimized.
+/// Whose turn it is to run a query, which is remembered. `plan`: analyzed, and optimized.
 async fn turn(
     session: &mut Session,
     scope: &Scope,
@@ -197,7 +202,7 @@ async fn turn(
 ) -> Result<Turn> {
     let cache = session.engine.results.clone();
     let request = asked.request;
-    let (written, optimized) = plan;
+    let (analyzed, optimized) = plan;
     let failed = |e: DataFusionError| Error::from(&e);
     let name = name_of(&cache, optimized, &planned.columns, request.session).map_err(failed)?;
     let Some(RowsName { rows, files }) = name else {
@@ -207,7 +212,7 @@ async fn turn(
     };
     // What the optimizer has made a constant of may be another one the next time.
     if let Some(dependencies) = &planned.dependencies
-        && of_plan(written).map_err(failed)? == Dependence::Settings
+        && of_plan(analyzed).map_err(failed)? == Dependence::Settings
     {
         let seen = remembered(scope, planned, dependencies, Some(rows), states);
         cache.statements.insert(request.statement, Arc::new(seen));

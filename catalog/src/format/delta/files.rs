@@ -27,7 +27,7 @@ use crate::table::data_file::{DataFile, FileList};
 use crate::table::deletes::DeleteIndex;
 use crate::table::partition::PartitionSpec;
 use crate::table::schema::TableSchema;
-use crate::table::snapshot::{FileListIndex, SnapshotFiles};
+use crate::table::snapshot::{CommitWatch, FileListIndex, SnapshotFiles};
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
 
 fn size_bytes(list: &FileList) -> usize {
@@ -53,6 +53,7 @@ pub(super) struct DeltaFiles {
     owner: u64,
     /// Lists of earlier versions to go on from, the latest first.
     origins: Vec<Origin>,
+    watch: Option<CommitWatch>,
 }
 
 impl DeltaFiles {
@@ -66,7 +67,12 @@ impl DeltaFiles {
         owner: u64,
     ) -> Self {
         let root = root.to_string();
-        Self { load, storage, root, kernel, schema, spec, owner, origins: Vec::new() }
+        Self { load, storage, root, kernel, schema, spec, owner, origins: Vec::new(), watch: None }
+    }
+
+    /// The same, of a version that others can see is the current one.
+    pub fn watched(self, watch: Option<CommitWatch>) -> Self {
+        Self { watch, ..self }
     }
 
     /// The same, going on from the list of an earlier version of a table of the same columns, or from
@@ -124,6 +130,10 @@ impl fmt::Debug for DeltaFiles {
 
 #[async_trait]
 impl SnapshotFiles for DeltaFiles {
+    fn commit_watch(&self) -> Option<CommitWatch> {
+        self.watch.clone()
+    }
+
     /// One list, of which nothing is said: the log has no summaries.
     async fn index(&self) -> Result<Arc<FileListIndex>> {
         let unknown = self.spec.fields.iter().map(|field| {

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::storage::{Key, Kind, Storage, owner, to_url};
 use crate::table::partition::{PartitionSpec, SortOrder};
 use crate::table::schema::TableSchema;
-use crate::table::snapshot::SnapshotFiles;
+use crate::table::snapshot::{CommitWatch, SnapshotFiles};
 use crate::table::{Alteration, TableFormat, TableSnapshot, TableVersion};
 use crate::turns::Turns;
 
@@ -205,9 +205,11 @@ impl SnapshotCache {
         let (kernel, timestamp_ms) = read_kernel_snapshot(storage, root, from).await?;
         let version = kernel.version();
         let commit = identity(storage, root, version).await?;
+        let watch = commit.as_ref().and_then(|commit| watch(root, version, commit));
         let load = self.next_load.fetch_add(1, Ordering::Relaxed);
         to_loaded(root, kernel, timestamp_ms, commit, |kernel, state, schema, spec| {
             let files = DeltaFiles::new(load, storage.clone(), root, kernel, schema, spec, self.owner);
+            let files = files.watched(watch);
             match base.filter(|base| base.reads_the_same_as(state)) {
                 Some(base) => files.after(&base.files),
                 None => files,
@@ -262,6 +264,20 @@ fn build(engine: &dyn Engine, root: &str, from: ReadFrom) -> Result<SnapshotRef>
     }
     configuration.ensure_operation_supported(Operation::Scan).in_table(root)?;
     Ok(kernel)
+}
+
+/// `None`: the log is not on this machine.
+fn watch(root: &str, version: u64, commit: &FileIdentity) -> Option<CommitWatch> {
+    let path = |version| {
+        let url = to_url(&commit_location(root, version)).ok().filter(|url| url.scheme() == "file")?;
+        url.to_file_path().ok()
+    };
+    Some(CommitWatch {
+        commit: path(version)?,
+        modified: commit.last_modified,
+        size: commit.size,
+        next: path(version.checked_add(1)?)?,
+    })
 }
 
 /// The commit file of `version`, if it exists.

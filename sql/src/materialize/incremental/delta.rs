@@ -158,6 +158,10 @@ impl Changed {
     }
 
     fn of_join(&self, join: &Join, side: Side) -> Result<Vec<LogicalPlan>> {
+        // Rows of the right side go when they get a partner.
+        if matches!(join.join_type, JoinType::RightAnti | JoinType::RightMark) && self.touches(&join.left)? {
+            return Err(Refusal::cannot(format!("of a join of kind {}", join.join_type)));
+        }
         let (left, right) = (self.at(&join.left, side)?, self.at(&join.right, side)?);
         // Of a touched row of one side: with its partners, or without, where that side is kept.
         let (of_left, of_right) = match join.join_type {

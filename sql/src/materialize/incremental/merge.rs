@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 
 use super::delta::{Changed, combined, key_name, restricted_to};
 use super::kept::Kept;
-use super::shape::{anchor, is_key, is_same, origin, over_anchor};
+use super::shape::{anchor, is_key, is_same, origin, over_anchor, to_anchor};
 use super::{Refusal, Replaced, Work};
 use crate::materialize::definition::Definition;
 use crate::materialize::expectation::OnViolation;
@@ -113,8 +113,12 @@ impl Merge<'_> {
         self.columns.get(..self.groups()).unwrap_or_default()
     }
 
-    /// Fails with a refusal where more than additions follow from the changes.
-    pub fn additions(&self, changed: &Changed) -> Result<Option<LogicalPlan>> {
+    /// Fails with a refusal where more than additions follow from the changes. `plan`: the query's.
+    pub fn additions(&self, plan: &LogicalPlan, changed: &Changed) -> Result<Option<LogicalPlan>> {
+        // What a subquery gives decides groups that nothing is added to, too.
+        for node in to_anchor(plan) {
+            changed.refuse_subqueries(node)?;
+        }
         combined(changed.additions(&self.aggregate.input)?, &self.aggregate.input)
     }
 
@@ -126,7 +130,7 @@ impl Merge<'_> {
         table: &Table,
         changed: &Changed,
     ) -> Result<Option<Work>> {
-        let Some(added) = self.additions(changed)? else { return Ok(None) };
+        let Some(added) = self.additions(plan, changed)? else { return Ok(None) };
         let node = LogicalPlan::Aggregate(self.aggregate.clone());
         let of_added = node.with_new_exprs(node.expressions(), vec![added])?;
         let of_added = numbered(of_added)?;

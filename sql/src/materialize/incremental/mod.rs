@@ -35,11 +35,12 @@ use self::delta::{Changed, combined, restricted_to};
 use self::kept::Kept;
 use self::shape::{Keyed, Unit};
 pub use self::ways::{Way, ways};
-use super::build::{self, Query};
+use super::build::Query;
 use super::definition::{Definition, RefreshPolicy};
 use super::hash;
 use super::provenance::Provenance;
 use super::sources::{SourceVersion, Sources, full_name};
+use super::view_rows;
 use crate::error::Error;
 use crate::planner::Scope;
 
@@ -201,7 +202,7 @@ impl Request<'_> {
     async fn merged(&self, changed: &Changed) -> Result<Work, Refusal> {
         let plan = &self.query.planned.plan;
         let scope = &self.query.scope;
-        let positions = build::positions(self.query, self.table, self.definition)?;
+        let positions = view_rows::positions(self.query, self.table, self.definition)?;
         let merge = merge::merge(scope, plan, self.table, &positions, self.definition)?;
         match merge.work(scope, plan, self.table, changed).await? {
             Some(work) => Ok(work),
@@ -262,7 +263,7 @@ impl Request<'_> {
 
     async fn replaced(&self, changed: &Changed) -> Result<Work, Refusal> {
         let plan = &self.query.planned.plan;
-        let positions = build::positions(self.query, self.table, self.definition)?;
+        let positions = view_rows::positions(self.query, self.table, self.definition)?;
         let keyed = shape::keyed(plan, self.table, &positions)?;
         for node in keyed.above(plan) {
             changed.refuse_subqueries(node)?;

@@ -76,6 +76,18 @@ pub fn anchor(plan: &LogicalPlan) -> &LogicalPlan {
     }
 }
 
+/// The nodes from the top of the plan to its [`anchor`], both included.
+pub fn to_anchor(plan: &LogicalPlan) -> Vec<&LogicalPlan> {
+    let (mut nodes, mut at) = (vec![plan], plan);
+    while !std::ptr::eq(at, anchor(plan))
+        && let [below] = at.inputs()[..]
+    {
+        nodes.push(below);
+        at = below;
+    }
+    nodes
+}
+
 /// The last of windows over windows.
 fn innermost(window: &Window) -> &Window {
     match window.input.as_ref() {

@@ -11,9 +11,10 @@ use super::delta::{Changed, ChangedTable};
 use super::shape::{self, Unit};
 use super::{Refusal, Request, merge};
 use crate::error::Error;
-use crate::materialize::build::{self, Query};
+use crate::materialize::build::Query;
 use crate::materialize::definition::Definition;
 use crate::materialize::sources::{Sources, full_name};
+use crate::materialize::view_rows;
 
 /// What a change of one table comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,9 +111,9 @@ fn way(
         Err(Refusal::Failed(e)) => return Err(e.into()),
         Err(_) => false,
     };
-    let positions = build::positions(query, table, definition)?;
+    let positions = view_rows::positions(query, table, definition)?;
     let merge = merge::merge(&query.scope, plan, table, &positions, definition);
-    let merges = match merge.and_then(|merge| merge.additions(&stand_in(false))) {
+    let merges = match merge.and_then(|merge| merge.additions(plan, &stand_in(false))) {
         Ok(_) => true,
         Err(Refusal::Failed(e)) => return Err(e.into()),
         Err(_) => false,
@@ -133,7 +134,7 @@ fn replaces(
     changed: &Changed,
 ) -> Result<String, Refusal> {
     let plan = &query.planned.plan;
-    let positions = build::positions(query, table, definition)?;
+    let positions = view_rows::positions(query, table, definition)?;
     let keyed = shape::keyed(plan, table, &positions)?;
     for node in keyed.above(plan) {
         changed.refuse_subqueries(node)?;

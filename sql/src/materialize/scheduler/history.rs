@@ -10,7 +10,10 @@ use auric_catalog::registry::Catalog;
 use super::super::json;
 use super::node::NodeKind;
 use super::state::Outcome;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Attempts that are kept of what is run by hand, those by schedule among them.
+pub const KEPT: u32 = 200;
 
 /// One attempt at a run. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,14 @@ impl Attempt {
             message: text("message")?,
             sqlstate: text("sqlstate")?,
         })
+    }
+}
+
+/// What an error says, in one text.
+pub fn told(e: &Error) -> String {
+    match &e.detail {
+        Some(detail) => format!("{}: {detail}", e.message),
+        None => e.message.clone(),
     }
 }
 

@@ -9,11 +9,11 @@ use super::super::provenance::Provenance;
 use super::super::run_task::{Ran, TaskRun};
 use super::super::task::Task;
 use super::node::{Node, NodeKey};
-use super::observe;
 use super::plan::{Due, Ended};
 use super::state::Outcome;
+use super::{history, observe};
 use crate::engine::Engine;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Result, SqlState};
 use crate::session::RunContext;
 use crate::session::transaction::Pins;
 use crate::statement::interrupt::Abandoned;
@@ -78,7 +78,7 @@ impl Job {
             };
             let (outcome, error, code) = match result {
                 Ok((outcome, message)) => (outcome, message, None),
-                Err(e) => (Outcome::Failed, Some(told(&e)), Some(e.code)),
+                Err(e) => (Outcome::Failed, Some(history::told(&e)), Some(e.code)),
             };
             let finished = engine.clock.now();
             (Ended { run_id: self.run_id.clone(), started, finished, outcome, error }, code)
@@ -154,12 +154,5 @@ impl Job {
             true => (Outcome::Unchanged, None),
             false => (Outcome::Done, None),
         })
-    }
-}
-
-fn told(e: &Error) -> String {
-    match &e.detail {
-        Some(detail) => format!("{}: {detail}", e.message),
-        None => e.message.clone(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use auric_catalog::registry::Table;
 use auric_catalog::table::{Alteration, PropertyChange};
+use chrono::{DateTime, Utc};
 
 use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output};
@@ -14,6 +15,9 @@ use crate::materialize::definition::{Definition, POPULATED, RefreshPolicy};
 use crate::materialize::incremental::{self, Choice, Request, Why};
 use crate::materialize::provenance::Provenance;
 use crate::materialize::publish::Kind;
+use crate::materialize::scheduler::history::{self, Attempt};
+use crate::materialize::scheduler::node::NodeKind;
+use crate::materialize::scheduler::state::Outcome;
 use crate::parser::Parsed;
 use crate::parser::statement::RefreshMaterializedView;
 use crate::planner::Scope;
@@ -28,12 +32,44 @@ pub async fn execute(
 ) -> Result<Output> {
     session.check_writable("REFRESH MATERIALIZED VIEW")?;
     let mut attempts = Attempts::new(session.block.is_some());
-    // FULL is done once it has been done by this statement, of views before the last one too.
-    let mut done = Vec::new();
+    let mut progress = Progress::default();
     loop {
-        if let Some(outcome) = attempts.last(attempt(session, refresh, parsed, &mut done).await) {
-            return outcome;
+        let Some(outcome) = attempts.last(attempt(session, refresh, parsed, &mut progress).await) else {
+            continue;
+        };
+        // The scheduler tells of its runs itself.
+        if let (Err(e), Some((view, started)), None) = (&outcome, &progress.running, &session.run) {
+            failed(session, view, *started, e).await;
         }
+        return outcome;
+    }
+}
+
+/// How far a statement has come.
+#[derive(Default)]
+struct Progress {
+    /// FULL is done once it has been done by this statement, of views before the last one too.
+    done: Vec<String>,
+    /// The view that is refreshed, and since when.
+    running: Option<(Table, DateTime<Utc>)>,
+}
+
+/// Notes down a refresh that published nothing. Catalogs without documents have no place for it.
+async fn failed(session: &Session, view: &Table, started: DateTime<Utc>, e: &Error) {
+    let cancelled = e.code == SqlState::QUERY_CANCELED;
+    let attempt = Attempt {
+        run_id: uuid::Uuid::new_v4().to_string(),
+        number: 1,
+        scheduled_for: started.timestamp_millis(),
+        started: started.timestamp_millis(),
+        finished: session.engine.clock().now().timestamp_millis(),
+        outcome: if cancelled { Outcome::Cancelled } else { Outcome::Failed },
+        message: Some(history::told(e)),
+        sqlstate: Some(e.code.to_string()),
+    };
+    let recorded = history::record(&view.catalog, NodeKind::View, &view.ident, &attempt, history::KEPT).await;
+    if let Err(error) = recorded {
+        tracing::debug!(view = %view.ident, %error, "history of a run was not written");
     }
 }
 
@@ -41,7 +77,7 @@ async fn attempt(
     session: &mut Session,
     refresh: &RefreshMaterializedView,
     parsed: &Parsed,
-    done: &mut Vec<String>,
+    progress: &mut Progress,
 ) -> Result<Output> {
     let scope = session.scope().await?;
     let (view, _) = find(&scope, &refresh.name, parsed).await?;
@@ -54,9 +90,11 @@ async fn attempt(
     };
     for view in views {
         let name = crate::materialize::sources::full_name(&view);
-        let full = refresh.full && !done.contains(&name);
+        let full = refresh.full && !progress.done.contains(&name);
+        progress.running = Some((view.clone(), session.engine.clock().now()));
         one(session, &scope, &view, full).await?;
-        done.push(name);
+        progress.running = None;
+        progress.done.push(name);
     }
     Ok(DONE)
 }
@@ -143,6 +181,11 @@ fn how(
         }
         RefreshPolicy::Incremental => {
             session.warning(SqlState::WARNING, format!("{message}: {why}"));
+        }
+        // It is what AUTO is for, but a refresh that takes longer than usual has its reason.
+        RefreshPolicy::Auto if state == SqlState::NOT_IN_PREREQUISITE_STATE => {
+            let message = format!("materialized view \"{}\" is refreshed as a whole: {why}", table.ident);
+            session.notice("NOTICE", SqlState::SUCCESSFUL_COMPLETION, message);
         }
         RefreshPolicy::Auto | RefreshPolicy::Full => {}
     }

@@ -95,14 +95,11 @@ async fn one(
         message: Some(message),
         sqlstate,
     };
-    if let Err(error) = history::record(catalog, NodeKind::Task, &task.ident, &attempt, KEPT).await {
+    if let Err(error) = history::record(catalog, NodeKind::Task, &task.ident, &attempt, history::KEPT).await {
         tracing::warn!(task = %task.ident, %error, "history of a run was not written");
     }
     outcome
 }
-
-/// Attempts that are kept of a task that is executed by hand, those by schedule among them.
-const KEPT: u32 = 200;
 
 /// The task and all that come after it, directly or through others, each after those that it comes after.
 fn in_order(first: Task, all: &[Task]) -> Vec<Task> {
