@@ -77,7 +77,7 @@ fn of_filter(
             }
             let wanted = Wanted::Value(value.clone());
             if let Some(input) = keyed(filter.input(), column, &wanted, image)? {
-                return node.clone().with_new_children(vec![input]).map(Some);
+                return over(node, vec![input]).map(Some);
             }
         }
     }
@@ -111,10 +111,19 @@ fn of_join(
         let wanted = Wanted::Given(given.clone());
         if let Some(scan) = keyed(join.right(), column, &wanted, image)? {
             let tap = TapExec { input: join.left().clone(), key: left.clone(), given };
-            return node.clone().with_new_children(vec![Arc::new(tap), scan]).map(Some);
+            return over(node, vec![Arc::new(tap), scan]).map(Some);
         }
     }
     Ok(None)
+}
+
+/// The node over other inputs.
+fn over(
+    node: &Arc<dyn ExecutionPlan>,
+    inputs: Vec<Arc<dyn ExecutionPlan>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    node.clone().replace_children(inputs, options)
 }
 
 /// The column that an expression is, or widens.
@@ -136,7 +145,7 @@ fn keyed(
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let below = |input: &Arc<dyn ExecutionPlan>, column: usize| {
         let input = keyed(input, column, wanted, image)?;
-        input.map(|input| plan.clone().with_new_children(vec![input])).transpose()
+        input.map(|input| over(plan, vec![input])).transpose()
     };
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
         let from = match filter.projection() {
