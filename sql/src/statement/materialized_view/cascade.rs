@@ -11,10 +11,16 @@ use crate::planner::Scope;
 
 /// The view and all materialized views that it reads, directly or through others: each after those that
 /// it reads. All other tables are read at one version from now on, as the scope has seen them.
-pub async fn order(scope: &Scope, view: &Table) -> Result<Vec<Table>> {
+pub async fn order(scope: &Scope, view: &Table) -> Result<Vec<Member>> {
     let mut walk = Walk { scope: planning(scope), path: Vec::new(), found: Vec::new() };
     walk.visit(view.clone()).await?;
     Ok(walk.found)
+}
+
+/// A view, and by their full names the materialized views that it reads.
+pub struct Member {
+    pub view: Table,
+    pub upstream: Vec<String>,
 }
 
 /// The materialized views that a query reads, directly or through others.
@@ -23,7 +29,7 @@ pub async fn upstream(scope: &Scope, sources: &Sources) -> Result<Vec<Table>> {
     for view in sources.materialized_views() {
         walk.visit(view.clone()).await?;
     }
-    Ok(walk.found)
+    Ok(walk.found.into_iter().map(|member| member.view).collect())
 }
 
 /// Also of views that have no rows yet.
@@ -34,7 +40,7 @@ fn planning(scope: &Scope) -> Scope {
 struct Walk {
     scope: Scope,
     path: Vec<String>,
-    found: Vec<Table>,
+    found: Vec<Member>,
 }
 
 impl Walk {
@@ -46,7 +52,7 @@ impl Walk {
                 return Err(Error::new(SqlState::INVALID_OBJECT_DEFINITION, message)
                     .with_detail(format!("{} → {name}", self.path.join(" → "))));
             }
-            if self.found.iter().any(|known| full_name(known) == name) {
+            if self.found.iter().any(|known| full_name(&known.view) == name) {
                 return Ok(());
             }
             let Some(definition) = Definition::of(&view.snapshot.properties)? else { return Ok(()) };
@@ -57,7 +63,7 @@ impl Walk {
                 self.visit(upstream.clone()).await?;
             }
             self.path.pop();
-            self.found.push(view);
+            self.found.push(Member { view, upstream: sources.materialized_views().map(full_name).collect() });
             Ok(())
         }
         .boxed()

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output};
-use super::{cascade, find, tell};
+use super::cascade::{self, Member};
+use super::{find, tell};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::build::{self, Build, Built, How, Query, reason};
 use crate::materialize::definition::{Definition, POPULATED, RefreshPolicy};
@@ -34,12 +35,15 @@ pub async fn execute(
     let mut attempts = Attempts::new(session.block.is_some());
     let mut progress = Progress::default();
     loop {
+        progress.failed.clear();
         let Some(outcome) = attempts.last(attempt(session, refresh, parsed, &mut progress).await) else {
             continue;
         };
         // The scheduler tells of its runs itself.
-        if let (Err(e), Some((view, started)), None) = (&outcome, &progress.running, &session.run) {
-            failed(session, view, *started, e).await;
+        if session.run.is_none() {
+            for (view, started, e) in &progress.failed {
+                failed(session, view, *started, e).await;
+            }
         }
         return outcome;
     }
@@ -50,8 +54,8 @@ pub async fn execute(
 struct Progress {
     /// FULL is done once it has been done by this statement, of views before the last one too.
     done: Vec<String>,
-    /// The view that is refreshed, and since when.
-    running: Option<(Table, DateTime<Utc>)>,
+    /// The views whose refreshes have failed, when these began, and why.
+    failed: Vec<(Table, DateTime<Utc>, Error)>,
 }
 
 /// Notes down a refresh that published nothing. Catalogs without documents have no place for it.
@@ -84,19 +88,39 @@ async fn attempt(
     if refresh.with_no_data {
         return empty(session, &scope, &view).await;
     }
-    let views = match refresh.cascade {
+    let members = match refresh.cascade {
         true => cascade::order(&scope, &view).await?,
-        false => vec![view],
+        false => vec![Member { view, upstream: Vec::new() }],
     };
-    for view in views {
+    // What a failure stops is refreshed no more; the others are.
+    let (mut stopped, mut first): (Vec<String>, Option<Error>) = (Vec::new(), None);
+    for Member { view, upstream } in members {
         let name = crate::materialize::sources::full_name(&view);
+        if upstream.iter().any(|name| stopped.contains(name)) {
+            stopped.push(name);
+            continue;
+        }
         let full = refresh.full && !progress.done.contains(&name);
-        progress.running = Some((view.clone(), session.engine.clock().now()));
-        one(session, &scope, &view, full).await?;
-        progress.running = None;
-        progress.done.push(name);
+        let started = session.engine.clock().now();
+        match one(session, &scope, &view, full).await {
+            Ok(()) => progress.done.push(name),
+            // It is tried again, or the whole transaction has failed.
+            Err(e) if e.code == SqlState::SERIALIZATION_FAILURE || session.block.is_some() => {
+                progress.failed.push((view, started, e.clone()));
+                return Err(e);
+            }
+            Err(e) => {
+                progress.failed.push((view, started, e.clone()));
+                let is_cancelled = e.code == SqlState::QUERY_CANCELED;
+                first.get_or_insert(e);
+                if is_cancelled {
+                    break;
+                }
+                stopped.push(name);
+            }
+        }
     }
-    Ok(DONE)
+    first.map_or(Ok(DONE), Err)
 }
 
 /// Refreshes one view as the scope sees what it is built from, unless it is up to date.
