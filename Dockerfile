@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# The server in a small image: `docker build -t auric . && docker run -p 5433:5433 -v lake:/data auric`.
+# The server in a small image: `docker build -t auric . && docker run --network host -v lake:/data auric`, then
+# `psql "host=127.0.0.1 port=5433 user=auric dbname=lake"`.
 FROM rust:1-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -18,8 +19,8 @@ COPY config/auric.toml /etc/auric/auric.toml
 USER auric
 WORKDIR /data
 VOLUME /data
-# Clients outside of the container are not on its loopback: mount a configuration with TLS, users and an
-# access list at /etc/auric/auric.toml (docs/security.md), or run it with `--network host`.
+# With a network of its own (`-p 5433:5433`) clients are not on its loopback: mount a configuration with TLS,
+# users and an access list at /etc/auric/auric.toml then (docs/security.md).
 ENV AURIC_SERVER__DATA_DIR=/data AURIC_SERVER__LISTEN=0.0.0.0:5433 AURIC_SERVER__HTTP=0.0.0.0:8433
 EXPOSE 5433 8433
 STOPSIGNAL SIGTERM

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import pathlib
 import shutil
 import socket
@@ -353,11 +354,15 @@ def test_stop(superset, database, server):
 
 
 @CLIENT.step("connect", "in a browser: SQL Lab and a chart, with screenshots")
-def test_browser(superset, database, chart, tmp_path):
+def test_browser(superset, database, chart):
+    # They stay, for people to look at.
+    pictures = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parents[2] / "target")) / "artifacts" / "superset"
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir(parents=True)
     assert shutil.which("chromium") and shutil.which("chromedriver"), "needs Debian's packages chromium and chromium-driver"
     run = subprocess.run(
-        [superset.environment.program("python"), str(pathlib.Path(superset_environment.__file__).with_name("browser.py")), superset.address, str(database), SCHEMA, str(chart), str(tmp_path)],
+        [superset.environment.program("python"), str(pathlib.Path(superset_environment.__file__).with_name("browser.py")), superset.address, str(database), SCHEMA, str(chart), str(pictures)],
         capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
     for picture in ("sql_lab.png", "chart.png"):
-        assert (tmp_path / picture).stat().st_size > 10_000
+        assert (pictures / picture).stat().st_size > 10_000
