@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::session_state::SessionState;
 use tokio::sync::watch;
 
@@ -116,6 +117,8 @@ pub struct Collecting {
     bytes: usize,
     outcome: watch::Sender<Option<Outcome>>,
     files: Option<ReadFiles>,
+    /// Of what is collected: answers that are kept have a budget of their own.
+    memory: Option<MemoryReservation>,
 }
 
 /// Files that an answer is of. They may change while they are read, and then what was read is of no state.
@@ -155,19 +158,23 @@ impl Collecting {
         name: AnswerName,
         outcome: watch::Sender<Option<Outcome>>,
     ) -> Self {
-        Self { cache, name, chunks: Vec::new(), bytes: 0, outcome, files: None }
+        Self { cache, name, chunks: Vec::new(), bytes: 0, outcome, files: None, memory: None }
     }
 
     /// To be called with the files that the query reads.
     pub(crate) fn reading(mut self, files: Vec<Arc<FilesRead>>, scope: &Scope) -> Self {
         self.files = ReadFiles::of(files, scope);
+        let consumer = MemoryConsumer::new("answer to be kept");
+        self.memory = Some(consumer.register(&scope.engine.runtime.memory_pool));
         self
     }
 
-    /// `None`: the answer is too long to be kept, and nobody waits for it any more.
+    /// `None`: the answer is too long to be kept, or queries need the memory; nobody waits for it any more.
     fn push(mut self, bytes: &Bytes, rows: u64) -> Option<Self> {
         self.bytes = self.bytes.saturating_add(bytes.len());
-        if self.bytes > self.cache.options.longest {
+        let fits = self.bytes <= self.cache.options.longest
+            && self.memory.as_ref().is_none_or(|memory| memory.try_grow(bytes.len()).is_ok());
+        if !fits {
             self.cache.statistics.too_long.inc();
             self.finish(Outcome::NotKept);
             return None;
