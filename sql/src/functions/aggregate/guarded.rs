@@ -9,7 +9,6 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::scalar::ScalarValue;
 
@@ -46,19 +45,33 @@ impl Guard {
             self.unseen = unseen;
             return Ok(true);
         }
-        let column = std::slice::from_ref(values);
-        let (mut largest, mut smallest) =
-            (MaxAccumulator::try_new(values.data_type())?, MinAccumulator::try_new(values.data_type())?);
-        largest.update_batch(column)?;
-        smallest.update_batch(column)?;
-        for value in [largest.evaluate()?, smallest.evaluate()?] {
-            if let ScalarValue::Decimal128(Some(value), ..) = value {
-                self.largest = self.largest.max(value.unsigned_abs() as f64);
-            }
-        }
+        let largest = bound(narrow(values)?.values());
+        let fits = |largest: f64| certainly_fits(self.unseen, self.seen + rows, largest);
+        // What stands where values are null may be anything.
+        let largest = match values.null_count() > 0 && !fits(self.largest.max(largest)) {
+            true => bound_of_valid(narrow(values)?),
+            false => largest,
+        };
+        self.largest = self.largest.max(largest);
         self.seen += rows;
-        Ok(self.unseen + self.seen * self.largest < 0.9 * LIMIT as f64)
+        Ok(certainly_fits(self.unseen, self.seen, self.largest))
     }
+}
+
+/// Whether a sum of values that were not looked at, and of others, certainly fits.
+fn certainly_fits(unseen: f64, seen: f64, largest: f64) -> bool {
+    unseen + seen * largest < 0.9 * LIMIT as f64
+}
+
+/// A power of two that all values are below, or its negative not above. All bits in one go cost less than
+/// the largest and the smallest value.
+fn bound(values: &[i128]) -> f64 {
+    let bits = values.iter().fold(0, |bits, value| bits | (value ^ (value >> 127)));
+    2f64.powi(i32::try_from(i128::BITS - bits.leading_zeros()).unwrap_or(i32::MAX))
+}
+
+fn bound_of_valid(values: &Decimal128Array) -> f64 {
+    values.iter().flatten().map(|value| bound(&[value])).fold(0.0, f64::max)
 }
 
 /// A sum as a value of type `output`. Fails with 22003.
@@ -351,5 +364,35 @@ impl GroupsAccumulator for GuardedGroups {
     fn size(&self) -> usize {
         let exact = self.exact.as_ref().map_or(0, |sums| sums.capacity() * size_of::<Option<i128>>());
         self.inner.size() + exact
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_values_are_within_the_bound() {
+        for (values, expected) in
+            [(vec![], 1.0), (vec![0, -1], 1.0), (vec![5, -3], 8.0), (vec![-8, 7], 8.0), (vec![8], 16.0)]
+        {
+            assert_eq!(bound(&values), expected, "{values:?}");
+        }
+        assert_eq!(bound(&[i128::MIN, i128::MAX]), 2f64.powi(127));
+    }
+
+    #[test]
+    fn sums_are_guarded_when_they_may_not_fit() {
+        let decimals = |values: Vec<Option<i128>>| {
+            Arc::new(Decimal128Array::from(values).with_data_type(DataType::Decimal128(38, 0))) as ArrayRef
+        };
+        let mut guard = Guard::of(&DataType::Decimal128(38, 0)).unwrap();
+        assert!(guard.admits(&decimals(vec![Some(1), None, Some(-1_000)])).unwrap());
+        assert!(guard.admits(&decimals(vec![Some(LIMIT / 100)])).unwrap());
+        assert!(!guard.admits(&decimals(vec![Some(LIMIT / 2)])).unwrap());
+        // Nobody sees what is under a null.
+        let hidden = Decimal128Array::new(vec![i128::MAX, 1].into(), Some(vec![false, true].into()));
+        let hidden = Arc::new(hidden.with_data_type(DataType::Decimal128(38, 0))) as ArrayRef;
+        assert!(Guard::of(hidden.data_type()).unwrap().admits(&hidden).unwrap());
     }
 }
