@@ -75,7 +75,7 @@ class Bench:
         names, view = self.names(scale), f"{SCHEMA}.gold"
         query = query.format(**names)
         self.connection.execute(f"drop materialized view if exists {view}")
-        self.connection.execute(f"create materialized view {view} as {query}")
+        self.connection.execute(f"create materialized view {view} refresh policy incremental as {query}")
         incremental, full, alone = [], [], []
         for run in range(self.options.runs):
             statement = change.format(**names, day=-run, count=self.options.rows * LARGER // 1000)

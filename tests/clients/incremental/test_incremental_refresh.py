@@ -38,7 +38,7 @@ class Gold:
         return self.last()
 
     def last(self) -> tuple[str, str]:
-        return self.server.sql("select mode, reason from auric.refreshes where schema_name = %s and view_name = 'gold' "
+        return self.server.sql("select mode, reason from auric.refreshes where schema_name = %s and view_name = 'gold' and status = 'succeeded' "
                                "order by published_at desc, version desc limit 1", (self.schema,))[0]
 
     def rows(self) -> list:
