@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::DataType;
+
 use super::constraint::CheckConstraint;
+use super::definition::ColumnDefinition;
+use super::schema::TEXT_TYPE_PROPERTY;
 
 /// One alteration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +15,8 @@ pub enum Alteration {
     /// satisfy it; the change's read set must be all of them.
     AddConstraint(CheckConstraint),
     DropConstraint(String),
+    /// After those that there are. The rows that there are have nulls in them.
+    AddColumns(Vec<NewColumn>),
     /// One after the other.
     Comments(Vec<Comment>),
     Properties(PropertyChange),
@@ -22,10 +28,13 @@ impl Alteration {
     pub fn add_to(self, alterations: &mut Vec<Self>) {
         match self {
             Self::Comments(new) => {
-                let known = alterations.iter_mut().find_map(|earlier| match earlier {
-                    Self::Comments(comments) => Some(comments),
-                    _ => None,
-                });
+                // A comment can be one on a column that was new just now.
+                let since = alterations.iter().rposition(|earlier| matches!(earlier, Self::AddColumns(_)));
+                let known =
+                    alterations.iter_mut().skip(since.unwrap_or(0)).find_map(|earlier| match earlier {
+                        Self::Comments(comments) => Some(comments),
+                        _ => None,
+                    });
                 match known {
                     Some(comments) => comments.extend(new),
                     None => alterations.push(Self::Comments(new)),
@@ -41,8 +50,43 @@ impl Alteration {
                     None => alterations.push(Self::Properties(new)),
                 }
             }
-            Self::AddConstraint(_) | Self::DropConstraint(_) => alterations.push(self),
+            Self::AddConstraint(_) | Self::DropConstraint(_) | Self::AddColumns(_) => {
+                alterations.push(self);
+            }
         }
+    }
+}
+
+/// A column that a table gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewColumn {
+    pub name: String,
+    /// As a table stores it.
+    pub data_type: DataType,
+    pub comment: Option<String>,
+    /// What the table property `auric.text-type.<name>` says.
+    pub text_type: Option<String>,
+}
+
+impl NewColumn {
+    /// The same as a column of a new table.
+    pub fn definition(&self) -> ColumnDefinition {
+        ColumnDefinition {
+            name: self.name.clone(),
+            data_type: self.data_type.clone(),
+            nullable: true,
+            comment: self.comment.clone(),
+            default: None,
+        }
+    }
+
+    /// Properties that columns bring along.
+    pub fn properties(columns: &[Self]) -> BTreeMap<String, String> {
+        let property = |column: &Self| {
+            let stored = column.text_type.clone()?;
+            Some((format!("{TEXT_TYPE_PROPERTY}{}", column.name), stored))
+        };
+        columns.iter().filter_map(property).collect()
     }
 }
 
@@ -83,6 +127,27 @@ mod tests {
 
     fn comment(column: Option<&str>, text: &str) -> Comment {
         Comment { column: column.map(str::to_string), text: Some(text.to_string()) }
+    }
+
+    #[test]
+    fn a_comment_on_a_new_column_comes_after_it() {
+        let column =
+            NewColumn { name: "n".into(), data_type: DataType::Int32, comment: None, text_type: None };
+        let mut all = Vec::new();
+        for comment in [comment(None, "t"), comment(Some("n"), "a"), comment(Some("n"), "b")] {
+            Alteration::Comments(vec![comment.clone()]).add_to(&mut all);
+            if comment.column.is_none() {
+                Alteration::AddColumns(vec![column.clone()]).add_to(&mut all);
+            }
+        }
+        assert_eq!(
+            all,
+            [
+                Alteration::Comments(vec![comment(None, "t")]),
+                Alteration::AddColumns(vec![column]),
+                Alteration::Comments(vec![comment(Some("n"), "a"), comment(Some("n"), "b")]),
+            ]
+        );
     }
 
     #[test]

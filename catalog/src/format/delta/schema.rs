@@ -207,13 +207,15 @@ pub(super) fn has_timestamp_ntz(schema: &StructType) -> bool {
     schema.fields().any(|field| within(field.data_type()))
 }
 
-/// A new table's schema as Delta stores it, and the largest column id given out (0: no mapping).
+/// New columns as Delta stores them, and the largest column id given out. `last_id`: the largest that was
+/// given out before (0: none, or no mapping).
 pub(super) fn from_definition(
     table: &str,
     columns: &[ColumnDefinition],
     mode: ColumnMappingMode,
+    last_id: i64,
 ) -> Result<(StructType, i64)> {
-    let mut writer = SchemaWriter { table, mode, max_id: 0 };
+    let mut writer = SchemaWriter { table, mode, max_id: last_id };
     let mut fields = Vec::with_capacity(columns.len());
     for column in columns {
         let mut metadata = BTreeMap::new();
