@@ -1,12 +1,15 @@
 //! What `ALTER TABLE` and `COMMENT` do to a table itself, beside its rows.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::DataType;
+use uuid::Uuid;
 
 use super::constraint::CheckConstraint;
 use super::definition::ColumnDefinition;
 use super::schema::TEXT_TYPE_PROPERTY;
+use crate::error::{Error, Result};
 
 /// One alteration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +69,37 @@ pub struct NewColumn {
     pub comment: Option<String>,
     /// What the table property `auric.text-type.<name>` says.
     pub text_type: Option<String>,
+    identity: Identity,
+}
+
+/// What files know a column by. A transaction writes files before the column is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    seed: Uuid,
+    /// That of the metadata in which the column was put first.
+    id: Arc<OnceLock<i64>>,
 }
 
 impl NewColumn {
+    pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
+        let identity = Identity { seed: Uuid::new_v4(), id: Arc::default() };
+        Self { name: name.into(), data_type, comment: None, text_type: None, identity }
+    }
+
+    /// What names in files are made of.
+    pub(crate) fn seed(&self) -> Uuid {
+        self.identity.seed
+    }
+
+    /// Gives the column its id. Fails with `Conflict` if it had another one: somebody else has used that up.
+    pub(crate) fn claim(&self, table: &str, id: i64) -> Result<()> {
+        if *self.identity.id.get_or_init(|| id) == id {
+            return Ok(());
+        }
+        let winner = "another statement has added a column".to_string();
+        Err(Error::Conflict { table: table.to_string(), winner })
+    }
+
     /// The same as a column of a new table.
     pub fn definition(&self) -> ColumnDefinition {
         ColumnDefinition {
@@ -131,8 +162,7 @@ mod tests {
 
     #[test]
     fn a_comment_on_a_new_column_comes_after_it() {
-        let column =
-            NewColumn { name: "n".into(), data_type: DataType::Int32, comment: None, text_type: None };
+        let column = NewColumn::new("n", DataType::Int32);
         let mut all = Vec::new();
         for comment in [comment(None, "t"), comment(Some("n"), "a"), comment(Some("n"), "b")] {
             Alteration::Comments(vec![comment.clone()]).add_to(&mut all);

@@ -87,8 +87,10 @@ fn add_columns(table: &str, metadata: &mut Metadata, columns: &[NewColumn]) -> R
         None => 0,
     };
     let definitions: Vec<_> = columns.iter().map(NewColumn::definition).collect();
-    let (added, max_id) = schema::from_definition(table, &definitions, mode, last_id)?;
+    let Some(first) = columns.first() else { return Ok(()) };
+    let (added, max_id) = schema::from_definition(table, &definitions, mode, last_id, first.seed())?;
     if max_id > last_id {
+        first.claim(table, last_id)?;
         configuration.insert(properties::COLUMN_MAPPING_MAX_ID.into(), max_id.to_string());
     }
     configuration.extend(NewColumn::properties(columns));

@@ -40,7 +40,8 @@ pub(super) fn stage(
         ));
     }
     let mut new = properties::for_new_table(&definition.properties)?;
-    let (schema, max_id) = schema::from_definition(&table, &definition.columns, new.column_mapping, 0)?;
+    let (schema, max_id) =
+        schema::from_definition(&table, &definition.columns, new.column_mapping, 0, Uuid::new_v4())?;
     if max_id > 0 {
         new.configuration.insert(properties::COLUMN_MAPPING_MAX_ID.into(), max_id.to_string());
     }

@@ -85,6 +85,9 @@ fn extended(table: &str, base: &TableMetadata, schema: &Schema, columns: &[NewCo
     let last_id = base.last_column_id().max(schema.highest_field_id());
     let definitions: Vec<_> = columns.iter().map(NewColumn::definition).collect();
     let added = iceberg_fields(&definitions, base.format_version(), last_id)?;
+    for (column, field) in columns.iter().zip(&added) {
+        column.claim(table, field.id.into())?;
+    }
     let fields = schema.as_struct().fields().iter().cloned().chain(added);
     let ids = schema.identifier_field_ids();
     Schema::builder().with_fields(fields).with_identifier_field_ids(ids).build().map_err(rejected)

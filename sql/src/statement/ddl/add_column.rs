@@ -54,10 +54,9 @@ fn new_column(column: &ColumnClause) -> Result<NewColumn> {
         let message = format!("column \"{}\" has no type", column.name);
         return Err(Error::new(SqlState::SYNTAX_ERROR, message));
     };
-    Ok(NewColumn {
-        name: column.name.clone(),
-        data_type: stored_type(&column.name, data_type.as_ref().map_err(Error::clone)?)?,
-        comment: column.comment.clone(),
-        text_type: column.text_type.and_then(|text| text.stored()),
-    })
+    let data_type = stored_type(&column.name, data_type.as_ref().map_err(Error::clone)?)?;
+    let mut new = NewColumn::new(&column.name, data_type);
+    new.comment.clone_from(&column.comment);
+    new.text_type = column.text_type.and_then(|text| text.stored());
+    Ok(new)
 }
