@@ -7,6 +7,8 @@
 
 The SQL has the variables `:format` (`iceberg` or `delta`), `:iceberg` (for `\\if`), in daily/ also `:batch` and
 `:folder`, the batch's folder, which is psql's working directory too. A statement that fails ends the run.
+
+An example that has a `dbt_project.yml` instead of daily/ is what `dbt.py` says.
 """
 
 import importlib.util

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from common.dbt import DbtExample, is_project
 from common.example import EXAMPLES, Example, names
 from common.server import OwnServer
 
@@ -30,7 +31,8 @@ def main() -> int:
     home = (options.data or EXAMPLES / ".data" / f"{options.name}-{options.format}").absolute()
     own = None if options.server else OwnServer(home / "auric")
     try:
-        example = Example(options.name, home / "arrived", options.server or own.conninfo, options.format, options.scale)
+        kind = DbtExample if is_project(options.name) else Example
+        example = kind(options.name, home / "arrived", options.server or own.conninfo, options.format, options.scale)
         run(example)
         print(f"\nLook around:  psql \"{example.conninfo}\"")
         print(f"Read on:      {(example.folder / 'README.md').relative_to(EXAMPLES.parent)}")
@@ -40,7 +42,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except subprocess.CalledProcessError as failed:
-        print(f"psql ended with {failed.returncode} in {failed.cmd[-1]}", file=sys.stderr)
+        print(f"{failed.cmd[0]} ended with {failed.returncode} in {' '.join(failed.cmd[-2:])}", file=sys.stderr)
         return 1
     finally:
         if own:

@@ -1,4 +1,5 @@
-"""dbt with its Postgres adapter, as it comes: seeds, tables, views, incremental models, snapshots, tests."""
+"""dbt with its Postgres adapter, as it comes: the project `examples/dbt`, delivery after delivery, against DuckDB, and
+one that is changed between its runs. With AURIC_TEST_POSTGRES against PostgreSQL, for tables of its own kind."""
 
 import json
 import os
@@ -9,8 +10,121 @@ import sys
 import pytest
 
 import dbt.cli  # noqa: F401  the tests need it, and must not be skipped without
+import dbt_shop
+from client_matrix import Client
+from conftest import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "examples"))
+from common.dbt import DbtExample  # noqa: E402
 
 pytestmark = pytest.mark.long
+
+CLIENT = Client("dbt", "1.11.16", "dbt-core with dbt-postgres 1.11.0: the project `examples/dbt`, with Iceberg tables and with Delta tables.")
+ON_POSTGRES = "AURIC_TEST_POSTGRES" in os.environ
+FORMATS = ["heap"] if ON_POSTGRES else ["iceberg", "delta"]
+
+
+
+class Report:
+    """The example with tables of one format: three deliveries, the last one twice, each compared with DuckDB."""
+
+    def __init__(self, form: str, folder: pathlib.Path, server):
+        self.form = form
+        self.shop = dbt_shop.Compared("dbt", form, folder / "arrived", server, 0.05, kind=DbtExample)
+        self.example = self.shop.example
+        self.failures: dict[str, str] = {}
+        self.example.generate(count=3)
+        self.example.set_up()
+        for number, batch in enumerate([*self.example.batches, self.example.batches[-1]], start=1):
+            self.run(batch)
+            self.compare(number)
+        self.documents = [self.catalog(), self.catalog()]
+
+    def run(self, batch: str) -> None:
+        """With the first format by one command after the other, with the others as the example does it."""
+        if self.form != FORMATS[0]:
+            return self.example.run_batch(batch)
+        self.example.dbt("seed", batch=batch)
+        self.example.dbt("run", *self.example.days(batch), batch=batch)
+        self.example.dbt("snapshot", batch=batch)
+        self.example.dbt("test", batch=batch)
+
+    def compare(self, number: int) -> None:
+        dbt_shop.read(self.shop, self.example.batches[:number])
+        for step, same in dbt_shop.STEPS.items():
+            try:
+                same(self.shop)
+            except AssertionError as wrong:
+                self.failures.setdefault(step, f"run {number}: {wrong}")
+
+    def catalog(self) -> dict:
+        self.example.dbt("docs", "generate", batch=self.example.batches[-1])
+        return json.loads((self.example.target / "catalog.json").read_text())
+
+    def results(self) -> dict[str, str]:
+        """What became of the nodes of the last command, by their names."""
+        results = json.loads((self.example.target / "run_results.json").read_text())["results"]
+        # test.shop.<name>.<hash>, unit_test.shop.<model>.<name>
+        names = {result["unique_id"]: result["unique_id"].split(".")[2:] for result in results}
+        return {names[result["unique_id"]][result["unique_id"].startswith("unit_test")]: result["status"] for result in results}
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def report(request, server, tmp_path_factory):
+    report = Report(request.param, tmp_path_factory.mktemp("dbt"), server)
+    yield report
+    report.shop.connection.close()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", CLIENT.steps("changes", *dbt_shop.CHANGES) + CLIENT.steps("definitions", *dbt_shop.DEFINITIONS))
+def test_steps_of_the_example(report, step):
+    assert step not in report.failures, report.failures[step]
+
+
+@CLIENT.step("connect", "`dbt debug`")
+def test_debug(report):
+    assert "All checks passed!" in report.example.dbt("debug")
+
+
+@CLIENT.step("introspection", "`dbt docs generate`: all relations, their columns with types and comments")
+def test_documents(report):
+    # Tests are in it too, as they keep their failures.
+    catalog = {name: node for name, node in report.documents[0]["nodes"].items() if not name.startswith("test.")}
+    assert {name: node["metadata"]["type"] for name, node in catalog.items() if ".shop.stg_" in name or "city" in name} == {
+        "model.shop.stg_customers": "VIEW", "model.shop.stg_orders": "VIEW", "model.shop.stg_payments": "VIEW",
+        "model.shop.city_revenue": "MATERIALIZED VIEW"}
+    customers = catalog["model.shop.customers"]
+    assert customers["metadata"]["comment"] == "Each customer with what he or she has bought"
+    assert [(column["name"], column["type"], column["comment"]) for column in customers["columns"].values()] == [
+        ("customer_id", "bigint", "The shop's number of the customer"), ("customer_name", "text", None), ("city", "text", None),
+        ("first_order", "date", None), ("latest_order", "date", None), ("orders", "bigint", None),
+        ("lifetime_value", "numeric(12,2)", "Of orders that were not returned")]
+    assert catalog["model.shop.orders"]["columns"]["status"]["comment"].endswith("It's never set back.")
+    assert len(catalog) == 4 + 3 + 6 + 2, "seeds, views, tables and the materialized view, snapshots"
+    assert report.documents[1]["nodes"] == report.documents[0]["nodes"]
+
+
+@pytest.mark.skipif(ON_POSTGRES, reason="Postgres has one kind of table")
+def test_tables_are_in_the_format_that_was_asked_for(report, server):
+    formats = server.sql("select a.amname, count(*) from pg_class c join pg_am a on a.oid = c.relam "
+                         "where c.relnamespace::regnamespace::text like 'shop%' and c.relkind in ('r', 'm') group by 1")
+    assert formats == [(report.form, 4 + 6 + 2)]
+
+
+@CLIENT.step("queries", "`dbt test`: data tests of one's own and of dbt, their failures kept; unit tests")
+def test_tests(report, server):
+    """They passed; and they see what is wrong. Comes last, because something is from here on."""
+    server.sql("insert into shop_raw.raw_payments values (0, 1, 'shells', -5, 'success')")
+    with pytest.raises(subprocess.CalledProcessError):
+        report.example.dbt("test", batch=report.example.batches[-1])
+    results = report.results()
+    assert results["names_and_cities_are_cleansed"] == "pass" and len(results) > 20
+    failed = {name for name, status in results.items() if status != "pass"}
+    assert failed == {"positive_stg_payments_amount", "sales_agree_with_payments",
+                      "relationships_stg_payments_payment_method__payment_method__ref_payment_methods_"}
+    assert server.sql("select payment_id from shop_audit.positive_stg_payments_amount") == [(0,)]
+
 
 PROJECT = {
     "dbt_project.yml": """
@@ -39,6 +153,9 @@ select id, customer, amount from {{ ref('raw_orders') }} {% if is_incremental() 
     "models/appended.sql": """{{ config(materialized='incremental', incremental_strategy='append') }}
 select id, customer, amount from {{ ref('raw_orders') }}
 """,
+    "models/widened.sql": """{{ config(materialized='incremental', unique_key='id', on_schema_change='append_new_columns') }}
+select id, amount from {{ ref('raw_orders') }}
+""",
     "models/gold.sql": """{{ config(materialized='materialized_view', on_configuration_change='apply') }}
 select customer, sum(amount) as total, count(*) as orders from {{ ref('orders') }} group by customer
 """,
@@ -63,9 +180,15 @@ models:
 select * from {{ ref('raw_orders') }}
 {% endsnapshot %}
 """,
+    "snapshots/wide_history.sql": """{% snapshot wide_history %}
+{{ config(target_schema=target.schema, unique_key='id', strategy='check', check_cols='all') }}
+select * from {{ ref('widened') }}
+{% endsnapshot %}
+""",
 }
 
 
+@CLIENT.step("definitions", "`--full-refresh`; a materialized view whose query changed; columns that are new (`on_schema_change`)")
 @pytest.mark.timeout(900)
 def test_a_project_is_built_again_and_again(server, schema, tmp_path):
     for name, text in PROJECT.items():
@@ -98,7 +221,13 @@ def test_a_project_is_built_again_and_again(server, schema, tmp_path):
     seed = tmp_path / "seeds/raw_orders.csv"
     seed.write_text(seed.read_text().replace("1,ann,10.50", "1,ann,99.00").replace("2,bob,20.00", "2,eve,21.00"))
     after = [(1, "ann", 99.0), (2, "eve", 21.0), (3, "ann", 5.25)]
+    # A column more, which the table gets, and the snapshot of it.
+    widened = tmp_path / "models/widened.sql"
+    widened.write_text(widened.read_text().replace("id, amount", "id, amount, customer"))
     dbt("build")
+    assert amounts("widened") == after
+    assert sorted(rows("wide_history", "id, customer, amount::float8, dbt_valid_to is null"), key=str) == [
+        (1, "ann", 99.0, True), (1, None, 10.5, False), (2, "eve", 21.0, True), (2, None, 20.0, False), (3, "ann", 5.25, True), (3, None, 5.25, False)]
     assert amounts("orders") == after
     assert rows("gold", "customer, total::float8, orders") == [("ann", 104.25, 2), ("eve", 21.0, 1)]
     # Refreshed, not made anew: its history has both.

@@ -39,9 +39,9 @@ def plain(rows: list[tuple]) -> list[tuple]:
 class Compared:
     """An example on a server of its own, and DuckDB over the same files."""
 
-    def __init__(self, name: str, form: str, folder: pathlib.Path, server, scale: float):
+    def __init__(self, name: str, form: str, folder: pathlib.Path, server, scale: float, kind=Example):
         self.server = server
-        self.example = Example(name, folder / "arrived", server.dsn(), form, scale)
+        self.example = kind(name, folder / "arrived", server.dsn(), form, scale)
         self.duck = duckdb.connect()
         self.connection = server.connect()
         # DuckDB divides in floating point; these are quotients rounded as decimals.
@@ -238,7 +238,8 @@ def engagement_tables(engagement: Compared, seen: list[str]) -> None:
         assert abs(users - exact[month, device]) <= 1 + 0.0243 * exact[month, device]
 
 
-@pytest.mark.parametrize("name", ["growth_analytics", "engagement"])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["dbt", "growth_analytics", "engagement"])
 def test_one_command_runs_it(tmp_path, name):
     """As a newcomer does it, with a server of its own that ends with it."""
     done = subprocess.run([REPOSITORY / "examples" / "run", name, "--scale", "0.02", "--data", tmp_path, "--stop"],
@@ -249,7 +250,7 @@ def test_one_command_runs_it(tmp_path, name):
 
 
 def test_generators_repeat_themselves(tmp_path):
-    for name in ["growth_analytics", "engagement"]:
+    for name in ["dbt", "growth_analytics", "engagement"]:
         first, second = (Example(name, tmp_path / name / run, "", scale=0.02) for run in ("a", "b"))
         first.generate()
         second.generate()

@@ -155,6 +155,6 @@ def test_delta_directory_catalog(tmp_path):
             assert connection.execute("select count(*) from sales.items").fetchone() == (3,)
             write_deltalake(str(root / "sales/new"), pa.table({"id": [7]}))
             assert connection.execute("select id from sales.new").fetchone() == (7,)
-            connection.execute("create table sales.made (x int)  using delta")
+            connection.execute("create table sales.made (x int)")
             connection.execute("insert into sales.made values (5)")
             assert connection.execute("select x from sales.made").fetchone() == (5,)

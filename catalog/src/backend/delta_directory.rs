@@ -176,6 +176,10 @@ impl Backend for DeltaDirectory {
         Ok(self.places(ident).pop())
     }
 
+    fn only_format(&self) -> Option<TableFormat> {
+        Some(TableFormat::Delta)
+    }
+
     async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
         self.seed().await?;
         let names = self.namespace_names().await?;

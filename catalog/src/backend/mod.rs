@@ -91,6 +91,11 @@ pub trait Backend: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// The format that all of its tables have; `None`: each has its own.
+    fn only_format(&self) -> Option<TableFormat> {
+        None
+    }
+
     /// Whether its tables are temporary ones of a session.
     fn is_temporary(&self) -> bool {
         false

@@ -107,6 +107,10 @@ impl Backend for TemporaryBackend {
         &self.warehouse
     }
 
+    fn only_format(&self) -> Option<TableFormat> {
+        Some(TableFormat::Iceberg)
+    }
+
     fn is_temporary(&self) -> bool {
         true
     }

@@ -22,7 +22,9 @@ impl Alteration {
     pub(crate) fn into_change(self) -> TableChange {
         let read = match self {
             Self::AddConstraint(_) => ReadSet::Filters(Vec::new()),
-            Self::DropConstraint(_) | Self::Comments(_) | Self::Properties(_) => ReadSet::Nothing,
+            Self::DropConstraint(_) | Self::AddColumns(_) | Self::Comments(_) | Self::Properties(_) => {
+                ReadSet::Nothing
+            }
         };
         TableChange { alterations: vec![self], read, ..TableChange::new(Operation::Alter, Vec::new()) }
     }

@@ -16,7 +16,7 @@ pub mod snapshot;
 pub mod statistics;
 pub mod transform;
 
-pub use alteration::{Alteration, Comment, PropertyChange};
+pub use alteration::{Alteration, Comment, NewColumn, PropertyChange};
 pub use change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChange};
 pub use constraint::CheckConstraint;
 pub use data_file::{DataFile, FileList, NewDataFile};

@@ -16,7 +16,7 @@ use crate::backend::{Backend, NamespaceEntry, NewTableEntry, Oid, SwapOutcome, T
 use crate::error::{Error, Result};
 use crate::name::check_name;
 use crate::storage::{Storage, to_url};
-use crate::table::{PendingChange, TableSnapshot};
+use crate::table::{PendingChange, TableFormat, TableSnapshot};
 use crate::write::WrittenFiles;
 
 /// The transaction's backend.
@@ -194,6 +194,10 @@ impl Backend for Overlay {
 
     fn fixed_location(&self, ident: &TableIdent) -> Result<Option<String>> {
         self.beneath.fixed_location(ident)
+    }
+
+    fn only_format(&self) -> Option<TableFormat> {
+        self.beneath.only_format()
     }
 
     fn is_view_of_transaction(&self) -> bool {

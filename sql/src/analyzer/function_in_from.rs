@@ -90,7 +90,8 @@ impl VisitorMut for FunctionInFrom {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let Some(rows) = single_row(factor).or_else(|| rows(factor)) {
+        // The functions that give the arrays of rows are single-valued here.
+        if let Some(rows) = rows(factor).or_else(|| single_row(factor)) {
             *factor = rows;
         }
         ControlFlow::Continue(())

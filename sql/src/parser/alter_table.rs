@@ -6,11 +6,12 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ParseResult;
-use super::create_table::{check, property};
+use super::create_table::{check, column, property, skip};
 use super::dml::{folded, word_is};
-use super::statement::{AlterAction, AlterTable, Statement};
+use super::statement::{AddColumn, AlterAction, AlterTable, CreateTable, Statement};
 
-/// The statement up to what tells that it is about properties, or a constraint that can be one of ours.
+/// The statement up to what tells that it is about properties, columns, or a constraint that can be one of
+/// ours.
 struct Head {
     if_exists: bool,
     name: ObjectName,
@@ -20,6 +21,8 @@ struct Head {
 enum Action {
     /// `CHECK` follows.
     Add(Option<Ident>),
+    /// `[COLUMN]` and a column follow.
+    AddColumn,
     Drop,
     SetProperties,
     UnsetProperties,
@@ -31,6 +34,10 @@ pub(super) fn alter_table(parser: &mut Parser) -> ParseResult<Option<Statement>>
         return Ok(None);
     };
     let action = match action {
+        Action::AddColumn => match added_columns(parser, &name)? {
+            Ok(columns) => AlterAction::AddColumns(columns),
+            Err(unsupported) => return Ok(Some(Statement::Unsupported(unsupported))),
+        },
         Action::Add(name) => AlterAction::AddConstraint(Box::new(check(parser, name)?)),
         Action::Drop => {
             let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
@@ -45,6 +52,36 @@ pub(super) fn alter_table(parser: &mut Parser) -> ParseResult<Option<Statement>>
         }
     };
     Ok(Some(Statement::AlterTable(Box::new(AlterTable { name, if_exists, action }))))
+}
+
+/// `ADD [COLUMN] [IF NOT EXISTS] column, ADD …`, after the first ADD. The inner error names what we do not do.
+fn added_columns(parser: &mut Parser, table: &ObjectName) -> ParseResult<Result<Vec<AddColumn>, String>> {
+    let mut all = Vec::new();
+    loop {
+        let _ = parser.parse_keyword(Keyword::COLUMN);
+        let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+        let mut read = CreateTable::named(table.clone());
+        let mut unsupported = column(parser, &mut read)?;
+        if !read.checks.is_empty() || !read.key_columns.is_empty() {
+            unsupported = Some("a constraint of a column that is added");
+        }
+        if let Some(what) = unsupported {
+            return Ok(Err(skip(parser, what)?));
+        }
+        all.extend(read.columns.into_iter().map(|column| AddColumn { column, if_not_exists }));
+        if !parser.consume_token(&Token::Comma) {
+            return Ok(Ok(all));
+        }
+        let constrains = |n| {
+            let words =
+                [Keyword::CONSTRAINT, Keyword::CHECK, Keyword::PRIMARY, Keyword::UNIQUE, Keyword::FOREIGN];
+            matches!(&parser.peek_nth_token_ref(n).token, Token::Word(w) if words.contains(&w.keyword))
+        };
+        if !parser.peek_keyword(Keyword::ADD) || constrains(1) {
+            return Ok(Err(skip(parser, "ALTER TABLE with actions of several kinds")?));
+        }
+        parser.next_token();
+    }
 }
 
 fn properties(parser: &mut Parser) -> ParseResult<Vec<(String, String)>> {
@@ -86,8 +123,12 @@ fn head(parser: &mut Parser) -> ParseResult<Head> {
         true => Some(parser.parse_identifier()?),
         false => None,
     };
-    match parser.peek_keyword(Keyword::CHECK) {
-        true => Ok(Head { if_exists, name, action: Action::Add(constraint) }),
-        false => parser.expected_ref("CHECK", parser.peek_token_ref()),
+    if parser.peek_keyword(Keyword::CHECK) {
+        return Ok(Head { if_exists, name, action: Action::Add(constraint) });
+    }
+    let others = [Keyword::PRIMARY, Keyword::UNIQUE, Keyword::FOREIGN, Keyword::EXCLUDE];
+    match constraint.is_some() || others.iter().any(|word| parser.peek_keyword(*word)) {
+        true => parser.expected_ref("CHECK", parser.peek_token_ref()),
+        false => Ok(Head { if_exists, name, action: Action::AddColumn }),
     }
 }

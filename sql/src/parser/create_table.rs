@@ -71,9 +71,9 @@ fn elements(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<
             _ => Keyword::NoKeyword,
         };
         match keyword {
-            Keyword::LIKE => return skip(parser, "CREATE TABLE (LIKE …)"),
+            Keyword::LIKE => return skip(parser, "CREATE TABLE (LIKE …)").map(Some),
             Keyword::FOREIGN | Keyword::UNIQUE | Keyword::EXCLUDE => {
-                return skip(parser, "this table constraint");
+                return skip(parser, "this table constraint").map(Some);
             }
             Keyword::CONSTRAINT => {
                 parser.next_token();
@@ -83,14 +83,14 @@ fn elements(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<
                 } else if parser.peek_keyword(Keyword::CHECK) {
                     table.checks.push(check(parser, Some(name))?);
                 } else {
-                    return skip(parser, "this table constraint");
+                    return skip(parser, "this table constraint").map(Some);
                 }
             }
             Keyword::CHECK => table.checks.push(check(parser, None)?),
             Keyword::PRIMARY => primary_key(parser, table)?,
             _ => {
                 if let Some(unsupported) = column(parser, table)? {
-                    return skip(parser, unsupported);
+                    return skip(parser, unsupported).map(Some);
                 }
             }
         }
@@ -102,9 +102,9 @@ fn elements(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<
 }
 
 /// Reads the rest of the statement, which is not going to be run.
-fn skip(parser: &mut Parser, what: &str) -> ParseResult<Option<String>> {
+pub(super) fn skip(parser: &mut Parser, what: &str) -> ParseResult<String> {
     while parser.next_token().token != Token::EOF {}
-    Ok(Some(what.to_string()))
+    Ok(what.to_string())
 }
 
 fn primary_key(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<()> {
@@ -125,7 +125,8 @@ pub(super) fn check(parser: &mut Parser, name: Option<Ident>) -> ParseResult<Che
     Ok(CheckClause { name, condition })
 }
 
-fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'static str>> {
+/// A column with its constraints. `Some`: names what we do not do.
+pub(super) fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'static str>> {
     let name = folded(parser.parse_identifier()?);
     let typed = !matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen);
     let (data_type, text_type) = match typed {

@@ -159,6 +159,13 @@ pub struct CheckClause {
     pub condition: ast::Expr,
 }
 
+/// `ADD COLUMN`.
+#[derive(Debug, Clone)]
+pub struct AddColumn {
+    pub column: ColumnClause,
+    pub if_not_exists: bool,
+}
+
 #[derive(Debug, Clone)]
 pub struct AlterTable {
     pub name: ObjectName,
@@ -168,6 +175,7 @@ pub struct AlterTable {
 
 #[derive(Debug, Clone)]
 pub enum AlterAction {
+    AddColumns(Vec<AddColumn>),
     AddConstraint(Box<CheckClause>),
     DropConstraint {
         name: String,

@@ -90,7 +90,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("timestamp with time zone", "timestamptz"),
 ];
 
-/// `format_type(oid, modifier)`. `None` for the modifier: the bare name.
+/// `format_type(oid, modifier)`. `None` for the modifier: the name of the type, whatever its modifier.
 pub fn format_type(oid: u32, modifier: Option<i32>) -> String {
     if oid == 0 {
         return "-".to_string();
@@ -103,11 +103,11 @@ pub fn format_type(oid: u32, modifier: Option<i32>) -> String {
         .iter()
         .find(|(name, ..)| *name == row.name)
         .map_or((row.name, ""), |(_, before, after)| (*before, *after));
-    let modifier = modifier.filter(|m| *m >= 0).and_then(|m| format_modifier(row.name, m));
-    match modifier {
-        Some(modifier) => format!("{before}{modifier}{after}"),
-        // A bare `character` would mean `character(1)`.
-        None if row.name == "bpchar" => "bpchar".to_string(),
+    let shown = modifier.filter(|m| *m >= 0).and_then(|m| format_modifier(row.name, m));
+    match shown {
+        Some(shown) => format!("{before}{shown}{after}"),
+        // `character` as the type of a column would mean `character(1)`.
+        None if row.name == "bpchar" && modifier.is_some() => "bpchar".to_string(),
         None => format!("{before}{after}"),
     }
 }

@@ -57,7 +57,13 @@ impl Kind {
 
 /// Whether no query's rows can depend on a setting, but by its functions that show settings.
 pub fn decides_nothing(name: &str) -> bool {
-    let alone = ["application_name", "client_min_messages", "result_cache", "session_authorization"];
+    let alone = [
+        "application_name",
+        "client_min_messages",
+        "default_table_access_method",
+        "result_cache",
+        "session_authorization",
+    ];
     let families = [
         "statement_timeout",
         "lock_timeout",
@@ -140,6 +146,7 @@ const MESSAGE_LEVELS: Kind = Kind::Enum(&[
 ]);
 const ISOLATION: Kind =
     Kind::Enum(&["serializable", "repeatable read", "read committed", "read uncommitted"]);
+const TABLE_FORMATS: &[&str] = &["heap", "iceberg", "delta"];
 const ON_OFF_AUTO: Kind = Kind::Enum(&["on", "off", "auto"]);
 const PLANNER: &str = "Accepted for compatibility; the planner has no such switch.";
 const LOCALE: &str = "Accepted for compatibility; text is UTF-8 and compared by bytes.";
@@ -169,7 +176,12 @@ pub const DEFINITIONS: &[Definition] = &[
         "ISO, MDY",
         "Format of dates, and order of their fields in input.",
     )),
-    user("default_table_access_method", TEXT, "heap", COMPATIBILITY),
+    user(
+        "default_table_access_method",
+        Kind::Enum(TABLE_FORMATS),
+        "heap",
+        "Format of new tables that name none; heap: that of the catalog, or Iceberg.",
+    ),
     user("default_tablespace", TEXT, "", COMPATIBILITY),
     user("default_text_search_config", TEXT, "pg_catalog.english", COMPATIBILITY),
     user("default_toast_compression", Kind::Enum(&["pglz", "lz4"]), "pglz", COMPATIBILITY),

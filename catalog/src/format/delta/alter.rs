@@ -1,10 +1,13 @@
 //! `ALTER TABLE`: protocol and metadata of the next version.
 
+use arrow::datatypes::DataType;
+use serde_json::Value;
+
 use super::action::{Metadata, Protocol};
-use super::properties;
 use super::writable::constraint_key;
+use super::{properties, schema};
 use crate::error::{Error, Result};
-use crate::table::alteration::{Alteration, Comment, PropertyChange};
+use crate::table::alteration::{Alteration, Comment, NewColumn, PropertyChange};
 
 /// First writer version that stands for CHECK constraints (Delta protocol, "CHECK Constraints").
 const CONSTRAINTS_WRITER: i32 = 3;
@@ -43,6 +46,7 @@ pub(super) fn metadata(table: &str, metadata: &Metadata, alteration: &Alteration
                 return Err(Error::Invalid(format!("{table} has no check constraint \"{name}\"")));
             }
         }
+        Alteration::AddColumns(columns) => add_columns(table, &mut altered, columns)?,
         Alteration::Comments(comments) => {
             for Comment { column, text } in comments {
                 match column {
@@ -61,6 +65,54 @@ pub(super) fn metadata(table: &str, metadata: &Metadata, alteration: &Alteration
         }
     }
     Ok(altered)
+}
+
+/// All nullable, with ids that no column has ever had where columns are mapped (Delta protocol, "Column
+/// Mapping").
+fn add_columns(table: &str, metadata: &mut Metadata, columns: &[NewColumn]) -> Result<()> {
+    let mut schema: Value =
+        serde_json::from_str(&metadata.schema_string).map_err(|e| Error::corrupt(table, e))?;
+    let fields = schema.get_mut("fields").and_then(Value::as_array_mut);
+    let fields = fields.ok_or_else(|| Error::corrupt(table, "the schema has no fields"))?;
+    let is = |field: &Value, name: &str| {
+        field.get("name").and_then(Value::as_str).is_some_and(|n| n.to_lowercase() == name.to_lowercase())
+    };
+    if let Some(column) = columns.iter().find(|column| fields.iter().any(|field| is(field, &column.name))) {
+        return Err(Error::Invalid(format!("{table} has a column \"{}\" already", column.name)));
+    }
+    let configuration = &mut metadata.configuration;
+    let mode = properties::column_mapping_mode(configuration);
+    let last_id = match configuration.get(properties::COLUMN_MAPPING_MAX_ID) {
+        Some(id) => id.parse::<i64>().map_err(|e| Error::corrupt(table, e))?,
+        None => 0,
+    };
+    let definitions: Vec<_> = columns.iter().map(NewColumn::definition).collect();
+    let Some(first) = columns.first() else { return Ok(()) };
+    let (added, max_id) = schema::from_definition(table, &definitions, mode, last_id, first.seed())?;
+    if max_id > last_id {
+        first.claim(table, last_id)?;
+        configuration.insert(properties::COLUMN_MAPPING_MAX_ID.into(), max_id.to_string());
+    }
+    configuration.extend(NewColumn::properties(columns));
+    for field in added.fields() {
+        fields.push(serde_json::to_value(field).map_err(|e| Error::Internal(e.to_string()))?);
+    }
+    metadata.schema_string = schema.to_string();
+    Ok(())
+}
+
+/// Whether there is a timestamp without zone in it, which is a table feature.
+fn holds_timestamp_ntz(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(_, zone) => zone.is_none(),
+        DataType::Struct(fields) => fields.iter().any(|field| holds_timestamp_ntz(field.data_type())),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => holds_timestamp_ntz(field.data_type()),
+        DataType::Dictionary(_, value) => holds_timestamp_ntz(value),
+        _ => false,
+    }
 }
 
 /// The schema with another comment on a column (Delta protocol, "Column Metadata": `comment`).
@@ -87,6 +139,10 @@ fn commented(table: &str, schema: &str, column: &str, text: Option<&str>) -> Res
 pub(super) fn protocol(protocol: &Protocol, alteration: &Alteration) -> Option<Protocol> {
     match alteration {
         Alteration::DropConstraint(_) | Alteration::Comments(_) => None,
+        Alteration::AddColumns(columns) => {
+            let asks = columns.iter().any(|column| holds_timestamp_ntz(&column.data_type));
+            asks.then(|| properties::with_feature(protocol, properties::TIMESTAMP_NTZ)).flatten()
+        }
         Alteration::Properties(change) => {
             let mut raised = None;
             for feature in properties::features_of(&change.set) {

@@ -9,7 +9,7 @@ use super::action::CommitInfo;
 use super::properties;
 use super::snapshot::DeltaState;
 use crate::error::{Error, Result};
-use crate::table::alteration::Alteration;
+use crate::table::alteration::{Alteration, NewColumn};
 use crate::table::{Isolation, Operation, ReadSet, TableChange};
 
 const ENGINE_INFO: &str = concat!("Auric/", env!("CARGO_PKG_VERSION"));
@@ -71,6 +71,7 @@ fn operation(change: &TableChange) -> &'static str {
         Operation::Alter => match change.alterations.as_slice() {
             [Alteration::AddConstraint(_)] => "ADD CONSTRAINT",
             [Alteration::DropConstraint(_)] => "DROP CONSTRAINT",
+            [Alteration::AddColumns(_)] => "ADD COLUMNS",
             [Alteration::Comments(comments)] => match comments.iter().any(|c| c.column.is_some()) {
                 true => "CHANGE COLUMN",
                 false => "SET TBLPROPERTIES",
@@ -118,6 +119,10 @@ fn parameters(state: &DeltaState, change: &TableChange) -> Result<BTreeMap<Strin
             [Alteration::DropConstraint(name)] => {
                 set("constraint", name.clone());
                 set("existed", "true".into());
+            }
+            [Alteration::AddColumns(columns)] => {
+                let column = |column: &NewColumn| serde_json::json!({"column": {"name": column.name}});
+                set("columns", json(&columns.iter().map(column).collect::<Vec<_>>())?);
             }
             [Alteration::Comments(comments)] => {
                 for comment in comments {

@@ -23,6 +23,8 @@ pub(super) const ENABLE_CHANGE_DATA_FEED: &str = "delta.enableChangeDataFeed";
 pub(super) const ENABLE_DELETION_VECTORS: &str = "delta.enableDeletionVectors";
 pub(super) const ENABLE_IN_COMMIT_TIMESTAMPS: &str = "delta.enableInCommitTimestamps";
 pub(super) const ENABLE_ROW_TRACKING: &str = "delta.enableRowTracking";
+/// Feature of tables with timestamps without zone.
+pub(super) const TIMESTAMP_NTZ: &str = "timestampNtz";
 pub(super) const ISOLATION_LEVEL: &str = "delta.isolationLevel";
 const ROW_TRACKING_SUSPENDED: &str = "delta.rowTrackingSuspended";
 const INDEXED_COLUMN_COUNT: &str = "delta.dataSkippingNumIndexedCols";

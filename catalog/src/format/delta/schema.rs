@@ -207,13 +207,16 @@ pub(super) fn has_timestamp_ntz(schema: &StructType) -> bool {
     schema.fields().any(|field| within(field.data_type()))
 }
 
-/// A new table's schema as Delta stores it, and the largest column id given out (0: no mapping).
+/// New columns as Delta stores them, and the largest column id given out. `last_id`: the largest that was
+/// given out before (0: none, or no mapping). Names in files are made of `seed` and the ids.
 pub(super) fn from_definition(
     table: &str,
     columns: &[ColumnDefinition],
     mode: ColumnMappingMode,
+    last_id: i64,
+    seed: Uuid,
 ) -> Result<(StructType, i64)> {
-    let mut writer = SchemaWriter { table, mode, max_id: 0 };
+    let mut writer = SchemaWriter { table, mode, max_id: last_id, seed };
     let mut fields = Vec::with_capacity(columns.len());
     for column in columns {
         let mut metadata = BTreeMap::new();
@@ -237,6 +240,7 @@ struct SchemaWriter<'a> {
     table: &'a str,
     mode: ColumnMappingMode,
     max_id: i64,
+    seed: Uuid,
 }
 
 impl SchemaWriter<'_> {
@@ -257,7 +261,7 @@ impl SchemaWriter<'_> {
         } else {
             self.max_id += 1;
             metadata.insert(ColumnMetadataKey::ColumnMappingId.as_ref().into(), self.max_id.into());
-            let physical = format!("col-{}", Uuid::new_v4());
+            let physical = format!("col-{}-{}", self.seed, self.max_id);
             metadata.insert(ColumnMetadataKey::ColumnMappingPhysicalName.as_ref().into(), physical.into());
         }
         let data_type = self.data_type(name, data_type)?;

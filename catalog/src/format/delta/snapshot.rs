@@ -365,7 +365,8 @@ pub(super) fn altered(
     let mode = properties::column_mapping_mode(&metadata.configuration);
     let parsed: StructType =
         serde_json::from_str(&metadata.schema_string).map_err(|e| Error::corrupt(table, e))?;
-    let schema = Arc::new(schema::to_table_schema(table, &parsed, mode)?);
+    let schema = schema::to_table_schema(table, &parsed, mode)?;
+    let schema = Arc::new(schema.with_text_types(|name| metadata.configuration.get(name)));
     let spec = Arc::new(schema::partition_spec(table, &schema, &metadata.partition_columns)?);
     let state = DeltaState { protocol, metadata, kernel: before.kernel.clone() };
     let (version, timestamp, files) =

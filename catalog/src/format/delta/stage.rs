@@ -40,14 +40,15 @@ pub(super) fn stage(
         ));
     }
     let mut new = properties::for_new_table(&definition.properties)?;
-    let (schema, max_id) = schema::from_definition(&table, &definition.columns, new.column_mapping)?;
+    let (schema, max_id) =
+        schema::from_definition(&table, &definition.columns, new.column_mapping, 0, Uuid::new_v4())?;
     if max_id > 0 {
         new.configuration.insert(properties::COLUMN_MAPPING_MAX_ID.into(), max_id.to_string());
     }
     let table_schema = schema::to_table_schema(&table, &schema, new.column_mapping)?;
     let table_schema = Arc::new(table_schema.with_text_types(|name| new.configuration.get(name)));
     if schema::has_timestamp_ntz(&schema) {
-        new.features.insert("timestampNtz".into());
+        new.features.insert(properties::TIMESTAMP_NTZ.into());
     }
     if definition.columns.iter().any(|column| !column.nullable) {
         // NOT NULL is an invariant to older writers.

@@ -1,66 +1,62 @@
 //! `ALTER TABLE`: metadata of the next version, which has no snapshot of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use iceberg::spec::{Schema, TableMetadata, TableMetadataBuilder};
+use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, Schema, TableMetadata, TableMetadataBuilder};
 
 use super::properties;
+use super::schema::iceberg_fields;
 use super::snapshot::IcebergState;
 use crate::error::{Error, Result};
-use crate::table::alteration::{Alteration, Comment, PropertyChange};
+use crate::table::alteration::{Alteration, Comment, NewColumn, PropertyChange};
 
 /// The metadata that a transaction shows, altered. Fails as [`altered`] does.
 pub fn metadata(table: &str, before: &IcebergState, alteration: &Alteration) -> Result<TableMetadata> {
     let base = before.metadata.as_ref();
     let builder = base.clone().into_builder(before.metadata_location.clone());
-    let built = altered(table, base, builder, alteration)?.build().map_err(rejected)?;
-    Ok(built.metadata)
+    let alterations = std::slice::from_ref(alteration);
+    Ok(altered(table, base, builder, alterations)?.build().map_err(rejected)?.metadata)
 }
 
 /// The table's next metadata, altered. Fails with `Unsupported` for what the format lacks, and with
-/// `Invalid` for what has no meaning, or if somebody else has taken the column away.
+/// `Invalid` for what has no meaning, or if somebody else has taken a column away, or added it.
 pub fn altered(
     table: &str,
     base: &TableMetadata,
-    builder: TableMetadataBuilder,
-    alteration: &Alteration,
-) -> Result<TableMetadataBuilder> {
-    match alteration {
-        Alteration::AddConstraint(_) | Alteration::DropConstraint(_) => {
-            Err(Error::unsupported(format!("Iceberg table \"{table}\""), "CHECK constraints"))
-        }
-        Alteration::Comments(comments) => with_comments(table, base, builder, comments),
-        Alteration::Properties(PropertyChange { set, unset }) => {
-            properties::check_change(base.properties(), set, unset)?;
-            let set: BTreeMap<_, _> = set.clone();
-            builder
-                .remove_properties(unset)
-                .and_then(|builder| builder.set_properties(set.into_iter().collect()))
-                .map_err(rejected)
-        }
-    }
-}
-
-fn with_comments(
-    table: &str,
-    base: &TableMetadata,
     mut builder: TableMetadataBuilder,
-    comments: &[Comment],
+    alterations: &[Alteration],
 ) -> Result<TableMetadataBuilder> {
-    let mut schema = None;
-    for Comment { column, text } in comments {
-        match (column, text) {
-            (Some(column), _) => {
+    // Each version has one schema, however many alterations it is made of.
+    let mut schema: Option<Schema> = None;
+    for alteration in alterations {
+        match alteration {
+            Alteration::AddConstraint(_) | Alteration::DropConstraint(_) => {
+                return Err(Error::unsupported(format!("Iceberg table \"{table}\""), "CHECK constraints"));
+            }
+            Alteration::AddColumns(columns) => {
                 let before = schema.as_ref().unwrap_or(base.current_schema().as_ref());
-                schema = Some(commented(table, before, column, text.as_deref())?);
+                let next = extended(table, base, before, columns)?;
+                builder = builder.set_properties(brought_along(base, &next, columns)?).map_err(rejected)?;
+                schema = Some(next);
             }
-            (None, Some(text)) => {
-                let property = HashMap::from([(properties::COMMENT.to_string(), text.clone())]);
-                builder = builder.set_properties(property).map_err(rejected)?;
+            Alteration::Comments(comments) => {
+                for Comment { column, text } in comments {
+                    match column {
+                        Some(column) => {
+                            let before = schema.as_ref().unwrap_or(base.current_schema().as_ref());
+                            schema = Some(commented(table, before, column, text.as_deref())?);
+                        }
+                        None => builder = table_comment(builder, text.as_deref())?,
+                    }
+                }
             }
-            (None, None) => {
-                builder = builder.remove_properties(&[properties::COMMENT.to_string()]).map_err(rejected)?;
+            Alteration::Properties(PropertyChange { set, unset }) => {
+                properties::check_change(base.properties(), set, unset)?;
+                builder = builder
+                    .remove_properties(unset)
+                    .and_then(|builder| builder.set_properties(set.clone().into_iter().collect()))
+                    .map_err(rejected)?;
             }
         }
     }
@@ -68,6 +64,58 @@ fn with_comments(
         Some(schema) => builder.add_current_schema(schema).map_err(rejected),
         None => Ok(builder),
     }
+}
+
+fn table_comment(builder: TableMetadataBuilder, text: Option<&str>) -> Result<TableMetadataBuilder> {
+    let key = properties::COMMENT.to_string();
+    let changed = match text {
+        Some(text) => builder.set_properties(HashMap::from([(key, text.to_string())])),
+        None => builder.remove_properties(&[key]),
+    };
+    changed.map_err(rejected)
+}
+
+/// The schema with columns more, all optional, with ids that no column has ever had (Iceberg spec,
+/// "Schema Evolution").
+fn extended(table: &str, base: &TableMetadata, schema: &Schema, columns: &[NewColumn]) -> Result<Schema> {
+    let taken = |column: &&NewColumn| schema.as_struct().field_by_name(&column.name).is_some();
+    if let Some(column) = columns.iter().find(taken) {
+        return Err(Error::Invalid(format!("{table} has a column \"{}\" already", column.name)));
+    }
+    let last_id = base.last_column_id().max(schema.highest_field_id());
+    let definitions: Vec<_> = columns.iter().map(NewColumn::definition).collect();
+    let added = iceberg_fields(&definitions, base.format_version(), last_id)?;
+    for (column, field) in columns.iter().zip(&added) {
+        column.claim(table, field.id.into())?;
+    }
+    let fields = schema.as_struct().fields().iter().cloned().chain(added);
+    let ids = schema.identifier_field_ids();
+    Schema::builder().with_fields(fields).with_identifier_field_ids(ids).build().map_err(rejected)
+}
+
+/// Properties that go with new columns: their types of text, and their names where the table maps names to
+/// ids (Iceberg spec, "Column Projection").
+fn brought_along(
+    base: &TableMetadata,
+    schema: &Schema,
+    columns: &[NewColumn],
+) -> Result<HashMap<String, String>> {
+    let mut properties: HashMap<_, _> = NewColumn::properties(columns).into_iter().collect();
+    let Some(mapping) = base.properties().get(DEFAULT_SCHEMA_NAME_MAPPING) else { return Ok(properties) };
+    let broken = |what: &dyn std::fmt::Display| {
+        Error::Invalid(format!("{DEFAULT_SCHEMA_NAME_MAPPING} is broken: {what}"))
+    };
+    let mut mapping: Vec<serde_json::Value> = serde_json::from_str(mapping).map_err(|e| broken(&e))?;
+    for column in columns {
+        let field = schema.as_struct().field_by_name(&column.name).filter(|f| f.field_type.is_primitive());
+        let Some(field) = field else {
+            let object = format!("column \"{}\" of an Iceberg table with a name mapping", column.name);
+            return Err(Error::unsupported(object, "a nested type"));
+        };
+        mapping.push(serde_json::json!({"field-id": field.id, "names": [column.name]}));
+    }
+    properties.insert(DEFAULT_SCHEMA_NAME_MAPPING.to_string(), serde_json::Value::from(mapping).to_string());
+    Ok(properties)
 }
 
 /// The schema with another comment on a column (Iceberg spec, "Schemas": `doc`).

@@ -158,10 +158,17 @@ impl Writer<'_> {
             None => None,
         };
         let base = replaced.as_ref().unwrap_or(base);
+        // Its snapshot is one of the altered table: rows may be in columns that are new.
+        let altered = match change.alterations.as_slice() {
+            [] => None,
+            alterations => {
+                let builder = base.clone().into_builder(None);
+                let builder = alter::altered(&self.ident.to_string(), base, builder, alterations)?;
+                Some(builder.build().map_err(rejected)?.metadata)
+            }
+        };
+        let base = altered.as_ref().unwrap_or(base);
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
-        for alteration in &change.alterations {
-            builder = alter::altered(&self.ident.to_string(), base, builder, alteration)?;
-        }
         // CREATE TABLE without rows has no snapshot, nor has an alteration; what carries a summary has one.
         let tells = change.summary.keys().any(|key| key != COMMIT_ID);
         let only_alters = !change.alterations.is_empty() || change.replacement.is_some();

@@ -1,4 +1,4 @@
-//! `ALTER TABLE … ADD CONSTRAINT … CHECK`, `DROP CONSTRAINT`, and table properties.
+//! `ALTER TABLE … ADD COLUMN`, `ADD CONSTRAINT … CHECK`, `DROP CONSTRAINT`, and table properties.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use futures::StreamExt;
 use super::super::dml::condition;
 use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output, rows};
+use super::add_column;
 use super::constraint::Declaring;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
@@ -44,6 +45,13 @@ async fn attempt(session: &mut Session, alter: &AlterTable, parsed: &Parsed) -> 
     };
     table.check_writable(Operation::Alter)?;
     let alteration = match &alter.action {
+        AlterAction::AddColumns(clauses) => {
+            let columns = add_column::columns(session, &table, clauses)?;
+            if columns.is_empty() {
+                return Ok(DONE);
+            }
+            Alteration::AddColumns(columns)
+        }
         AlterAction::AddConstraint(clause) => added(&scope, &table, clause).await?,
         AlterAction::DropConstraint { name, if_exists } => {
             let known = table.snapshot.constraints.iter().any(|constraint| constraint.name == *name);

@@ -56,7 +56,8 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
         Some(query) => Some(scope.plan_query(query, &[], parsed).await?),
         None => None,
     };
-    let definition = definition(&scope, &ident.name, create, planned.as_ref(), TableFormat::Iceberg)?;
+    let format = default_format(&scope, &catalog);
+    let definition = definition(&scope, &ident.name, create, planned.as_ref(), format)?;
     let table = catalog.stage_table(&ident, &definition, create.location.as_deref()).await?;
     if catalog.is_temporary() {
         return temporary(session, create, &scope, &table, planned).await;
@@ -151,6 +152,15 @@ async fn register(
             format!("there is no table at \"{location}\", and no columns are given for a new one"),
         )),
     }
+}
+
+/// The format of a new table that names none: what the catalog can hold, or as the session asks.
+pub fn default_format(scope: &Scope, catalog: &Catalog) -> TableFormat {
+    let asked = || match scope.info.settings.read().get("default_table_access_method") {
+        Some("delta") => TableFormat::Delta,
+        _ => TableFormat::Iceberg,
+    };
+    catalog.backend().only_format().unwrap_or_else(asked)
 }
 
 /// `format`: the table's, if the statement does not say.
@@ -345,7 +355,7 @@ fn query_columns(
 }
 
 /// The type in which a table keeps values of `data_type`.
-fn stored_type(column: &str, data_type: &DataType) -> Result<DataType> {
+pub(super) fn stored_type(column: &str, data_type: &DataType) -> Result<DataType> {
     let nested = |field: &Arc<Field>| -> Result<Arc<Field>> {
         let data_type = stored_type(column, field.data_type())?;
         Ok(Arc::new(Field::new(field.name(), data_type, field.is_nullable())))

@@ -1,5 +1,6 @@
 //! Statements that define schemas, tables and views.
 
+mod add_column;
 pub mod alter_table;
 mod column_default;
 pub mod comment;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use auric_catalog::TableIdent;
 use auric_catalog::commit;
 use auric_catalog::registry::{Catalog, Table};
-use auric_catalog::table::{
-    Alteration, Operation, PropertyChange, TableChange, TableDefinition, TableFormat,
-};
+use auric_catalog::table::{Alteration, Operation, PropertyChange, TableChange, TableDefinition};
 use auric_catalog::write::WrittenFiles;
 
 use super::super::ddl::create_table;
@@ -238,7 +236,10 @@ pub fn table_definition(
     if table.columns.len() > planned.query.planned.columns.len() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "too many column names were specified"));
     }
-    let format = planned.existing.as_ref().map_or(TableFormat::Iceberg, |old| old.snapshot.format);
+    let format = match &planned.existing {
+        Some(old) => old.snapshot.format,
+        None => create_table::default_format(scope, &planned.catalog),
+    };
     create_table::definition(scope, &planned.ident.name, &table, Some(&planned.query.planned), format)
 }
 
