@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ParseResult;
-use super::create_table::{check, property};
+use super::create_table::{check, foreign_key, property};
 use super::dml::{folded, word_is};
 use super::statement::{AlterAction, AlterTable, Statement};
 
@@ -20,6 +20,8 @@ struct Head {
 enum Action {
     /// `CHECK` follows.
     Add(Option<Ident>),
+    /// `FOREIGN KEY` follows.
+    AddForeignKey,
     Drop,
     SetProperties,
     UnsetProperties,
@@ -32,6 +34,7 @@ pub(super) fn alter_table(parser: &mut Parser) -> ParseResult<Option<Statement>>
     };
     let action = match action {
         Action::Add(name) => AlterAction::AddConstraint(Box::new(check(parser, name)?)),
+        Action::AddForeignKey => AlterAction::AddForeignKey(foreign_key(parser)?),
         Action::Drop => {
             let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
             let name = folded(parser.parse_identifier()?);
@@ -86,6 +89,9 @@ fn head(parser: &mut Parser) -> ParseResult<Head> {
         true => Some(parser.parse_identifier()?),
         false => None,
     };
+    if parser.peek_keyword(Keyword::FOREIGN) {
+        return Ok(Head { if_exists, name, action: Action::AddForeignKey });
+    }
     match parser.peek_keyword(Keyword::CHECK) {
         true => Ok(Head { if_exists, name, action: Action::Add(constraint) }),
         false => parser.expected_ref("CHECK", parser.peek_token_ref()),

@@ -1,6 +1,7 @@
 //! Statements that define schemas, tables and views.
 
 pub mod alter_table;
+pub mod analyze;
 mod column_default;
 pub mod comment;
 mod constraint;
