@@ -10,7 +10,7 @@ use datafusion::logical_expr::Volatility;
 
 use super::columnar::{Columnar, Columns};
 use super::function::error;
-use super::numeric::{digits, of_wide, overflow, power_of_ten, wide};
+use super::numeric::{INEXACT, INEXACT_SCALE, digits, of_wide, overflow, power_of_ten, too_long, wide};
 use crate::types::text_style::is_bytea;
 
 pub const FUNCTIONS: &[Columnar] = &[
@@ -34,6 +34,13 @@ pub const FUNCTIONS: &[Columnar] = &[
         arguments: |types| exact(types, 1),
         returns: |_, _| Ok(DataType::Int32),
         eval: |columns| each(columns, min_scale),
+    },
+    Columnar {
+        name: "trim_scale",
+        volatility: Volatility::Immutable,
+        arguments: |types| exact(types, 1),
+        returns: |_, _| Ok(INEXACT),
+        eval: trim_scale,
     },
     Columnar {
         name: "bit_count",
@@ -94,6 +101,19 @@ fn min_scale(mut value: i256, mut scale: i32) -> i32 {
         scale -= 1;
     }
     scale
+}
+
+/// The number as one of the type that is shown without zeros at its end. Fails with 22003.
+fn trim_scale(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let (values, scale) = wide(columns.array(0)?)?;
+    let places = i16::from(INEXACT_SCALE) - i16::from(scale);
+    let (factor, divisor) = (power_of_ten(places.max(0))?, power_of_ten((-places).max(0))?);
+    let values = values.iter().map(|value| match value {
+        Some(value) if value.wrapping_rem(divisor) != i256::ZERO => Err(too_long()),
+        Some(value) => value.wrapping_div(divisor).checked_mul(factor).map(Some).ok_or_else(overflow),
+        None => Ok(None),
+    });
+    of_wide(values, &INEXACT)
 }
 
 fn bit_count(columns: &Columns<'_>) -> Result<ArrayRef> {
