@@ -78,11 +78,10 @@ fn qualifiers(select: &Select) -> Option<Vec<String>> {
         .iter()
         .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
     let name = |factor: &TableFactor| match factor {
-        TableFactor::Table { name, alias, .. } => match alias {
+        TableFactor::Table { name, alias, args: None, .. } => match alias {
             Some(alias) => Some(names::folded(&alias.name)),
             None => name.0.last().and_then(|part| part.as_ident()).map(names::folded),
         },
-        TableFactor::Derived { alias: Some(alias), lateral: false, .. } => Some(names::folded(&alias.name)),
         _ => None,
     };
     factors.map(name).collect()
@@ -192,6 +191,10 @@ fn numbered(query: &Query) -> Option<Query> {
         return None;
     }
     let own = qualifiers(select)?;
+    // Conditions of joins are not looked into any further.
+    if select.from.iter().any(|from| from.walk(&mut Foreign { own: &own }).is_break()) {
+        return None;
+    }
     let mut all = Vec::new();
     conjuncts(select.selection.clone()?, &mut all);
     let (kept, foreign): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(|expr| is_own(expr, &own));

@@ -109,11 +109,11 @@ impl Parameter {
         Self { pg_type: pg_type.clone(), data_type }
     }
 
-    /// Its field in a plan: of a document it tells the type, of which operators ask.
+    /// Its field in a plan: of documents and OIDs it tells the type, of which operators and `pg_typeof` ask.
     fn field(&self) -> FieldRef {
         let field = Field::new("", self.data_type.clone(), true);
         Arc::new(match self.pg_type {
-            Type::JSON | Type::JSONB => {
+            Type::JSON | Type::JSONB | Type::OID => {
                 let name = self.pg_type.name().to_string();
                 field.with_metadata(HashMap::from([(PG_TYPE.to_string(), name)]))
             }
