@@ -187,6 +187,7 @@ impl Inner {
             user: user.to_string(),
             application_name: String::new(),
             client_address,
+            server_address: None,
             backend_start: now,
             transaction_start: None,
             query_start: None,
@@ -266,6 +267,10 @@ impl Slot {
             TransactionStatus::InTransaction => "idle in transaction",
             TransactionStatus::Failed => "idle in transaction (aborted)",
         };
+    }
+
+    pub fn set_server_address(&self, address: Option<SocketAddr>) {
+        self.state.lock().backend.server_address = address;
     }
 
     pub fn set_application_name(&self, name: String) {

@@ -225,7 +225,7 @@ fn apply(apply: Apply, options: &DataOptions) -> Result<ExitCode, Vec<String>> {
     let differing = pools.block_on(async {
         let mut signals = Signals::new().map_err(one)?;
         let connections = Connections::new(config.server.max_connections);
-        let opened = serve::engine(&config, &connections).await.map_err(one)?;
+        let opened = serve::engine(&config, &connections, None).await.map_err(one)?;
         tokio::select! {
             differing = apply.run(&opened.engine, pools.handles()) => differing.map_err(one),
             () = signals.wait(|| {}) => Err(one("interrupted; a repetition goes on from here")),

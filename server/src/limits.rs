@@ -14,8 +14,6 @@ pub struct Limits {
     /// Longest message of a client, bytes.
     pub max_message_size: usize,
     pub auth_timeout: Duration,
-    /// Zero: none.
-    pub idle_session_timeout: Duration,
     pub max_prepared_statements: usize,
     pub max_portals: usize,
 }
@@ -26,7 +24,6 @@ impl Limits {
         Self {
             max_message_size: server.max_message_size.bytes(),
             auth_timeout: server.auth_timeout,
-            idle_session_timeout: server.idle_session_timeout,
             max_prepared_statements: server.max_prepared_statements,
             max_portals: server.max_portals,
         }

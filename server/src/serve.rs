@@ -1,5 +1,6 @@
 //! Putting the server together: catalogs, memory, pools of threads, ports.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -132,7 +133,8 @@ pub async fn open(config: &Config, runtimes: &Runtimes) -> Result<Opened, StartE
     let http = bind(&config.server.http).await?;
     let security = Security::new(config).map_err(|e| failed("cannot set up security", e))?;
     let connections = Connections::new(config.server.max_connections);
-    let OpenedEngine { engine, runtime, temporary } = engine(config, &connections).await?;
+    let OpenedEngine { engine, runtime, temporary } =
+        engine(config, &connections, listener.local_addr().ok()).await?;
     let server = Arc::new(Server {
         engine,
         connections,
@@ -157,7 +159,12 @@ pub struct OpenedEngine {
 }
 
 /// Opens the catalogs.
-pub async fn engine(config: &Config, connections: &Arc<Connections>) -> Result<OpenedEngine, StartError> {
+/// `address`: that of the port; `None`: there is none.
+pub async fn engine(
+    config: &Config,
+    connections: &Arc<Connections>,
+    address: Option<SocketAddr>,
+) -> Result<OpenedEngine, StartError> {
     let memory = Arc::new(Memory::new(config.cache.metadata.bytes() as u64));
     let runtime = runtime_env(config, &memory)?;
     let registry = catalogs(config, &runtime, memory).await?;
@@ -169,8 +176,22 @@ pub async fn engine(config: &Config, connections: &Arc<Connections>) -> Result<O
         longest: config.cache.longest_result.bytes(),
         again_after: config.cache.refresh_after as u64,
     };
+    let mut facts = vec![
+        ("max_connections", config.server.max_connections.min(262_143).to_string()),
+        ("ssl", if config.tls.certificate.is_some() { "on" } else { "off" }.to_string()),
+    ];
+    if let Some(address) = address {
+        // As Postgres has it: all addresses are a star.
+        let addresses =
+            if address.ip().is_unspecified() { "*".to_string() } else { address.ip().to_string() };
+        facts.extend([("port", address.port().to_string()), ("listen_addresses", addresses)]);
+    }
     let options = EngineOptions {
         results,
+        facts,
+        // More is as good as none, and no setting.
+        idle_session_timeout_ms: u64::try_from(config.server.idle_session_timeout.as_millis())
+            .map_or(0, |idle| if idle > i32::MAX.unsigned_abs().into() { 0 } else { idle }),
         target_partitions: if config.query.target_partitions == 0 {
             cores
         } else {

@@ -13,6 +13,8 @@ pub struct Backend {
     pub user: String,
     pub application_name: String,
     pub client_address: Option<std::net::SocketAddr>,
+    /// The server's end of the connection.
+    pub server_address: Option<std::net::SocketAddr>,
     pub backend_start: DateTime<Utc>,
     pub transaction_start: Option<DateTime<Utc>>,
     pub query_start: Option<DateTime<Utc>>,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use auric_catalog::registry::Registry;
+use chrono::{DateTime, Utc};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::planner::ExprPlanner;
@@ -31,6 +32,7 @@ use crate::planner::session_casts::SessionCasts;
 use crate::planner::single_distinct::optimizer_rules;
 use crate::planner::yielding::YieldingJoins;
 use crate::result_cache::{ResultCache, ResultCacheOptions};
+use crate::session::advisory::AdvisoryLocks;
 use crate::session::{ConnectParameters, Session};
 
 /// Limits and defaults of every session.
@@ -42,6 +44,10 @@ pub struct EngineOptions {
     pub batch_size: usize,
     /// `statement_timeout` that sessions start with, milliseconds; 0: none.
     pub statement_timeout_ms: u64,
+    /// `idle_session_timeout` that sessions start with, milliseconds; 0: none.
+    pub idle_session_timeout_ms: u64,
+    /// Settings that tell of the server (`port`, `max_connections`, …).
+    pub facts: Vec<(&'static str, String)>,
     /// Location below which the files of temporary tables are.
     pub temporary_directory: String,
     pub results: ResultCacheOptions,
@@ -62,6 +68,9 @@ pub struct Engine {
     pub(crate) refreshing: RunningRefreshes,
     /// Of those that were applied when the server started.
     pub(crate) definitions: Report,
+    pub(crate) advisory_locks: Arc<AdvisoryLocks>,
+    /// When the server started.
+    pub(crate) started: DateTime<Utc>,
 }
 
 impl Engine {
@@ -76,6 +85,8 @@ impl Engine {
         Ok(Arc::new(Self {
             registry,
             runtime,
+            started: clock.now(),
+            advisory_locks: Arc::default(),
             clock,
             activity,
             base,

@@ -80,6 +80,8 @@ async fn fixture() -> Fixture {
         target_partitions: 2,
         batch_size: 1024,
         statement_timeout_ms: 0,
+        idle_session_timeout_ms: 0,
+        facts: Vec::new(),
         temporary_directory: format!("file://{}/temporary", directory.path().display()),
     };
     let engine = Engine::new(registry, runtime, options, Arc::new(SystemClock), Arc::new(Nobody)).unwrap();

@@ -366,7 +366,7 @@ def test_definitions(database, schema):
     database.run(body)
 
 
-@CLIENT.step("definitions", "foreign keys", missing="FOREIGN KEY is refused")
+@CLIENT.step("definitions", "foreign keys", missing="FOREIGN KEY is accepted with a warning, and not kept")
 def test_foreign_keys(database, schema):
     def body(connection):
         metadata = sa.MetaData(schema=schema)

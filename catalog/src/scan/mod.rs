@@ -14,8 +14,8 @@
 //!    their present types ([`type_promotion`]).
 //!
 //! Row-level changes scan through [`addressed_table`], whose rows carry their address
-//! ([`row_columns`], [`address_book`]), take out files unread where all rows go ([`whole_files`]), and copy what is left of a file by [`mod@surviving_rows`]. What
-//! changed between two versions is read by [`changed_rows`].
+//! ([`row_columns`], [`address_book`]), take out files unread where all rows go ([`whole_files`]), and copy what is left of a file by [`mod@surviving_rows`]; samples
+//! tell rows apart by it ([`mod@told_apart`]). What changed between two versions is read by [`changed_rows`].
 //!
 //! Invariants: nothing here knows a format; what is not known never prunes; a row is never returned
 //! under a column that it was not written to.
@@ -47,6 +47,7 @@ mod row_selection;
 mod scan_output;
 mod statistics;
 mod surviving_rows;
+mod told_apart;
 mod type_promotion;
 mod whole_files;
 
@@ -74,6 +75,7 @@ pub(crate) use self::live_files::{deleted_row_counts, live_files};
 pub(crate) use self::row_columns::ROW_ID;
 pub(crate) use self::row_deletes::load as deleted_positions;
 pub(crate) use self::surviving_rows::surviving_rows;
+pub use self::told_apart::{RowFiles, told_apart};
 use crate::registry::Table;
 use crate::storage::readers::Reading;
 

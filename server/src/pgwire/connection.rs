@@ -33,6 +33,7 @@ pub(super) struct Connection {
     pub portals: HashMap<String, Portal>,
     status: TransactionStatus,
     statement_timeout: Duration,
+    idle_session_timeout: Duration,
     idle_in_transaction_timeout: Duration,
     /// The session's settings that the timeouts are of.
     settings_generation: Option<u64>,
@@ -58,6 +59,7 @@ impl Connection {
             portals: HashMap::new(),
             status: TransactionStatus::Idle,
             statement_timeout: Duration::ZERO,
+            idle_session_timeout: Duration::ZERO,
             idle_in_transaction_timeout: Duration::ZERO,
             settings_generation: None,
             skip_until_sync: false,
@@ -102,7 +104,7 @@ impl Connection {
             b'B' => self.bind(body).await,
             b'D' => self.describe(body).await,
             b'E' => self.execute(body).await,
-            b'C' => self.close_target(body),
+            b'C' => self.close_target(body).await,
             b'H' => self.flush().await,
             b'F' => Err(Error::new(SqlState("0A000"), "function calls by message are not supported").into()),
             other => Err(Stop::Fatal(frontend::protocol_violation(format!("invalid message type {other}")))),
@@ -145,7 +147,7 @@ impl Connection {
     fn idle_limit(&self) -> (Duration, Error) {
         if self.status == TransactionStatus::Idle {
             let error = Error::new(SqlState("57P05"), "terminating connection due to idle-session timeout");
-            (self.server.limits.idle_session_timeout, error)
+            (self.idle_session_timeout, error)
         } else {
             let error =
                 Error::new(SqlState("25P03"), "terminating connection due to idle-in-transaction timeout");
@@ -267,6 +269,7 @@ impl Connection {
     pub(super) fn refresh(&mut self) {
         let Some(mut session) = self.session.try_lock() else { return };
         self.status = session.transaction_status();
+        session.settle();
         for notice in session.take_notices() {
             self.wire.put(&notice_response(&notice));
         }
@@ -276,6 +279,7 @@ impl Connection {
         }
         self.settings_generation = generation;
         self.statement_timeout = Duration::from_millis(session.statement_timeout_ms());
+        self.idle_session_timeout = Duration::from_millis(session.idle_session_timeout_ms());
         self.idle_in_transaction_timeout = Duration::from_millis(session.idle_in_transaction_timeout_ms());
         for (name, value) in session.take_parameter_changes() {
             if name == "application_name" {

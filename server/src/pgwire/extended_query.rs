@@ -57,7 +57,10 @@ enum PortalState {
 impl Connection {
     pub(super) async fn parse(&mut self, body: Bytes) -> Step<()> {
         let message = frontend::parse(body)?;
-        if !message.name.is_empty() && self.statements.contains_key(&message.name) {
+        if !message.name.is_empty()
+            && (self.statements.contains_key(&message.name)
+                || self.session.lock().await.has_named(&message.name))
+        {
             let text = format!("prepared statement \"{}\" already exists", message.name);
             return Err(Error::new(SqlState("42P05"), text).into());
         }
@@ -79,6 +82,9 @@ impl Connection {
             }
         };
         let text = message.query.into();
+        if let Some(prepared) = prepared.as_ref().filter(|_| !message.name.is_empty()) {
+            self.session.lock().await.keep_named(&message.name, prepared.clone());
+        }
         self.statements.insert(message.name, Statement { text, prepared, immediate });
         self.wire.put(&ParseComplete::new());
         Ok(())
@@ -108,7 +114,7 @@ impl Connection {
 
     pub(super) async fn bind(&mut self, body: Bytes) -> Step<()> {
         let message = frontend::bind(body)?;
-        let mut statement = self.statement(&message.statement)?.clone();
+        let mut statement = self.statement(&message.statement).await?;
         if let Some(prepared) = statement.prepared.as_ref().filter(|prepared| prepared.is_fetch()) {
             let now = self.session.lock().await.fetched_now(prepared);
             statement.prepared = now.map_or(statement.prepared, |now| Some(Arc::new(now)));
@@ -140,7 +146,7 @@ impl Connection {
     pub(super) async fn describe(&mut self, body: Bytes) -> Step<()> {
         match frontend::target(body)? {
             Target::Statement(name) => {
-                let prepared = self.statement(&name)?.prepared.clone();
+                let prepared = self.statement(&name).await?.prepared;
                 let types = prepared.as_ref().map_or(&[][..], |prepared| &prepared.parameters);
                 self.wire.put(&ParameterDescription::new(types.iter().map(Type::oid).collect()));
                 self.describe_rows(prepared.as_ref(), &Formats::TEXT);
@@ -251,9 +257,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn close_target(&mut self, body: Bytes) -> Step<()> {
+    pub(super) async fn close_target(&mut self, body: Bytes) -> Step<()> {
         match frontend::target(body)? {
-            Target::Statement(name) => drop(self.statements.remove(&name)),
+            Target::Statement(name) => {
+                self.statements.remove(&name);
+                self.session.lock().await.forget_named(&name);
+            }
             Target::Portal(name) => drop(self.portals.remove(&name)),
         }
         self.wire.put(&CloseComplete::new());
@@ -264,8 +273,18 @@ impl Connection {
         self.ready().await
     }
 
-    fn statement(&self, name: &str) -> Result<&Statement> {
-        self.statements.get(name).ok_or_else(|| {
+    /// A statement of the protocol, or of PREPARE.
+    async fn statement(&mut self, name: &str) -> Result<Statement> {
+        if let Some(statement) = self.statements.get(name) {
+            return Ok(statement.clone());
+        }
+        let named = self.session.lock().await.named(name);
+        let statement = named.map(|(prepared, text, immediate)| Statement {
+            text: text.into(),
+            prepared: Some(prepared),
+            immediate,
+        });
+        statement.ok_or_else(|| {
             let text = match name {
                 "" => "unnamed prepared statement does not exist".to_string(),
                 name => format!("prepared statement \"{name}\" does not exist"),

@@ -94,7 +94,7 @@ pub(super) struct Coding;
 impl RowCoder for Coding {
     fn encode(&self, batch: &RecordBatch, columns: &[OutputColumn], shown: &ShownAs) -> Result<Vec<Bytes>> {
         let formats = Formats::of_number(shown.encoding).ok_or_else(too_many_columns)?;
-        let shown = Shown::named(shown.time_zone.clone(), &shown.interval_style);
+        let shown = Shown::named(shown.time_zone.clone(), &shown.interval_style, shown.text_style);
         let mut encoder = BatchEncoder::new(batch, columns, &formats, &shown)?;
         let mut rows = Vec::with_capacity(batch.num_rows());
         while let Some((bytes, _)) = encoder.next_chunk()? {

@@ -65,7 +65,7 @@ impl Connection {
                 (_, false) => Place::OneOfSeveral,
                 (_, true) => Place::Last,
             };
-            if self.deallocate(&parsed.parsed) {
+            if self.deallocate(&parsed.parsed).await {
                 self.end_if_last(place, &watch).await?;
                 continue;
             }
@@ -119,14 +119,14 @@ impl Connection {
         self.interruptible(watch, async { task.await.unwrap_or_else(|_| Err(lost_task())) }).await
     }
 
-    /// `DEALLOCATE name` of a statement that the protocol prepared, which the session does not know.
-    /// `false`: it is something else.
-    fn deallocate(&mut self, parsed: &Parsed) -> bool {
-        let found = parsed.deallocates().is_some_and(|name| self.statements.remove(name).is_some());
-        if found {
-            self.complete(Some(CommandTag::Plain("DEALLOCATE")), 0);
-        }
-        found
+    /// `DEALLOCATE name` of a statement that the protocol prepared. `false`: it is something else.
+    async fn deallocate(&mut self, parsed: &Parsed) -> bool {
+        let Some(name) = parsed.deallocates().filter(|name| self.statements.remove(*name).is_some()) else {
+            return false;
+        };
+        self.session.lock().await.forget_named(name);
+        self.complete(Some(CommandTag::Plain("DEALLOCATE")), 0);
+        true
     }
 
     /// Sends all that one statement gives.
@@ -181,9 +181,9 @@ fn type_size(pg: &postgres_types::Type) -> i16 {
     match *pg {
         Type::BOOL | Type::CHAR => 1,
         Type::INT2 => 2,
-        Type::INT4 | Type::OID | Type::FLOAT4 | Type::DATE | Type::XID | Type::CID => 4,
+        Type::INT4 | Type::OID | Type::FLOAT4 | Type::DATE | Type::XID | Type::CID | Type::VOID => 4,
         Type::REGCLASS | Type::REGTYPE | Type::REGPROC | Type::REGNAMESPACE | Type::REGROLE => 4,
-        Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
+        Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ | Type::PG_LSN => 8,
         Type::INTERVAL | Type::UUID => 16,
         Type::NAME => 64,
         Type::UNKNOWN => -2,

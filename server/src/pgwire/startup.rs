@@ -225,6 +225,7 @@ fn open(
             return Err(Box::new((wire, error)));
         }
     };
+    slot.set_server_address(wire.local_address());
     slot.set_application_name(session.application_name());
     wire.put(&Authentication::Ok);
     let secret = match request.minor_version {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -54,6 +55,8 @@ struct Outgoing {
 
 #[derive(Debug)]
 pub(super) struct Wire {
+    /// This end of the connection.
+    local_address: Option<SocketAddr>,
     stream: Stream,
     input: BytesMut,
     outgoing: Outgoing,
@@ -66,12 +69,18 @@ impl Wire {
     /// `max_message`: longest message accepted, bytes.
     pub(super) fn new(stream: TcpStream, max_message: usize) -> Self {
         Self {
+            local_address: stream.local_addr().ok(),
             stream: Stream::Plain(stream),
             input: BytesMut::new(),
             outgoing: Outgoing::default(),
             skip: 0,
             max_message: max_message.min(PROTOCOL_LIMIT),
         }
+    }
+
+    /// The address that the client has connected to.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        self.local_address
     }
 
     /// Accepts messages of this length from now on, bytes.

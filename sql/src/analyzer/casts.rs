@@ -176,8 +176,7 @@ fn known_type(data_type: &DataType) -> Option<DataType> {
             DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(item), *size))
         }
         DataType::Custom(..) => match custom_name(data_type)?.as_str() {
-            "text" | "bpchar" | "citext" | "pg_node_tree" | "aclitem" | "unknown" | "cstring" | "inet"
-            | "cidr" => DataType::Text,
+            "text" | "bpchar" | "pg_node_tree" | "unknown" | "cstring" => DataType::Text,
             "bool" | "boolean" => DataType::Boolean,
             "int2" | "smallint" => DataType::SmallInt(None),
             "int4" | "int" | "integer" => DataType::Int(None),

@@ -147,6 +147,11 @@ fn schema(e: &SchemaError) -> Error {
 /// What DataFusion takes for a fault of its own, and is one of the statement.
 fn internal(text: &str) -> Error {
     let line = first_line(text);
+    if line.contains("async functions should not be called directly") {
+        let message = "a function that waits is not supported in this place";
+        return Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+            .with_hint("Call it in the SELECT list or in WHERE.");
+    }
     let code = if line.contains("Failed to coerce types") {
         SqlState::UNDEFINED_FUNCTION
     } else if line.contains("Cannot run range queries") {

@@ -158,9 +158,20 @@ impl From<SettingsError> for Error {
             }
             SettingsError::InvalidValue { .. }
             | SettingsError::NotBool { .. }
+            | SettingsError::NoRole(_)
             | SettingsError::OutOfRange { .. } => SqlState::INVALID_PARAMETER_VALUE,
+            SettingsError::Unsupported { .. } | SettingsError::OtherRole(_) => {
+                SqlState::FEATURE_NOT_SUPPORTED
+            }
+            SettingsError::AfterQuery(_) => SqlState::ACTIVE_TRANSACTION,
         };
-        Self::new(code, e.to_string())
+        let error = Self::new(code, e.to_string());
+        match e {
+            SettingsError::Unsupported { name: "client_encoding", .. } => {
+                error.with_hint("Use UTF8 (PGCLIENTENCODING=UTF8), or SQL_ASCII for bytes as they are.")
+            }
+            _ => error,
+        }
     }
 }
 

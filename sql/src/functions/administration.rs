@@ -37,8 +37,6 @@ pub const FUNCTIONS: &[Definition] = &[
     }),
     Definition::strict("pg_current_xact_id", "int8", (0, 0), transaction_id),
     Definition::strict("txid_current_if_assigned", "int8", (0, 0), |_, _| Ok(Value::Null)),
-    // Nothing waits for advisory locks; taking one always succeeds for the session alone.
-    Definition::strict("pg_advisory_unlock_all", "void", (0, 0), |_, _| Ok("".into())).volatile(),
 ];
 
 fn signal(
@@ -56,7 +54,11 @@ fn relation_size(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
     let context = call.catalog()?;
     let found = match arguments.first() {
         Some(value) if value.as_oid().is_some() => context.image.relation_by_oid(oid(arguments, 0)),
-        _ => super::object_identifier::find_relation(context, text(arguments, 0)),
+        _ => {
+            let name = text(arguments, 0);
+            let found = super::object_identifier::find_relation(context, name);
+            Some(found.ok_or_else(|| error("42P01", format!("relation \"{name}\" does not exist")))?)
+        }
     };
     Ok(match found {
         Some(Found::User(relation)) => size_of(relation.bytes),

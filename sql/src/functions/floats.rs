@@ -14,7 +14,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::function::error;
 use super::guarded::{Guard, guarded};
-use super::numeric::{digits, of_wide, overflow, power_of_ten, rounded_quotient};
+use super::numeric::{INEXACT, digits, of_wide, overflow, power_of_ten, rounded_quotient, too_long};
 
 /// What an operator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -166,16 +166,26 @@ fn decimals(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     let significant = if *values.data_type() == DataType::Float64 { 15 } else { 6 };
     let (precision, scale) = digits(target).ok_or_else(overflow)?;
     let limit = power_of_ten(i16::from(precision))?;
+    // Whoever names no digits wants all of them.
+    let places = if *target == INEXACT { Places::All } else { Places::Rounded };
     let one = |value: Option<f64>| -> Result<Option<i256>> {
         let Some(value) = value else { return Ok(None) };
-        let digits = scaled(value, significant, scale)?;
+        let digits = scaled(value, significant, scale, places)?;
         if digits.wrapping_abs() < limit { Ok(Some(digits)) } else { Err(overflow()) }
     };
     of_wide(doubles(values)?.iter().map(one), target)
 }
 
-/// The number times ten to the power of `scale`, rounded. Fails with 22003.
-fn scaled(value: f64, significant: usize, scale: i8) -> Result<i256> {
+/// What becomes of digits behind the last place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Places {
+    Rounded,
+    /// They are an error.
+    All,
+}
+
+/// The number times ten to the power of `scale`. Fails with 22003.
+fn scaled(value: f64, significant: usize, scale: i8, kept: Places) -> Result<i256> {
     let text = format!("{value:.*e}", significant - 1);
     let (mantissa, exponent) = text.split_once('e').ok_or_else(overflow)?;
     let exponent: i16 = exponent.parse().map_err(|_| overflow())?;
@@ -185,6 +195,12 @@ fn scaled(value: f64, significant: usize, scale: i8) -> Result<i256> {
     let shift = exponent - places + i16::from(scale);
     if shift >= 0 {
         return mantissa.checked_mul(power_of_ten(shift)?).ok_or_else(overflow);
+    }
+    if kept == Places::All {
+        let too_small = shift < -20 && mantissa != i256::ZERO;
+        if too_small || mantissa.wrapping_rem(power_of_ten((-shift).min(20))?) != i256::ZERO {
+            return Err(too_long());
+        }
     }
     // Smaller than half of the last place.
     if shift < -20 { Ok(i256::ZERO) } else { Ok(rounded_quotient(mantissa, power_of_ten(-shift)?)) }
@@ -228,14 +244,19 @@ mod tests {
 
     #[test]
     fn digits_as_written() {
-        let digits = |value, significant, scale| scaled(value, significant, scale).unwrap().to_i128();
+        let digits =
+            |value, significant, scale| scaled(value, significant, scale, Places::Rounded).unwrap().to_i128();
         assert_eq!(digits(1.005, 15, 2), Some(101));
         assert_eq!(digits(-1.005, 15, 2), Some(-101));
         assert_eq!(digits(f64::from(0.1f32), 6, 10), Some(1_000_000_000));
         assert_eq!(digits(1e-30, 15, 10), Some(0));
         assert_eq!(digits(0.0, 15, 3), Some(0));
         assert_eq!(digits(1e20, 15, 2), Some(10i128.pow(22)));
-        assert!(scaled(f64::NAN, 15, 2).is_err());
-        assert!(scaled(1e300, 15, 2).is_err());
+        assert!(scaled(f64::NAN, 15, 2, Places::Rounded).is_err());
+        assert!(scaled(1e300, 15, 2, Places::Rounded).is_err());
+        assert_eq!(scaled(1e-10, 15, 10, Places::All).unwrap(), i256::ONE);
+        assert!(scaled(1e-11, 15, 10, Places::All).is_err());
+        assert!(scaled(1e-40, 15, 10, Places::All).is_err());
+        assert_eq!(scaled(0.0, 15, 10, Places::All).unwrap(), i256::ZERO);
     }
 }

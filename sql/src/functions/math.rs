@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, StringArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, i256};
 use datafusion::error::Result;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{
@@ -13,21 +13,22 @@ use datafusion::scalar::ScalarValue;
 
 use super::columnar::{Columnar, Columns, type_name};
 use super::function::error;
-use super::numeric::digits;
-
-/// Precision and scale of what is cast to `numeric` from a number that is not exact, or from text.
-const INEXACT: DataType = DataType::Decimal128(38, 10);
+use super::numeric::{INEXACT, INEXACT_SCALE, digits, of_wide, overflow, power_of_ten, too_long};
 
 pub const FUNCTIONS: &[Columnar] = &[
     Columnar {
         name: "numeric",
         volatility: Volatility::Immutable,
         arguments: |types| match types {
-            [t] if t.is_numeric() || t.is_string() || t.is_null() => Some(vec![as_numeric(t)]),
+            [t] if t.is_string() => Some(vec![DataType::Utf8]),
+            [t] if t.is_numeric() || t.is_null() => Some(vec![as_numeric(t)]),
             _ => None,
         },
         returns: |types, _| Ok(types.first().map_or(INEXACT, as_numeric)),
-        eval: |columns| Ok(columns.array(0)?.clone()),
+        eval: |columns| match columns.array(0)?.as_string_opt::<i32>() {
+            Some(texts) => numbers(texts),
+            None => Ok(columns.array(0)?.clone()),
+        },
     },
     Columnar {
         name: "power",
@@ -66,6 +67,49 @@ fn as_numeric(data_type: &DataType) -> DataType {
             None => INEXACT,
         },
     }
+}
+
+/// Texts as numbers with all of their digits. Fails with 22P02 and 22003.
+fn numbers(texts: &StringArray) -> Result<ArrayRef> {
+    of_wide(texts.iter().map(|text| text.map(number).transpose()), &INEXACT)
+}
+
+fn number(text: &str) -> Result<i256> {
+    let invalid = || error("22P02", format!("invalid input syntax for type numeric: \"{text}\""));
+    let trimmed = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    let (negative, unsigned) = match trimmed.as_bytes().first() {
+        Some(b'-') => (true, trimmed.get(1..).unwrap_or_default()),
+        Some(b'+') => (false, trimmed.get(1..).unwrap_or_default()),
+        _ => (false, trimmed),
+    };
+    if ["nan", "inf", "infinity"].iter().any(|word| unsigned.eq_ignore_ascii_case(word)) {
+        return Err(error("0A000", format!("{trimmed} as a value of type numeric is not supported")));
+    }
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().map_err(|_| invalid())?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && fraction.is_empty()) || !all_digits(whole) || !all_digits(fraction) {
+        return Err(invalid());
+    }
+    let kept = format!("{whole}{fraction}");
+    let kept = kept.trim_start_matches('0');
+    let significant = kept.trim_end_matches('0');
+    if significant.is_empty() {
+        return Ok(i256::ZERO);
+    }
+    let zeros = i32::try_from(kept.len() - significant.len()).map_err(|_| overflow())?;
+    let places = i32::try_from(fraction.len()).map_err(|_| overflow())?;
+    let shift = exponent.saturating_sub(places).saturating_add(zeros).saturating_add(INEXACT_SCALE.into());
+    if shift < 0 {
+        return Err(too_long());
+    }
+    let factor = power_of_ten(i16::try_from(shift).map_err(|_| overflow())?)?;
+    let digits = significant.parse::<i256>().map_err(|_| overflow())?;
+    let value = digits.checked_mul(factor).ok_or_else(overflow)?;
+    Ok(if negative { value.wrapping_neg() } else { value })
 }
 
 fn power(columns: &Columns<'_>) -> Result<ArrayRef> {
@@ -196,6 +240,24 @@ impl ScalarUDFImpl for Round {
                 self.native.invoke_with_args(args)
             }
             _ => self.native.invoke_with_args(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_keep_their_digits() {
+        let scaled = |n: i128, power| i256::from_i128(n).wrapping_mul(power_of_ten(power).unwrap());
+        assert_eq!(number(" -1.50 ").unwrap(), scaled(-15, 29));
+        assert_eq!(number("1e-30").unwrap(), i256::ONE);
+        assert_eq!(number("+.5E1").unwrap(), scaled(5, 30));
+        assert_eq!(number("0e99").unwrap(), i256::ZERO);
+        assert_eq!(number("100").unwrap(), scaled(1, 32));
+        for wrong in ["", "-", ".", "1e", "1.2.3", "0x10", "1 2", "--1", "nan", "1e-31", "1e99"] {
+            assert!(number(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod keywords;
 pub mod math;
 pub mod merge_action;
 pub mod numeric;
+pub mod numeric_digits;
 pub mod object_identifier;
 pub mod ordered_set;
 pub mod precision;
@@ -41,6 +42,7 @@ pub mod template;
 pub mod text_output;
 pub mod truncation;
 pub mod visibility;
+pub mod waiting;
 pub mod width_bucket;
 
 use std::sync::Arc;
@@ -55,7 +57,7 @@ use self::function::{Definition, Function};
 use self::interval_total::{OfIntervals, Total};
 
 /// Functions of single values.
-const CHAPTERS: [&[Definition]; 10] = [
+const CHAPTERS: [&[Definition]; 11] = [
     session_information::FUNCTIONS,
     access_privileges::FUNCTIONS,
     visibility::FUNCTIONS,
@@ -63,6 +65,7 @@ const CHAPTERS: [&[Definition]; 10] = [
     comments::FUNCTIONS,
     object_identifier::FUNCTIONS,
     administration::FUNCTIONS,
+    waiting::FUNCTIONS,
     array::FUNCTIONS,
     string::FUNCTIONS,
     date_time::CLOCK,
@@ -70,7 +73,7 @@ const CHAPTERS: [&[Definition]; 10] = [
 
 /// Whether there is a system function of this name that gives one value.
 pub fn is_single_valued(name: &str) -> bool {
-    CHAPTERS.into_iter().flatten().any(|definition| definition.name == name)
+    CHAPTERS.into_iter().flatten().any(|definition| definition.name == name) || waiting::is_waiting(name)
 }
 
 /// Whether the value of a function that is stable depends on its arguments and on settings like `TimeZone`
@@ -132,6 +135,7 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         interval::FUNCTIONS,
         row_values::FUNCTIONS,
         math::FUNCTIONS,
+        numeric_digits::FUNCTIONS,
         session_time::FUNCTIONS,
         encoding::FUNCTIONS,
         ordered_set::FUNCTIONS,
@@ -144,6 +148,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     ];
     for definition in columnar.into_iter().flatten() {
         registry.register_udf(Arc::new(ScalarUDF::new_from_impl(ColumnarFunction::new(definition))))?;
+    }
+    for function in waiting::functions() {
+        registry.register_udf(Arc::new(function))?;
     }
     registry.register_udf(Arc::new(ScalarUDF::new_from_impl(math::Round::default())))?;
     for function in floats::checked_functions().into_iter().chain(sized_text::functions()) {

@@ -15,10 +15,16 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use super::function::error;
+use crate::error::{Error, SqlState};
 use crate::types::QUOTIENT;
 
 /// Digits after the point of a quotient.
 pub const QUOTIENT_SCALE: i8 = 20;
+/// Digits after the point of what is cast to `numeric` from a number that is not exact, or from text: all that
+/// a floating point number has, but for the smallest ones.
+pub const INEXACT_SCALE: i8 = 30;
+/// The type of that, which is shown without zeros at its end.
+pub const INEXACT: DataType = DataType::Decimal256(DIGITS_256, INEXACT_SCALE);
 /// A product with so many digits after the point has a quotient in it: it may need more than 38 digits.
 const LONG_SCALE: i16 = 20;
 const DIGITS_128: i16 = 38;
@@ -168,8 +174,15 @@ pub fn overflow() -> DataFusionError {
     error("22003", "value overflows numeric format")
 }
 
+/// 22003 for a value with more digits after the point than [`INEXACT`] has.
+pub fn too_long() -> DataFusionError {
+    let message = format!("a numeric with more than {INEXACT_SCALE} digits after the point is not supported");
+    let hint = "Say how many it is to have: ::numeric(38,38), or round it.";
+    DataFusionError::External(Box::new(Error::new(SqlState::NUMERIC_OUT_OF_RANGE, message).with_hint(hint)))
+}
+
 /// Decimals and integers as decimals of 256 bits.
-fn wide(array: &ArrayRef) -> Result<(Decimal256Array, i8)> {
+pub fn wide(array: &ArrayRef) -> Result<(Decimal256Array, i8)> {
     let (precision, scale) = digits(array.data_type())
         .ok_or_else(|| DataFusionError::Internal("an operand is no exact number".into()))?;
     let wide = cast(array, &DataType::Decimal256(precision.max(1), scale))?;
@@ -215,16 +228,32 @@ pub fn rounded_quotient(dividend: i256, divisor: i256) -> i256 {
     quotient.wrapping_add(i256::from_i128(step))
 }
 
+/// The quotient times ten to the power of `places`, digit by digit, as by hand. `None`: it does not fit.
+fn long_quotient(dividend: i256, divisor: i256, places: i16) -> Option<i256> {
+    let ten = i256::from_i128(10);
+    let (mut quotient, mut rest) = (dividend.wrapping_div(divisor), dividend.wrapping_rem(divisor));
+    for _ in 0..places {
+        rest = rest.checked_mul(ten)?;
+        quotient = quotient.checked_mul(ten)?.checked_add(rest.wrapping_div(divisor))?;
+        rest = rest.wrapping_rem(divisor);
+    }
+    quotient.checked_add(rounded_quotient(rest, divisor))
+}
+
 /// Quotients as decimals of the type `result`. Fails with 22012 and 22003.
 pub fn divide(left: &ArrayRef, right: &ArrayRef, result: &DataType) -> Result<ArrayRef> {
     let ((left, s1), (right, s2)) = (wide(left)?, wide(right)?);
     let (_, scale) = digits(result).ok_or_else(overflow)?;
-    let factor = power_of_ten((i16::from(scale) - i16::from(s1) + i16::from(s2)).max(0))?;
+    let places = (i16::from(scale) - i16::from(s1) + i16::from(s2)).max(0);
+    let factor = power_of_ten(places)?;
     let one = |n: i256, d: i256| -> Result<i256> {
         if d == i256::ZERO {
             return Err(error("22012", "division by zero"));
         }
-        Ok(rounded_quotient(n.checked_mul(factor).ok_or_else(overflow)?, d))
+        match n.checked_mul(factor) {
+            Some(n) => Ok(rounded_quotient(n, d)),
+            None => long_quotient(n, d, places).ok_or_else(overflow),
+        }
     };
     combine(&left, &right, result, one)
 }
@@ -234,7 +263,15 @@ fn multiply(left: &ArrayRef, right: &ArrayRef, result: &DataType) -> Result<Arra
     let (_, scale) = digits(result).ok_or_else(overflow)?;
     let divisor = power_of_ten((i16::from(s1) + i16::from(s2) - i16::from(scale)).max(0))?;
     combine(&left, &right, result, |a, b| {
-        Ok(rounded_quotient(a.checked_mul(b).ok_or_else(overflow)?, divisor))
+        match a.checked_mul(b) {
+            Some(product) => Ok(rounded_quotient(product, divisor)),
+            None => {
+                // What is before and what is behind the digits that go.
+                let (high, low) = (a.wrapping_div(divisor), a.wrapping_rem(divisor));
+                let low = rounded_quotient(low.checked_mul(b).ok_or_else(overflow)?, divisor);
+                high.checked_mul(b).and_then(|high| high.checked_add(low)).ok_or_else(overflow)
+            }
+        }
     })
 }
 
@@ -297,6 +334,18 @@ mod tests {
         let half = huge.wrapping_add(rounded_quotient(huge, i256::from_i128(2)));
         assert_eq!(rounded_quotient(half, huge).to_i128(), Some(2));
         assert_eq!(rounded_quotient(half.wrapping_neg(), huge).to_i128(), Some(-2));
+    }
+
+    #[test]
+    fn quotients_by_hand() {
+        for (n, d) in [(1, 3), (-2, 3), (2, -3), (7, 7), (-1, -6), (12_345, 678), (5, 2)] {
+            let (n, d) = (i256::from_i128(n), i256::from_i128(d));
+            let at_once = rounded_quotient(n.wrapping_mul(power_of_ten(9).unwrap()), d);
+            assert_eq!(long_quotient(n, d, 9), Some(at_once));
+        }
+        let huge = power_of_ten(70).unwrap();
+        assert_eq!(long_quotient(huge, huge, 30), Some(power_of_ten(30).unwrap()));
+        assert_eq!(long_quotient(huge, i256::ONE, 30), None);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Session information functions (manual 9.26.1) and settings (9.27.1).
 
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 
 use super::function::{Call, Definition, error, text};
+use crate::error::Error;
 use crate::pg_catalog::value::Value;
-use crate::session::settings::{Scope, SettingsError};
+use crate::session::settings::Scope;
 use crate::session::vars::SERVER_VERSION;
 
 pub const FUNCTIONS: &[Definition] = &[
@@ -22,6 +23,10 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition::strict("current_role", "name", (0, 0), user),
     Definition::strict("session_user", "name", (0, 0), |call, _| Ok((&call.info()?.session_user).into())),
     Definition::strict("system_user", "text", (0, 0), |_, _| Ok(Value::Null)),
+    Definition::strict("current_query", "text", (0, 0), |call, _| {
+        Ok(own_backend(call)?.map(|backend| backend.query).into())
+    })
+    .volatile(),
     Definition::strict("pg_backend_pid", "int4", (0, 0), |call, _| Ok(call.info()?.pid.into())),
     Definition::strict("pg_blocking_pids", "_int4", (1, 1), |_, _| Ok(Value::List(Vec::new()))),
     Definition::strict("inet_client_addr", "inet", (0, 0), |call, _| {
@@ -31,9 +36,13 @@ pub const FUNCTIONS: &[Definition] = &[
         let address = own_backend(call)?.and_then(|b| b.client_address);
         Ok(address.map(|a| i32::from(a.port())).into())
     }),
-    // The server's own addresses are not known here; NULL is Postgres' answer on a local socket.
-    Definition::strict("inet_server_addr", "inet", (0, 0), |_, _| Ok(Value::Null)),
-    Definition::strict("inet_server_port", "int4", (0, 0), |_, _| Ok(Value::Null)),
+    Definition::strict("inet_server_addr", "inet", (0, 0), |call, _| {
+        Ok(own_backend(call)?.and_then(|b| b.server_address).map(|a| a.ip().to_string()).into())
+    }),
+    Definition::strict("inet_server_port", "int4", (0, 0), |call, _| {
+        let address = own_backend(call)?.and_then(|b| b.server_address);
+        Ok(address.map(|a| i32::from(a.port())).into())
+    }),
     Definition::strict("pg_my_temp_schema", "oid", (0, 0), |call, _| {
         Ok(call
             .info()?
@@ -45,14 +54,9 @@ pub const FUNCTIONS: &[Definition] = &[
     }),
     // Those of other sessions are not seen.
     Definition::strict("pg_is_other_temp_schema", "bool", (1, 1), |_, _| Ok(false.into())),
-    Definition::strict("pg_postmaster_start_time", "timestamptz", (0, 0), |call, _| {
-        let starts = call.info()?.engine.as_ref().map(|engine| engine.activity.backends());
-        let first = starts.unwrap_or_default().into_iter().map(|b| b.backend_start).min();
-        Ok(first.unwrap_or(call.info()?.transaction_start).into())
-    }),
-    Definition::strict("pg_conf_load_time", "timestamptz", (0, 0), |call, _| {
-        Ok(call.info()?.transaction_start.into())
-    }),
+    Definition::strict("pg_postmaster_start_time", "timestamptz", (0, 0), started),
+    // The configuration is read once.
+    Definition::strict("pg_conf_load_time", "timestamptz", (0, 0), started),
     Definition::strict("current_setting", "text", (1, 2), current_setting),
     Definition::called_on_null("set_config", "text", (3, 3), set_config).volatile(),
 ];
@@ -63,6 +67,11 @@ fn database(call: &Call<'_>, _: &[Value]) -> Result<Value> {
 
 fn user(call: &Call<'_>, _: &[Value]) -> Result<Value> {
     Ok((&call.info()?.user).into())
+}
+
+fn started(call: &Call<'_>, _: &[Value]) -> Result<Value> {
+    let info = call.info()?;
+    Ok(info.engine.as_ref().map(|engine| engine.started).into())
 }
 
 fn own_backend(call: &Call<'_>) -> Result<Option<crate::activity::Backend>> {
@@ -99,9 +108,6 @@ fn set_config(call: &Call<'_>, arguments: &[Value]) -> Result<Value> {
     let local = arguments.get(2).and_then(Value::as_bool).unwrap_or(false);
     let scope = if local { Scope::Transaction } else { Scope::Session };
     let mut settings = call.info()?.settings.write();
-    settings.set(name, text(arguments, 1), scope).map_err(|e| match e {
-        SettingsError::Unknown(_) => error("42704", e.to_string()),
-        _ => error("22023", e.to_string()),
-    })?;
+    settings.set(name, text(arguments, 1), scope).map_err(|e| DataFusionError::from(Error::from(e)))?;
     Ok(settings.show(name).into())
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Decimal256Type, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, ScalarUDF, Volatility};
@@ -13,7 +13,11 @@ use datafusion::logical_expr::{Expr, ScalarUDF, Volatility};
 use super::columnar::{Columnar, ColumnarFunction, Columns, is_text};
 use super::function::error;
 use super::json::value::Json;
+use super::numeric::INEXACT;
 use super::string::{quote_ident, quote_text};
+use crate::session::carried::Carried;
+use crate::session::info::SessionInfo;
+use crate::types::text_style::{TextStyle, is_bytea};
 
 pub const FUNCTIONS: &[Columnar] = &[
     function("concat", |types| any(types, 0), concat),
@@ -32,12 +36,30 @@ pub const FUNCTIONS: &[Columnar] = &[
     ),
     function("format", |types| any(types, 1).filter(|_| !types.is_empty()), format),
     // For casts.
-    function(
-        "textout",
-        |types| (types.len() == 1).then(|| types.to_vec()),
-        |columns| rows(columns, |i| text(columns.options, columns.array(0)?, i)),
-    ),
+    function("textout", |types| (types.len() == 1).then(|| types.to_vec()), textout),
 ];
+
+/// How the session has bytes and floating point numbers written.
+fn style(options: &ConfigOptions) -> TextStyle {
+    SessionInfo::of(options).map_or_else(TextStyle::default, |info| TextStyle::of(&info.settings.read()))
+}
+
+fn textout(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let array = columns.array(0)?;
+    if is_bytea(array.data_type()) {
+        return Ok(style(columns.options).bytes(array)?);
+    }
+    let columns = &styled(columns)?;
+    rows(columns, |i| text(columns.options, columns.array(0)?, i))
+}
+
+/// The arguments with what settings have written otherwise as text.
+fn styled<'a>(columns: &Columns<'a>) -> Result<Columns<'a>> {
+    let style = style(columns.options);
+    let styled = |array: &ArrayRef| Ok(style.texts(array)?.unwrap_or_else(|| array.clone()));
+    let arrays = columns.arrays.iter().map(styled).collect::<Result<_>>()?;
+    Ok(Columns { arrays, ..*columns })
+}
 
 static TEXTOUT: LazyLock<Option<Arc<ScalarUDF>>> = LazyLock::new(|| {
     let definition = FUNCTIONS.iter().find(|definition| definition.name == "textout")?;
@@ -54,6 +76,7 @@ pub fn written(value: &Expr, data_type: &DataType) -> Option<Expr> {
         | DataType::Duration(_)
         | DataType::List(_)
         | DataType::LargeList(_) => true,
+        other if *other == INEXACT => true,
         other => other.is_floating() || other.is_binary(),
     };
     let function = TEXTOUT.as_ref().filter(|_| differs)?;
@@ -85,6 +108,10 @@ pub fn text(options: &ConfigOptions, array: &ArrayRef, at: usize) -> Result<Opti
         DataType::Boolean => if array.as_boolean().value(at) { "t" } else { "f" }.to_string(),
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
             list_text(options, array, at)?
+        }
+        inexact if *inexact == INEXACT => {
+            let number = array.as_primitive::<Decimal256Type>().value_as_string(at);
+            number.trim_end_matches('0').trim_end_matches('.').to_string()
         }
         DataType::Struct(_) | DataType::Map(..) => {
             let mut out = String::new();
@@ -137,6 +164,7 @@ fn rows(columns: &Columns<'_>, row: impl Fn(usize) -> Result<Option<String>>) ->
 }
 
 fn concat(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let columns = &styled(columns)?;
     rows(columns, |i| {
         let mut out = String::new();
         for array in &columns.arrays {
@@ -147,6 +175,7 @@ fn concat(columns: &Columns<'_>) -> Result<ArrayRef> {
 }
 
 fn concat_ws(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let columns = &styled(columns)?;
     rows(columns, |i| {
         let Some(separator) = text(columns.options, columns.array(0)?, i)? else { return Ok(None) };
         let texts = columns.arrays.iter().skip(1).map(|array| text(columns.options, array, i));
@@ -176,6 +205,7 @@ fn put_items(
 }
 
 fn array_to_string(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let columns = &styled(columns)?;
     rows(columns, |i| {
         let list = columns.array(0)?;
         let Some(separator) = text(columns.options, columns.array(1)?, i)? else { return Ok(None) };
@@ -256,6 +286,7 @@ fn specifier(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Spe
 const WIDEST: usize = 1 << 20;
 
 fn format(columns: &Columns<'_>) -> Result<ArrayRef> {
+    let columns = &styled(columns)?;
     rows(columns, |i| {
         let Some(pattern) = text(columns.options, columns.array(0)?, i)? else { return Ok(None) };
         let argument = |at: usize| {

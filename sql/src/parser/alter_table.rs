@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ParseResult;
-use super::create_table::{check, column, property, skip};
+use super::create_table::{check, column, foreign_key, property, skip};
 use super::dml::{folded, word_is};
 use super::statement::{AddColumn, AlterAction, AlterTable, CreateTable, Statement};
 
@@ -23,6 +23,8 @@ enum Action {
     Add(Option<Ident>),
     /// `[COLUMN]` and a column follow.
     AddColumn,
+    /// `FOREIGN KEY` follows.
+    AddForeignKey,
     Drop,
     SetProperties,
     UnsetProperties,
@@ -39,6 +41,7 @@ pub(super) fn alter_table(parser: &mut Parser) -> ParseResult<Option<Statement>>
             Err(unsupported) => return Ok(Some(Statement::Unsupported(unsupported))),
         },
         Action::Add(name) => AlterAction::AddConstraint(Box::new(check(parser, name)?)),
+        Action::AddForeignKey => AlterAction::AddForeignKey(foreign_key(parser)?),
         Action::Drop => {
             let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
             let name = folded(parser.parse_identifier()?);
@@ -62,7 +65,7 @@ fn added_columns(parser: &mut Parser, table: &ObjectName) -> ParseResult<Result<
         let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
         let mut read = CreateTable::named(table.clone());
         let mut unsupported = column(parser, &mut read)?;
-        if !read.checks.is_empty() || !read.key_columns.is_empty() {
+        if !read.checks.is_empty() || !read.key_columns.is_empty() || !read.foreign_keys.is_empty() {
             unsupported = Some("a constraint of a column that is added");
         }
         if let Some(what) = unsupported {
@@ -126,7 +129,10 @@ fn head(parser: &mut Parser) -> ParseResult<Head> {
     if parser.peek_keyword(Keyword::CHECK) {
         return Ok(Head { if_exists, name, action: Action::Add(constraint) });
     }
-    let others = [Keyword::PRIMARY, Keyword::UNIQUE, Keyword::FOREIGN, Keyword::EXCLUDE];
+    if parser.peek_keyword(Keyword::FOREIGN) {
+        return Ok(Head { if_exists, name, action: Action::AddForeignKey });
+    }
+    let others = [Keyword::PRIMARY, Keyword::UNIQUE, Keyword::EXCLUDE];
     match constraint.is_some() || others.iter().any(|word| parser.peek_keyword(*word)) {
         true => parser.expected_ref("CHECK", parser.peek_token_ref()),
         false => Ok(Head { if_exists, name, action: Action::AddColumn }),

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ParseResult;
 use super::data_type::data_type;
 use super::dml::folded;
-use super::statement::{CheckClause, ColumnClause, CreateTable, OnCommit, Statement};
+use super::statement::{CheckClause, ColumnClause, CreateTable, ForeignKey, OnCommit, Statement};
 
 /// Precedence of IS, and of `NOT NULL` as a test, in the dialect.
 const IS_PRECEDENCE: u8 = 40;
@@ -72,9 +72,8 @@ fn elements(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<
         };
         match keyword {
             Keyword::LIKE => return skip(parser, "CREATE TABLE (LIKE …)").map(Some),
-            Keyword::FOREIGN | Keyword::UNIQUE | Keyword::EXCLUDE => {
-                return skip(parser, "this table constraint").map(Some);
-            }
+            Keyword::FOREIGN => table.foreign_keys.push(foreign_key(parser)?),
+            Keyword::UNIQUE | Keyword::EXCLUDE => return skip(parser, "this table constraint").map(Some),
             Keyword::CONSTRAINT => {
                 parser.next_token();
                 let name = parser.parse_identifier()?;
@@ -82,6 +81,8 @@ fn elements(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<
                     primary_key(parser, table)?;
                 } else if parser.peek_keyword(Keyword::CHECK) {
                     table.checks.push(check(parser, Some(name))?);
+                } else if parser.peek_keyword(Keyword::FOREIGN) {
+                    table.foreign_keys.push(foreign_key(parser)?);
                 } else {
                     return skip(parser, "this table constraint").map(Some);
                 }
@@ -112,6 +113,55 @@ fn primary_key(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<()> 
     parser.expect_token(&Token::LParen)?;
     table.key_columns = parser.parse_comma_separated(|p| p.parse_identifier().map(folded))?;
     parser.expect_token(&Token::RParen).map(|_| ())
+}
+
+/// `FOREIGN KEY (columns) REFERENCES …`.
+pub(super) fn foreign_key(parser: &mut Parser) -> ParseResult<ForeignKey> {
+    parser.expect_keywords(&[Keyword::FOREIGN, Keyword::KEY])?;
+    parser.expect_token(&Token::LParen)?;
+    let columns = parser.parse_comma_separated(|p| p.parse_identifier().map(folded))?;
+    parser.expect_token(&Token::RParen)?;
+    references(parser, columns)
+}
+
+/// `REFERENCES table [(columns)]` and what is to be done when these change.
+fn references(parser: &mut Parser, columns: Vec<String>) -> ParseResult<ForeignKey> {
+    parser.expect_keyword(Keyword::REFERENCES)?;
+    let table = parser.parse_object_name(false)?;
+    if parser.consume_token(&Token::LParen) {
+        parser.parse_comma_separated(Parser::parse_identifier)?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    loop {
+        if parser.parse_keyword(Keyword::MATCH) {
+            parser.parse_identifier()?;
+        } else if matches!(&parser.peek_nth_token_ref(1).token,
+            Token::Word(w) if matches!(w.keyword, Keyword::DELETE | Keyword::UPDATE))
+            && parser.parse_keyword(Keyword::ON)
+        {
+            parser.next_token();
+            action(parser)?;
+        } else if parser.parse_keywords(&[Keyword::NOT, Keyword::DEFERRABLE])
+            || parser.parse_keyword(Keyword::DEFERRABLE)
+            || parser.parse_keywords(&[Keyword::NOT, Keyword::VALID])
+        {
+        } else if parser.parse_keyword(Keyword::INITIALLY) {
+            parser.expect_one_of_keywords(&[Keyword::DEFERRED, Keyword::IMMEDIATE])?;
+        } else {
+            return Ok(ForeignKey { columns, table });
+        }
+    }
+}
+
+/// What happens to rows that refer to one that goes.
+fn action(parser: &mut Parser) -> ParseResult<()> {
+    if parser.parse_keyword(Keyword::NO) {
+        return parser.expect_keyword(Keyword::ACTION).map(|_| ());
+    }
+    if parser.parse_keyword(Keyword::SET) {
+        return parser.expect_one_of_keywords(&[Keyword::NULL, Keyword::DEFAULT]).map(|_| ());
+    }
+    parser.expect_one_of_keywords(&[Keyword::CASCADE, Keyword::RESTRICT]).map(|_| ())
 }
 
 /// `CHECK (condition)`; Postgres' NO INHERIT means nothing without inheritance.
@@ -159,7 +209,9 @@ pub(super) fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResul
             continue;
         } else if parser.peek_keyword(Keyword::CHECK) {
             table.checks.push(check(parser, constraint.take())?);
-        } else if parser.parse_one_of_keywords(&[Keyword::UNIQUE, Keyword::REFERENCES]).is_some() {
+        } else if parser.peek_keyword(Keyword::REFERENCES) {
+            table.foreign_keys.push(references(parser, vec![column.name.clone()])?);
+        } else if parser.parse_keyword(Keyword::UNIQUE) {
             return Ok(Some("this column constraint"));
         } else if parser.parse_keyword(Keyword::GENERATED) {
             return Ok(Some("a generated column"));
@@ -281,6 +333,7 @@ impl CreateTable {
             on_commit: None,
             columns: Vec::new(),
             key_columns: Vec::new(),
+            foreign_keys: Vec::new(),
             checks: Vec::new(),
             format: None,
             partitioning: Vec::new(),

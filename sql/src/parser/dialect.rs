@@ -57,13 +57,16 @@ impl Dialect for AuricDialect {
         self.postgres.get_next_precedence(parser)
     }
 
-    /// `a IS DISTINCT FROM b AND c`: the parser's own rule would read `b AND c` as one operand.
+    /// `BETWEEN SYMMETRIC`; `a IS DISTINCT FROM b AND c`: the parser's own rule would read `b AND c` as one operand.
     fn parse_infix(
         &self,
         parser: &mut Parser,
         left: &Expr,
         _precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        if let Some(between) = super::between::symmetric(parser, left) {
+            return Some(between);
+        }
         let make: fn(Box<Expr>, Box<Expr>) -> Expr =
             if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
                 Expr::IsDistinctFrom

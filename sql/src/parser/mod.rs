@@ -5,6 +5,8 @@
 //! never rewritten and never parsed twice.
 
 mod alter_table;
+mod analyze;
+mod between;
 mod comment;
 mod copy;
 mod create_table;
@@ -220,6 +222,7 @@ fn parse_one(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stat
             let query = whole_query(parser)?;
             Ok(Statement::Declare(Box::new(statement::Declare { name, options, query, text })))
         }
+        Keyword::ANALYZE => analyze::analyze(parser),
         Keyword::FETCH => session::fetch(parser),
         Keyword::CLOSE => session::close(parser),
         Keyword::LISTEN => session::accepted(parser, "LISTEN"),

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::dml::{folded, parse_word, word_is};
-use super::statement::{Discard, Fetch, Movement, Set, Show, Statement, TransactionModes};
+use super::statement::{Chain, Discard, Fetch, Movement, Set, Show, Statement, TransactionModes};
 use super::{ParseResult, materialized_view};
 use crate::session::cursor::{CursorOptions, Scroll};
 
@@ -34,17 +34,19 @@ pub(super) fn set(parser: &mut Parser) -> ParseResult<Statement> {
     }
     let local = parse_word(parser, "local");
     if !local && word_is(parser, 0, "session") {
-        if word_is(parser, 1, "authorization") {
-            if word_is(parser, 2, "default") {
-                for _ in 0..3 {
-                    parser.next_token();
-                }
-                return Ok(Statement::Accepted("SET"));
-            }
-            while parser.next_token().token != Token::EOF {}
-            return Ok(Statement::Unsupported("SET SESSION AUTHORIZATION".into()));
-        }
         parser.next_token();
+        if word_is(parser, 0, "authorization") {
+            return authorization(parser, local);
+        }
+    }
+    if word_is(parser, 0, "session") && word_is(parser, 1, "authorization") {
+        parser.next_token();
+        return authorization(parser, local);
+    }
+    if parse_word(parser, "schema") {
+        // `SET SCHEMA 'x'`: a search path of one.
+        let schema = SettingValue { text: parser.parse_literal_string()? }.as_identifier();
+        return Ok(Statement::Set(Set { name: "search_path".into(), value: Some(schema), local }));
     }
     if word_is(parser, 0, "time") && word_is(parser, 1, "zone") {
         parser.next_token();
@@ -88,6 +90,13 @@ pub(super) fn set(parser: &mut Parser) -> ParseResult<Statement> {
     let texts: Vec<String> =
         parts.into_iter().map(|v| if is_list { v.as_identifier() } else { v.text }).collect();
     Ok(Statement::Set(Set { name, value: Some(texts.join(", ")), local }))
+}
+
+/// `AUTHORIZATION {user | DEFAULT}`.
+fn authorization(parser: &mut Parser, local: bool) -> ParseResult<Statement> {
+    parser.next_token();
+    let value = setting_value(parser)?.map(|value| value.text);
+    Ok(Statement::Set(Set { name: "session_authorization".into(), value, local }))
 }
 
 struct SettingValue {
@@ -259,17 +268,15 @@ pub(super) fn begin(parser: &mut Parser) -> ParseResult<Statement> {
     Ok(Statement::Begin { start, modes: transaction_modes(parser)? })
 }
 
-fn chain(parser: &mut Parser, statement: Statement) -> ParseResult<Statement> {
-    if parser.parse_keyword(Keyword::AND) {
-        let no = parser.parse_keyword(Keyword::NO);
-        if !parse_word(parser, "chain") {
-            return parser.expected_ref("CHAIN", parser.peek_token_ref());
-        }
-        if !no {
-            return Ok(Statement::Unsupported("AND CHAIN".into()));
-        }
+fn chain(parser: &mut Parser) -> ParseResult<Chain> {
+    if !parser.parse_keyword(Keyword::AND) {
+        return Ok(Chain::No);
     }
-    Ok(statement)
+    let no = parser.parse_keyword(Keyword::NO);
+    if !parse_word(parser, "chain") {
+        return parser.expected_ref("CHAIN", parser.peek_token_ref());
+    }
+    Ok(if no { Chain::No } else { Chain::Yes })
 }
 
 pub(super) fn commit(parser: &mut Parser) -> ParseResult<Statement> {
@@ -279,7 +286,7 @@ pub(super) fn commit(parser: &mut Parser) -> ParseResult<Statement> {
         return Ok(Statement::Unsupported("COMMIT PREPARED".into()));
     }
     skip_work(parser);
-    chain(parser, Statement::Commit)
+    Ok(Statement::Commit(chain(parser)?))
 }
 
 pub(super) fn rollback(parser: &mut Parser) -> ParseResult<Statement> {
@@ -293,13 +300,13 @@ pub(super) fn rollback(parser: &mut Parser) -> ParseResult<Statement> {
         parse_word(parser, "savepoint");
         return Ok(Statement::RollbackTo(folded(parser.parse_identifier()?)));
     }
-    chain(parser, Statement::Rollback)
+    Ok(Statement::Rollback(chain(parser)?))
 }
 
 pub(super) fn abort(parser: &mut Parser) -> ParseResult<Statement> {
     parser.next_token();
     skip_work(parser);
-    chain(parser, Statement::Rollback)
+    Ok(Statement::Rollback(chain(parser)?))
 }
 
 pub(super) fn savepoint(parser: &mut Parser) -> ParseResult<Statement> {

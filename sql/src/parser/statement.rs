@@ -39,6 +39,8 @@ pub enum Statement {
     AlterTable(Box<AlterTable>),
     Comment(Box<CommentOn>),
     CreateIndex(Box<ast::CreateIndex>),
+    /// None: all tables.
+    Analyze(Vec<ObjectName>),
     DropTable {
         names: Vec<ObjectName>,
         if_exists: bool,
@@ -98,8 +100,8 @@ pub enum Statement {
         start: bool,
         modes: TransactionModes,
     },
-    Commit,
-    Rollback,
+    Commit(Chain),
+    Rollback(Chain),
     Savepoint(String),
     Release(String),
     RollbackTo(String),
@@ -126,6 +128,39 @@ pub enum Statement {
     Unsupported(String),
 }
 
+impl Statement {
+    /// Whether it looks at data, so that what the transaction is cannot be changed any more
+    /// (`PlannedStmtRequiresSnapshot` in Postgres' sources).
+    pub fn reads(&self) -> bool {
+        !matches!(
+            self,
+            Self::Set(_)
+                | Self::SetTransaction { .. }
+                | Self::Show(_)
+                | Self::Reset(_)
+                | Self::Discard(_)
+                | Self::Begin { .. }
+                | Self::Commit(_)
+                | Self::Rollback(_)
+                | Self::Savepoint(_)
+                | Self::Release(_)
+                | Self::RollbackTo(_)
+                | Self::Deallocate(_)
+                | Self::Fetch(_)
+                | Self::Close(_)
+                | Self::Accepted(_)
+                | Self::Unsupported(_)
+        )
+    }
+}
+
+/// `AND CHAIN`: whether another transaction begins at once, as the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chain {
+    No,
+    Yes,
+}
+
 #[derive(Debug, Clone)]
 pub struct Explain {
     pub statement: Statement,
@@ -136,6 +171,13 @@ pub struct Explain {
     pub costs: bool,
     /// `FORMAT JSON`.
     pub json: bool,
+}
+
+/// A reference to another table, which nothing enforces.
+#[derive(Debug, Clone)]
+pub struct ForeignKey {
+    pub columns: Vec<String>,
+    pub table: ObjectName,
 }
 
 /// A column as written.
@@ -177,6 +219,7 @@ pub struct AlterTable {
 pub enum AlterAction {
     AddColumns(Vec<AddColumn>),
     AddConstraint(Box<CheckClause>),
+    AddForeignKey(ForeignKey),
     DropConstraint {
         name: String,
         if_exists: bool,
@@ -221,6 +264,7 @@ pub struct CreateTable {
     pub on_commit: Option<OnCommit>,
     pub columns: Vec<ColumnClause>,
     pub key_columns: Vec<String>,
+    pub foreign_keys: Vec<ForeignKey>,
     /// Those of columns and of the table, in the order of the text.
     pub checks: Vec<CheckClause>,
     pub format: Option<TableFormat>,

@@ -143,8 +143,8 @@ fn session_statements() {
         matches!(one("BEGIN READ ONLY, ISOLATION LEVEL SERIALIZABLE"), Statement::Begin { start: false, modes } if modes.read_only == Some(true))
     );
     assert!(matches!(one("start transaction"), Statement::Begin { start: true, .. }));
-    assert!(matches!(one("END"), Statement::Commit));
-    assert!(matches!(one("abort"), Statement::Rollback));
+    assert!(matches!(one("END"), Statement::Commit(Chain::No)));
+    assert!(matches!(one("abort"), Statement::Rollback(Chain::No)));
     assert!(matches!(one("rollback to savepoint A"), Statement::RollbackTo(n) if n == "a"));
     assert!(
         matches!(one("declare c no scroll cursor without hold for select 1"), Statement::Declare(d) if d.options == CursorOptions { scroll: Scroll::No, ..CursorOptions::default() })

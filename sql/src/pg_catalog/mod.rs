@@ -29,7 +29,7 @@ mod pg_index;
 mod pg_indexes;
 mod pg_matviews;
 mod pg_namespace;
-mod pg_roles;
+pub(crate) mod pg_roles;
 mod pg_settings;
 mod pg_stat_activity;
 mod pg_stat_user_tables;

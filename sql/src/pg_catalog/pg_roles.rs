@@ -31,6 +31,11 @@ pub struct Role {
     pub is_superuser: bool,
 }
 
+/// Whether every session sees a role of that name.
+pub fn is_role(name: &str) -> bool {
+    name == OWNER_NAME || PREDEFINED.iter().any(|(_, predefined)| *predefined == name)
+}
+
 /// All roles that this session can see.
 pub fn roles(context: &CatalogContext) -> Vec<Role> {
     let login = |oid, name: &str| Role { oid, name: name.to_string(), can_log_in: true, is_superuser: true };

@@ -192,8 +192,11 @@ impl RelationPlanner for SpecialRelations {
     fn plan_relation(
         &self,
         relation: TableFactor,
-        _context: &mut dyn RelationPlannerContext,
+        context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
+        if let Some(sampled) = self.sample(&relation) {
+            return sampled?.plan(relation, context);
+        }
         let version = self.version(&relation);
         let function = self.function(&relation);
         let TableFactor::Table { name, alias, .. } = &relation else {

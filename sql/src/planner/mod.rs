@@ -10,6 +10,7 @@ pub mod date_arithmetic;
 pub mod guarded_conditions;
 pub mod json_operators;
 pub mod lateral_rows;
+mod lateral_top;
 pub mod lossy_casts;
 pub mod names;
 mod null_in;
@@ -22,6 +23,7 @@ pub mod regex_operators;
 mod relations;
 pub(crate) mod rewrite;
 mod row_in;
+mod sample;
 pub(crate) mod select_items;
 pub mod session_casts;
 pub mod single_distinct;
@@ -107,11 +109,11 @@ impl Parameter {
         Self { pg_type: pg_type.clone(), data_type }
     }
 
-    /// Its field in a plan: of a document it tells the type, of which operators ask.
+    /// Its field in a plan: of documents and OIDs it tells the type, of which operators and `pg_typeof` ask.
     fn field(&self) -> FieldRef {
         let field = Field::new("", self.data_type.clone(), true);
         Arc::new(match self.pg_type {
-            Type::JSON | Type::JSONB => {
+            Type::JSON | Type::JSONB | Type::OID => {
                 let name = self.pg_type.name().to_string();
                 field.with_metadata(HashMap::from([(PG_TYPE.to_string(), name)]))
             }
@@ -318,6 +320,7 @@ impl Scope {
 /// Rewrites a query into what DataFusion's planner takes and means the same. `target`: the table that its
 /// literals are for.
 fn for_planner(query: &mut ast::Query, target: Option<&DFSchemaRef>) -> Result<()> {
+    lateral_top::rewrite(query);
     using::rewrite(query)?;
     order_by::rewrite(query);
     crate::analyzer::rewrite(query);

@@ -10,11 +10,12 @@ use auric_catalog::TableIdent;
 use auric_catalog::format::VersionSpec;
 use auric_catalog::metadata_table::MetadataTable;
 use auric_catalog::registry::{Catalog, Table};
+use auric_catalog::scan::LakeTable;
 use auric_catalog::table::{CommitWatch, TableVersion};
 use auric_catalog::view::View;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::planner::object_name_to_table_reference;
@@ -22,6 +23,7 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, Query, Spanned, TableFactor, TableVersion as AsOf, Visitor,
 };
 
+use super::sample::{self, Sampled};
 use super::{Scope, system, time_travel, view};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::definition::{is_materialized_view, is_populated};
@@ -86,6 +88,8 @@ pub(super) struct SpecialRelations {
     functions: HashMap<String, Arc<dyn TableProvider>>,
     /// Tables at earlier versions, by [`version_key`].
     versions: HashMap<String, Lookup>,
+    /// Tables of which a part of the rows is taken, by [`sample::key`].
+    samples: HashMap<String, Result<Sampled>>,
 }
 
 impl fmt::Debug for SpecialRelations {
@@ -102,6 +106,10 @@ impl SpecialRelations {
     /// The table of a factor with a version.
     pub fn version(&self, factor: &TableFactor) -> Option<Lookup> {
         self.versions.get(&version_key(factor)?).cloned()
+    }
+
+    pub fn sample(&self, factor: &TableFactor) -> Option<Result<Sampled>> {
+        self.samples.get(&sample::key(factor)?).cloned()
     }
 }
 
@@ -133,6 +141,19 @@ impl Relations {
             {
                 let found = relations.lookup_version(scope, name, version, source).await;
                 relations.special.versions.insert(key, found);
+            }
+        }
+        for factor in collected.samples {
+            let Some(clause) = sample::clause(&factor)? else { continue };
+            if let TableFactor::Table { name, version, .. } = &factor
+                && let Some(key) = sample::key(&factor)
+                && !relations.special.samples.contains_key(&key)
+            {
+                let sampled = match collected.common.contains(&name.to_string()) {
+                    true => Err(sample::no_table()),
+                    false => relations.lookup_sample(scope, name, version.as_ref(), &clause, source).await,
+                };
+                relations.special.samples.insert(key, sampled);
             }
         }
         for factor in collected.functions {
@@ -246,6 +267,37 @@ impl Relations {
         Ok(provider_as_source(table.provider()))
     }
 
+    async fn lookup_sample(
+        &mut self,
+        scope: &Scope,
+        name: &ObjectName,
+        version: Option<&AsOf>,
+        clause: &sample::Clause<'_>,
+        source: &Parsed,
+    ) -> Result<Sampled> {
+        clause.check(scope)?;
+        let (key, label) = (name.to_string(), reference(name)?);
+        let lookup = match version {
+            Some(version) => self.lookup_version(scope, name, version, source).await,
+            None => self.lookup(scope, name, &label, source).await,
+        };
+        let lookup = lookup?;
+        // Views are plans; what else is no table of a lake is a system relation.
+        let Ok(provider) = source_as_provider(&lookup) else { return Err(sample::no_table()) };
+        let table = provider.downcast_ref::<LakeTable>().map(LakeTable::table);
+        if table.is_none() && system::relation(scope, &label).await?.is_none() {
+            return Err(sample::no_table());
+        }
+        match table.filter(|_| clause.is_repeatable()) {
+            Some(table) => {
+                self.volatile = true;
+                Ok(Sampled::same_rows(key, label, table))
+            }
+            None if clause.is_repeatable() => Err(sample::no_repeatable()),
+            None => Ok(Sampled::any_rows(key, label, lookup)),
+        }
+    }
+
     pub fn table(&self, name: &TableReference) -> Lookup {
         match self.tables.get(name) {
             Some(found) => found.clone(),
@@ -331,6 +383,9 @@ pub(super) fn version_key(factor: &TableFactor) -> Option<String> {
 #[derive(Default)]
 struct Collector {
     names: Vec<ObjectName>,
+    /// Names of common table expressions.
+    common: Vec<String>,
+    samples: Vec<TableFactor>,
     versions: Vec<TableFactor>,
     functions: Vec<TableFactor>,
 }
@@ -338,8 +393,15 @@ struct Collector {
 impl Visitor for Collector {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let common = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.common.extend(common.map(|table| table.alias.name.to_string()));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
+            TableFactor::Table { sample: Some(_), .. } => self.samples.push(factor.clone()),
             TableFactor::Table { version: Some(_), .. } => self.versions.push(factor.clone()),
             TableFactor::Table { name, args: None, .. } => self.names.push(name.clone()),
             TableFactor::Table { args: Some(_), .. } => self.functions.push(factor.clone()),

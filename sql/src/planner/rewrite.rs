@@ -74,6 +74,17 @@ impl Visitor for Unsupported {
             None => ControlFlow::Continue(()),
         }
     }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        // Of tables, samples are planned.
+        if let TableFactor::Derived { sample: Some(_), .. }
+        | TableFactor::Table { sample: Some(_), args: Some(_), .. } = factor
+        {
+            self.0 = Some("TABLESAMPLE of anything but tables and materialized views");
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// The parameters of a query.

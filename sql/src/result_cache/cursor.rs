@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::planner::Scope;
 use crate::session::Session;
 use crate::statement::OutputColumn;
+use crate::types::text_style::TextStyle;
 
 /// Small pieces are put together up to this many bytes.
 const CHUNK: usize = 64 * 1024;
@@ -31,12 +32,15 @@ pub struct ShownAs {
     /// As arrow names it.
     pub time_zone: String,
     pub interval_style: String,
+    pub text_style: TextStyle,
 }
 
 impl ShownAs {
     /// Whether the session's settings are the same; formats may differ.
     fn has_settings_of(&self, other: &Self) -> bool {
-        self.time_zone == other.time_zone && self.interval_style == other.interval_style
+        self.time_zone == other.time_zone
+            && self.interval_style == other.interval_style
+            && self.text_style == other.text_style
     }
 }
 
@@ -219,7 +223,7 @@ impl Session {
     /// How rows would be encoded now.
     pub(crate) fn shown_as(&self) -> ShownAs {
         let (time_zone, interval_style) = (self.time_zone(), self.interval_style());
-        ShownAs { encoding: self.encoding, time_zone, interval_style }
+        ShownAs { encoding: self.encoding, time_zone, interval_style, text_style: self.text_style() }
     }
 
     /// Tells it who encodes rows.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 
+use super::advisory::SessionLocks;
 use super::carried::Carried;
 use super::cursor::OpenCursor;
 use super::settings::Settings;
@@ -36,6 +37,8 @@ pub struct SessionInfo {
     pub settings: Arc<RwLock<Settings>>,
     /// `None`: none that names could mean (inside of a view).
     pub temporary: Option<Arc<TemporaryTables>>,
+    /// Its advisory locks.
+    pub locks: Arc<SessionLocks>,
     /// Cursors that were open when the statement began.
     pub cursors: Vec<OpenCursor>,
     /// What all sessions share; `None` only in unit tests of functions.

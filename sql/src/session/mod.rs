@@ -1,5 +1,6 @@
 //! A session: everything that belongs to one connection. Never shared between connections.
 
+pub mod advisory;
 pub mod carried;
 pub mod cursor;
 pub mod info;
@@ -24,6 +25,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use postgres_types::Type;
 
+use self::advisory::SessionLocks;
 use self::carried::Carried;
 use self::cursor::Cursors;
 use self::info::SessionInfo;
@@ -38,6 +40,7 @@ use crate::planner::Scope;
 use crate::result_cache::{Asks, OwnWrites, RowCoder};
 use crate::statement::interrupt::Abandoned;
 use crate::statement::{self, Output, Prepared};
+use crate::types::text_style::TextStyle;
 
 /// What a client says when it connects.
 #[derive(Debug, Clone)]
@@ -123,6 +126,7 @@ pub struct Session {
     pub(crate) prepared: HashMap<String, Arc<Prepared>>,
     pub(crate) cursors: Cursors,
     pub(crate) temporary: Arc<TemporaryTables>,
+    pub(crate) locks: Arc<SessionLocks>,
     pub(crate) abandoned: Option<Abandoned>,
     pub(crate) committing: Committing,
     pub(crate) asks: Option<Asks>,
@@ -165,6 +169,13 @@ impl fmt::Debug for Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A statement that was abandoned may still hold them.
+        self.locks.end_session();
+    }
+}
+
 impl Session {
     pub(crate) fn new(engine: Arc<Engine>, parameters: ConnectParameters) -> Result<Self> {
         let catalog = engine.registry.catalog(&parameters.database)?;
@@ -173,6 +184,10 @@ impl Session {
         let mut settings = Settings::default();
         settings.set_startup("session_authorization", &parameters.user)?;
         settings.set_startup("statement_timeout", &engine.options.statement_timeout_ms.to_string())?;
+        settings.set_startup("idle_session_timeout", &engine.options.idle_session_timeout_ms.to_string())?;
+        for (name, value) in &engine.options.facts {
+            settings.set_startup(name, value)?;
+        }
         for (name, value) in &parameters.settings {
             if name == "options" {
                 for (name, value) in command_line_options(value)? {
@@ -182,8 +197,10 @@ impl Session {
                 settings.set_by_client(name, value)?;
             }
         }
+        let locks = Arc::new(SessionLocks::new(engine.advisory_locks.clone()));
         Ok(Self {
             engine,
+            locks,
             parameters,
             settings: Arc::new(RwLock::new(settings)),
             block: None,
@@ -284,6 +301,14 @@ impl Session {
         }
     }
 
+    /// To be called when the client's turn comes. Outside of a transaction block each statement was a
+    /// transaction of its own, which has ended.
+    pub fn settle(&self) {
+        if self.block.is_none() {
+            self.locks.end_transaction();
+        }
+    }
+
     /// To be called before each statement of a query string of several: they are one transaction.
     pub fn begin_implicit(&mut self) -> Result<()> {
         statement::transaction::begin_implicit(self)
@@ -340,6 +365,16 @@ impl Session {
         u64::try_from(self.settings.read().integer("idle_in_transaction_session_timeout")).unwrap_or(0)
     }
 
+    /// `idle_session_timeout` in force, milliseconds; 0: none.
+    pub fn idle_session_timeout_ms(&self) -> u64 {
+        u64::try_from(self.settings.read().integer("idle_session_timeout")).unwrap_or(0)
+    }
+
+    /// How bytes and floating point numbers are shown.
+    pub fn text_style(&self) -> TextStyle {
+        TextStyle::of(&self.settings.read())
+    }
+
     /// The time zone in which times are shown, as an arrow type names it.
     pub fn time_zone(&self) -> String {
         let zone = self.settings.read().get("TimeZone").and_then(Zone::named);
@@ -355,9 +390,15 @@ impl Session {
         self.settings.read().get("application_name").unwrap_or_default().to_string()
     }
 
+    /// To be called with each statement before it is prepared or run. Refuses it in a failed transaction,
+    /// and notes that the transaction has had a query.
     pub(crate) fn refuse_if_failed(&self, statement: &Statement) -> Result<()> {
+        if self.block.is_some() && statement.reads() {
+            self.settings.write().note_query();
+        }
         let failed = self.block.as_ref().is_some_and(|block| block.failed);
-        if failed && !matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_))
+        if failed
+            && !matches!(statement, Statement::Commit(_) | Statement::Rollback(_) | Statement::RollbackTo(_))
         {
             return Err(Error::new(
                 SqlState::FAILED_TRANSACTION,
@@ -439,6 +480,7 @@ impl Session {
             statement_start: now,
             settings: self.settings.clone(),
             temporary: Some(self.temporary.clone()),
+            locks: self.locks.clone(),
             cursors: self.cursors.list(),
             engine: Some(self.engine.clone()),
         });

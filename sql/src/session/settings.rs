@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::vars::{self, Context, DEFINITIONS, Definition};
+use crate::pg_catalog::pg_roles;
 
 /// Why a setting was not changed or shown.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -16,6 +17,16 @@ pub enum SettingsError {
     NeedsRestart(&'static str),
     #[error("invalid value for parameter \"{name}\": \"{value}\"")]
     InvalidValue { name: &'static str, value: String },
+    #[error("{value} as the value of parameter \"{name}\" is not supported")]
+    Unsupported { name: &'static str, value: String },
+    /// For `role`: there is no such one.
+    #[error("role \"{0}\" does not exist")]
+    NoRole(String),
+    /// Another user that exists.
+    #[error("becoming the role \"{0}\" is not supported")]
+    OtherRole(String),
+    #[error("{0}")]
+    AfterQuery(&'static str),
     #[error("parameter \"{name}\" requires a Boolean value")]
     NotBool { name: &'static str },
     #[error("{value} is outside the valid range for parameter \"{name}\" ({low} .. {high})")]
@@ -63,6 +74,8 @@ pub struct Settings {
     generation: u64,
     /// That of the last [`Settings::take_changes`].
     told_generation: Option<u64>,
+    /// The transaction block has had a query: what it may do is settled.
+    has_queried: bool,
 }
 
 impl Settings {
@@ -82,6 +95,7 @@ impl Settings {
     pub fn set_by_client(&mut self, name: &str, value: &str) -> Result<(), SettingsError> {
         if let Some(definition) = vars::definition(name) {
             changeable(definition)?;
+            self.check_role(definition.name, value)?;
         }
         self.set_startup(name, value)
     }
@@ -120,6 +134,8 @@ impl Settings {
             None => return Err(SettingsError::Unknown(name.to_string())),
         };
         let key = name.to_ascii_lowercase();
+        self.check_transaction(&key, &canonical)?;
+        self.check_role(&key, &canonical)?;
         self.generation += 1;
         match scope {
             Scope::Session => {
@@ -133,6 +149,53 @@ impl Settings {
         Ok(self.show(name).unwrap_or_default())
     }
 
+    /// Refuses to change what a transaction is after it has begun to read (`check_XactReadOnly` and its like
+    /// in Postgres' sources).
+    fn check_transaction(&self, key: &str, value: &str) -> Result<(), SettingsError> {
+        let is_nested = self.saved.len() > 1;
+        let is_changed = self.get(key) != Some(value);
+        let refused = match key {
+            "transaction_read_only" if value == "off" && is_changed && is_nested => {
+                "cannot set transaction read-write mode inside a read-only transaction"
+            }
+            "transaction_read_only" if value == "off" && is_changed && self.has_queried => {
+                "transaction read-write mode must be set before any query"
+            }
+            "transaction_isolation" if is_changed && self.has_queried => {
+                "SET TRANSACTION ISOLATION LEVEL must be called before any query"
+            }
+            "transaction_isolation" if is_changed && is_nested => {
+                "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction"
+            }
+            "transaction_deferrable" if is_changed && is_nested => {
+                "SET TRANSACTION [NOT] DEFERRABLE cannot be called within a subtransaction"
+            }
+            "transaction_deferrable" if is_changed && self.has_queried => {
+                "SET TRANSACTION [NOT] DEFERRABLE must be called before any query"
+            }
+            _ => return Ok(()),
+        };
+        Err(SettingsError::AfterQuery(refused))
+    }
+
+    /// `SET ROLE` and `SET SESSION AUTHORIZATION` may name oneself, and the first one nobody.
+    fn check_role(&self, key: &str, name: &str) -> Result<(), SettingsError> {
+        let is_role = matches!(key, "role" | "session_authorization");
+        let own = self.get("session_authorization").unwrap_or_default();
+        if !is_role || name == own || (key == "role" && name == "none") {
+            return Ok(());
+        }
+        match pg_roles::is_role(name) {
+            true => Err(SettingsError::OtherRole(name.to_string())),
+            false => Err(SettingsError::NoRole(name.to_string())),
+        }
+    }
+
+    /// A query is about to be planned or run in a transaction block.
+    pub fn note_query(&mut self) {
+        self.has_queried |= !self.saved.is_empty();
+    }
+
     /// `RESET name`, `SET name TO DEFAULT`.
     pub fn reset(&mut self, name: &str, scope: Scope) -> Result<(), SettingsError> {
         let key = name.to_ascii_lowercase();
@@ -140,6 +203,9 @@ impl Settings {
             Some(definition) => changeable(definition)?,
             None if is_custom(name) => {}
             None => return Err(SettingsError::Unknown(name.to_string())),
+        }
+        if let Some(definition) = vars::definition(name) {
+            self.check_transaction(&key, &self.reset_value(definition))?;
         }
         self.local.remove(&key);
         self.generation += 1;
@@ -161,11 +227,12 @@ impl Settings {
     /// `RESET ALL`.
     pub fn reset_all(&mut self) {
         self.generation += 1;
-        self.session.clear();
-        self.local.clear();
+        self.session.retain(|name, _| vars::stays(name));
+        self.local.retain(|name, _| vars::stays(name));
     }
 
     pub fn begin(&mut self) {
+        self.has_queried = false;
         self.saved = vec![Saved { savepoint: None, session: self.session.clone(), local: Values::new() }];
     }
 
@@ -185,6 +252,7 @@ impl Settings {
     }
 
     fn clear_local(&mut self) {
+        self.has_queried = false;
         if !self.local.is_empty() {
             self.generation += 1;
             self.local.clear();
@@ -353,6 +421,23 @@ mod tests {
         assert_eq!(s.take_changes(), vec![("application_name", "x".to_string())]);
         s.reset("application_name", Scope::Session).unwrap();
         assert_eq!(s.take_changes(), vec![("application_name", String::new())]);
+    }
+
+    #[test]
+    fn what_a_transaction_is_stays() {
+        let mut s = Settings::default();
+        s.begin();
+        s.set("transaction_read_only", "on", Scope::Transaction).unwrap();
+        s.reset_all();
+        assert!(s.bool("transaction_read_only"));
+        s.note_query();
+        assert!(s.set("transaction_read_only", "off", Scope::Transaction).is_err());
+        assert!(s.reset("transaction_read_only", Scope::Session).is_err());
+        assert!(s.set("transaction_isolation", "serializable", Scope::Transaction).is_err());
+        s.set("transaction_isolation", "read committed", Scope::Transaction).unwrap();
+        s.commit();
+        s.begin();
+        s.set("transaction_isolation", "serializable", Scope::Transaction).unwrap();
     }
 
     #[test]

@@ -29,15 +29,17 @@ pub enum Kind {
     /// IANA name, or an offset.
     TimeZone,
     DateStyle,
-    /// Only UTF-8 under one of its names.
+    /// UTF-8 under one of its names, or SQL_ASCII: the same bytes, of which nothing is said.
     Encoding,
+    /// A boolean whose other value Postgres knows and Auric does not.
+    Always(bool),
 }
 
 impl Kind {
     /// `vartype` of `pg_settings`.
     pub fn vartype(self) -> &'static str {
         match self {
-            Self::Bool => "bool",
+            Self::Bool | Self::Always(_) => "bool",
             Self::Int(..) | Self::Milliseconds(..) | Self::Kilobytes(..) => "integer",
             Self::Float(..) => "real",
             Self::Enum(_) => "enum",
@@ -157,12 +159,17 @@ const TEXT: Kind = Kind::Text;
 /// Every setting, ordered by name without regard to case.
 pub const DEFINITIONS: &[Definition] = &[
     reported(user("application_name", TEXT, "", "Name of the application, shown in pg_stat_activity.")),
-    user("array_nulls", BOOL, "on", COMPATIBILITY),
+    user("array_nulls", Kind::Always(true), "on", "NULL in the text of an array is a null: always."),
     user("backslash_quote", Kind::Enum(&["safe_encoding", "on", "off"]), "safe_encoding", COMPATIBILITY),
     fact("block_size", "8192", "Size of a disk block in Postgres; nothing here has one."),
     user("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
     user("check_function_bodies", BOOL, "on", COMPATIBILITY),
-    reported(user("client_encoding", Kind::Encoding, "UTF8", "The client's character set: always UTF8.")),
+    reported(user(
+        "client_encoding",
+        Kind::Encoding,
+        "UTF8",
+        "The client's character set: UTF8, or SQL_ASCII for the same bytes.",
+    )),
     user("client_min_messages", MESSAGE_LEVELS, "notice", "Least severe message sent to the client."),
     fixed("cluster_name", TEXT, "", "Name of the server."),
     user("constraint_exclusion", Kind::Enum(&["partition", "on", "off"]), "partition", PLANNER),
@@ -213,7 +220,7 @@ pub const DEFINITIONS: &[Definition] = &[
         "extra_float_digits",
         Kind::Int(-15, 3),
         "1",
-        "Digits of floating point numbers; 1 and more: exact.",
+        "Digits of floating point numbers beside 15 or 6; 1 and more: exact.",
     ),
     user("force_parallel_mode", ON_OFF_AUTO, "off", PLANNER),
     user("from_collapse_limit", Kind::Int(1, INT_MAX), "8", PLANNER),
@@ -275,7 +282,12 @@ pub const DEFINITIONS: &[Definition] = &[
         PLANNER,
     ),
     fixed("port", Kind::Int(1, 65_535), "5433", "Port that the server listens on."),
-    user("quote_all_identifiers", BOOL, "off", COMPATIBILITY),
+    user(
+        "quote_all_identifiers",
+        Kind::Always(false),
+        "off",
+        "Functions that write SQL quote the identifiers that need it: always.",
+    ),
     user("random_page_cost", Kind::Float(0.0, f64::MAX), "4", PLANNER),
     user("result_cache", BOOL, "on", "Whether results may be answered from the result cache."),
     user(
@@ -292,13 +304,13 @@ pub const DEFINITIONS: &[Definition] = &[
     reported(fact("server_encoding", "UTF8", "The server's character set.")),
     reported(fact("server_version", SERVER_VERSION, "Version of the server.")),
     fact("server_version_num", SERVER_VERSION_NUM, "Version of the server as a number."),
-    reported(fact("session_authorization", "", "Session user.")),
+    reported(user("session_authorization", TEXT, "", "Session user.")),
     user("session_replication_role", Kind::Enum(&["origin", "replica", "local"]), "origin", COMPATIBILITY),
     fact("shared_buffers", "128MB", COMPATIBILITY),
     fixed("ssl", BOOL, "off", "Whether the server offers TLS."),
     reported(user(
         "standard_conforming_strings",
-        Kind::Enum(&["on"]),
+        Kind::Always(true),
         "on",
         "Backslashes in '…' are ordinary characters: always.",
     )),
@@ -325,13 +337,103 @@ pub const DEFINITIONS: &[Definition] = &[
     user("transaction_deferrable", BOOL, "off", "Whether the transaction is deferrable."),
     user("transaction_isolation", ISOLATION, "read committed", "The transaction's isolation level."),
     user("transaction_read_only", BOOL, "off", "Whether the transaction refuses writes."),
-    user("transform_null_equals", BOOL, "off", COMPATIBILITY),
+    user("transform_null_equals", Kind::Always(false), "off", "x = NULL is null: always."),
     fact("wal_block_size", "8192", COMPATIBILITY),
     fact("wal_level", "replica", COMPATIBILITY),
     user("work_mem", Kind::Kilobytes(64, INT_MAX), "4096", PLANNER),
     user("xmlbinary", Kind::Enum(&["base64", "hex"]), "base64", COMPATIBILITY),
     user("xmloption", Kind::Enum(&["content", "document"]), "content", COMPATIBILITY),
 ];
+
+/// Character sets that Postgres converts (manual 24.3.1), by their names and second names without anything but
+/// letters and digits.
+const OTHER_ENCODINGS: &[&str] = &[
+    "abc",
+    "alt",
+    "big5",
+    "eucchs",
+    "euccn",
+    "eucjis2004",
+    "eucjp",
+    "euckr",
+    "euctw",
+    "gb18030",
+    "gbk",
+    "iso88591",
+    "iso885910",
+    "iso885913",
+    "iso885914",
+    "iso885915",
+    "iso885916",
+    "iso88592",
+    "iso88593",
+    "iso88594",
+    "iso88595",
+    "iso88596",
+    "iso88597",
+    "iso88598",
+    "iso88599",
+    "johab",
+    "koi8",
+    "koi8r",
+    "koi8u",
+    "latin1",
+    "latin10",
+    "latin2",
+    "latin3",
+    "latin4",
+    "latin5",
+    "latin6",
+    "latin7",
+    "latin8",
+    "latin9",
+    "mskanji",
+    "muleinternal",
+    "shiftjis",
+    "shiftjis2004",
+    "sjis",
+    "tcvn",
+    "tcvn5712",
+    "uhc",
+    "vscii",
+    "win",
+    "win1250",
+    "win1251",
+    "win1252",
+    "win1253",
+    "win1254",
+    "win1255",
+    "win1256",
+    "win1257",
+    "win1258",
+    "win866",
+    "win874",
+    "win932",
+    "win936",
+    "win949",
+    "win950",
+    "windows1250",
+    "windows1251",
+    "windows1252",
+    "windows1253",
+    "windows1254",
+    "windows1255",
+    "windows1256",
+    "windows1257",
+    "windows1258",
+    "windows866",
+    "windows874",
+    "windows932",
+    "windows936",
+    "windows949",
+    "windows950",
+];
+
+/// Settings that `RESET ALL` leaves alone: those of the transaction and of who asks.
+pub fn stays(name: &str) -> bool {
+    let of_transaction = ["transaction_deferrable", "transaction_isolation", "transaction_read_only"];
+    of_transaction.contains(&name) || matches!(name, "role" | "session_authorization")
+}
 
 /// Definition of a setting, by name in any case.
 pub fn definition(name: &str) -> Option<&'static Definition> {
@@ -351,6 +453,11 @@ impl Definition {
             Kind::Text => Ok(value.to_string()),
             Kind::Bool => match parse_bool(value) {
                 Some(on) => Ok(if on { "on" } else { "off" }.to_string()),
+                None => Err(SettingsError::NotBool { name: self.name }),
+            },
+            Kind::Always(only) => match parse_bool(value) {
+                Some(on) if on == only => Ok(self.default.to_string()),
+                Some(_) => Err(SettingsError::Unsupported { name: self.name, value: value.to_string() }),
                 None => Err(SettingsError::NotBool { name: self.name }),
             },
             Kind::Int(low, high) => {
@@ -391,6 +498,10 @@ impl Definition {
                 let name: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
                 match name.to_ascii_lowercase().as_str() {
                     "utf8" | "unicode" => Ok("UTF8".to_string()),
+                    "sqlascii" => Ok("SQL_ASCII".to_string()),
+                    name if OTHER_ENCODINGS.contains(&name) => {
+                        Err(SettingsError::Unsupported { name: self.name, value: value.to_string() })
+                    }
                     _ => Err(invalid()),
                 }
             }

@@ -18,7 +18,7 @@ impl Session {
             | Statement::Reset(_)
             | Statement::Discard(_)
             | Statement::Begin { .. }
-            | Statement::Rollback
+            | Statement::Rollback(_)
             | Statement::Savepoint(_)
             | Statement::Release(_)
             | Statement::RollbackTo(_)
@@ -46,13 +46,14 @@ impl Session {
             | Statement::Rename(_)
             | Statement::Comment(_)
             | Statement::CreateIndex(_)
+            | Statement::Analyze(_)
             | Statement::Insert(_)
             | Statement::Truncate(_)
             | Statement::Update(_)
             | Statement::Delete(_)
             | Statement::Merge(_)
             | Statement::Copy(_)
-            | Statement::Commit
+            | Statement::Commit(_)
             | Statement::Prepare { .. }
             | Statement::Execute { .. }
             | Statement::Declare(_)

@@ -299,6 +299,7 @@ pub(crate) async fn prepare(
         | Statement::AlterTable(_)
         | Statement::Comment(_)
         | Statement::CreateIndex(_)
+        | Statement::Analyze(_)
         | Statement::DropTable { .. }
         | Statement::CreateView(_)
         | Statement::DropView { .. }
@@ -318,8 +319,8 @@ pub(crate) async fn prepare(
         | Statement::Reset(_)
         | Statement::Discard(_)
         | Statement::Begin { .. }
-        | Statement::Commit
-        | Statement::Rollback
+        | Statement::Commit(_)
+        | Statement::Rollback(_)
         | Statement::Savepoint(_)
         | Statement::Release(_)
         | Statement::RollbackTo(_)
@@ -351,6 +352,7 @@ pub(crate) async fn execute(
         Statement::AlterTable(alter) => ddl::alter_table::execute(session, alter, parsed).await,
         Statement::Comment(comment) => ddl::comment::execute(session, comment, parsed).await,
         Statement::CreateIndex(index) => ddl::create_index::execute(session, index, parsed).await,
+        Statement::Analyze(tables) => ddl::analyze::execute(session, tables, parsed).await,
         Statement::DropTable { names, if_exists, cascade } => {
             ddl::drop_table::execute(session, names, *if_exists, *cascade, parsed).await
         }
@@ -399,8 +401,8 @@ pub(crate) async fn execute(
         Statement::Reset(name) => set::reset(session, name.as_deref()),
         Statement::Discard(what) => set::discard(session, *what),
         Statement::Begin { start, modes } => transaction::begin(session, *start, modes),
-        Statement::Commit => transaction::commit(session).await,
-        Statement::Rollback => transaction::rollback(session),
+        Statement::Commit(chain) => transaction::commit(session, *chain).await,
+        Statement::Rollback(chain) => transaction::rollback(session, *chain),
         Statement::Savepoint(name) => transaction::savepoint(session, name),
         Statement::Release(name) => transaction::release(session, name),
         Statement::RollbackTo(name) => transaction::rollback_to(session, name),

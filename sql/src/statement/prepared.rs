@@ -37,7 +37,7 @@ pub async fn prepare(
     let declared = declared
         .iter()
         .map(|t| {
-            let field = arrow::datatypes::Field::new("", sql_type::from_sql(t)?, true);
+            let field = sql_type::field_of(t, sql_type::from_sql(t)?);
             Ok(Some(types::pg_type(&field).0))
         })
         .collect::<Result<Vec<Option<Type>>>>()?;
@@ -72,6 +72,29 @@ pub async fn execute(session: &mut Session, name: &str, arguments: &[ast::Expr])
         values.push(value.cast_to(&types::arrow_type(pg_type)).map_err(|e| Error::from(&e))?);
     }
     Box::pin(super::execute(session, &prepared, values)).await
+}
+
+impl Session {
+    /// A statement that was prepared under that name, its text, and whether it is answered at once.
+    pub fn named(&self, name: &str) -> Option<(Arc<Prepared>, String, bool)> {
+        let prepared = self.prepared.get(name)?;
+        let (text, immediate) = (prepared.parsed.text.clone(), self.answers_at_once(&prepared.parsed));
+        Some((prepared.clone(), text, immediate))
+    }
+
+    pub fn has_named(&self, name: &str) -> bool {
+        self.prepared.contains_key(name)
+    }
+
+    /// Lets EXECUTE find a statement that the protocol has prepared: both are of one space of names.
+    pub fn keep_named(&mut self, name: &str, prepared: Arc<Prepared>) {
+        self.prepared.insert(name.to_string(), prepared);
+    }
+
+    /// The protocol closes a statement. There may be none of that name.
+    pub fn forget_named(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
 }
 
 pub fn deallocate(session: &mut Session, name: Option<&str>) -> Result<Output> {

@@ -39,6 +39,7 @@ pub fn discard(session: &mut Session, what: Discard) -> Result<Output> {
             session.settings.write().reset_all();
             session.prepared.clear();
             session.cursors.clear();
+            session.locks.unlock_all();
             session.temporary.discard();
             session.temporary.commit();
             Ok(Output::Complete(CommandTag::Plain("DISCARD ALL")))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CommandTag, Output};
 use crate::error::{Error, Result, SqlState};
-use crate::parser::statement::TransactionModes;
+use crate::parser::statement::{Chain, TransactionModes};
 use crate::session::transaction::TransactionTables;
 use crate::session::{Block, Session};
 
@@ -128,6 +128,7 @@ pub fn end(session: &mut Session, committed: bool) -> Option<Block> {
         settings.rollback();
     }
     drop(settings);
+    session.locks.end_transaction();
     session.cursors.end(committed);
     match &block {
         Some(_) if committed => session.temporary.commit(),
@@ -137,25 +138,57 @@ pub fn end(session: &mut Session, committed: bool) -> Option<Block> {
     block
 }
 
-pub async fn commit(session: &mut Session) -> Result<Output> {
+/// What the transaction after this one is to be; `None`: there is none to follow it. Fails with 25P01 outside
+/// of a block.
+fn chained(session: &Session, chain: Chain, what: &str) -> Result<Option<TransactionModes>> {
+    if chain == Chain::No {
+        return Ok(None);
+    }
+    if session.block.as_ref().is_none_or(|block| block.implicit) {
+        return Err(outside(&format!("{what} AND CHAIN")));
+    }
+    let settings = session.settings.read();
+    let isolation = settings.get("transaction_isolation").unwrap_or_default();
+    Ok(Some(TransactionModes {
+        isolation: ISOLATION_LEVELS.iter().find(|level| **level == isolation).copied(),
+        read_only: Some(settings.bool("transaction_read_only")),
+        deferrable: Some(settings.bool("transaction_deferrable")),
+    }))
+}
+
+const ISOLATION_LEVELS: [&str; 4] = ["serializable", "repeatable read", "read committed", "read uncommitted"];
+
+fn begin_as(session: &mut Session, modes: Option<&TransactionModes>) -> Result<()> {
+    match modes {
+        Some(modes) => open(session, Implicit::No).and_then(|()| apply_modes(session, modes)),
+        None => Ok(()),
+    }
+}
+
+pub async fn commit(session: &mut Session, chain: Chain) -> Result<Output> {
+    let next = chained(session, chain, "COMMIT")?;
     if session.block.as_ref().is_none_or(|block| block.implicit) {
         session.warning(SqlState::NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
     }
     let Some(block) = &session.block else { return done("COMMIT") };
     if block.failed {
         end(session, false);
+        begin_as(session, next.as_ref())?;
         return done("ROLLBACK");
     }
     let committed = session.committing().during(block.tables.commit()).await;
     end(session, committed.is_ok());
     committed?;
+    begin_as(session, next.as_ref())?;
     done("COMMIT")
 }
 
-pub fn rollback(session: &mut Session) -> Result<Output> {
+pub fn rollback(session: &mut Session, chain: Chain) -> Result<Output> {
+    let next = chained(session, chain, "ROLLBACK")?;
     if end(session, false).is_none_or(|block| block.implicit) {
         session.warning(SqlState::NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
     }
+    begin_as(session, next.as_ref())?;
     done("ROLLBACK")
 }
 

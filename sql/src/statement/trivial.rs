@@ -3,6 +3,7 @@
 //! Recognised by the shape of the syntax tree: one row, no FROM, nothing but such items. All other
 //! queries take the ordinary way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
@@ -16,6 +17,7 @@ use super::OutputColumn;
 use crate::error::{Error, Result};
 use crate::planner::names;
 use crate::session::Session;
+use crate::types::PG_TYPE;
 
 /// The one row of a trivial query. It stays the same as long as the session.
 #[derive(Debug)]
@@ -50,10 +52,13 @@ pub fn answer(session: &Session, query: &Query) -> Result<Option<TrivialAnswer>>
             SelectItem::ExprWithAlias { expr, alias } => (expr, names::folded(alias)),
             _ => return Ok(None),
         };
-        let Some(value) = value(session, expr) else {
+        let Some((value, pg_type)) = value(session, expr) else {
             return Ok(None);
         };
-        let field = Field::new(&name, value.data_type(), true);
+        let mut field = Field::new(&name, value.data_type(), true);
+        if let Some(pg_type) = pg_type {
+            field.set_metadata(HashMap::from([(PG_TYPE.to_string(), pg_type.to_string())]));
+        }
         columns.push(OutputColumn::of(name, &field));
         arrays.push(value.to_array().map_err(|e| Error::from(&e))?);
         fields.push(field);
@@ -87,7 +92,9 @@ fn bare_select(query: &Query) -> Option<&Select> {
     (plain_query && plain_select && !select.projection.is_empty()).then_some(select.as_ref())
 }
 
-fn value(session: &Session, expr: &Expr) -> Option<ScalarValue> {
+/// A value, and the name of its type where arrow's does not tell.
+fn value(session: &Session, expr: &Expr) -> Option<(ScalarValue, Option<&'static str>)> {
+    let plain = |value| (value, None);
     match expr {
         Expr::Value(value) => match &value.value {
             Value::Number(digits, _) => digits
@@ -99,7 +106,8 @@ fn value(session: &Session, expr: &Expr) -> Option<ScalarValue> {
             Value::Boolean(value) => Some(ScalarValue::Boolean(Some(*value))),
             Value::Null => Some(ScalarValue::Utf8(None)),
             _ => None,
-        },
+        }
+        .map(plain),
         Expr::Function(function) if function.over.is_none() && function.filter.is_none() => {
             let no_arguments = match &function.args {
                 FunctionArguments::None => true,
@@ -112,7 +120,7 @@ fn value(session: &Session, expr: &Expr) -> Option<ScalarValue> {
     }
 }
 
-fn fact(session: &Session, name: &ObjectName) -> Option<ScalarValue> {
+fn fact(session: &Session, name: &ObjectName) -> Option<(ScalarValue, Option<&'static str>)> {
     let mut parts = name.0.iter().filter_map(|part| part.as_ident()).map(names::folded);
     let (first, second) = (parts.next()?, parts.next());
     let name = match second {
@@ -120,11 +128,11 @@ fn fact(session: &Session, name: &ObjectName) -> Option<ScalarValue> {
         Some(second) if first == "pg_catalog" => second,
         Some(_) => return None,
     };
-    let text = |value: &str| Some(ScalarValue::Utf8(Some(value.to_string())));
+    let text = |value: &str| Some((ScalarValue::Utf8(Some(value.to_string())), Some("name")));
     match name.as_str() {
         "current_database" | "current_catalog" => text(&session.parameters.database),
         "current_user" | "session_user" | "user" | "current_role" => text(&session.parameters.user),
-        "pg_backend_pid" => Some(ScalarValue::Int32(Some(session.parameters.pid))),
+        "pg_backend_pid" => Some((ScalarValue::Int32(Some(session.parameters.pid)), None)),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Text of the types that are bytes to arrow: `uuid` and `bytea`.
+//! Text of `uuid`, which is bytes to arrow.
 
 use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
@@ -13,7 +13,6 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 static UUID_OUT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function("uuid_out"));
-static BYTEA_OUT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function("byteaout"));
 
 fn function(name: &'static str) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(BytesOutput {
@@ -22,15 +21,9 @@ fn function(name: &'static str) -> Arc<ScalarUDF> {
     }))
 }
 
-/// The expression that writes a value of the type as text. `None`: it is not of bytes.
+/// The expression that writes a value of the type as text. `None`: it is no uuid.
 pub fn write(value: &Expr, from: &DataType) -> Option<Expr> {
-    match from {
-        DataType::FixedSizeBinary(16) => Some(UUID_OUT.call(vec![value.clone()])),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-            Some(BYTEA_OUT.call(vec![value.clone()]))
-        }
-        _ => None,
-    }
+    (*from == DataType::FixedSizeBinary(16)).then(|| UUID_OUT.call(vec![value.clone()]))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -63,11 +56,7 @@ impl ScalarUDFImpl for BytesOutput {
         for value in bytes.as_binary::<i32>() {
             texts.append_option(value.map(|value| {
                 text.clear();
-                if self.name == "uuid_out" {
-                    put_uuid(value, &mut text)
-                } else {
-                    put_bytea(value, &mut text)
-                }
+                put_uuid(value, &mut text);
                 text.as_str()
             }));
         }
@@ -89,17 +78,10 @@ fn put_uuid(bytes: &[u8], text: &mut String) {
     }
 }
 
-fn put_bytea(bytes: &[u8], text: &mut String) {
-    text.push_str("\\x");
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{put_bytea, put_uuid};
-    use crate::types::text_input::{bytea, uuid};
+    use super::put_uuid;
+    use crate::types::text_input::uuid;
 
     #[test]
     fn text_is_read_as_the_same_bytes() {
@@ -110,9 +92,5 @@ mod tests {
         );
         assert_eq!(text, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a01");
         assert_eq!(uuid(&text).unwrap()[15], 1);
-        text.clear();
-        put_bytea(b"\x00\xff\\", &mut text);
-        assert_eq!(text, "\\x00ff5c");
-        assert_eq!(bytea(&text).unwrap(), b"\x00\xff\\");
     }
 }

@@ -7,10 +7,13 @@ pub mod literal;
 pub mod sql_type;
 pub mod text_input;
 pub mod text_output;
+pub mod text_style;
 pub mod text_type;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use postgres_types::Type;
+
+use crate::functions::numeric::INEXACT;
 
 /// Arrow field metadata key: `typname` of the Postgres type, where the arrow type alone does not
 /// tell it (`oid`, `name`, `char`, `regclass`, `int2vector`, …).
@@ -21,8 +24,14 @@ use auric_catalog::table::schema::TEXT_LENGTH;
 /// shown with. Postgres keeps as many as make 16 significant digits, arrow always the same.
 pub const QUOTIENT: &str = "auric.quotient";
 
-/// [`QUOTIENT`] of a field. Metadata survives casts, so it counts only beside the types that quotients have.
+/// Instead of a number of digits: as many as the value needs.
+pub const ALL_DIGITS: u8 = u8::MAX;
+
+/// [`QUOTIENT`] of a field; [`ALL_DIGITS`] for what was cast to `numeric` without saying how many. Metadata survives casts, so it counts only beside the types that quotients have.
 pub fn quotient_scale(field: &Field) -> Option<u8> {
+    if *field.data_type() == INEXACT && !field.metadata().contains_key(QUOTIENT) {
+        return Some(ALL_DIGITS);
+    }
     let quotient = matches!(field.data_type(),
         DataType::Decimal128(p, s) if *s == 20 || (*p, *s) == (38, 19))
         || matches!(field.data_type(), DataType::Decimal256(76, 20..));
@@ -83,6 +92,7 @@ fn named(name: &str, data_type: &DataType) -> Option<Type> {
             "jsonb" => Type::JSONB,
             "pg_node_tree" => Type::PG_NODE_TREE,
             "pg_lsn" => Type::PG_LSN,
+            "void" => Type::VOID,
             _ => return None,
         }),
         DataType::List(_) => Some(match name {

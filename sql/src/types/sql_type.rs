@@ -89,12 +89,54 @@ fn list_of(element: &Sql) -> Result<DataType> {
     Ok(DataType::List(Arc::new(Field::new_list_field(inner, true))))
 }
 
+/// Types of Postgres that mean more than their text, and that nothing here knows.
+const OTHER_TYPES: &[&str] = &[
+    "aclitem",
+    "bit",
+    "box",
+    "cidr",
+    "circle",
+    "datemultirange",
+    "daterange",
+    "inet",
+    "int4multirange",
+    "int4range",
+    "int8multirange",
+    "int8range",
+    "jsonpath",
+    "line",
+    "lseg",
+    "macaddr",
+    "macaddr8",
+    "money",
+    "nummultirange",
+    "numrange",
+    "path",
+    "pg_lsn",
+    "pg_snapshot",
+    "point",
+    "polygon",
+    "refcursor",
+    "tid",
+    "timetz",
+    "tsmultirange",
+    "tsquery",
+    "tsrange",
+    "tstzmultirange",
+    "tstzrange",
+    "tsvector",
+    "txid_snapshot",
+    "varbit",
+    "xid8",
+    "xml",
+];
+
 /// Types whose names are not keywords.
 fn named(name: &str, modifiers: &[String], sql: &Sql) -> Result<DataType> {
     Ok(match name.to_ascii_lowercase().as_str() {
-        "text" | "name" | "bpchar" | "varchar" | "char" | "citext" | "xml" | "json" | "jsonb" | "string"
-        | "unknown" | "cstring" | "regtype" | "regproc" | "regprocedure" | "regnamespace" | "regrole"
-        | "inet" | "cidr" | "macaddr" | "aclitem" | "pg_node_tree" => DataType::Utf8View,
+        "text" | "name" | "bpchar" | "varchar" | "char" | "json" | "jsonb" | "string" | "unknown"
+        | "cstring" | "regtype" | "regproc" | "regprocedure" | "regnamespace" | "regrole"
+        | "pg_node_tree" => DataType::Utf8View,
         "int2" | "byte" | "short" | "tinyint" => DataType::Int16,
         "int4" | "int" | "integer" | "xid" | "cid" => DataType::Int32,
         "int8" | "long" | "oid" | "regclass" => DataType::Int64,
@@ -121,6 +163,7 @@ fn named(name: &str, modifiers: &[String], sql: &Sql) -> Result<DataType> {
                 numeric(ExactNumberInfo::PrecisionAndScale(modifier(p, sql)?, scale))?
             }
         },
+        other if OTHER_TYPES.contains(&other.trim_start_matches('_')) => return Err(unsupported(sql)),
         _ => return Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))),
     })
 }

@@ -2,8 +2,8 @@
 //!
 //! Each column is downcast once per batch; rows are then written one after the other into one buffer
 //! per chunk. What a value looks like is decided by its arrow type and the Postgres type that the
-//! client was told, in text exactly as Postgres prints it (`DateStyle` ISO, `bytea_output` hex,
-//! `extra_float_digits` 1), times in the session's time zone, intervals in its `IntervalStyle`.
+//! client was told, in text exactly as Postgres prints it (`DateStyle` ISO), times in the session's time
+//! zone, intervals in its `IntervalStyle`, bytes and floating point numbers in its `TextStyle`.
 
 mod array;
 mod datetime;
@@ -23,6 +23,7 @@ use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit};
 use arrow::record_batch::RecordBatch;
+use auric_sql::types::text_style::TextStyle;
 use auric_sql::{CopyLines, Error, OutputColumn, Result, Session, SqlState};
 use bytes::{BufMut, Bytes};
 use postgres_types::Type;
@@ -124,21 +125,23 @@ pub(super) struct Shown {
     /// The zone of times, as arrow names it.
     pub zone: String,
     pub intervals: IntervalStyle,
+    pub style: TextStyle,
 }
 
 impl Shown {
     pub(super) fn of(session: &Session) -> Self {
-        Self::named(session.time_zone(), &session.interval_style())
+        Self::named(session.time_zone(), &session.interval_style(), session.text_style())
     }
 
     /// `zone`: as arrow names it.
-    pub(super) fn named(zone: String, interval_style: &str) -> Self {
-        Self { zone, intervals: IntervalStyle::named(interval_style) }
+    pub(super) fn named(zone: String, interval_style: &str, style: TextStyle) -> Self {
+        Self { zone, intervals: IntervalStyle::named(interval_style), style }
     }
 
     /// As Postgres does without any settings.
     pub(super) fn plain() -> Self {
-        Self { zone: "+00:00".to_string(), intervals: IntervalStyle::Postgres }
+        let style = TextStyle::default();
+        Self { zone: "+00:00".to_string(), intervals: IntervalStyle::Postgres, style }
     }
 }
 
@@ -233,7 +236,11 @@ impl BatchEncoder {
                     let nulls = array.logical_nulls();
                     Ok(Column { nulls, encoder: interval::text(array, shown.intervals) })
                 }
-                None => Column::new(array, &column.pg_type, formats.is_binary(i)),
+                None if !formats.is_binary(i) => match shown.style.texts(array).map_err(arrow_error)? {
+                    Some(texts) => Column::new(&texts, &column.pg_type, false),
+                    None => Column::new(array, &column.pg_type, false),
+                },
+                None => Column::new(array, &column.pg_type, true),
             })
             .collect::<Result<_>>()?;
         Ok(Self { columns, message: DATA_ROW, preamble: &[], rows: batch.num_rows(), next: 0 })

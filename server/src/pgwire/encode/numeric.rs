@@ -3,6 +3,7 @@
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type};
+use auric_sql::types::ALL_DIGITS;
 use auric_sql::{Error, Result, SqlState};
 use bytes::BufMut;
 
@@ -43,7 +44,10 @@ pub(super) fn decimal(array: &ArrayRef, binary: bool) -> Encoder {
 pub(super) fn quotient(array: &ArrayRef, least: u8, binary: bool) -> Encoder {
     let put_rounded = move |text: String, scale: i8, out: &mut Vec<u8>| {
         let (negative, digits) = text.strip_prefix('-').map_or((false, &*text), |rest| (true, rest));
-        let (digits, scale) = rounded_quotient(digits.as_bytes(), scale, least);
+        let (digits, scale) = match least {
+            ALL_DIGITS => without_zeros(digits.as_bytes(), scale),
+            least => rounded_quotient(digits.as_bytes(), scale, least),
+        };
         let negative = negative && digits != b"0";
         put(negative, &digits, scale, binary, out);
         Ok(())
@@ -57,6 +61,14 @@ pub(super) fn quotient(array: &ArrayRef, least: u8, binary: bool) -> Encoder {
         }),
         _ => decimal(array, binary),
     }
+}
+
+/// Digits and scale without the zeros at the end of a fraction.
+fn without_zeros(digits: &[u8], scale: i8) -> (Vec<u8>, i8) {
+    let full = usize::try_from(scale).unwrap_or(0);
+    let zeros = digits.iter().rev().take(full).take_while(|digit| **digit == b'0').count();
+    let scale = if digits == b"0" { 0 } else { full - zeros };
+    (digits[..digits.len() - zeros.min(digits.len() - 1)].to_vec(), scale as i8)
 }
 
 /// Digits and scale that a quotient is shown with.

@@ -1,5 +1,7 @@
 //! Strings, `bytea`, `uuid`.
 
+use std::net::IpAddr;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, FixedSizeBinaryArray, GenericByteArray, StringArray,
     StringViewArray,
@@ -25,6 +27,10 @@ pub(super) fn is_text(pg: &Type) -> bool {
             | Type::XML
             | Type::UNKNOWN
             | Type::CHAR
+            | Type::PG_NODE_TREE
+            | Type::VOID
+            // Without a binary form in Postgres; nothing here has a value of it.
+            | Type::ACLITEM
     )
 }
 
@@ -142,6 +148,8 @@ pub(super) fn string(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encode
         },
         (true, &Type::NUMERIC) => |bytes, out| numeric::text_to_binary(bytes, out),
         (true, &Type::UUID) => put_parsed_uuid,
+        (true, &Type::INET) => put_address,
+        (true, &Type::PG_LSN) => put_log_position,
         (true, pg) if !is_text(pg) => {
             return Err(Error::new(SqlState("0A000"), format!("no binary output format for text as {pg}"))
                 .with_hint("Ask for the text format."));
@@ -191,6 +199,44 @@ fn put_uuid(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
         put_hex_digits(&bytes[group], out);
     }
     Ok(())
+}
+
+/// `inet_send` of Postgres' sources: family, bits of the network, whether it is a network, length, address.
+fn put_address(text: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let text = String::from_utf8_lossy(text);
+    let invalid = || Error::new(SqlState("22P02"), format!("invalid input syntax for type inet: \"{text}\""));
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| invalid())?)),
+        None => (&*text, None),
+    };
+    match address.parse().map_err(|_| invalid())? {
+        IpAddr::V4(address) => {
+            out.extend_from_slice(&[2, bits.unwrap_or(32), 0, 4]);
+            out.extend_from_slice(&address.octets());
+        }
+        IpAddr::V6(address) => {
+            out.extend_from_slice(&[3, bits.unwrap_or(128), 0, 16]);
+            out.extend_from_slice(&address.octets());
+        }
+    }
+    Ok(())
+}
+
+/// `16/B374D848`: a number of 64 bits.
+fn put_log_position(text: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let text = String::from_utf8_lossy(text);
+    let half = |text: &str| u32::from_str_radix(text, 16).ok();
+    match text.split_once('/').and_then(|(high, low)| Some((half(high)?, half(low)?))) {
+        Some((high, low)) => {
+            out.put_u32(high);
+            out.put_u32(low);
+            Ok(())
+        }
+        None => {
+            let message = format!("invalid input syntax for type pg_lsn: \"{text}\"");
+            Err(Error::new(SqlState("22P02"), message))
+        }
+    }
 }
 
 fn put_parsed_uuid(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {

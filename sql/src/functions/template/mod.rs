@@ -88,7 +88,8 @@ fn to_char_arguments(types: &[DataType]) -> Option<Vec<DataType>> {
         integer if integer.is_integer() => DataType::Int64,
         DataType::Decimal128(..) => value.clone(),
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => DataType::Decimal128(*p, *s),
-        DataType::Decimal256(_, s) => DataType::Decimal128(38, *s),
+        // No template has as many digits after the point.
+        DataType::Decimal256(_, s) => DataType::Decimal128(38, (*s).min(20)),
         DataType::Null => DataType::Null,
         _ => return None,
     };

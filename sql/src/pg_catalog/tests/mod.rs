@@ -20,6 +20,7 @@ use parking_lot::RwLock;
 
 use super::image::{CatalogImage, Column, Database, Namespace, Relation, RelationKind};
 use super::{CatalogContext, relation_names};
+use crate::session::advisory::SessionLocks;
 use crate::session::carried::Carried;
 use crate::session::info::SessionInfo;
 use crate::session::settings::Settings;
@@ -97,6 +98,7 @@ pub(super) fn context() -> Arc<CatalogContext> {
         statement_start: now,
         settings: Arc::new(RwLock::new(Settings::default())),
         temporary: None,
+        locks: Arc::new(SessionLocks::new(Arc::default())),
         cursors: Vec::new(),
         engine: None,
     };

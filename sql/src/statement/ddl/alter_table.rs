@@ -14,6 +14,7 @@ use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output, rows};
 use super::add_column;
 use super::constraint::Declaring;
+use super::create_table::{NOT_ENFORCED, check_foreign_key};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{AlterAction, AlterTable, CheckClause};
@@ -53,6 +54,14 @@ async fn attempt(session: &mut Session, alter: &AlterTable, parsed: &Parsed) -> 
             Alteration::AddColumns(columns)
         }
         AlterAction::AddConstraint(clause) => added(&scope, &table, clause).await?,
+        AlterAction::AddForeignKey(key) => {
+            let names: Vec<&str> =
+                table.snapshot.schema.arrow.fields().iter().map(|field| field.name().as_str()).collect();
+            check_foreign_key(key, &names)?;
+            scope.table(&key.table, parsed).await?;
+            session.warning(SqlState::WARNING, NOT_ENFORCED);
+            return Ok(DONE);
+        }
         AlterAction::DropConstraint { name, if_exists } => {
             let known = table.snapshot.constraints.iter().any(|constraint| constraint.name == *name);
             if !known {

@@ -1,17 +1,14 @@
 //! `CREATE INDEX`: accepted for the sake of the clients that send it beside every table (pandas, Django, dbt),
-//! with a warning. Tables have no indexes; a unique one would be a promise that nobody keeps.
+//! with a warning. Tables have no indexes, and nothing keeps values unique.
 
 use datafusion::sql::sqlparser::ast::{CreateIndex, Expr};
 
-use super::super::{CommandTag, Output, not_supported};
+use super::super::{CommandTag, Output};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, folded};
 use crate::session::Session;
 
 pub async fn execute(session: &mut Session, index: &CreateIndex, parsed: &Parsed) -> Result<Output> {
-    if index.unique {
-        return Err(not_supported("CREATE UNIQUE INDEX"));
-    }
     session.check_writable("CREATE INDEX")?;
     let scope = session.scope().await?;
     let table = scope.table(&index.table_name, parsed).await?;
@@ -24,6 +21,14 @@ pub async fn execute(session: &mut Session, index: &CreateIndex, parsed: &Parsed
             }
         }
     }
-    session.warning(SqlState::WARNING, "tables have no indexes: CREATE INDEX does nothing");
+    session.warning(
+        SqlState::WARNING,
+        match index.unique {
+            true => {
+                "tables have no indexes: CREATE UNIQUE INDEX does nothing, and nothing keeps values unique"
+            }
+            false => "tables have no indexes: CREATE INDEX does nothing",
+        },
+    );
     Ok(Output::Complete(CommandTag::Plain("CREATE INDEX")))
 }

@@ -15,8 +15,9 @@ use super::column_default;
 use super::constraint::{Declaring, not_in_iceberg};
 use super::replace_table;
 use crate::error::{Error, Result, SqlState};
+use crate::functions::numeric::INEXACT;
 use crate::parser::Parsed;
-use crate::parser::statement::{ColumnClause, CreateTable};
+use crate::parser::statement::{ColumnClause, CreateTable, ForeignKey};
 use crate::planner::{PlannedQuery, Scope};
 use crate::session::Session;
 use crate::types::text_type::TextType;
@@ -29,6 +30,10 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
         false => scope.new_table(&create.name)?,
     };
     check_temporary(create, &catalog)?;
+    check_foreign_keys(create, &scope, &ident, parsed).await?;
+    if !create.foreign_keys.is_empty() {
+        session.warning(SqlState::WARNING, NOT_ENFORCED);
+    }
     let exists = match scope.tables.get(&catalog, &ident).await {
         Ok(found) => found.is_some(),
         // What cannot be read exists all the same.
@@ -69,6 +74,38 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
     };
     let count = fill(&scope, &table, &planned, in_block).await?;
     Ok(Output::Complete(CommandTag::Count("SELECT", count)))
+}
+
+/// Said of foreign keys.
+pub const NOT_ENFORCED: &str = "foreign keys are not kept, and nothing enforces them";
+
+/// Fails with 42703 for a column that is none of `names`.
+pub fn check_foreign_key(key: &ForeignKey, names: &[&str]) -> Result<()> {
+    match key.columns.iter().find(|column| !names.contains(&column.as_str())) {
+        None => Ok(()),
+        Some(missing) => {
+            let message = format!("column \"{missing}\" referenced in foreign key constraint does not exist");
+            Err(Error::new(SqlState::UNDEFINED_COLUMN, message))
+        }
+    }
+}
+
+/// Fails with 42703 and 42P01 for columns and tables that there are not.
+async fn check_foreign_keys(
+    create: &CreateTable,
+    scope: &Scope,
+    ident: &TableIdent,
+    parsed: &Parsed,
+) -> Result<()> {
+    let names: Vec<&str> = create.columns.iter().map(|column| column.name.as_str()).collect();
+    for key in &create.foreign_keys {
+        check_foreign_key(key, &names)?;
+        // A table may refer to itself.
+        if scope.new_table(&key.table)?.1 != *ident {
+            scope.table(&key.table, parsed).await?;
+        }
+    }
+    Ok(())
 }
 
 fn check_temporary(create: &CreateTable, catalog: &Catalog) -> Result<()> {
@@ -369,6 +406,8 @@ pub(super) fn stored_type(column: &str, data_type: &DataType) -> Result<DataType
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => DataType::Decimal128(*p, *s),
+        // As of a column that is declared so.
+        inexact if *inexact == INEXACT => DataType::Decimal128(38, 10),
         DataType::Decimal256(_, s) => DataType::Decimal128(38, *s),
         DataType::Date64 => DataType::Date32,
         DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),

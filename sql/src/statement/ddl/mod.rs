@@ -2,6 +2,7 @@
 
 mod add_column;
 pub mod alter_table;
+pub mod analyze;
 mod column_default;
 pub mod comment;
 mod constraint;
