@@ -2,7 +2,10 @@
 
 import datetime
 import decimal
+import http.client
+import http.server
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -75,6 +78,62 @@ def schema(lake, request):
     name = re.sub(r"\W+", "_", request.node.name).strip("_").lower()
     lake.sql(f"create schema {name}")
     return name
+
+
+class Forgetful(http.server.BaseHTTPRequestHandler):
+    """Passes requests on; of the first PUT of each file of metadata it forgets to tell that it succeeded."""
+
+    protocol_version = "HTTP/1.1"
+    store = ""
+    forgotten: set[str] = set()
+
+    def handle_request(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        connection = http.client.HTTPConnection(self.store)
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+        connection.request(self.command, self.path, body, kept)
+        answer = connection.getresponse()
+        status, headers, content = answer.status, answer.headers, answer.read()
+        connection.close()
+        if self.command == "PUT" and status == 200 and re.search(r"metadata\.json|\.avro|_delta_log/\d+\.json", self.path) and self.path not in self.forgotten:
+            self.forgotten.add(self.path)
+            status, headers, content = 503, {}, b""
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server"):
+                self.send_header(name, value)
+        length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_request
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_commit_whose_answer_was_lost_is_its_own(s3, tmp_path, format):
+    """The store did what it was asked for, and is asked again."""
+    handler = type("Handler", (Forgetful,), {"store": s3.removeprefix("http://"), "forgotten": set()})
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
+    try:
+        with running(tmp_path / "data", "--config", str(configuration(tmp_path, endpoint, endpoint))) as server:
+            server.sql(f"create schema forgetful_{format}")
+            server.sql(f"create table forgetful_{format}.t (id int) using {format}")
+            server.sql(f"insert into forgetful_{format}.t values (1), (2)")
+            server.sql(f"update forgetful_{format}.t set id = 3 where id = 2")
+            if format == "iceberg":
+                server.sql(f"create view forgetful_{format}.v as select id from forgetful_{format}.t")
+            assert server.sql(f"select id from forgetful_{format}.t order by id") == [(1,), (3,)]
+        assert len(handler.forgotten) >= 3
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
 
 
 def pyiceberg(lake, s3) -> SqlCatalog:

@@ -276,7 +276,7 @@ impl Run {
         let mut streams = Vec::with_capacity(inputs.len());
         for mut input in inputs {
             if let Kind::Replace(replacement) = &self.write.kind {
-                input = replacement.check_rows(input);
+                input = replacement.check_rows(table, input);
             }
             input = match self.write.returned {
                 Returned::Count | Returned::Impact { ignored: 0 } => input,

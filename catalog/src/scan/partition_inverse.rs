@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Decimal128Array, Int64Array, PrimitiveArray,
-    StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Decimal128Array, Int64Array,
+    PrimitiveArray, StringArray, new_null_array,
 };
-use arrow::compute::cast;
+use arrow::compute::{cast, nullif};
 use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, TimeUnit};
 use chrono::NaiveDate;
 
@@ -36,8 +36,9 @@ pub(super) fn source_range(
             Some((lower, period_bounds(transform, upper, source, Side::Upper)?))
         }
         Transform::Truncate(width) => {
-            let upper = largest_truncated(upper, *width)?;
-            Some((lossless_cast(lower, source)?, lossless_cast(&upper, source)?))
+            let largest = largest_truncated(upper, *width)?;
+            let smallest = smallest_truncated(lower, upper, *width);
+            Some((lossless_cast(&smallest, source)?, lossless_cast(&largest, source)?))
         }
         Transform::Bucket(_) | Transform::Void | Transform::Unknown(_) => None,
     }
@@ -113,10 +114,57 @@ fn period_start(transform: &Transform, period: i64) -> Option<i64> {
     }
 }
 
+/// Widest truncation of integers whose sums stay in 32 bits in Iceberg's reference implementation. What it
+/// makes of wider ones follows no order.
+const MAX_ORDERED_WIDTH: u32 = 1 << 30;
+
+/// The smallest value that truncates to a value between `lower` and `upper`.
+///
+/// What would truncate to less than the type's least number wraps around, in Iceberg's reference
+/// implementation and here: the least values of a column are in a partition near the greatest number. Of 64
+/// bits, it may have been written when the column had 32.
+fn smallest_truncated(lower: &ArrayRef, upper: &ArrayRef, width: u32) -> ArrayRef {
+    let (int, long) = (wrapped(i32::MIN.into(), width), wrapped(i64::MIN.into(), width));
+    let unbounded = match lower.data_type() {
+        DataType::Int32 => holds_any::<Int32Type>(lower, upper, &[int]),
+        DataType::Int64 => holds_any::<Int64Type>(lower, upper, &[int, long]),
+        _ => return lower.clone(),
+    };
+    let smallest = nullif(lower, &unbounded).ok().filter(|_| width <= MAX_ORDERED_WIDTH);
+    smallest.unwrap_or_else(|| new_null_array(lower.data_type(), lower.len()))
+}
+
+/// What the least number of a type truncates to, if that wraps around.
+fn wrapped(least: i128, width: u32) -> Option<i128> {
+    let above = least.rem_euclid(i128::from(width));
+    (above > 0).then(|| -least - above)
+}
+
+/// Whether one of `values` may be between `lower` and `upper`, which are unbounded where null.
+fn holds_any<T: ArrowPrimitiveType<Native: Into<i128>>>(
+    lower: &dyn Array,
+    upper: &dyn Array,
+    values: &[Option<i128>],
+) -> BooleanArray {
+    let (lower, upper) = (lower.as_primitive::<T>(), upper.as_primitive::<T>());
+    let bounds = lower.iter().zip(upper.iter());
+    let holds = bounds.map(|(lower, upper)| {
+        let inside = |value: &i128| {
+            lower.is_none_or(|lower| lower.into() <= *value)
+                && upper.is_none_or(|upper| *value <= upper.into())
+        };
+        Some(values.iter().flatten().any(inside))
+    });
+    holds.collect()
+}
+
 /// The largest value that truncates to each value.
 fn largest_truncated(values: &ArrayRef, width: u32) -> Option<ArrayRef> {
     let above = i64::from(width).checked_sub(1)?;
     match values.data_type() {
+        DataType::Int32 | DataType::Int64 if width > MAX_ORDERED_WIDTH => {
+            Some(new_null_array(values.data_type(), values.len()))
+        }
         DataType::Int32 => {
             // As long: the largest int truncates down, its bound may lie beyond.
             let wide = cast(values, &DataType::Int64).ok()?;

@@ -117,6 +117,16 @@ impl Storage {
         }
     }
 
+    /// Writes a file whose name nobody else can have taken. A store may have repeated a request that had
+    /// succeeded before its answer was lost: a file with the same bytes is this one. Fails with `Internal` if
+    /// it is another.
+    pub async fn create_own(&self, location: &str, bytes: Bytes) -> Result<()> {
+        if self.create(location, bytes.clone()).await? || self.read(location).await? == bytes {
+            return Ok(());
+        }
+        Err(Error::Internal(format!("{location} exists already")))
+    }
+
     pub async fn delete(&self, location: &str) -> Result<()> {
         let at = self.locate(location)?;
         at.store.delete(&at.path).await.map_err(|e| Error::storage(location, e))

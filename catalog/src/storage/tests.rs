@@ -43,6 +43,19 @@ async fn files_with_odd_names_are_where_other_programs_put_them() {
     assert_eq!(storage.directory(root).await.unwrap(), Directory::default());
 }
 
+#[tokio::test]
+async fn a_repeated_request_finds_its_own_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let location = format!("{}/f", dir.path().to_str().unwrap());
+    let storage = Storage::with_options(StorageOptions::default());
+    let own = Bytes::from_static(b"x");
+    storage.create_own(&location, own.clone()).await.unwrap();
+    storage.create_own(&location, own.clone()).await.unwrap();
+    let other = storage.create_own(&location, Bytes::from_static(b"y")).await;
+    assert!(matches!(other, Err(Error::Internal(_))), "{other:?}");
+    assert_eq!(storage.read(&location).await.unwrap(), own);
+}
+
 #[test]
 fn unknown_stores_are_refused_and_secrets_hidden() {
     let storage = Storage::with_options(StorageOptions::default());

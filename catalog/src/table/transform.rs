@@ -11,9 +11,9 @@ use arrow::array::{
     GenericStringBuilder, Int32Array, OffsetSizeTrait, PrimitiveArray, StringViewBuilder, new_null_array,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
-    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    DataType, Date32Type, Decimal128Type, DecimalType, Int8Type, Int16Type, Int32Type, Int64Type,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::error::ArrowError;
 
@@ -180,9 +180,16 @@ fn truncate(width: u32, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         DataType::Int16 => truncate_int::<Int16Type>(values, |v| floor_to(v.into(), width.into()) as i16),
         DataType::Int32 => truncate_int::<Int32Type>(values, |v| floor_to(v.into(), width.into()) as i32),
         DataType::Int64 => truncate_int::<Int64Type>(values, |v| floor_to(v.into(), width.into()) as i64),
-        DataType::Decimal128(_, _) => {
+        DataType::Decimal128(precision, _) => {
+            // The manifest has no place for more digits; the reference implementation fails there too.
+            let truncated = |v| {
+                let floor = floor_to(v, width.into());
+                let overflow = || ArrowError::ComputeError(format!("{floor} is out of range for truncate"));
+                let fits = Decimal128Type::is_valid_decimal_precision(floor, *precision);
+                fits.then_some(floor).ok_or_else(overflow)
+            };
             let out: PrimitiveArray<Decimal128Type> =
-                values.as_primitive::<Decimal128Type>().unary(|v| floor_to(v, width.into()));
+                values.as_primitive::<Decimal128Type>().try_unary(truncated)?;
             Arc::new(out.with_data_type(values.data_type().clone()))
         }
         DataType::Utf8 => truncate_string::<i32>(values, chars),
@@ -406,6 +413,10 @@ mod tests {
         let out = apply(&Transform::Truncate(50), &(Arc::new(decimal) as ArrayRef)).unwrap();
         assert_eq!(out.data_type(), &DataType::Decimal128(9, 2));
         assert_eq!(out.as_primitive::<Decimal128Type>().values(), &[1050, -50]);
+        let digits = Decimal128Array::from(vec![-5]).with_precision_and_scale(2, 0).unwrap();
+        let digits: ArrayRef = Arc::new(digits);
+        assert!(apply(&Transform::Truncate(10), &digits).is_ok());
+        assert!(matches!(apply(&Transform::Truncate(1000), &digits), Err(Error::Invalid(_))));
         let text: ArrayRef =
             Arc::new(StringViewArray::from(vec![Some("iceberg"), None, Some("日本語"), Some("")]));
         let out = apply(&Transform::Truncate(2), &text).unwrap();

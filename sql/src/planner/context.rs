@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::common::{Column, TableReference};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
@@ -16,16 +16,15 @@ use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
     TypePlanner,
 };
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
     cast,
 };
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::TableFactor;
 
 use super::Relations;
+use super::analyzed::constant;
 use super::relations::{SpecialRelations, function_key, reference, version_key};
 use crate::types::sql_type::PostgresTypes;
 
@@ -67,17 +66,8 @@ impl ContextProvider for StatementContext<'_> {
         let Some(function) = self.state.table_functions().get(&name) else {
             return Err(DataFusionError::Plan(format!("table function '{name}' not found")));
         };
-        let simplifier = ExprSimplifier::new(
-            SimplifyContext::builder()
-                .with_config_options(Arc::clone(self.state.config_options()))
-                .with_query_execution_start_time(self.state.execution_props().query_execution_start_time)
-                .build(),
-        );
-        let schema = DFSchema::empty();
-        let args = args
-            .into_iter()
-            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
-            .collect::<Result<Vec<_>>>()?;
+        let args = args.into_iter().map(|arg| constant(arg, self.state));
+        let args = args.collect::<Result<Vec<_>>>()?;
         let integers = args.iter().all(|arg| matches!(arg, Expr::Literal(ScalarValue::Int32(_), _)));
         let args: Vec<_> = args.into_iter().map(widened).collect();
         let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;

@@ -1,6 +1,7 @@
 //! From a parsed query to a logical plan: names are resolved against the catalogs first (the only
 //! part that waits), then DataFusion's SQL planner runs on what was found.
 
+pub mod analyzed;
 pub mod arithmetic;
 pub mod array_operators;
 pub mod blank_padded;

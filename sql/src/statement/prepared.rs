@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::scalar::ScalarValue;
+use datafusion::logical_expr::cast;
 use datafusion::sql::sqlparser::ast;
 use postgres_types::Type;
 
@@ -68,8 +64,8 @@ pub async fn execute(session: &mut Session, name: &str, arguments: &[ast::Expr])
     let scope = session.scope().await?;
     let mut values = Vec::with_capacity(arguments.len());
     for (argument, pg_type) in arguments.iter().zip(&prepared.parameters) {
-        let value = scope.constant(argument)?;
-        values.push(value.cast_to(&types::arrow_type(pg_type)).map_err(|e| Error::from(&e))?);
+        let argument = scope.constant_expr(argument)?;
+        values.push(scope.evaluate(cast(argument, types::arrow_type(pg_type)))?);
     }
     Box::pin(super::execute(session, &prepared, values)).await
 }
@@ -108,40 +104,5 @@ pub fn deallocate(session: &mut Session, name: Option<&str>) -> Result<Output> {
             session.prepared.remove(name);
             Ok(Output::Complete(CommandTag::Plain("DEALLOCATE")))
         }
-    }
-}
-
-impl crate::planner::Scope {
-    /// Value of an expression without columns.
-    pub fn constant(&self, expr: &ast::Expr) -> Result<ScalarValue> {
-        self.evaluate(self.constant_expr(expr)?)
-    }
-
-    /// Value of an expression without columns that was rewritten as part of its statement.
-    pub fn rewritten_constant(&self, expr: &ast::Expr) -> Result<ScalarValue> {
-        self.evaluate(self.rewritten_constant_expr(expr.clone())?)
-    }
-
-    /// Value of a planned expression without columns.
-    pub fn evaluate(&self, expr: Expr) -> Result<ScalarValue> {
-        // `now()` exists only for the simplifier, which puts the transaction's time in its place.
-        let simplifier = ExprSimplifier::new(
-            SimplifyContext::builder()
-                .with_config_options(Arc::clone(self.state.config_options()))
-                .with_query_execution_start_time(self.state.execution_props().query_execution_start_time)
-                .build(),
-        );
-        let simplified =
-            simplifier.coerce(expr, &DFSchema::empty()).and_then(|expr| simplifier.simplify(expr));
-        let expr = simplified.map_err(|e| Error::from(&e))?;
-        let physical =
-            self.state.create_physical_expr(expr, &DFSchema::empty()).map_err(|e| Error::from(&e))?;
-        let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(1));
-        let schema = Arc::new(arrow::datatypes::Schema::empty());
-        let row = arrow::record_batch::RecordBatch::try_new_with_options(schema, vec![], &options)
-            .map_err(|e| Error::from(&e))?;
-        let value = physical.evaluate(&row).map_err(|e| Error::from(&e))?;
-        let array = value.into_array(1).map_err(|e| Error::from(&e))?;
-        ScalarValue::try_from_array(&array, 0).map_err(|e| Error::from(&e))
     }
 }

@@ -76,10 +76,23 @@ fn derived(
                 DataType::Utf8 | DataType::Utf8View | DataType::Binary | DataType::BinaryView
             );
             let coarser = if text { width <= from } else { *from > 0 && width % from == 0 };
-            if coarser { Some(applied(to, value, &known.result_type)?) } else { None }
+            if coarser && !has_wrapped(value, *from) {
+                Some(applied(to, value, &known.result_type)?)
+            } else {
+                None
+            }
         }
         _ => None,
     })
+}
+
+/// Whether an integer is what the least numbers of its type truncate to, beyond the type's greatest.
+fn has_wrapped(value: &ScalarValue, width: u32) -> bool {
+    match value {
+        ScalarValue::Int32(Some(value)) => i64::from(*value).rem_euclid(width.into()) != 0,
+        ScalarValue::Int64(Some(value)) => value.rem_euclid(width.into()) != 0,
+        _ => false,
+    }
 }
 
 fn whole(value: &ScalarValue, per_unit: i32) -> Option<i32> {
@@ -178,6 +191,8 @@ mod tests {
         assert_eq!(known(DataType::Int32, T::Bucket(16), int(13), T::Bucket(5)), None);
         assert_eq!(known(DataType::Int32, T::Truncate(10), int(-10), T::Truncate(20)), Some(int(-20)));
         assert_eq!(known(DataType::Int32, T::Truncate(20), int(-20), T::Truncate(10)), None);
+        // -2147483648 truncates to -2147483650, which is this in 32 bits.
+        assert_eq!(known(DataType::Int32, T::Truncate(10), int(2_147_483_646), T::Truncate(20)), None);
         let text = |v: &str| ScalarValue::Utf8View(Some(v.into()));
         assert_eq!(known(DataType::Utf8View, T::Truncate(3), text("abc"), T::Truncate(2)), Some(text("ab")));
         assert_eq!(known(DataType::Utf8View, T::Truncate(3), text("abc"), T::Identity), None);

@@ -44,6 +44,8 @@ pub struct OverwriteOptions {
     /// The input was computed from rows of the table itself: any concurrent change conflicts.
     pub reads_target: bool,
     pub publish: Publish,
+    /// The predicates of [`Replaced::Where`] as the statement has them, for people.
+    pub predicate: Option<String>,
 }
 
 /// Plan that writes `input` (the table's columns in order, then those of RETURNING) and replaces.
@@ -60,6 +62,9 @@ pub fn plan(
     options: OverwriteOptions,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut replacement = Replacement::new(table, state, replaced, Operation::Overwrite)?;
+    if let Some(text) = options.predicate {
+        replacement.predicate = text;
+    }
     replacement.reads_everything |= options.reads_target;
     let write = Write {
         table: table.clone(),

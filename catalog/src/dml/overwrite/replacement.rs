@@ -31,17 +31,17 @@ pub(in crate::dml) struct Replacement {
     pub operation: Operation,
     replaced: Replaced,
     filters: Arc<Vec<Filter>>,
+    /// The predicates, for people.
+    pub predicate: String,
     /// Whatever is changed meanwhile conflicts.
     pub reads_everything: bool,
-    /// What the table's history shows of the statement; `None`: the predicates.
+    /// What the table's history shows of the statement; `None`: the predicate.
     pub parameters: Option<BTreeMap<String, String>>,
 }
 
 /// A predicate over identity partition columns.
 #[derive(Debug)]
 struct Filter {
-    table: String,
-    text: String,
     /// Positions in the table's schema of the columns used, and how the predicate sees them.
     columns: Vec<usize>,
     schema: SchemaRef,
@@ -53,7 +53,7 @@ impl fmt::Display for Replacement {
         match &self.replaced {
             Replaced::PartitionsOfRows => f.write_str("partitions of the new rows"),
             Replaced::Where(_) if self.filters.is_empty() => f.write_str("all"),
-            Replaced::Where(_) => f.write_str(&self.predicate()),
+            Replaced::Where(_) => f.write_str(&self.predicate),
         }
     }
 }
@@ -65,30 +65,32 @@ impl Replacement {
             Replaced::PartitionsOfRows => vec![],
             Replaced::Where(expressions) => unnormalize_cols(expressions.iter().cloned()),
         };
+        let texts = expressions.iter().map(|expr| expr.human_display().to_string());
+        let predicate = texts.collect::<Vec<_>>().join(" AND ");
         let filters = expressions.iter().map(|expr| Filter::new(table, state, expr));
         let filters = Arc::new(filters.collect::<Result<Vec<_>>>()?);
         let replaced = match replaced {
             Replaced::Where(_) => Replaced::Where(expressions),
             replaced => replaced,
         };
-        Ok(Self { operation, replaced, filters, reads_everything: false, parameters: None })
-    }
-
-    fn predicate(&self) -> String {
-        self.filters.iter().map(|filter| filter.text.as_str()).collect::<Vec<_>>().join(" AND ")
+        Ok(Self { operation, replaced, filters, predicate, reads_everything: false, parameters: None })
     }
 
     /// The rows, failing at the first that would not be replaced by the same statement.
-    pub fn check_rows(&self, input: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    pub fn check_rows(&self, table: &Table, input: SendableRecordBatchStream) -> SendableRecordBatchStream {
         if self.filters.is_empty() {
             return input;
         }
         let filters = self.filters.clone();
+        let (table, predicate) = (table.ident.name.clone(), self.predicate.clone());
         let schema = input.schema();
         let rows = input.map(move |batch| {
             let batch = batch?;
             for filter in filters.iter() {
-                filter.check(&batch)?;
+                if !filter.holds(&batch)? {
+                    let (table, predicate) = (table.clone(), predicate.clone());
+                    return Err(Error::OutsideOfOverwrite { table, predicate }.into());
+                }
             }
             Ok(batch)
         });
@@ -105,7 +107,7 @@ impl Replacement {
             Some(parameters) => change.parameters = parameters.clone(),
             None if self.filters.is_empty() => {}
             None => {
-                change.parameters.insert("predicate".into(), self.predicate());
+                change.parameters.insert("predicate".into(), self.predicate.clone());
             }
         }
         change.removed = self.files(table, &written).await?;
@@ -192,7 +194,6 @@ impl Replacement {
 impl Filter {
     fn new(table: &Table, state: &dyn Session, expr: &Expr) -> Result<Self> {
         let snapshot = &table.snapshot;
-        let text = expr.human_display().to_string();
         let mut columns = BTreeSet::new();
         for Column { name, .. } in expr.column_refs() {
             let index = snapshot.schema.arrow.index_of(name).ok();
@@ -224,7 +225,7 @@ impl Filter {
         let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let physical = state.create_physical_expr(expr.clone(), &schema.clone().to_dfschema()?)?;
-        Ok(Self { table: table.ident.name.clone(), text, columns, schema, physical })
+        Ok(Self { columns, schema, physical })
     }
 
     fn evaluate(&self, columns: Vec<arrow::array::ArrayRef>, rows: usize) -> Result<BooleanArray> {
@@ -237,10 +238,11 @@ impl Filter {
                 .map_err(|e| Error::Internal(e.to_string()))?;
         let values = self.physical.evaluate(&batch)?.into_array(rows)?;
         let values = values.as_boolean_opt();
-        values.cloned().ok_or_else(|| Error::Invalid(format!("{} is not a condition", self.text)))
+        values.cloned().ok_or_else(|| Error::Invalid(format!("{} is not a condition", self.physical)))
     }
 
-    fn check(&self, batch: &RecordBatch) -> Result<()> {
+    /// Whether all rows satisfy the predicate.
+    fn holds(&self, batch: &RecordBatch) -> Result<bool> {
         let columns = self.columns.iter().map(|i| {
             batch
                 .columns()
@@ -249,10 +251,7 @@ impl Filter {
                 .ok_or_else(|| Error::Internal("partition column is missing".into()))
         });
         let satisfied = self.evaluate(columns.collect::<Result<_>>()?, batch.num_rows())?;
-        if (0..satisfied.len()).all(|row| is_true(&satisfied, row)) {
-            return Ok(());
-        }
-        Err(Error::OutsideOfOverwrite { table: self.table.clone(), predicate: self.text.clone() })
+        Ok((0..satisfied.len()).all(|row| is_true(&satisfied, row)))
     }
 
     /// Whether the rows of each file satisfy the predicate; `None` if the partitions do not tell.

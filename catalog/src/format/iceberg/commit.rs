@@ -191,9 +191,7 @@ impl Writer<'_> {
         let metadata_bytes = bytes.len();
         failpoint::pass("iceberg::before-metadata")?;
         written.push(location.clone());
-        if !self.storage.create(&location, bytes).await? {
-            return Err(Error::Internal(format!("{location} exists already")));
-        }
+        self.storage.create_own(&location, bytes).await?;
         let expired = match deletes_old_metadata(built.metadata.properties()) {
             true => built.expired_metadata_logs.into_iter().map(|log| log.metadata_file).collect(),
             false => Vec::new(),

@@ -136,10 +136,7 @@ impl IcebergStorage for AuricStorage {
 
 /// Metadata files are immutable and carry a UUID: one that exists already is never overwritten.
 async fn create(storage: &Storage, path: &str, bytes: Bytes) -> Result<()> {
-    match storage.create(path, bytes).await.map_err(failed)? {
-        true => Ok(()),
-        false => Err(Error::new(ErrorKind::Unexpected, format!("{path} exists already"))),
-    }
+    storage.create_own(path, bytes).await.map_err(failed)
 }
 
 struct Reader {

@@ -51,9 +51,7 @@ async fn write_file(
     let path = metadata_file::next_location(&folder, previous, uuid::Uuid::new_v4(), false);
     let json =
         serde_json::to_vec(metadata).map_err(|e| Error::Internal(format!("writing view metadata: {e}")))?;
-    if !storage.create(&path, Bytes::from(json)).await? {
-        return Err(Error::Internal(format!("{path} exists already")));
-    }
+    storage.create_own(&path, Bytes::from(json)).await?;
     Ok(path)
 }
 

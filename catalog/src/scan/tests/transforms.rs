@@ -113,6 +113,36 @@ async fn truncate() {
     assert_eq!(lake4.scanned("SELECT c FROM t WHERE c > 10").await, ["f1"]);
 }
 
+/// What truncates to less than the least number wraps around in the reference implementation.
+#[tokio::test]
+async fn the_least_numbers_truncate_to_the_greatest() {
+    let least = |values: &[i32]| -> Vec<ArrayRef> {
+        values.iter().map(|v| Arc::new(Int32Array::from(vec![*v])) as ArrayRef).collect()
+    };
+    for promoted in [DataType::Int32, DataType::Int64] {
+        let lake = lake(promoted.clone(), Transform::Truncate(10), &least(&[i32::MIN, 0, i32::MAX - 7]));
+        assert_eq!(lake.rows("SELECT c FROM t WHERE c = -2147483648").await, ["-2147483648"], "{promoted}");
+        assert_eq!(lake.rows("SELECT count(*) FROM t WHERE c < -5").await, ["1"], "{promoted}");
+        assert_eq!(lake.scanned("SELECT c FROM t WHERE c = 0").await, ["f0", "f1"], "{promoted}");
+        // Nothing wraps: the width divides the least number.
+        let lake2 = lake_of_width(promoted.clone(), 16, &least(&[i32::MIN, 0, i32::MAX - 7]));
+        assert_eq!(lake2.scanned("SELECT c FROM t WHERE c = 0").await, ["f1"], "{promoted}");
+        assert_eq!(lake2.scanned("SELECT c FROM t WHERE c < -5").await, ["f0"], "{promoted}");
+    }
+    let longs = [i64::MIN, 0, i64::MAX].map(|v| Arc::new(Int64Array::from(vec![v])) as ArrayRef);
+    let lake3 = lake(DataType::Int64, Transform::Truncate(10), &longs);
+    assert_eq!(lake3.rows("SELECT count(*) FROM t WHERE c < 0").await, ["1"]);
+    assert_eq!(lake3.rows("SELECT count(*) FROM t WHERE c > 9223372036854775800").await, ["1"]);
+    // The sums of the reference implementation wrap around as well: this is its -2000000000.
+    let wide = lake_of_width(DataType::Int32, 2_000_000_000, &least(&[1_900_000_000]));
+    assert_eq!(wide.rows("SELECT c FROM t WHERE c = 1900000000").await, ["1900000000"]);
+    assert_eq!(wide.scanned("SELECT c FROM t WHERE c < 0").await, ["f0"]);
+}
+
+fn lake_of_width(column: DataType, width: u32, values: &[ArrayRef]) -> Lake {
+    lake(column, Transform::Truncate(width), values)
+}
+
 #[tokio::test]
 async fn bucket() {
     let longs: Vec<ArrayRef> = (0..6).map(|v| Arc::new(Int64Array::from(vec![v])) as ArrayRef).collect();

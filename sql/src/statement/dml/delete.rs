@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use auric_catalog::dml::overwrite::{self, WholeFiles};
 use auric_catalog::dml::rows::SecondChange;
 use auric_catalog::table::Operation;
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
@@ -81,13 +78,17 @@ pub async fn whole_files(
     }
     let table = change.target.table();
     let condition = change.condition.as_ref().map(|condition| substituted(condition, values)).transpose()?;
-    let condition = condition.map(|condition| condition.transform(plain_number)).transpose();
-    let condition = condition.map_err(|e| Error::from(&e))?.map(|condition| condition.data);
-    let filters = condition.map(split_conjunction_owned).unwrap_or_default();
-    let row = DFSchema::try_from_qualified_schema(change.relation.clone(), &table.snapshot.schema.arrow)
-        .map_err(|e| Error::from(&e))?;
-    if !filters.iter().all(|filter| is_simple(filter, &row)) {
-        return Ok(None);
+    let mut filters = Vec::new();
+    let mut state = scope.state.clone();
+    if let Some(condition) = condition {
+        if has_subquery(&condition) || condition.is_volatile() {
+            return Ok(None);
+        }
+        let row = DFSchema::try_from_qualified_schema(change.relation.clone(), &table.snapshot.schema.arrow)
+            .map_err(|e| Error::from(&e))?;
+        let Some(analyzed) = scope.analyzed_condition(row, condition).await? else { return Ok(None) };
+        filters = split_conjunction_owned(analyzed.predicate);
+        state = analyzed.state;
     }
     let delete = WholeFiles {
         filters,
@@ -96,39 +97,10 @@ pub async fn whole_files(
         publish: scope.tables.publish(table)?,
     };
     let condition = delete.filters.clone();
-    let plan = overwrite::delete(table, scope.state.as_ref(), delete).await?;
+    let plan = overwrite::delete(table, state.as_ref(), delete).await?;
     if plan.is_none() {
         // Some files may go as a whole all the same.
         change.target.delete_where(condition)?;
     }
     Ok(plan)
-}
-
-/// A whole number comes with a cast to its type.
-fn plain_number(expr: Expr) -> datafusion::error::Result<Transformed<Expr>> {
-    if let Expr::Cast(cast) = &expr
-        && let Expr::Literal(value, _) = cast.expr.as_ref()
-        && value.data_type().is_integer()
-        && cast.field.data_type().is_integer()
-        && let Ok(number) = value.cast_to(cast.field.data_type())
-    {
-        return Ok(Transformed::yes(lit(number)));
-    }
-    Ok(Transformed::no(expr))
-}
-
-/// Whether a condition means the same without the planner's rules: it has no subquery and no cast that
-/// arrow does in another way than Postgres.
-fn is_simple(filter: &Expr, row: &DFSchema) -> bool {
-    let differs = |expr: &Expr| match expr {
-        Expr::Cast(cast) => {
-            let to = cast.field.data_type();
-            to.is_integer() || to.is_binary() || matches!(to, DataType::FixedSizeBinary(_))
-        }
-        _ => false,
-    };
-    filter.get_type(row).is_ok_and(|found| found == DataType::Boolean)
-        && !filter.is_volatile()
-        && !has_subquery(filter)
-        && !filter.exists(|expr| Ok(differs(expr))).unwrap_or(true)
 }

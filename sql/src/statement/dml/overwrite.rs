@@ -1,10 +1,13 @@
 //! `INSERT OVERWRITE`.
 
+use std::sync::Arc;
+
 use auric_catalog::dml::overwrite::{self, OverwriteOptions, Replaced};
 use auric_catalog::registry::Table;
 use auric_catalog::scan::LakeTable;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::super::rows;
@@ -24,13 +27,27 @@ impl Session {
 }
 
 pub async fn plan(statement: &InsertRows<'_>, mode: OverwriteMode, commit: Commit) -> Result<InsertPlan> {
-    replace_files(statement, statement.source.partition.replaced(mode), commit).await
+    let replace = ReplaceFiles {
+        replaced: statement.source.partition.replaced(mode),
+        predicate: None,
+        state: statement.scope.state.clone(),
+    };
+    replace_files(statement, replace, commit).await
+}
+
+/// What is replaced.
+pub struct ReplaceFiles {
+    pub replaced: Replaced,
+    /// The predicate as the statement has it.
+    pub predicate: Option<String>,
+    /// Evaluates the predicates.
+    pub state: Arc<SessionState>,
 }
 
 /// Replaces whole files by the statement's rows.
 pub async fn replace_files(
     statement: &InsertRows<'_>,
-    replaced: Replaced,
+    replace: ReplaceFiles,
     commit: Commit,
 ) -> Result<InsertPlan> {
     let (scope, table) = (&statement.scope, &statement.source.table);
@@ -41,8 +58,9 @@ pub async fn replace_files(
         dry_run: commit == Commit::DryRun,
         reads_target: reads(&returned.plan, table),
         publish: scope.tables.publish(table)?,
+        predicate: replace.predicate,
     };
-    let plan = overwrite::plan(table, scope.state.as_ref(), input, replaced, options)?;
+    let plan = overwrite::plan(table, replace.state.as_ref(), input, replace.replaced, options)?;
     Ok(InsertPlan { plan, returned: returned.shown() })
 }
 

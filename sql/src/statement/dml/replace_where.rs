@@ -8,6 +8,7 @@ use auric_catalog::dml::overwrite::Replaced;
 use auric_catalog::dml::rows::{ACTION, ChangeOptions, RowAction, RowTarget, SecondChange};
 use auric_catalog::registry::Table;
 use auric_catalog::table::{Operation, Transform};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
@@ -19,10 +20,12 @@ use super::check::{self, Checked, Violation};
 use super::execute::change_plan;
 use super::insert::{Commit, InsertPlan, InsertRows};
 use super::new_rows::{self, NEW_ROWS, TARGET, column, item};
-use super::overwrite as whole_files;
+use super::overwrite::{self as whole_files, ReplaceFiles};
 use super::returning::{self, Returned};
+use super::row_statement::has_subquery;
 use crate::error::{Error, Result};
 use crate::planner::Scope;
+use crate::planner::analyzed::Condition;
 
 /// Name of the predicate as a column.
 const SATISFIED: &str = "__auric_satisfied";
@@ -30,8 +33,13 @@ const SATISFIED: &str = "__auric_satisfied";
 pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Commit) -> Result<InsertPlan> {
     let (scope, table) = (&statement.scope, &statement.source.table);
     let alias = new_rows::alias(table, statement.insert);
-    if let Some(filter) = over_partitions(scope, table, &alias, predicate) {
-        return whole_files::replace_files(statement, Replaced::Where(vec![filter]), commit).await;
+    if let Some(filter) = over_partitions(scope, table, &alias, predicate).await? {
+        let replace = ReplaceFiles {
+            replaced: Replaced::Where(vec![filter.predicate]),
+            predicate: Some(predicate.to_string()),
+            state: filter.state,
+        };
+        return whole_files::replace_files(statement, replace, commit).await;
     }
     let target = RowTarget::new(table.clone()).published(scope.tables.publish(table)?);
     let inserted = inserted(statement, &target, &alias, predicate).await?;
@@ -51,12 +59,17 @@ pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Com
 }
 
 /// The predicate, if every data file satisfies it as a whole or not at all.
-fn over_partitions(scope: &Scope, table: &Table, alias: &ast::Ident, predicate: &ast::Expr) -> Option<Expr> {
+async fn over_partitions(
+    scope: &Scope,
+    table: &Table,
+    alias: &ast::Ident,
+    predicate: &ast::Expr,
+) -> Result<Option<Condition>> {
     let schema = &table.snapshot.schema;
     let relation = TableReference::bare(crate::planner::names::folded(alias));
-    let row = DFSchema::try_from_qualified_schema(relation, &schema.arrow).ok()?;
+    let row = DFSchema::try_from_qualified_schema(relation, &schema.arrow).map_err(|e| Error::from(&e))?;
     // What cannot be planned over a row alone (a subquery), or not at all, is for the general way.
-    let expr = scope.row_expr(predicate, &row).ok()?;
+    let Ok(expr) = scope.row_expr(predicate, &row) else { return Ok(None) };
     let columns = expr.column_refs();
     let by_partition = |column: &&Column| {
         let id = schema.id_of(&column.name);
@@ -68,8 +81,16 @@ fn over_partitions(scope: &Scope, table: &Table, alias: &ast::Ident, predicate: 
                     .any(|field| Some(field.source_id) == id && field.transform == Transform::Identity)
             })
     };
-    let whole = !columns.is_empty() && columns.iter().all(by_partition) && !expr.is_volatile();
-    whole.then(|| expr.clone())
+    let is_parameter = |e: &Expr| Ok(matches!(e, Expr::Placeholder(_)));
+    if columns.is_empty()
+        || !columns.iter().all(by_partition)
+        || expr.is_volatile()
+        || has_subquery(&expr)
+        || expr.exists(is_parameter).unwrap_or(true)
+    {
+        return Ok(None);
+    }
+    scope.analyzed_condition(row, expr.clone()).await
 }
 
 /// Addresses of the rows that go, with nulls for new values.
