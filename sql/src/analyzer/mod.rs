@@ -11,7 +11,7 @@
 
 mod array_subquery;
 mod ast;
-mod casts;
+pub(crate) mod casts;
 mod distinct_aggregate;
 mod duplicate_columns;
 mod empty_relations;

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor,
-    UnaryOperator, Value, Visitor, VisitorMut,
+    BinaryOperator, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator,
+    Value, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use postgres_types::Type;
 
 use super::{names, select_items};
-use crate::analyzer::{any_own_expr, change_own_exprs};
+use crate::analyzer::{any_own_expr, casts, change_own_exprs};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::AuricDialect;
 use crate::parser::walk::{Walk, WalkMut};
@@ -142,7 +142,7 @@ impl Visitor for Placeholders {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
             // A name, which the client sends as text.
-            Expr::Cast { data_type: DataType::Regclass, .. } => {}
+            Expr::Cast { data_type, .. } if casts::function_of(data_type) == Some("regclass") => {}
             Expr::Cast { expr: inner, data_type, .. } => {
                 // A type that does not exist is an error of the planner's.
                 if let (Some(number), Ok(cast)) = (number_of(inner), sql_type::from_sql(data_type)) {

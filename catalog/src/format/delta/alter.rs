@@ -117,12 +117,12 @@ fn holds_timestamp_ntz(data_type: &DataType) -> bool {
 
 /// The schema with another comment on a column (Delta protocol, "Column Metadata": `comment`).
 fn commented(table: &str, schema: &str, column: &str, text: Option<&str>) -> Result<String> {
-    let mut schema: serde_json::Value = serde_json::from_str(schema).map_err(|e| Error::corrupt(table, e))?;
-    let fields = schema.get_mut("fields").and_then(serde_json::Value::as_array_mut);
+    let mut schema: Value = serde_json::from_str(schema).map_err(|e| Error::corrupt(table, e))?;
+    let fields = schema.get_mut("fields").and_then(Value::as_array_mut);
     let field =
         fields.into_iter().flatten().find(|field| field.get("name").is_some_and(|name| name == column));
     let field = field
-        .and_then(serde_json::Value::as_object_mut)
+        .and_then(Value::as_object_mut)
         .ok_or_else(|| Error::Invalid(format!("{table} has no column \"{column}\"")))?;
     let metadata = field.entry("metadata").or_insert_with(|| serde_json::json!({}));
     let metadata = metadata
