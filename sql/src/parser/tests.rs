@@ -1,7 +1,7 @@
 use arrow::datatypes::{DataType, TimeUnit};
 use auric_catalog::table::{TableFormat, Transform};
 
-use super::statement::{CopyFormat, CopySource, CreateTable, Discard, Header, Movement, Show};
+use super::statement::{Chain, CopyFormat, CopySource, CreateTable, Discard, Header, Movement, Show};
 use super::*;
 use crate::session::cursor::{CursorOptions, Scroll};
 
