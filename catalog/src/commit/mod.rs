@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use self::conflict::Rebase;
+pub use self::queue::{Turn, turn};
 use self::retry::RetryLimits;
 use self::target::{CommitTarget, TableTarget};
 use crate::error::{Error, Result};
@@ -36,7 +37,12 @@ const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
 /// retries ran out), `TableExists` (of a staged table), `CommitUnknown`, and whatever the format's
 /// commit fails with.
 pub async fn commit(table: &Table, change: TableChange) -> Result<TableVersion> {
-    let _turn = queue::turn(table).await;
+    let turn = turn(table).await;
+    commit_in_turn(table, change, turn).await
+}
+
+/// [`commit`] of somebody who has the table's turn already.
+async fn commit_in_turn(table: &Table, change: TableChange, _turn: Turn) -> Result<TableVersion> {
     let outcome = run(&TableTarget { table }, &change).await;
     if matches!(outcome, Ok(_) | Err(Error::CommitUnknown { .. })) {
         tell_of_alteration(table, &change).await;
@@ -61,17 +67,24 @@ async fn tell_of_alteration(table: &Table, change: &TableChange) {
     }
 }
 
-/// [`commit`] of files just written, going on to the end even if the caller stops waiting.
+/// [`commit`] of files just written, going on to the end even if the caller stops waiting. `turn`: of the
+/// table, if the caller has it.
 pub async fn commit_written(
     table: &Table,
     change: TableChange,
     written: WrittenFiles,
+    turn: Option<Turn>,
 ) -> Result<TableVersion> {
     // From here on only the commit knows whether the files are part of the table.
     written.keep();
     let name = table.ident.to_string();
     let table = table.clone();
-    let committing = tokio::spawn(async move { commit(&table, change).await });
+    let committing = tokio::spawn(async move {
+        match turn {
+            Some(turn) => commit_in_turn(&table, change, turn).await,
+            None => commit(&table, change).await,
+        }
+    });
     match committing.await {
         Ok(outcome) => outcome,
         Err(source) => Err(Error::CommitUnknown { table: name, source: Box::new(source) }),

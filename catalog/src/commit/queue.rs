@@ -18,9 +18,24 @@ static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
 /// Forgotten turns are cleared out when there are this many entries.
 const SWEEP_AT: usize = 1_024;
 
-/// Waits for the table's turn, which lasts until the guard is dropped. First come, first served.
-pub async fn turn(table: &Table) -> OwnedMutexGuard<()> {
+/// The turn of a table, which lasts until the last copy is dropped.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    of: (String, TableIdent),
+    _guard: Arc<OwnedMutexGuard<()>>,
+}
+
+impl Turn {
+    pub fn is_of(&self, table: &Table) -> bool {
+        self.of.0 == table.catalog.name() && self.of.1 == table.ident
+    }
+}
+
+/// Waits for the table's turn. First come, first served. Whoever has it commits
+/// in it: it does not come twice.
+pub async fn turn(table: &Table) -> Turn {
     let key = (table.catalog.name().to_string(), table.ident.clone());
+    let of = key.clone();
     let turn = {
         let mut turns = TURNS.lock();
         if turns.len() >= SWEEP_AT {
@@ -33,5 +48,5 @@ pub async fn turn(table: &Table) -> OwnedMutexGuard<()> {
             turn
         })
     };
-    turn.lock_owned().await
+    Turn { of, _guard: Arc::new(turn.lock_owned().await) }
 }

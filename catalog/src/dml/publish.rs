@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::commit;
+use crate::commit::{self, Turn};
 use crate::error::Result;
 use crate::registry::Table;
 use crate::table::{COMMIT_ID, TableChange};
@@ -34,6 +34,8 @@ pub enum Publish {
     Now,
     /// At the end of the statement, once for all runs of the same id.
     Once(Arc<Stamp>),
+    /// At the end of the statement, which has had the table's turn from its beginning.
+    InTurn(Turn),
     /// By somebody else, together with what else the transaction does to the table.
     Later(Arc<dyn Deferred>),
 }
@@ -43,13 +45,17 @@ impl Publish {
     /// [`commit::commit_written`] does, and with `AlreadyCommitted`.
     pub async fn publish(&self, table: &Table, change: TableChange, written: WrittenFiles) -> Result<()> {
         match self {
-            Self::Now => commit::commit_written(table, change, written).await.map(|_| ()),
+            Self::Now => commit::commit_written(table, change, written, None).await.map(|_| ()),
+            Self::InTurn(turn) => {
+                let turn = turn.is_of(table).then(|| turn.clone());
+                commit::commit_written(table, change, written, turn).await.map(|_| ())
+            }
             Self::Once(stamp) => {
                 let mut change = change;
                 change.once = true;
                 change.summary.insert(COMMIT_ID.to_string(), stamp.id.clone());
                 change.summary.extend(stamp.summary.clone());
-                commit::commit_written(table, change, written).await.map(|_| ())
+                commit::commit_written(table, change, written, None).await.map(|_| ())
             }
             Self::Later(deferred) => deferred.take(change, written),
         }

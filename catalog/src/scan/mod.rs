@@ -3,7 +3,7 @@
 //! A scan is planned in steps, one module each:
 //!
 //! 1. [`file_selection`] keeps the lists and files that [`pruning`] cannot rule out, by their statistics
-//!    and by their partition values ([`partition_inverse`]).
+//!    and by their partition values ([`partition_inverse`], [`mod@partition_keys`]).
 //! 2. [`row_deletes`] turns deletion vectors and [`position_deletes`] into the rows that are left
 //!    ([`row_selection`]); [`equality_deletes`] become an anti-join.
 //! 3. [`plan`] groups what is left into native Parquet scans ([`parquet_scan`]) with exact or inexact
@@ -36,6 +36,7 @@ mod live_files;
 mod nan_bounds;
 mod parquet_scan;
 mod partition_inverse;
+mod partition_keys;
 mod plan;
 mod planned_file;
 mod position_deletes;
@@ -72,6 +73,7 @@ pub(crate) use self::changed_rows::{ChangedRows, Part, PartRows};
 pub(crate) use self::file_predicate::FilePredicate;
 pub use self::footer_cache::FooterCache;
 pub(crate) use self::live_files::{deleted_row_counts, live_files};
+pub use self::partition_keys::may_be_key;
 pub(crate) use self::row_columns::ROW_ID;
 pub(crate) use self::row_deletes::load as deleted_positions;
 pub(crate) use self::surviving_rows::surviving_rows;

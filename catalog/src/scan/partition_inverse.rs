@@ -116,7 +116,7 @@ fn period_start(transform: &Transform, period: i64) -> Option<i64> {
 
 /// Widest truncation of integers whose sums stay in 32 bits in Iceberg's reference implementation. What it
 /// makes of wider ones follows no order.
-const MAX_ORDERED_WIDTH: u32 = 1 << 30;
+pub(super) const MAX_ORDERED_WIDTH: u32 = 1 << 30;
 
 /// The smallest value that truncates to a value between `lower` and `upper`.
 ///

@@ -18,6 +18,7 @@ use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicate
 use datafusion::scalar::ScalarValue;
 
 use super::partition_inverse::{lossless_cast, source_range};
+use super::partition_keys::PartitionKeys;
 use crate::table::schema::TableSchema;
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
 use crate::table::{PartitionField, Transform};
@@ -34,7 +35,9 @@ pub(super) enum Containers {
 #[derive(Debug)]
 pub(super) struct Pruner {
     schema: Arc<TableSchema>,
-    predicate: PruningPredicate,
+    /// `None`: true of everything.
+    predicate: Option<PruningPredicate>,
+    keys: PartitionKeys,
 }
 
 impl Pruner {
@@ -44,7 +47,9 @@ impl Pruner {
             .with_file_schema(schema.arrow.clone())
             .try_build(filter.clone())
             .ok()?;
-        (!predicate.always_true()).then(|| Self { schema: schema.clone(), predicate })
+        let predicate = Some(predicate).filter(|predicate| !predicate.always_true());
+        let keys = PartitionKeys::of(filter, |column| schema.id_of(column));
+        (predicate.is_some() || !keys.is_empty()).then(|| Self { schema: schema.clone(), predicate, keys })
     }
 
     /// Which files certainly hold no null in any of `columns`.
@@ -68,13 +73,16 @@ impl Pruner {
             return Vec::new();
         }
         let view = StatisticsView { schema: &self.schema, statistics, containers };
-        match self.predicate.prune(&view) {
-            Ok(keep) => keep.iter().enumerate().filter_map(|(i, keep)| keep.then_some(i)).collect(),
-            Err(e) => {
+        let mut keep = match self.predicate.as_ref().map(|predicate| predicate.prune(&view)) {
+            None => (0..statistics.len).collect(),
+            Some(Ok(keep)) => keep.iter().enumerate().filter_map(|(i, keep)| keep.then_some(i)).collect(),
+            Some(Err(e)) => {
                 tracing::debug!(error = %e, "filter cannot be held against statistics");
                 (0..statistics.len).collect()
             }
-        }
+        };
+        self.keys.retain(statistics, &mut keep);
+        keep
     }
 }
 

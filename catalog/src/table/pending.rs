@@ -132,7 +132,7 @@ impl PendingChange {
         }
         guards.iter().for_each(WrittenFiles::keep);
         let table = Table { snapshot: base, ..table.clone() };
-        commit::commit_written(&table, change, WrittenFiles::new(storage.clone())).await?;
+        commit::commit_written(&table, change, WrittenFiles::new(storage.clone()), None).await?;
         Ok(superfluous)
     }
 

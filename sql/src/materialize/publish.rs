@@ -93,14 +93,14 @@ pub async fn publish(scope: &Scope, in_block: bool, publication: Publication<'_>
         quarantines.filter(|(written, table)| written.is_some() || table.entry.is_none()).collect();
     let touched: Vec<Table> = quarantines.iter().map(|(_, quarantine)| quarantine.clone()).collect();
     if quarantines.is_empty() {
-        commit::commit_written(table, change, guard).await?;
+        commit::commit_written(table, change, guard, None).await?;
     } else if kind != Kind::Replace && can_commit_together(table, &quarantines) {
         together(table, kind, (change, guard), quarantines).await?;
     } else {
         for (written, quarantine) in quarantines {
             first(scope, &quarantine, written, run).await?;
         }
-        commit::commit_written(table, change, guard).await?;
+        commit::commit_written(table, change, guard, None).await?;
     }
     table.catalog.contents_changed();
     // The rest of the statement reads what this has made.
@@ -201,7 +201,7 @@ async fn first(scope: &Scope, table: &Table, written: Option<Written>, run: &Run
     };
     if table.entry.is_none() {
         let (change, guard) = written.unwrap_or_else(|| nothing(table, Kind::Create));
-        return match commit::commit_written(table, change, guard).await {
+        return match commit::commit_written(table, change, guard, None).await {
             Err(auric_catalog::Error::TableExists(_)) => Err(conflict("another statement made the table")),
             outcome => outcome.map(|_| ()).map_err(Error::from),
         };
@@ -222,7 +222,7 @@ async fn first(scope: &Scope, table: &Table, written: Option<Written>, run: &Run
     }
     // Nobody else has put rows of the run there since they were looked for.
     change.read = ReadSet::Version;
-    commit::commit_written(&current, change, guard).await?;
+    commit::commit_written(&current, change, guard, None).await?;
     Ok(())
 }
 

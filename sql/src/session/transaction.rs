@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use auric_catalog::TableIdent;
+use auric_catalog::commit::Turn;
 use auric_catalog::dml::publish::{Deferred, Publish, Stamp};
 use auric_catalog::registry::{Catalog, Table};
 use auric_catalog::table::{Alteration, TableChange};
@@ -35,6 +36,8 @@ pub struct TransactionTables {
     asked: Mutex<BTreeSet<(String, TableIdent)>>,
     /// What every commit of a run says, outside of a block.
     stamp: Option<Arc<Stamp>>,
+    /// Of the table that the statement changes, if nobody else in this process may commit meanwhile.
+    turn: Mutex<Option<Turn>>,
 }
 
 impl TransactionTables {
@@ -95,6 +98,14 @@ impl TransactionTables {
         self.seen.lock().remove(&(table.catalog.name().to_string(), table.ident.clone()));
     }
 
+    /// Has what the statement does to a table committed in the table's turn. Only where it would be
+    /// committed by itself: what is committed otherwise takes its own turn.
+    pub fn has_turn(&self, turn: Turn) {
+        if !self.in_block && self.stamp.is_none() {
+            *self.turn.lock() = Some(turn);
+        }
+    }
+
     /// The transaction that changes to a table belong to. `None`: they are committed at once.
     fn of(&self, table: &Table) -> Result<Option<Arc<Transaction>>> {
         if !self.in_block || table.catalog.is_temporary() {
@@ -109,7 +120,12 @@ impl TransactionTables {
     /// cannot change that table.
     pub fn publish(&self, table: &Table) -> Result<Publish> {
         let Some(transaction) = self.of(table)? else {
-            return Ok(self.stamp.clone().map_or(Publish::Now, Publish::Once));
+            let turn = self.turn.lock().clone().filter(|turn| turn.is_of(table));
+            return Ok(match (&self.stamp, turn) {
+                (Some(stamp), _) => Publish::Once(stamp.clone()),
+                (None, Some(turn)) => Publish::InTurn(turn),
+                (None, None) => Publish::Now,
+            });
         };
         self.check_catalogs(Some(table.catalog.name()))?;
         transaction.check_change(table).map_err(with_hint)?;

@@ -4,6 +4,8 @@ import random
 
 from shape import Column, literal, random_value
 
+# Compared with each other, in the session's time zone.
+TIMES = ("date", "timestamp", "timestamptz")
 COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
 
@@ -42,8 +44,13 @@ def value(scope: Scope, type_: str, depth: int = 2) -> str:
 
 
 FORMS = {
-    "int": ("{0} % 97 + 1", "-({0} % 50)", "abs({0} % 40)", "({0} % 100) * 3 - 7", "{0} - 1"),
-    "bigint": ("{0} % 97 + 1", "-({0} % 50)", "{0} + 1", "({0} % 100) * 3"),
+    "int": ("{0} % 97 + 1", "-({0} % 50)", "abs({0} % 40)", "({0} % 100) * 3 - 7", "{0} % 1000 - 1"),
+    "bigint": ("{0} % 97 + 1", "-({0} % 50)", "{0} % 100000 + 1", "({0} % 100) * 3"),
+    "smallint": ("cast({0} % 97 + 1 as smallint)", "cast(-({0} % 50) as smallint)"),
+    "real": ("cast({0} * cast('0.5' as real) as real)", "cast({0} + cast('0.25' as real) as real)", "abs({0})"),
+    "time": ("{0} + interval '1 hour'", "{0} - interval '30 minutes'"),
+    "uuid": ("{0}",),
+    "timestamptz": ("{0} + interval '1 hour'", "{0} - interval '3 hours'", "date_trunc('day', {0})"),
     "numeric(12,2)": ("cast({0} + cast('1.25' as numeric(12,2)) as numeric(12,2))", "-{0}", "cast({0} - cast('0.01' as numeric(12,2)) as numeric(12,2))"),
     "double precision": ("{0} * cast('0.5' as double precision)", "{0} + cast('0.25' as double precision)", "cast('1.5' as double precision) - {0}", "abs({0})"),
     "text": ("substr({0}, 1, 6) || 'x'", "upper({0})", "lower({0})", "substr({0}, 2, 3)", "'<' || substr({0}, 1, 4) || '>'"),
@@ -57,16 +64,20 @@ def converted(scope: Scope, type_: str) -> str:
     """A value made from a column of another type, or a constant."""
     rng = scope.rng
     options = [constant(rng, type_)]
-    if type_ in ("int", "bigint", "numeric(12,2)", "double precision") and (name := scope.pick("int", "bigint")):
+    if type_ in ("int", "bigint", "smallint", "numeric(12,2)", "double precision", "real") and (name := scope.pick("int", "bigint", "smallint")):
         options.append(f"cast({name} % 1000 as {type_})")
     if type_ == "int" and (name := scope.pick("text")):
         options.append(f"cast(length({name}) as int)")
     if type_ == "text" and (name := scope.pick("int", "bigint", "date")):
         options.append(f"cast({name} as text)")
-    if type_ == "date" and (name := scope.pick("timestamp")):
+    if type_ == "date" and (name := scope.pick("timestamp", "timestamptz")):
         options.append(f"cast({name} as date)")
-    if type_ == "timestamp" and (name := scope.pick("date")):
+    if type_ == "timestamp" and (name := scope.pick("date", "timestamptz")):
         options.append(f"cast({name} as timestamp)")
+    if type_ == "timestamptz" and (name := scope.pick("date", "timestamp")):
+        options.append(f"cast({name} as timestamptz)")
+    if type_ == "time" and (name := scope.pick("timestamp")):
+        options.append(f"cast({name} as time)")
     if type_ == "boolean":
         options.append(f"({predicate(scope, 0)})")
     return rng.choice(options)
@@ -93,6 +104,10 @@ def predicate(scope: Scope, depth: int = 2) -> str:
         return f"{name} {rng.choice(('', 'not '))}like '{rng.choice(('a%', '%b%', '%', '_', '<%'))}'"
     if shape < 0.45:
         return f"({name} is distinct from {constant(rng, column.type)})"
+    if column.type in TIMES and shape < 0.65:
+        other_time = rng.choice((*TIMES, "now"))
+        limit = rng.choice(("now()", "current_date")) if other_time == "now" else constant(rng, other_time)
+        return f"{name} {rng.choice(COMPARISONS)} {limit}"
     other = scope.pick(column.type) if rng.random() < 0.3 else None
     return f"{name} {rng.choice(COMPARISONS)} {other or constant(rng, column.type)}"
 
@@ -116,7 +131,7 @@ def subquery_predicate(scope: Scope, alias: str, source: str, columns: tuple[Col
 def subquery_value(scope: Scope, alias: str, source: str, columns: tuple[Column, ...], type_: str) -> str | None:
     """A scalar subquery of the type, correlated or not; None where the table has no such column."""
     rng = scope.rng
-    names = [column.name for column in columns if column.type == type_ and type_ != "boolean"]
+    names = [column.name for column in columns if column.type == type_ and type_ not in ("boolean", "uuid")]
     if not names:
         return None
     correlated = f" where x.k = {alias}.k" if rng.random() < 0.6 else ""

@@ -10,12 +10,13 @@ import decimal
 
 import duckdb
 from pyiceberg.transforms import BucketTransform
-from pyiceberg.types import DateType, DecimalType, IntegerType, LongType, StringType, TimestampType
+from pyiceberg.types import (DateType, DecimalType, IntegerType, LongType, StringType, TimestampType, TimestamptzType,
+                             TimeType, UUIDType)
 
 from merge import Merge
 from shape import Column, PartitionField, Shape, column_list
 
-CARDINALITY, NOT_NULL, CAST, CHECK = "21000", "23502", "22P02", "23514"
+CARDINALITY, NOT_NULL, CAST, CHECK, OUT_OF_RANGE = "21000", "23502", "22P02", "23514", "22003"
 
 
 class Refused(Exception):
@@ -32,6 +33,8 @@ def errors_as_states():
         yield
     except duckdb.ConstraintException as error:
         raise Refused(NOT_NULL) from error
+    except duckdb.OutOfRangeException as error:
+        raise Refused(OUT_OF_RANGE) from error
     except duckdb.ConversionException as error:
         raise Refused(CAST) from error
 
@@ -43,6 +46,8 @@ class Oracle:
         self.shape = shape
         self.connection = duckdb.connect()
         self.connection.execute("set threads = 1")
+        self.connection.execute(f"set TimeZone = '{shape.zone}'")
+        self.returned: list[tuple] = []
         for field in shape.partitioning:
             if field.transform == "bucket":
                 register_bucket(self.connection, field)
@@ -57,7 +62,20 @@ class Oracle:
     def run(self, statement: str) -> int:
         """A statement that DuckDB has; returns the number of rows changed."""
         with errors_as_states():
-            return self.connection.execute(statement).fetchone()[0]
+            count = self.connection.execute(statement).fetchone()[0]
+        self.empty_as_null("t")
+        return count
+
+    def run_returning(self, statement: str) -> int:
+        """The same with RETURNING: its rows are kept."""
+        with errors_as_states():
+            self.returned = self.connection.execute(statement).fetchall()
+        self.empty_as_null("t")
+        return len(self.returned)
+
+    def empty_as_null(self, table: str):
+        for name in self.shape.empty_is_null:
+            self.connection.execute(f"update {table} set {name} = null where {name} = ''")
 
     @contextlib.contextmanager
     def transaction(self):
@@ -76,6 +94,7 @@ class Oracle:
             nullable = [Column(column.name, column.type) for column in self.shape.columns]
             connection.execute(f"create temp table result ({column_list(nullable)})")
             connection.execute(f"insert into result {query}")
+            self.empty_as_null("result")
             connection.execute(f"delete from t a where {replaced}")
             count = connection.execute("insert into t select * from result").fetchone()[0]
             connection.execute("drop table result")
@@ -110,6 +129,7 @@ class Oracle:
             connection.execute("delete from t where rowid in (select rid from changes)")
             connection.execute(f"insert into t select {names} from changes where kind <> 'delete'")
             connection.execute("drop table changes")
+            self.empty_as_null("t")
         return count
 
     def nulls_in_changes(self) -> list[str]:
@@ -130,8 +150,11 @@ def partition_value(field: PartitionField, alias: str) -> str:
         case "truncate" if field.column.type == "text":
             return f"substr({name}, 1, {field.parameter})"
         case "truncate":
-            return f"{name} - ((({name} % {field.parameter}) + {field.parameter}) % {field.parameter})"
+            wide = f"cast({name} as hugeint)"
+            return f"{wide} - ((({wide} % {field.parameter}) + {field.parameter}) % {field.parameter})"
         case transform:
+            if field.column.type == "timestamptz":
+                name = f"({name} at time zone 'UTC')"
             return f"date_trunc('{transform.removesuffix('s')}', {name})"
 
 
@@ -141,15 +164,17 @@ def bucket_name(field: PartitionField) -> str:
 
 def register_bucket(connection: duckdb.DuckDBPyConnection, field: PartitionField):
     """The specification's bucket function as pyiceberg has it, under a name of its own in DuckDB."""
-    types = {"int": IntegerType(), "bigint": LongType(), "numeric(12,2)": DecimalType(12, 2), "text": StringType(),
+    types = {"int": IntegerType(), "smallint": IntegerType(), "time": TimeType(), "uuid": UUIDType(), "timestamptz": TimestamptzType(), "bigint": LongType(), "numeric(12,2)": DecimalType(12, 2), "text": StringType(),
              "date": DateType(), "timestamp": TimestampType()}
     bucket = BucketTransform(field.parameter).transform(types[field.column.type])
 
     def of(value):
         if isinstance(value, datetime.datetime):
-            value = (value - datetime.datetime(1970, 1, 1)) // datetime.timedelta(microseconds=1)
+            value = (value - datetime.datetime(1970, 1, 1, tzinfo=value.tzinfo and datetime.UTC)) // datetime.timedelta(microseconds=1)
         elif isinstance(value, datetime.date):
             value = (value - datetime.date(1970, 1, 1)).days
+        elif isinstance(value, datetime.time):
+            value = ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
         elif isinstance(value, decimal.Decimal):
             value = value.quantize(decimal.Decimal("0.01"))
         return bucket(value)

@@ -1,5 +1,6 @@
 """The same table as other programs see it: pyiceberg, deltalake and DuckDB read the files themselves."""
 
+import datetime
 import pathlib
 from collections import Counter
 
@@ -9,7 +10,14 @@ from deltalake import DeltaTable, QueryBuilder
 
 def multiset(rows) -> Counter:
     """Rows for exact comparison: `1.0` is not `1`, `1.50` is not `1.5`."""
-    return Counter(tuple(map(repr, row)) for row in rows)
+    return Counter(tuple(map(shown, row)) for row in rows)
+
+
+def shown(value) -> str:
+    """Instants are the same in every zone."""
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value = value.astimezone(datetime.UTC)
+    return repr(value)
 
 
 class Differs(AssertionError):

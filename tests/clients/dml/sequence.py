@@ -53,7 +53,8 @@ class Case:
     @property
     def script(self) -> str:
         """The case to be replayed with psql."""
-        lines = [f"-- seed {self.seed}: {self.shape.description}", "create schema replay;", "set search_path to replay;"]
+        lines = [f"-- seed {self.seed}: {self.shape.description}", "create schema replay;", "set search_path to replay;",
+                 f"set timezone to '{self.shape.zone}';"]
         lines += [f"{self.source_shape.create('src')};", f"{self.shape.create('t')};"]
         for statement in self.statements:
             if statement.setting:
@@ -85,6 +86,8 @@ class Run:
         self.connection = server.connect()
         self.connection.execute(f"create schema {self.schema}")
         self.connection.execute(f"set search_path to {self.schema}")
+        self.connection.execute(f"set timezone to '{case.shape.zone}'")
+        self.returned: list[tuple] = []
         self.history: dict[int, Counter] = {}
         self.turns = itertools.count()
 
@@ -118,6 +121,9 @@ class Run:
             raise Differs(f"had to fail with {refusal}, but did {count} rows: {statement.sql}") from None
         self.tally.done[statement.kind] += 1
         self.check_rows(statement)
+        if statement.returning:
+            # What is read back as NULL was returned as it was written.
+            compare("RETURNING", multiset(self.returned), multiset(self.oracle.returned), f"of {statement.sql}")
         if count is not None and count != expected:
             raise Differs(f"counted {count} rows instead of {expected}: {statement.sql}")
         if foretold is not None and foretold != expected:
@@ -143,7 +149,9 @@ class Run:
         if statement.setting:
             self.connection.execute(statement.setting)
         try:
-            tag = self.connection.execute(statement.sql).statusmessage
+            cursor = self.connection.execute(statement.sql)
+            tag = cursor.statusmessage
+            self.returned = cursor.fetchall() if statement.returning else []
         finally:
             if statement.setting:
                 self.connection.execute(RESET)

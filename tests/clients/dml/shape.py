@@ -4,8 +4,14 @@ import dataclasses
 import datetime
 import decimal
 import random
+import uuid
 
-TYPES = ("int", "bigint", "numeric(12,2)", "double precision", "text", "date", "timestamp", "boolean")
+TYPES = ("int", "bigint", "smallint", "numeric(12,2)", "double precision", "real", "text", "date", "timestamp", "timestamptz", "boolean")
+# Delta has no such types.
+ICEBERG_TYPES = ("time", "uuid")
+NUMBERS = {"smallint": 2**15, "int": 2**31, "bigint": 2**63}
+# Of the session. None of them changes its clocks at a time that is generated here.
+ZONES = ("UTC", "Europe/Paris", "America/New_York", "Asia/Kolkata")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +74,12 @@ class Shape:
     columns: tuple[Column, ...]
     partitioning: tuple[PartitionField, ...]
     layout: Layout
+    zone: str = "UTC"
+
+    @property
+    def empty_is_null(self) -> list[str]:
+        """Columns in which an empty string is read as NULL: a Delta log cannot tell them apart."""
+        return [field.column.name for field in self.partitioning if self.layout.format == "delta" and field.column.type == "text"]
 
     def named(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -88,7 +100,7 @@ class Shape:
     @property
     def description(self) -> str:
         by = f" by {', '.join(field.sql for field in self.partitioning)}" if self.partitioning else ""
-        return self.layout.name + by
+        return f"{self.layout.name}{by} in {self.zone}"
 
 
 def column_list(columns) -> str:
@@ -97,11 +109,11 @@ def column_list(columns) -> str:
 
 def random_shape(rng: random.Random, layout: Layout | None = None) -> Shape:
     """A key column `k` and two to six others."""
-    types = rng.sample(TYPES, rng.randint(2, 6))
+    layout = layout or rng.choice(LAYOUTS)
+    types = rng.sample(TYPES + (ICEBERG_TYPES if layout.format == "iceberg" else ()), rng.randint(2, 6))
     columns = [Column("k", rng.choice(("int", "bigint")), rng.random() < 0.5)]
     columns += [Column(f"c{number}", type_, rng.random() < 0.8) for number, type_ in enumerate(types, 1)]
-    layout = layout or rng.choice(LAYOUTS)
-    return Shape(tuple(columns), random_partitioning(rng, columns, layout), layout)
+    return Shape(tuple(columns), random_partitioning(rng, columns, layout), layout, rng.choice(ZONES))
 
 
 def random_partitioning(rng: random.Random, columns: list[Column], layout: Layout) -> tuple[PartitionField, ...]:
@@ -109,22 +121,24 @@ def random_partitioning(rng: random.Random, columns: list[Column], layout: Layou
     if rng.random() < 0.4:
         return ()
     if layout.format == "delta":  # reads an empty string in a partition column as NULL
-        columns = [column for column in columns if column.type != "text"]
+        columns = [column for column in columns if column.type != "text" or column.nullable]
     chosen = rng.sample(columns, min(len(columns), rng.choice((1, 1, 2))))
     return tuple(random_field(rng, column, layout) for column in chosen)
 
 
 def random_field(rng: random.Random, column: Column, layout: Layout) -> PartitionField:
     identity = PartitionField("identity", column)
-    if layout.format == "delta" or column.type in ("boolean", "double precision"):
+    if layout.format == "delta" or column.type in ("boolean", "double precision", "real"):
         return identity
     options = [identity]
-    if column.type in ("int", "bigint"):
+    if column.type in NUMBERS:
         options += [PartitionField("bucket", column, rng.randint(2, 6)), PartitionField("truncate", column, 20)]
     elif column.type == "text":
         options += [PartitionField("bucket", column, rng.randint(2, 6)), PartitionField("truncate", column, rng.randint(1, 3))]
     elif column.type == "numeric(12,2)":
         options += [PartitionField("bucket", column, 4)]
+    elif column.type in ICEBERG_TYPES:
+        options += [PartitionField("bucket", column, 3)]
     elif column.type == "date":
         options += [PartitionField(name, column) for name in ("days", "months", "years")]
     else:
@@ -141,13 +155,17 @@ def random_value(rng: random.Random, column: Column):
         return None
     match column.type:
         case "int":
-            return rng.choice((rng.randint(-20, 80), rng.randint(-20, 80), 2**31 - 1000))
+            return rng.choice((rng.randint(-20, 80), rng.randint(-20, 80), extreme(rng, column)))
         case "bigint":
-            return rng.choice((rng.randint(-20, 80), rng.randint(-20, 80), -(2**50)))
+            return rng.choice((rng.randint(-20, 80), rng.randint(-20, 80), -(2**50), extreme(rng, column)))
+        case "smallint":
+            return rng.choice((rng.randint(-20, 80), rng.randint(-20, 80), extreme(rng, column)))
         case "numeric(12,2)":
-            return decimal.Decimal(rng.choice((rng.randint(-500, 500), 99999999))).scaleb(-2)
+            return decimal.Decimal(rng.choice((rng.randint(-500, 500), rng.randint(-500, 500), 99999999))).scaleb(-2)
         case "double precision":
-            return rng.choice((-0.5, 0.0, 0.1, 1.5, 2.25, 1e10, -3.75))
+            return rng.choice((-0.5, 0.0, 0.1, 1.5, 2.25, 1e10, -3.75, float("nan"), float("inf")))
+        case "real":  # equal in 32 and 64 bits
+            return rng.choice((-0.5, 0.0, 1.5, 2.25, 65536.0, -3.75, float("nan"), float("-inf")))
         case "text":
             return rng.choice(WORDS).replace("''", "'")
         case "date":
@@ -155,9 +173,22 @@ def random_value(rng: random.Random, column: Column):
         case "timestamp":
             return datetime.datetime(2023, 12, 31, 22) + datetime.timedelta(
                 hours=rng.choice((0, 1, 2, 3, 30, 900, -500000)), microseconds=rng.choice((0, 0, 123456)))
+        case "timestamptz":
+            return datetime.datetime(2023, 12, 31, 22, tzinfo=datetime.UTC) + datetime.timedelta(
+                hours=rng.choice((0, 1, 2, 3, 5, 30, 900, -500000)), microseconds=rng.choice((0, 0, 123456)))
+        case "time":
+            return datetime.time(rng.choice((0, 5, 12, 23)), rng.choice((0, 30, 59)), 0, rng.choice((0, 0, 123456)))
+        case "uuid":
+            return uuid.UUID(int=rng.choice((0, 1, 2, 2**127, 2**128 - 1, 2**64 + 5)))
         case "boolean":
             return rng.random() < 0.5
     raise AssertionError(column.type)
+
+
+def extreme(rng: random.Random, column: Column) -> int:
+    """The least or greatest numbers of a type. Keys are added to, and have none."""
+    limit = 70 if column.name == "k" else NUMBERS[column.type]
+    return rng.choice((-limit, 1 - limit, limit - 1))
 
 
 def random_key(rng: random.Random) -> int:
@@ -177,7 +208,7 @@ def literal(value, type_: str) -> str:
     if isinstance(value, int):
         return str(value) if type_ == "int" and value >= 0 else f"cast({value} as {type_})"
     if isinstance(value, datetime.datetime):
-        return f"timestamp '{value.isoformat(' ')}'"
+        return f"{type_} '{value.isoformat(' ')}'"
     if isinstance(value, datetime.date):
         return f"date '{value}'"
     if isinstance(value, str):

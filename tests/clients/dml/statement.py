@@ -20,6 +20,7 @@ class Statement:
     apply: Callable[[Oracle], int]
     setting: str | None = None
     merge: Merge | None = None
+    returning: bool = False
 
 
 class Generator:
@@ -40,6 +41,10 @@ class Generator:
         return self.rng.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])[0]()
 
     def plain(self, kind: str, sql: str) -> Statement:
+        if kind in ("INSERT VALUES", "INSERT SELECT", "UPDATE", "DELETE") and self.rng.random() < 0.15:
+            columns = self.rng.sample(self.shape.columns, self.rng.randint(1, len(self.shape.columns)))
+            sql += f" returning {', '.join(column.name for column in columns)}"
+            return Statement(kind, sql, lambda oracle: oracle.run_returning(sql), returning=True)
         return Statement(kind, sql, lambda oracle: oracle.run(sql))
 
     # -- INSERT
@@ -99,6 +104,11 @@ class Generator:
     def delete(self) -> Statement:
         # Halved, so that tables do not run empty.
         half = f"a.k % 2 = {self.rng.randint(0, 1)} and " if self.rng.random() < 0.5 else ""
+        if self.rng.random() < 0.2 and self.shape.partitioning:
+            # Whole files, maybe.
+            name = self.rng.choice(self.shape.partitioning).column
+            only = Scope(self.rng, ("a", (name,)))
+            return self.plain("DELETE", f"delete from t as a where {predicate(only, 1)}")
         return self.plain("DELETE", f"delete from t as a where {half}({self.where()})")
 
     def delete_using(self) -> Statement:
@@ -199,6 +209,8 @@ class Generator:
             return self.overwrite()
         column = fields[0].column
         chosen = literal(random_value(self.rng, Column("", column.type, False)), column.type)
+        if column.name in self.shape.empty_is_null and chosen == "''":
+            chosen = literal(None, column.type)
         others = [other for other in self.shape.columns if other != column]
         where = f"{self.required('y')} and y.k % 3 = {self.rng.randint(0, 2)}"
         rest = f"select {', '.join(f'y.{other.name}' for other in others)} from src y where {where}"
@@ -211,6 +223,9 @@ class Generator:
         """Mostly rows that satisfy the predicate; now and then not, which must change nothing."""
         low = random_key(self.rng)
         where = self.rng.choice((f"k >= {low} and k < {low + 15}", f"k = {low}", f"k < {low}"))
+        if self.rng.random() < 0.4 and self.shape.partitioning:
+            column = self.rng.choice(self.shape.partitioning).column
+            where = predicate(Scope(self.rng, ("", (column,))), 1).replace(f".{column.name}", column.name)
         inside = f" and {where}" if self.rng.random() < 0.8 else ""
         query = f"select * from src where {self.required('src')}{inside}"
         return Statement("REPLACE WHERE", f"insert into t replace where {where} {query}", lambda oracle: oracle.replace_where(where, query))
@@ -253,6 +268,8 @@ def last_unconditional(clauses: list[Clause]) -> list[Clause]:
 
 
 def aggregate(column: Column) -> str:
+    if column.type == "uuid":
+        return f"cast(min(cast({column.name} as text)) as uuid)"
     return f"bool_and({column.name})" if column.type == "boolean" else f"min({column.name})"
 
 
@@ -264,4 +281,7 @@ def series_value(column: Column) -> str:
         "int": "cast(x * 37 % 90 as int)", "bigint": "cast(x * 1000003 % 70 as bigint)", "numeric(12,2)": "cast(x % 50 as numeric(12,2))",
         "double precision": "cast(x % 16 as double precision)", "text": "'v' || cast(x % 9 as text)", "date": f"cast({day} as date)",
         "timestamp": f"cast({day} || ' 0' || cast(x % 10 as text) || ':30:00' as timestamp)", "boolean": "x % 3 = 0",
+        "smallint": "cast(x * 7 % 60 as smallint)", "real": "cast(x % 16 as real)", "time": "cast('0' || cast(x % 10 as text) || ':30:00' as time)",
+        "timestamptz": f"cast({day} || ' 0' || cast(x % 10 as text) || ':30:00+00' as timestamptz)",
+        "uuid": "cast('00000000-0000-4000-8000-00000000000' || cast(x % 10 as text) as uuid)",
     }[column.type]

@@ -9,6 +9,8 @@ import pytest
 from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.transforms import BucketTransform
+from pyiceberg.types import LongType
 
 from conftest import running
 from crowd import retrying, together, watching
@@ -51,6 +53,71 @@ def test_merges_on_disjoint_partitions_all_succeed(server, schema, layout, duck)
     compare("Auric", multiset(server.sql(f"select p, id, v from {table}")), expected, "at the end")
     for reader, rows in Outside(server, duck, schema, "t", layout.format).readers(["p", "id", "v"]).items():
         compare(reader, multiset(rows), expected, "at the end")
+
+
+BUCKETED = {name: layout for name, layout in LAYOUTS.items() if layout.format == "iceberg"}
+
+
+@pytest.mark.parametrize("layout", BUCKETED.values(), ids=BUCKETED)
+@pytest.mark.parametrize("statement", ["merge", "upsert"])
+def test_keys_of_different_buckets_do_not_conflict(server, schema, layout, statement):
+    """Only the keys tell that the statements have nothing to do with each other. No error is seen by anybody."""
+    table, writers, rounds, keys = f"{schema}.t", 10, 2, 10_000
+    create(server, table, "id bigint primary key, v bigint", layout, "bucket(10, id)")
+    server.sql(f"insert into {table} select x, 0 from generate_series(0, {keys - 1}) as g(x)")
+    bucket = [_bucket(id_, 10) for id_ in range(keys)]
+    wanted = [[id_ for id_ in range(keys) if bucket[id_] == part][:900] for part in range(writers)]
+    for part in range(writers):  # keys that are not there yet
+        wanted[part] += [id_ for id_ in range(keys, 2 * keys) if _bucket(id_, 10) == part][:100]
+
+    def writer(part: int):
+        source = ", ".join(f"({id_})" for id_ in wanted[part])
+        with server.connect() as connection:
+            for _ in range(rounds):
+                if statement == "merge":
+                    tag = connection.execute(
+                        f"merge into {table} a using (values {source}) as b(id) on a.id = b.id "
+                        f"when matched then update set v = a.v + 1 when not matched then insert (id, v) values (b.id, 1)").statusmessage
+                    assert tag == f"MERGE {len(wanted[part])}"
+                else:
+                    tag = connection.execute(
+                        f"insert into {table} (id, v) select id, 1 from (values {source}) as b(id) "
+                        f"on conflict (id) do update set v = t.v + 1").statusmessage
+                    assert tag == f"INSERT 0 {len(wanted[part])}"
+
+    together(*(lambda part=part: writer(part) for part in range(writers)))
+    changed = sum(map(len, wanted))
+    assert server.sql(f"select v, count(*) from {table} group by v order by v") == [(0, keys - 9_000), (rounds, changed)]
+    assert server.sql(f"select count(distinct id) from {table}") == [(keys + changed - 9_000,)]
+
+
+def _bucket(key: int, buckets: int) -> int:
+    return BucketTransform(buckets).transform(LongType())(key)
+
+
+@every_layout
+@pytest.mark.parametrize("statement", ["merge", "upsert", "update"])
+def test_statements_on_one_row_wait_for_each_other(server, schema, layout, statement):
+    """Whatever the number of those that were faster, nobody sees an error."""
+    table, writers, rounds = f"{schema}.t", 10, 4
+    key = layout.format == "iceberg"
+    if statement == "upsert" and not key:
+        pytest.skip("Delta tables have no key")
+    create(server, table, f"id int{' primary key' if key else ''}, v bigint", layout)
+    server.sql(f"insert into {table} values (1, 0)")
+    text = {
+        "merge": f"merge into {table} a using (values (1)) as b(id) on a.id = b.id when matched then update set v = a.v + 1",
+        "upsert": f"insert into {table} values (1, 1) on conflict (id) do update set v = t.v + 1",
+        "update": f"update {table} set v = v + 1 where id = 1",
+    }[statement]
+
+    def writer():
+        with server.connect() as connection:
+            for _ in range(rounds):
+                connection.execute(text)
+
+    together(*(writer for _ in range(writers)))
+    assert server.sql(f"select id, v from {table}") == [(1, writers * rounds)]
 
 
 def whole_partitions(rows):

@@ -1,12 +1,12 @@
 """The oracle's own MERGE against DuckDB's, so that the judge of the differential tests is judged too."""
 
-import collections
 import random
 
 import pytest
 
 from merge import Merge
 from oracle import CARDINALITY, Oracle, Refused
+from outside import multiset
 from shape import random_shape
 from statement import Generator
 
@@ -39,11 +39,11 @@ def test_merge_is_what_duckdb_makes_of_it(seed):
                 with pytest.raises(Refused):
                     oracle.run(native(merge))
             continue
-        expected = collections.Counter(oracle.rows())
+        expected = multiset(oracle.rows())
         oracle.connection.execute("delete from t")
         oracle.connection.execute("insert into t from saved")
         assert oracle.run(native(merge)) == count, merge.sql
-        assert collections.Counter(oracle.rows()) == expected, merge.sql
+        assert multiset(oracle.rows()) == expected, merge.sql
         compared += 1
     assert compared > 10
 

@@ -12,12 +12,13 @@ use datafusion::datasource::TableType;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext, col};
 use datafusion::scalar::ScalarValue;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 
+use crate::scan::may_be_key;
 use crate::scan::plan::{ScanRequest, plan};
 use crate::storage::Storage;
 use crate::table::deletes::DeleteIndex;
@@ -280,7 +281,23 @@ impl Lake {
 
     /// Names of the files that a query reads, sorted.
     pub async fn scanned(&self, sql: &str) -> Vec<String> {
-        let plan = self.plan(sql).await;
+        self.files_in(&self.plan(sql).await)
+    }
+
+    /// Names of the files that a search for keys reads, sorted.
+    pub async fn scanned_by_keys(&self, column: &str, keys: &[ArrayRef]) -> Vec<String> {
+        self.register();
+        let mut snapshot = self.snapshot().as_ref().clone();
+        snapshot.default_spec = self.lists[0].stats.spec.clone();
+        let filter = may_be_key(&snapshot, &col(column), keys).unwrap();
+        let rows = self.ctx.table("t").await.unwrap();
+        let rows = filter.map_or(Ok(rows.clone()), |filter| rows.filter(filter)).unwrap();
+        self.files_in(
+            &displayable(rows.create_physical_plan().await.unwrap().as_ref()).indent(true).to_string(),
+        )
+    }
+
+    fn files_in(&self, plan: &str) -> Vec<String> {
         let mut names: Vec<String> = self
             .lists
             .iter()

@@ -143,6 +143,37 @@ fn lake_of_width(column: DataType, width: u32, values: &[ArrayRef]) -> Lake {
     lake(column, Transform::Truncate(width), values)
 }
 
+/// However many keys, and wherever they lie: a partition that holds none of them is not read.
+#[tokio::test]
+async fn keys_are_known_by_their_partitions() {
+    let keys = |keys: Vec<i64>| vec![Arc::new(Int64Array::from(keys)) as ArrayRef];
+    let longs: Vec<ArrayRef> = (0..6).map(|v| Arc::new(Int64Array::from(vec![v])) as ArrayRef).collect();
+    let ints: Vec<ArrayRef> = (0..6).map(|v| Arc::new(Int32Array::from(vec![v])) as ArrayRef).collect();
+    let all = ["f0", "f1", "f2", "f3", "f4", "f5"];
+    for (column, transform, values) in [
+        (DataType::Int64, Transform::Bucket(64), &longs),
+        (DataType::Int64, Transform::Identity, &longs),
+        (DataType::Int64, Transform::Truncate(1), &longs),
+        // Promoted after it was written.
+        (DataType::Int64, Transform::Truncate(1), &ints),
+        (DataType::Int64, Transform::Identity, &ints),
+        (DataType::Int32, Transform::Bucket(64), &ints),
+    ] {
+        let lake = lake(column, transform.clone(), values);
+        assert_eq!(lake.scanned_by_keys("c", &keys(vec![4, 1, 4])).await, ["f1", "f4"], "{transform}");
+        let none: [&str; 0] = [];
+        assert_eq!(lake.scanned_by_keys("c", &keys(vec![])).await, none, "{transform}");
+    }
+    let unpartitioned = lake(DataType::Int64, Transform::Void, &longs);
+    assert_eq!(unpartitioned.scanned_by_keys("c", &keys(vec![4])).await, all);
+    // Some writers took the day before 1970 for the first of 1970.
+    let days: Vec<ArrayRef> =
+        [-2, -1, 0, 1].iter().map(|d| Arc::new(Date32Array::from(vec![*d])) as ArrayRef).collect();
+    let lake = lake(DataType::Date32, Transform::Day, &days);
+    let before = vec![Arc::new(Date32Array::from(vec![-1])) as ArrayRef];
+    assert_eq!(lake.scanned_by_keys("c", &before).await, ["f1", "f2"]);
+}
+
 #[tokio::test]
 async fn bucket() {
     let longs: Vec<ArrayRef> = (0..6).map(|v| Arc::new(Int64Array::from(vec![v])) as ArrayRef).collect();

@@ -1,6 +1,7 @@
-//! The source of a MERGE (and the FROM of an UPDATE, the USING of a DELETE), run before the join is
-//! planned if it is small: its keys then tell which files of the target can hold a match, before any of
-//! them is read, and what the statement read for the detection of conflicts.
+//! The source of a MERGE (and the FROM of an UPDATE, the USING of a DELETE, the rows of an INSERT with
+//! ON CONFLICT), run before the join is planned if it is small: its keys then tell which files and partitions
+//! of the target can hold a match, before any of them is read, and what the statement read for the detection
+//! of conflicts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{SortOptions, sort_limit};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
+use auric_catalog::registry::Table;
+use auric_catalog::scan::may_be_key;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -16,7 +19,7 @@ use datafusion::common::{Column, ParamValues};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, lit};
@@ -36,6 +39,8 @@ use crate::planner::Scope;
 
 /// Most bytes of a source that is collected; the rest of a larger one is streamed.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// And most of the memory of all queries: one part of so many.
+const POOL_SHARE: usize = 8;
 /// Most values of a key that are listed one by one.
 const MAX_LISTED: usize = 200;
 /// Most values of a key that ranges are made of.
@@ -84,17 +89,9 @@ pub async fn collect(
     let keys = if change.keeps_target() { Vec::new() } else { keys(&source, &conjuncts) };
     let columns = needed(change, &source);
     let plan = narrowed(change, &source, &conjuncts, &columns, &keys)?;
-    let physical = rows::physical(scope, &plan).await?;
-    let memory = MemoryConsumer::new("merge source").register(&scope.engine.runtime.memory_pool);
-    let memory = Arc::new(Mutex::new(memory));
-    let collected = Collected::read(rows::stream(scope, physical)?, &memory).await?;
-    let complete = collected.rest.lock().is_none();
-    let mut pruning = Vec::new();
-    if complete {
-        for (i, key) in keys.iter().enumerate() {
-            pruning.extend(collected.predicate(columns.len() + i, key)?);
-        }
-    }
+    let (collected, memory) = run(scope, &plan).await?;
+    let keys = keys.into_iter().enumerate().map(|(i, key)| (columns.len() + i, key.target));
+    let pruning = collected.pruning(change.target.table(), keys)?;
     let scan = LogicalPlanBuilder::scan("__auric_source", provider_as_source(Arc::new(collected)), None);
     let collected = |i: usize| Expr::Column(Column::new(Some("__auric_source"), format!("c{i}")));
     let renamed = columns.iter().enumerate();
@@ -107,6 +104,38 @@ pub async fn collect(
     let relation = scan.and_then(|scan| scan.project(renamed));
     let relation = relation.and_then(LogicalPlanBuilder::build).map_err(failed)?;
     Ok(Source { relation, pruning, _memory: memory })
+}
+
+/// Runs the new rows of a table, as far as they are small. `keys`: their columns that target rows with a
+/// match have the values of; the pruning predicates are over columns of `relation`.
+pub async fn collect_rows(
+    scope: &Scope,
+    table: &Table,
+    rows: &LogicalPlan,
+    keys: &[String],
+    relation: &str,
+) -> Result<Source> {
+    let (collected, memory) = run(scope, rows).await?;
+    let fields = collected.schema.fields().iter().enumerate();
+    let keys = fields.filter(|(_, field)| keys.contains(field.name()));
+    let keys = keys.map(|(i, field)| (i, Expr::Column(Column::new(Some(relation), field.name()))));
+    let pruning = collected.pruning(table, keys)?;
+    let scan = LogicalPlanBuilder::scan("__auric_source", provider_as_source(Arc::new(collected)), None);
+    let relation = scan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
+    Ok(Source { relation, pruning, _memory: memory })
+}
+
+async fn run(scope: &Scope, plan: &LogicalPlan) -> Result<(Collected, Arc<Mutex<MemoryReservation>>)> {
+    let physical = rows::physical(scope, plan).await?;
+    let pool = &scope.engine.runtime.memory_pool;
+    let most = match pool.memory_limit() {
+        // The statement itself has to have some.
+        MemoryLimit::Finite(limit) => MAX_BYTES.min(limit / POOL_SHARE),
+        MemoryLimit::Infinite | MemoryLimit::Unknown => MAX_BYTES,
+    };
+    let memory = Arc::new(Mutex::new(MemoryConsumer::new("merge source").register(pool)));
+    let collected = Collected::read(rows::stream(scope, physical)?, &memory, most).await?;
+    Ok((collected, memory))
 }
 
 /// Columns of the source that the statement uses, in order.
@@ -153,8 +182,8 @@ fn is_over(expr: &Expr, relation: &LogicalPlan) -> bool {
 fn keys(source: &LogicalPlan, conjuncts: &[&Expr]) -> Vec<Key> {
     let key = |of_source: &Expr, of_target: &Expr| {
         let plain = matches!(of_target, Expr::Column(column) if !source.schema().has_column(column));
-        let ordered = of_source.get_type(source.schema().as_ref()).is_ok_and(|found| has_bounds(&found));
-        (plain && ordered && is_over(of_source, source) && !has_subquery(of_source))
+        let told = of_source.get_type(source.schema().as_ref()).is_ok_and(|found| !found.is_floating());
+        (plain && told && is_over(of_source, source) && !has_subquery(of_source))
             .then(|| Key { source: of_source.clone(), target: of_target.clone() })
     };
     let keys = conjuncts.iter().filter_map(|conjunct| match conjunct {
@@ -192,6 +221,7 @@ impl Collected {
     async fn read(
         mut stream: SendableRecordBatchStream,
         memory: &Arc<Mutex<MemoryReservation>>,
+        most: usize,
     ) -> Result<Self> {
         let fields = stream.schema();
         let fields = fields.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
@@ -204,7 +234,7 @@ impl Collected {
             let batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec());
             batches.push(batch.map_err(|e| Error::from(&e))?);
             bytes += size;
-            if bytes > MAX_BYTES || memory.lock().try_grow(size).is_err() {
+            if bytes > most || memory.lock().try_grow(size).is_err() {
                 rest = Some(stream);
                 break;
             }
@@ -212,9 +242,22 @@ impl Collected {
         Ok(Self { schema, batches, rest: Arc::new(Mutex::new(rest)) })
     }
 
-    /// What the target's column of a key must satisfy to have a match.
-    fn predicate(&self, column: usize, key: &Key) -> Result<Option<Expr>> {
-        predicate(&self.batches, column, &key.target)
+    /// What every row of `table` satisfies that has a match: `keys` are columns of this and the columns of
+    /// the target that they equal.
+    fn pruning(&self, table: &Table, keys: impl Iterator<Item = (usize, Expr)>) -> Result<Vec<Expr>> {
+        let mut pruning = Vec::new();
+        if self.rest.lock().is_some() {
+            return Ok(pruning);
+        }
+        for (column, target) in keys {
+            if self.schema.fields().get(column).is_some_and(|field| has_bounds(field.data_type())) {
+                pruning.extend(predicate(&self.batches, column, &target)?);
+            }
+            let values = self.batches.iter().filter_map(|batch| batch.columns().get(column).cloned());
+            let values: Vec<ArrayRef> = values.collect();
+            pruning.extend(may_be_key(&table.snapshot, &target, &values)?);
+        }
+        Ok(pruning)
     }
 }
 

@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
+use auric_catalog::commit;
 use auric_catalog::dml::impact::Impact;
 use auric_catalog::dml::rows::{ChangeOptions, RowTarget};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::sql::sqlparser::ast::ObjectName;
 use futures::{StreamExt, stream};
 
 use super::super::rows;
 use crate::error::{Error, Result, SqlState};
+use crate::parser::Parsed;
 use crate::planner::Scope;
+use crate::session::Session;
 
 /// How often a statement that lost against other commits is run, at most.
 const MAX_ATTEMPTS: usize = 5;
+/// How many of those, the last, have the table's turn from their beginning: they lose against other
+/// processes only.
+const IN_TURN: usize = 2;
 
 /// What EXPLAIN wants to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +52,21 @@ impl Attempts {
     /// Inside of a transaction block the reads before it would have to be repeated too: one attempt.
     pub fn new(in_block: bool) -> Self {
         Self { left: if in_block { 1 } else { MAX_ATTEMPTS } }
+    }
+
+    /// What the next attempt of a statement is planned and run with. The last attempts wait until nobody else
+    /// in this process commits to the table `target`, and keep it so until they have committed.
+    pub async fn scope(&self, session: &Session, target: &ObjectName, parsed: &Parsed) -> Result<Scope> {
+        let scope = session.scope().await?;
+        if session.block.is_some() || self.left > IN_TURN {
+            return Ok(scope);
+        }
+        let (table, _) = scope.changeable_table(target, parsed).await?;
+        let turn = commit::turn(&table).await;
+        // At the version that the table has now.
+        let scope = session.scope().await?;
+        scope.tables.has_turn(turn);
+        Ok(scope)
     }
 
     /// `None`: the statement lost against another commit and is to be run again, in a new scope.

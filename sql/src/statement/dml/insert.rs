@@ -8,7 +8,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
-use super::super::{Output, OutputColumn, Prepared, parameters, rows};
+use super::super::{Output, OutputColumn, Prepared, RowOutput, parameters, rows};
+use super::collected_source::{self, Source as Collected};
 use super::execute::{Attempts, Explained, change_plan};
 use super::partition::OverwriteMode;
 pub use super::source::explicit_columns;
@@ -47,7 +48,8 @@ pub async fn execute(
     session.check_writable("INSERT")?;
     let mut attempts = Attempts::new(session.block.is_some());
     loop {
-        let outcome = attempt(session, insert, prepared, values.clone()).await;
+        let scope = attempts.scope(session, &insert.table, &prepared.parsed).await?;
+        let outcome = attempt(session, scope, insert, prepared, values.clone()).await;
         if let Some(outcome) = attempts.last(outcome) {
             return outcome;
         }
@@ -55,17 +57,24 @@ pub async fn execute(
 }
 
 async fn attempt(
-    session: &mut Session,
+    session: &Session,
+    scope: Scope,
     insert: &Insert,
     prepared: &Arc<Prepared>,
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
-    let scope = session.scope().await?;
     let bound = parameters::bind(&prepared.given, values)?;
     let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
     let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
     let planned = statement.plan(session.overwrite_mode(), Commit::Yes).await?;
-    write::run(&statement.scope, planned.plan, planned.returned).await
+    let output = write::run(&statement.scope, planned.plan, planned.returned).await?;
+    Ok(match output {
+        Output::Rows(rows) => Output::Rows(RowOutput {
+            stream: collected_source::kept_with(rows.stream, planned.source),
+            ..rows
+        }),
+        output => output,
+    })
 }
 
 /// The physical plan of an INSERT, for EXPLAIN.
@@ -80,7 +89,11 @@ pub async fn explain(
     let bound = parameters::bind(&prepared.given, values)?;
     let source = resolve(&scope, insert, &bound.0, &prepared.parsed).await?;
     let statement = InsertRows::new(scope, insert, &source, &prepared.parsed, bound)?;
-    let commit = if mode == Explained::Impact { Commit::DryRun } else { Commit::Yes };
+    let commit = match mode {
+        Explained::Plan => Commit::Shown,
+        Explained::Analyze => Commit::Yes,
+        Explained::Impact => Commit::DryRun,
+    };
     Ok(statement.plan(session.overwrite_mode(), commit).await?.plan)
 }
 
@@ -90,6 +103,8 @@ pub enum Commit {
     Yes,
     /// It is written, told and deleted.
     DryRun,
+    /// The plan is looked at and not run.
+    Shown,
 }
 
 /// The plan of an INSERT.
@@ -97,6 +112,8 @@ pub struct InsertPlan {
     pub plan: Arc<dyn ExecutionPlan>,
     /// Columns of its rows; `None`: it tells its impact.
     pub returned: Option<Arc<Vec<OutputColumn>>>,
+    /// Rows that were collected before, and are needed as long as the plan runs.
+    pub source: Option<Collected>,
 }
 
 /// An INSERT whose new rows are known.
@@ -152,7 +169,7 @@ impl<'a> InsertRows<'a> {
         let told = told_rows::of_block(&self.scope, table, &returned.plan, returned.columns.len(), dry_run)?;
         if let Some(told) = told {
             let plan = change_plan(&self.scope, &told.target, &told.plan, told.options).await?;
-            return Ok(InsertPlan { plan, returned: returned.shown() });
+            return Ok(InsertPlan { plan, returned: returned.shown(), source: None });
         }
         let input = rows::physical(&self.scope, &returned.plan).await?;
         let options = insert::InsertOptions {
@@ -162,6 +179,6 @@ impl<'a> InsertRows<'a> {
             publish: self.scope.tables.publish(&self.source.table)?,
         };
         let plan = insert::plan_with(&self.source.table, input, options).map_err(|e| Error::from(&e))?;
-        Ok(InsertPlan { plan, returned: returned.shown() })
+        Ok(InsertPlan { plan, returned: returned.shown(), source: None })
     }
 }

@@ -2,16 +2,17 @@
 //! are left out or update what is there.
 //!
 //! Only the declared key of a table can be the conflict target. The statement is a row-level change
-//! that has read the keys it looked up, so that two of them cannot insert the same key side by side.
+//! that has read the keys it looked up, so that two of them cannot insert the same key side by side, and
+//! statements with other keys, in other files or partitions, can.
 
 use std::collections::HashMap;
 
 use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
 use auric_catalog::registry::Table;
 use auric_catalog::table::Operation;
-use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, col, lit, when};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, col, lit, when};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, AssignmentTarget, Ident};
 
@@ -22,7 +23,7 @@ use super::insert::{Commit, InsertPlan, InsertRows};
 use super::new_rows::{self, NEW_ROWS, TARGET, column, item, quoted};
 use super::replace_where::project;
 use super::source::undefined_column;
-use super::{assign, overwrite, returning};
+use super::{assign, collected_source, overwrite, returning};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{ConflictAction, OnConflict};
@@ -43,7 +44,18 @@ pub async fn plan(statement: &InsertRows<'_>, clause: &OnConflict, commit: Commi
         return statement.append(commit).await;
     };
     let target = RowTarget::new(table.clone());
-    let (plan, _) = changes(statement, clause, &target, &keys).await?;
+    let source = match commit {
+        Commit::Shown => None,
+        Commit::Yes | Commit::DryRun => {
+            let rows = &statement.rows;
+            Some(collected_source::collect_rows(&statement.scope, table, rows, &keys, TARGET).await?)
+        }
+    };
+    let sides = Sides {
+        new: source.as_ref().map_or_else(|| statement.rows.clone(), |source| source.relation.clone()),
+        existing: existing(&target, source.as_ref().map_or(&[], |source| &source.pruning))?,
+    };
+    let (plan, _) = changes(statement, clause, &target, &keys, sides).await?;
     let plan = parameters::substitute(&plan, statement.values.clone())?;
     let own = target.address_columns().len() + 1;
     let updated = Checked { first_column: own, rows: Some(col(ACTION).eq(action(RowAction::Update))) };
@@ -53,12 +65,28 @@ pub async fn plan(statement: &InsertRows<'_>, clause: &OnConflict, commit: Commi
         operation: Operation::Merge,
         second_change: SecondChange::Refuse("ON CONFLICT DO UPDATE"),
         parameters: Default::default(),
-        reads_all: overwrite::reads(&statement.rows, table),
+        reads_all: overwrite::reads(&statement.rows, table) || overwrite::reads(&returned.plan, table),
         returning: returned.columns.len(),
         dry_run: commit == Commit::DryRun,
     };
     let plan = change_plan(&statement.scope, &target, &returned.plan, options).await?;
-    Ok(InsertPlan { plan, returned: returned.shown() })
+    Ok(InsertPlan { plan, returned: returned.shown(), source })
+}
+
+/// What is joined.
+struct Sides {
+    new: LogicalPlan,
+    existing: LogicalPlan,
+}
+
+/// The target's rows, but those that the statement has no key of.
+fn existing(target: &RowTarget, pruning: &[Expr]) -> Result<LogicalPlan> {
+    let scan = LogicalPlanBuilder::scan(TARGET, provider_as_source(target.provider()), None);
+    let filtered = match conjunction(pruning.iter().cloned()) {
+        Some(predicate) => scan.and_then(|scan| scan.filter(predicate)),
+        None => scan,
+    };
+    filtered.and_then(LogicalPlanBuilder::build).map_err(|e| Error::from(&e))
 }
 
 /// Parameters of the whole statement.
@@ -68,7 +96,8 @@ pub async fn parameters(statement: &InsertRows<'_>, clause: &OnConflict) -> Resu
         None => Ok(statement.source.planned.parameters.clone()),
         Some(keys) => {
             let target = RowTarget::new(table.clone());
-            changes(statement, clause, &target, &keys).await.map(|(_, parameters)| parameters)
+            let sides = Sides { new: statement.rows.clone(), existing: existing(&target, &[])? };
+            changes(statement, clause, &target, &keys, sides).await.map(|(_, parameters)| parameters)
         }
     }
 }
@@ -101,7 +130,7 @@ fn keys(table: &Table, clause: &OnConflict, parsed: &Parsed) -> Result<Option<Ve
 }
 
 /// The rows with their number among those with the same key, from 1.
-async fn numbered(statement: &InsertRows<'_>, keys: &[String]) -> Result<LogicalPlan> {
+async fn numbered(statement: &InsertRows<'_>, keys: &[String], rows: LogicalPlan) -> Result<LogicalPlan> {
     let row = Ident::new("n");
     let columns = || {
         let fields = statement.source.table.snapshot.schema.arrow.fields().iter();
@@ -115,7 +144,7 @@ async fn numbered(statement: &InsertRows<'_>, keys: &[String]) -> Result<Logical
         format!("row_number() OVER (PARTITION BY {} ORDER BY {})", keys.join(", "), column(&row, ORDINAL));
     let items = columns().chain([item(new_rows::expression(&number)?, DUPLICATE)]).collect();
     let query = new_rows::select(items, &format!("({inner}) AS n"), None)?;
-    let named = vec![new_rows::relation(NEW_ROWS, statement.rows.clone())];
+    let named = vec![new_rows::relation(NEW_ROWS, rows)];
     let planned =
         statement.scope.plan_query_over(&query, &statement.types, statement.parsed, None, named).await?;
     Ok(planned.plan)
@@ -127,6 +156,7 @@ async fn changes(
     clause: &OnConflict,
     target: &RowTarget,
     keys: &[String],
+    sides: Sides,
 ) -> Result<(LogicalPlan, Vec<Parameter>)> {
     let table = &statement.source.table;
     let existing = new_rows::alias(table, statement.insert);
@@ -167,8 +197,8 @@ async fn changes(
         }
     };
     let named = vec![
-        new_rows::relation(NEW_ROWS, numbered(statement, keys).await?),
-        (TableReference::bare(TARGET), provider_as_source(target.provider())),
+        new_rows::relation(NEW_ROWS, numbered(statement, keys, sides.new).await?),
+        new_rows::relation(TARGET, sides.existing),
     ];
     let planned =
         statement.scope.plan_query_over(&query, &statement.types, statement.parsed, None, named).await?;

@@ -61,7 +61,7 @@ pub async fn replace_files(
         predicate: replace.predicate,
     };
     let plan = overwrite::plan(table, replace.state.as_ref(), input, replace.replaced, options)?;
-    Ok(InsertPlan { plan, returned: returned.shown() })
+    Ok(InsertPlan { plan, returned: returned.shown(), source: None })
 }
 
 /// Whether a plan reads a table.

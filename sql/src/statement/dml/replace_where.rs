@@ -55,7 +55,7 @@ pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Com
         dry_run: commit == Commit::DryRun,
     };
     let plan = change_plan(scope, &target, &plan, options).await?;
-    Ok(InsertPlan { plan, returned: returned.shown() })
+    Ok(InsertPlan { plan, returned: returned.shown(), source: None })
 }
 
 /// The predicate, if every data file satisfies it as a whole or not at all.

@@ -86,6 +86,15 @@ impl<'a> RowStatement<'a> {
         }
     }
 
+    /// The table that it changes.
+    fn target(self) -> &'a ast::ObjectName {
+        match self {
+            Self::Update(update) => &update.target.name,
+            Self::Delete(delete) => &delete.target.name,
+            Self::Merge(merge) => &merge.target.name,
+        }
+    }
+
     async fn resolve(
         self,
         scope: &Scope,
@@ -143,7 +152,7 @@ pub async fn execute(
     session.check_writable(statement.verb())?;
     let mut attempts = Attempts::new(session.block.is_some());
     loop {
-        let scope = session.scope().await?;
+        let scope = attempts.scope(session, statement.target(), &prepared.parsed).await?;
         let result = run(&scope, statement, prepared, values.clone()).await;
         if let Some(result) = attempts.last(result) {
             return result;

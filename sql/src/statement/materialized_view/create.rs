@@ -255,6 +255,6 @@ async fn empty(scope: &Scope, table: &Table, kind: Kind, unset: Vec<String>) -> 
         change.alterations.push(Alteration::Properties(unset));
     }
     let files = WrittenFiles::new(table.catalog.storage().clone());
-    commit::commit_written(table, change, files).await?;
+    commit::commit_written(table, change, files, None).await?;
     Ok(())
 }
