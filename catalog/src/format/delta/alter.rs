@@ -169,7 +169,7 @@ mod tests {
             {"name":"a","type":"long","nullable":false,"metadata":{"delta.columnMapping.id":7}},
             {"name":"b","type":"string","nullable":true,"metadata":{"comment":"old"}}]}"#;
         let after = commented("t", schema, "a", Some("new")).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&after).unwrap();
+        let json: Value = serde_json::from_str(&after).unwrap();
         assert_eq!(
             json["fields"][0]["metadata"],
             serde_json::json!({"delta.columnMapping.id": 7, "comment": "new"})
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(json["fields"][0]["nullable"], serde_json::json!(false));
         assert_eq!(json["fields"][1]["metadata"]["comment"], "old");
         let after = commented("t", schema, "b", None).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&after).unwrap();
+        let json: Value = serde_json::from_str(&after).unwrap();
         assert_eq!(json["fields"][1]["metadata"], serde_json::json!({}));
         assert!(matches!(commented("t", schema, "c", None), Err(Error::Invalid(_))));
     }
