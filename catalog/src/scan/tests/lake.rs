@@ -287,8 +287,8 @@ impl Lake {
     /// Names of the files that a search for keys reads, sorted.
     pub async fn scanned_by_keys(&self, column: &str, keys: &[ArrayRef]) -> Vec<String> {
         self.register();
-        let mut snapshot = self.snapshot().as_ref().clone();
-        snapshot.default_spec = self.lists[0].stats.spec.clone();
+        let mut snapshot = self.snapshot();
+        Arc::get_mut(&mut snapshot).unwrap().default_spec = self.lists[0].stats.spec.clone();
         let filter = may_be_key(&snapshot, &col(column), keys).unwrap();
         let rows = self.ctx.table("t").await.unwrap();
         let rows = filter.map_or(Ok(rows.clone()), |filter| rows.filter(filter)).unwrap();
