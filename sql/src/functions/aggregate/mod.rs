@@ -1,6 +1,7 @@
 //! Aggregate functions whose types or limits differ from DataFusion's (manual 9.21).
 
 mod average;
+mod extremes;
 mod guarded;
 mod infinities;
 mod sum;
@@ -15,6 +16,8 @@ pub fn functions() -> Vec<Arc<AggregateUDF>> {
     let mut functions = vec![
         Arc::new(AggregateUDF::new_from_impl(sum::Sum::default())),
         Arc::new(AggregateUDF::new_from_impl(average::Average::default())),
+        Arc::new(AggregateUDF::new_from_impl(extremes::Extreme::min())),
+        Arc::new(AggregateUDF::new_from_impl(extremes::Extreme::max())),
     ];
     functions.extend(variance::functions());
     functions
