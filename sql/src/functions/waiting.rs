@@ -14,10 +14,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
-use super::columnar::{INTERVAL, is_text, timestamptz, type_name};
+use super::columnar::{INTERVAL, timestamptz};
 use super::function::{Call, Definition, error};
 use super::interval::Interval;
 use crate::pg_catalog::value::{Value, field};
@@ -34,6 +35,20 @@ enum Awaited {
     Lock(Mode, Until),
 }
 
+impl Awaited {
+    fn signatures(self) -> Vec<TypeSignature> {
+        match self {
+            Self::Seconds => vec![TypeSignature::Exact(vec![DataType::Float64])],
+            Self::Interval => vec![TypeSignature::Exact(vec![INTERVAL])],
+            Self::Time => vec![TypeSignature::Exact(vec![timestamptz()])],
+            Self::Lock(..) => vec![
+                TypeSignature::Exact(vec![DataType::Int64]),
+                TypeSignature::Exact(vec![DataType::Int32; 2]),
+            ],
+        }
+    }
+}
+
 const WAITING: &[(&str, Awaited)] = &[
     ("pg_sleep", Awaited::Seconds),
     ("pg_sleep_for", Awaited::Interval),
@@ -47,7 +62,8 @@ const WAITING: &[(&str, Awaited)] = &[
 /// Those that wait.
 pub fn functions() -> impl Iterator<Item = ScalarUDF> {
     WAITING.iter().map(|(name, awaited)| {
-        let signature = Signature::user_defined(Volatility::Volatile);
+        // What is waited for asynchronously has no say in the types but by its signature.
+        let signature = Signature::one_of(awaited.signatures(), Volatility::Volatile);
         AsyncScalarUDF::new(Arc::new(Waiting { name, awaited: *awaited, signature })).into_scalar_udf()
     })
 }
@@ -150,29 +166,6 @@ impl ScalarUDFImpl for Waiting {
 
     fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
         Ok(Arc::new(field(self.name, "void").with_data_type(DataType::Utf8)))
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let is_number = |t: &DataType| t.is_numeric() || t.is_string() || t.is_null();
-        let is_integer = |t: &DataType| t.is_integer() || t.is_string() || t.is_null();
-        let taken = match (self.awaited, types) {
-            (Awaited::Seconds, [t]) if is_number(t) => Some(vec![DataType::Float64]),
-            (Awaited::Interval, [t]) if is_text(t) || matches!(t, DataType::Interval(_)) => {
-                Some(vec![INTERVAL])
-            }
-            (Awaited::Time, [t]) if is_text(t) || t.is_temporal() => Some(vec![timestamptz()]),
-            (Awaited::Lock(..), [t]) if is_integer(t) => Some(vec![DataType::Int64]),
-            (Awaited::Lock(..), [first, second])
-                if [first, second].iter().all(|t| is_integer(t) && **t != DataType::Int64) =>
-            {
-                Some(vec![DataType::Int32; 2])
-            }
-            _ => None,
-        };
-        taken.ok_or_else(|| {
-            let names: Vec<_> = types.iter().map(type_name).collect();
-            error("42883", format!("function {}({}) does not exist", self.name, names.join(", ")))
-        })
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -370,6 +370,10 @@ fn create(parser: &mut Parser, text: &str, lines: &Lines) -> ParseResult<Stateme
             parser.expect_keywords(&[Keyword::CREATE, Keyword::INDEX])?;
             Ok(Statement::CreateIndex(Box::new(parser.parse_create_index(false)?)))
         }
+        Token::Word(w) if w.keyword == Keyword::UNIQUE && !modified && !replace => {
+            parser.expect_keywords(&[Keyword::CREATE, Keyword::UNIQUE, Keyword::INDEX])?;
+            Ok(Statement::CreateIndex(Box::new(parser.parse_create_index(true)?)))
+        }
         Token::Word(w) if w.keyword == Keyword::SCHEMA && !replace => {
             parser.expect_keywords(&[Keyword::CREATE, Keyword::SCHEMA])?;
             let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);

@@ -79,6 +79,7 @@ fn may_fail(expr: &Expr, schema: &DFSchema) -> Result<bool> {
             Expr::Case(Case { .. }) => return Ok(TreeNodeRecursion::Jump),
             Expr::ScalarFunction(call) => match call.func.name() {
                 "checked_divide" | "numeric_div" => call.args.last().is_none_or(may_be_zero),
+                "numeric" => call.args.first().is_none_or(|arg| is_computed(arg) && is_text(arg, schema)),
                 "uuid_in" | "date_in" | "time_in" | "timestamp_in" | "timestamptz_in" | "interval_in" => {
                     call.args.first().is_none_or(is_computed)
                 }
