@@ -248,7 +248,7 @@ async fn deadlocks_are_tried_again_and_long_locks_told() {
     assert!(matches!(made, Ok(ApplyOutcome::Applied)), "{made:?}");
     assert_eq!((pointer(&backend, "a").await, pointer(&backend, "b").await), ("2".into(), "2".into()));
 
-    let hasty = open(&PostgresOptions { timeout: Duration::from_millis(300), ..options(&url) }).await;
+    let hasty = open(&PostgresOptions { timeout: Duration::from_secs(3), ..options(&url) }).await;
     run(&mut other, "BEGIN").await.unwrap();
     run(&mut other, touch_a).await.unwrap();
     let refused = hasty.swap_pointer(&TableIdent::new("public", "a"), "2", "3").await.unwrap_err();
