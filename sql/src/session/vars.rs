@@ -75,7 +75,9 @@ pub fn decides_nothing(name: &str) -> bool {
         "result_cache_",
         "log_",
     ];
-    alone.contains(&name) || families.into_iter().any(|family| name.starts_with(family))
+    // The same for all sessions, none of which could be told it again.
+    let is_fact = definition(name).is_some_and(|definition| definition.context != Context::User);
+    is_fact || alone.contains(&name) || families.into_iter().any(|family| name.starts_with(family))
 }
 
 /// Who may change a setting.
