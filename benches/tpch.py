@@ -144,13 +144,15 @@ def register(auric: Auric, schema: str, root: pathlib.Path, tables: dict[str, pa
 
 
 def interleaved(engines: dict, queries: list[pathlib.Path], runs: int) -> dict[str, dict[str, float]]:
-    """Median of `runs` per engine and query, after one warm-up; engines take turns."""
+    """Median of `runs` per engine and query, after one warm-up; engines take turns, each time another one first."""
     medians = {name: {} for name in engines}
     for query in queries:
         times = {name: [] for name in engines}
         for number in range(runs + 1):
-            for name, run in engines.items():
-                elapsed = run(query)
+            turn = number % len(engines)
+            names = list(engines)
+            for name in names[turn:] + names[:turn]:
+                elapsed = engines[name](query)
                 if number:
                     times[name].append(elapsed)
         for name in engines:

@@ -64,7 +64,9 @@ impl Apply {
         say(&summary(&plan));
         if !self.check && !differs.is_empty() {
             let mut done = |change: &Change, notices: &[auric_sql::session::Notice]| {
-                say(&format!("done: {}", change.what));
+                if change.action != Action::Keep {
+                    say(&format!("done: {}", change.what));
+                }
                 notices.iter().for_each(|notice| say(&format!("{}: {}", notice.severity, notice.message)));
             };
             definitions.apply(&mut session, &mut done).await?;
@@ -159,8 +161,10 @@ impl Apply {
         if plan.iter().any(|change| change.action != Action::Keep) {
             let mut told = |change: &Change, _: &[auric_sql::session::Notice]| {
                 report.applied(change, Utc::now());
-                applied += 1;
-                tracing::info!(%change, "definition applied");
+                if change.action != Action::Keep {
+                    applied += 1;
+                    tracing::info!(%change, "definition applied");
+                }
             };
             definitions.apply(&mut session, &mut told).await.map_err(|located| {
                 match has_met_another(&located) {

@@ -10,11 +10,11 @@ PSQL = shutil.which("psql")
 
 @pytest.fixture(scope="module")
 def shop(server):
-    server.sql("create schema shop")
-    server.sql("create table shop.orders (id bigint not null comment 'order number', total numeric(12,2), "
+    server.sql("create schema till")
+    server.sql("create table till.orders (id bigint not null comment 'order number', total numeric(12,2), "
                "placed timestamp, primary key (id)) comment 'all orders'")
-    server.sql("insert into shop.orders values (1, 10.50, timestamp '2024-01-05 10:00:00'), (2, null, null)")
-    server.sql("create table shop.items (order_id bigint, sku text) using delta")
+    server.sql("insert into till.orders values (1, 10.50, timestamp '2024-01-05 10:00:00'), (2, null, null)")
+    server.sql("create table till.items (order_id bigint, sku text) using delta")
     return server
 
 
@@ -34,8 +34,8 @@ def test_select(shop):
 
 
 def test_describe_table(shop):
-    out = psql(shop, r"\d shop.orders")
-    assert 'Table "shop.orders"' in out
+    out = psql(shop, r"\d till.orders")
+    assert 'Table "till.orders"' in out
     lines = [[part.strip() for part in line.split("|")] for line in out.splitlines() if "|" in line]
     types = {line[0]: (line[1], line[3]) for line in lines[1:]}
     assert types["id"] == ("bigint", "not null")
@@ -45,18 +45,18 @@ def test_describe_table(shop):
 
 
 def test_describe_table_verbose(shop):
-    out = psql(shop, r"\d+ shop.orders")
+    out = psql(shop, r"\d+ till.orders")
     assert "order number" in out
 
 
 def test_describe_delta_table(shop):
-    assert "sku" in psql(shop, r"\d shop.items")
+    assert "sku" in psql(shop, r"\d till.items")
 
 
 def test_list_tables(shop):
-    out = psql(shop, r"\dt shop.*")
+    out = psql(shop, r"\dt till.*")
     assert "orders" in out and "items" in out
-    assert "all orders" in psql(shop, r"\dt+ shop.*")
+    assert "all orders" in psql(shop, r"\dt+ till.*")
 
 
 @pytest.mark.parametrize("command", [r"\d", r"\dt", r"\dn", r"\dn+", r"\df", r"\l", r"\d+", r"\dv", r"\dm", r"\du",
@@ -66,7 +66,7 @@ def test_backslash_commands(shop, command):
 
 
 def test_list_schemas(shop):
-    assert "shop" in psql(shop, r"\dn")
+    assert "till" in psql(shop, r"\dn")
 
 
 def test_list_databases(shop):
@@ -74,8 +74,8 @@ def test_list_databases(shop):
 
 
 def test_error_has_position_and_sqlstate(shop):
-    out = psql(shop, r"\set VERBOSITY verbose", "select * from shop.nowhere", check=False)
-    assert "42P01" in out and 'relation "shop.nowhere" does not exist' in out
+    out = psql(shop, r"\set VERBOSITY verbose", "select * from till.nowhere", check=False)
+    assert "42P01" in out and 'relation "till.nowhere" does not exist' in out
 
 
 def test_syntax_error_points_at_the_place(shop):
@@ -84,8 +84,8 @@ def test_syntax_error_points_at_the_place(shop):
 
 
 def test_copy_from_stdin(shop):
-    script = "create table shop.copied (a int, b text);\ncopy shop.copied from stdin;\n1\tone\n2\t\\N\n\\.\n" \
-             "select a, coalesce(b, 'null') from shop.copied order by a;\n"
+    script = "create table till.copied (a int, b text);\ncopy till.copied from stdin;\n1\tone\n2\t\\N\n\\.\n" \
+             "select a, coalesce(b, 'null') from till.copied order by a;\n"
     result = subprocess.run([PSQL, shop.dsn(), "--no-psqlrc", "-At"], input=script, capture_output=True, text=True,
                             timeout=60)
     assert result.returncode == 0, result.stderr

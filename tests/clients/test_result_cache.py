@@ -313,6 +313,7 @@ def wait_until(condition, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
 
 
 def active(server, text: str) -> int:

@@ -117,8 +117,9 @@ impl Definitions {
         })
     }
 
-    /// Makes it so, one definition after the other, each in a commit of its own; `told` hears of each that
-    /// has changed something, with the notices of its statement.
+    /// Makes it so, one definition after the other, each in a commit of its own; `told` hears of each, with
+    /// what it has taken (nothing, where somebody else has made it since [`Self::plan`]) and the notices of
+    /// its statement.
     ///
     /// Nothing happens if one of them cannot be made: all are made before, without rows, in a transaction
     /// that is rolled back (where the database knows such). One that fails all the same, while its rows are
@@ -132,9 +133,6 @@ impl Definitions {
             rehearse::all(&self.items, session).await?;
             for item in &self.items {
                 let change = item.change(session).await?;
-                if change.action == Action::Keep {
-                    continue;
-                }
                 item.carry_out(session, &change.action).await.map_err(|error| item.located(error))?;
                 told(&change, &session.take_notices());
             }

@@ -19,6 +19,10 @@ pub enum Status {
 }
 
 impl Status {
+    fn unless_kept(change: &Change, status: Self) -> Self {
+        if change.action == Action::Keep { Self::Unchanged } else { status }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
@@ -61,7 +65,7 @@ impl Report {
             file: change.file.clone(),
             line: Some(change.line),
             what: Some(change.what.clone()),
-            status: if change.action == Action::Keep { Status::Unchanged } else { Status::Pending },
+            status: Status::unless_kept(change, Status::Pending),
             action: Some(change.action.clone()),
             error: None,
             sqlstate: None,
@@ -70,11 +74,13 @@ impl Report {
         *self.0.write() = plan.iter().map(entry).collect();
     }
 
+    /// It is as it should be, by what was done now or by somebody else.
     pub fn applied(&self, change: &Change, at: DateTime<Utc>) {
         let mut entries = self.0.write();
         let is_it = |entry: &&mut Entry| entry.file == change.file && entry.line == Some(change.line);
         if let Some(entry) = entries.iter_mut().find(is_it) {
-            (entry.status, entry.at) = (Status::Applied, at);
+            entry.status = Status::unless_kept(change, Status::Applied);
+            (entry.action, entry.at) = (Some(change.action.clone()), at);
         }
     }
 
@@ -133,6 +139,17 @@ mod tests {
 
     fn change(file: &str, line: usize, action: Action) -> Change {
         Change { file: file.into(), line, what: format!("view {file}{line}"), action }
+    }
+
+    #[test]
+    fn what_another_has_made_is_not_pending_for_ever() {
+        let (report, at) = (Report::default(), DateTime::<Utc>::UNIX_EPOCH);
+        report.planned(&[change("a", 1, Action::Create), change("a", 2, Action::Create)], at);
+        report.applied(&change("a", 1, Action::Keep), at);
+        report.applied(&change("a", 2, Action::Create), at);
+        let of = |entry: Entry| (entry.action.unwrap(), entry.status);
+        let found: Vec<_> = report.entries().into_iter().map(of).collect();
+        assert_eq!(found, [(Action::Keep, Status::Unchanged), (Action::Create, Status::Applied)]);
     }
 
     #[test]
