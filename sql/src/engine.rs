@@ -18,6 +18,7 @@ use crate::definitions::report::Report;
 use crate::error::Result;
 use crate::materialize::running::RunningRefreshes;
 use crate::pg_catalog::load::Images;
+use crate::parser::KnownTexts;
 use crate::planner::arithmetic::CheckedArithmetic;
 use crate::planner::array_operators::ArraySubscripts;
 use crate::planner::blank_padded::BlankPadded;
@@ -62,6 +63,7 @@ pub struct Engine {
     pub(crate) activity: Arc<dyn Activity>,
     /// Functions, rules and defaults that every statement's state begins as a copy of.
     pub(crate) base: Arc<SessionState>,
+    pub(crate) texts: KnownTexts,
     /// What system relations show, by database.
     pub(crate) images: Images,
     pub(crate) results: Arc<ResultCache>,
@@ -90,6 +92,7 @@ impl Engine {
             clock,
             activity,
             base,
+            texts: KnownTexts::default(),
             images: Images::default(),
             results: ResultCache::new(options.results),
             refreshing: RunningRefreshes::default(),

@@ -172,7 +172,7 @@ impl Item {
             }
             _ => {}
         }
-        Parsed { statement: statement.into(), ..self.parsed.clone() }
+        Parsed::new(self.parsed.text.clone(), statement.into(), self.parsed.source.clone())
     }
 
     fn what(&self) -> String {

@@ -56,7 +56,7 @@ impl fmt::Debug for Plans {
 /// A statement that may have such a plan.
 #[derive(Debug)]
 pub(crate) struct Question {
-    shape: Shape,
+    shape: Arc<Shape>,
     /// What the client says of the parameters.
     given: Vec<Option<Parameter>>,
 }
@@ -64,8 +64,7 @@ pub(crate) struct Question {
 impl Question {
     /// `None`: it asks for more than system relations.
     pub fn of(parsed: &Parsed, given: &[Option<Parameter>]) -> Option<Arc<Self>> {
-        let shape = Shape::of(parsed)?;
-        Some(Arc::new(Self { shape, given: given.to_vec() }))
+        Some(Arc::new(Self { shape: parsed.shape()?.clone(), given: given.to_vec() }))
     }
 }
 
@@ -84,7 +83,8 @@ impl Session {
         let given: Vec<Option<(u32, &DataType)>> =
             question.given.iter().map(|p| p.as_ref().map(|p| (p.pg_type.oid(), &p.data_type))).collect();
         let session = self.asks().name;
-        let key = wide(&self.engine.results.keys, &(session, question.shape.query(), given));
+        let keys = &self.engine.results.keys;
+        let key = wide(keys, &(session, question.shape.name(keys), given));
         if let Some(kept) = plans.0.get(&key) {
             return Ok(kept);
         }

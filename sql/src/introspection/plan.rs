@@ -116,6 +116,16 @@ impl Plan {
         self.parameters.get(..self.own).unwrap_or_default()
     }
 
+    /// A physical plan that waits for its next run, as EXPLAIN shows it.
+    #[cfg(test)]
+    pub fn shown(&self) -> String {
+        let idle = self.idle.lock();
+        let shown = |copied: &Copied| {
+            datafusion::physical_plan::displayable(copied.plan.as_ref()).indent(false).to_string()
+        };
+        idle.first().map(shown).unwrap_or_default()
+    }
+
     async fn copied(&self) -> Result<Copied> {
         let values = Arc::new(Values::default());
         let logical = bind(&self.logical, &self.parameters, &values).map_err(|e| Error::from(&e))?;

@@ -1,7 +1,9 @@
 //! A statement without its constants.
 
 use std::collections::HashSet;
+use std::hash::RandomState;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 
 use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{
@@ -9,9 +11,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::parser::walk::{Walk, WalkMut};
-use crate::parser::{Parsed, Statement, folded};
+use crate::parser::{Statement, folded};
 use crate::pg_catalog::shape;
 use crate::planner::{highest_placeholder, reference};
+use crate::result_cache::wide;
 
 /// Columns of system relations that hold names and OIDs, which are what clients ask with. Other constants
 /// (`relkind = 'r'`) tell one question from another, and stay.
@@ -64,6 +67,7 @@ pub struct Shape {
     query: Query,
     constants: Vec<Constant>,
     texts: Vec<String>,
+    name: OnceLock<u128>,
 }
 
 /// What was written in place of a parameter.
@@ -78,8 +82,8 @@ pub enum Constant {
 
 impl Shape {
     /// `None`: it names anything but system relations.
-    pub fn of(parsed: &Parsed) -> Option<Self> {
-        let Statement::Query(query) = parsed.statement.as_ref() else { return None };
+    pub fn of(statement: &Statement) -> Option<Self> {
+        let Statement::Query(query) = statement else { return None };
         let mut names = Names::default();
         let _ = query.walk(&mut names);
         if !names.system || names.other.iter().any(|name| !names.with.contains(name)) {
@@ -89,7 +93,12 @@ impl Shape {
             Taken { next: highest_placeholder(query).ok()? + 1, constants: Vec::new(), texts: Vec::new() };
         let mut query = query.as_ref().clone();
         let _ = query.walk_mut(&mut taken);
-        Some(Self { query, constants: taken.constants, texts: taken.texts })
+        Some(Self { query, constants: taken.constants, texts: taken.texts, name: OnceLock::new() })
+    }
+
+    /// The same for equal queries, under the keys of this process.
+    pub fn name(&self, keys: &[RandomState; 2]) -> u128 {
+        *self.name.get_or_init(|| wide(keys, &self.query))
     }
 
     pub fn query(&self) -> &Query {

@@ -16,6 +16,7 @@ mod dialect;
 mod dml;
 mod error;
 mod json_constructor;
+mod known;
 pub(crate) mod materialized_view;
 mod merge;
 pub(crate) mod reserved;
@@ -28,7 +29,7 @@ mod update;
 pub(crate) mod view;
 pub(crate) mod walk;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -37,10 +38,12 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 
 pub use dialect::AuricDialect;
 pub(crate) use dml::folded;
+pub(crate) use known::KnownTexts;
 pub use statement::Statement;
 
 use self::dml::word_is;
 use crate::error::{Error, Result, SqlState};
+use crate::introspection::Shape;
 
 /// Longest query text, bytes.
 const MAX_TEXT_BYTES: usize = 32 * 1024 * 1024;
@@ -60,9 +63,20 @@ pub struct Parsed {
     pub(crate) statement: Arc<Statement>,
     /// The whole query string, which positions refer to.
     pub(crate) source: Arc<str>,
+    /// The statement without its constants, once somebody has asked for it.
+    shape: Arc<OnceLock<Option<Arc<Shape>>>>,
 }
 
 impl Parsed {
+    pub(crate) fn new(text: String, statement: Arc<Statement>, source: Arc<str>) -> Self {
+        Self { text, statement, source, shape: Arc::default() }
+    }
+
+    /// `None`: it asks for more than system relations.
+    pub(crate) fn shape(&self) -> Option<&Arc<Shape>> {
+        self.shape.get_or_init(|| Shape::of(&self.statement).map(Arc::new)).as_ref()
+    }
+
     /// Position in characters from 1 of a place that the syntax tree knows by line and column.
     pub(crate) fn position(&self, line: u64, column: u64) -> u32 {
         Lines::new(&self.source).position(&self.source, Location { line, column })
@@ -99,7 +113,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
         let statement = parse_one(&mut parser, text, &lines)
             .and_then(|statement| expect_end(&mut parser).map(|()| statement))
             .map_err(|e| error::from_parser(&e, text, &lines))?;
-        statements.push(Parsed { text: own, statement: Arc::new(statement), source: source.clone() });
+        statements.push(Parsed::new(own, Arc::new(statement), source.clone()));
     }
     Ok(statements)
 }

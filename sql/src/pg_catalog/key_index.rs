@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::UInt32Type;
+use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use auric_catalog::backend::Oid;
 
@@ -14,12 +14,12 @@ use auric_catalog::backend::Oid;
 pub struct KeyIndex(HashMap<Oid, Vec<Range<usize>>>);
 
 impl KeyIndex {
-    /// `None`: the column does not hold OIDs.
+    /// `None`: the column does not hold OIDs, whose type in plans is `Int64`.
     pub fn of(batch: &RecordBatch, column: usize) -> Option<Self> {
-        let keys = batch.columns().get(column)?.as_primitive_opt::<UInt32Type>()?;
+        let keys = batch.columns().get(column)?.as_primitive_opt::<Int64Type>()?;
         let mut rows: HashMap<Oid, Vec<Range<usize>>> = HashMap::new();
         for (row, key) in keys.iter().enumerate() {
-            let Some(key) = key else { continue };
+            let Some(key) = key.and_then(|key| Oid::try_from(key).ok()) else { continue };
             let ranges = rows.entry(key).or_default();
             match ranges.last_mut() {
                 Some(last) if last.end == row => last.end += 1,
@@ -49,16 +49,16 @@ impl KeyIndex {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int32Array, UInt32Array};
+    use arrow::array::{ArrayRef, Int32Array, Int64Array};
 
     use super::*;
 
     #[test]
     fn rows_are_found_by_their_keys() {
-        let keys = UInt32Array::from(vec![Some(7), Some(7), None, Some(9), Some(7)]);
+        let keys = Int64Array::from(vec![Some(7), Some(7), None, Some(9), Some(7), Some(-1)]);
         let batch = RecordBatch::try_from_iter_with_nullable([
             ("key", Arc::new(keys) as ArrayRef, true),
-            ("row", Arc::new(Int32Array::from(vec![0, 1, 2, 3, 4])) as ArrayRef, true),
+            ("row", Arc::new(Int32Array::from(vec![0, 1, 2, 3, 4, 5])) as ArrayRef, true),
         ])
         .unwrap();
         let index = KeyIndex::of(&batch, 0).unwrap();

@@ -35,7 +35,7 @@ use self::transaction::{Mark, Pins, TransactionTables};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::calendar::Zone;
-use crate::parser::{self, Parsed, Statement};
+use crate::parser::{Parsed, Statement};
 use crate::planner::Scope;
 use crate::result_cache::{Asks, OwnWrites, RowCoder};
 use crate::statement::interrupt::Abandoned;
@@ -223,7 +223,7 @@ impl Session {
     /// Splits and parses a query string: none, one or many statements (simple protocol: all run in
     /// order, in one implicit transaction). Fails with 42601 and a position.
     pub fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
-        parser::parse(text)
+        self.engine.texts.parse(text)
     }
 
     /// Resolves names and types. Never runs anything, so that Describe is free of effects.

@@ -37,11 +37,7 @@ pub async fn prepare(
             Ok(Some(types::pg_type(&field).0))
         })
         .collect::<Result<Vec<Option<Type>>>>()?;
-    let inner = Parsed {
-        text: text.to_string(),
-        statement: Arc::new(statement.clone()),
-        source: parsed.source.clone(),
-    };
+    let inner = Parsed::new(text.to_string(), Arc::new(statement.clone()), parsed.source.clone());
     let prepared = Box::pin(super::prepare(session, &inner, &declared)).await?;
     session.prepared.insert(name.to_string(), Arc::new(prepared));
     Ok(Output::Complete(CommandTag::Plain("PREPARE")))

@@ -2,6 +2,7 @@
 //! cursors.
 
 use super::*;
+use crate::introspection::Question;
 
 /// What clients ask, for `{name}`, a table, and `{oid}`, its OID.
 const QUESTIONS: &[&str] = &[
@@ -79,6 +80,25 @@ async fn kept_plans_answer_as_new_ones() {
         run(&mut session, "alter table t_1 rename to t_5").await.unwrap();
         run(&mut session, "alter table t_3 rename to t_1").await.unwrap();
         run(&mut session, "alter table t_5 rename to t_3").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn kept_plans_read_large_relations_by_key() {
+    let fixture = fixture().await;
+    let mut session = fixture.session();
+    let columns: Vec<String> = (0..1_000).map(|n| format!("c_{n} int")).collect();
+    run(&mut session, &format!("create table wide ({})", columns.join(", "))).await.unwrap();
+    for text in [
+        "select attname from pg_attribute where attrelid = 'wide'::regclass",
+        "select a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid where c.relname = 'wide'",
+        "select a.attname from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+         where c.relname = 'wide'",
+    ] {
+        let parsed = session.parse(text).unwrap().remove(0);
+        let question = Question::of(&parsed, &[]).unwrap();
+        let plan = session.kept_plan(&question, &parsed).await.unwrap().unwrap().shown();
+        assert!(plan.contains("KeyedScan"), "{text}:\n{plan}");
     }
 }
 
