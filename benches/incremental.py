@@ -51,12 +51,12 @@ class Bench:
         rows = self.options.rows * scale
         fact = self.names(scale)["fact"]
         self.connection.execute(f"drop table if exists {fact} cascade")
-        # A day has as many rows at any scale: what grows is the past.
-        days = DAYS * scale
+        # A day has as many rows at any scale: what grows is the past. They come day by day, as loads bring them.
+        of_day = self.options.rows // DAYS
         self.connection.execute(
-            f"create table {fact} using {form} partitioned by ({'day' if form == 'delta' else 'months(day)'}) as "
-            f"select i as id, date '2020-01-01' - (i % {days})::int as day, (i * 7919) % 1000000 as customer, "
-            f"'c' || (i / {days}) % 20 as country, (i % 1000)::numeric(12,2) as amount "
+            f"create table {fact} using {form} partitioned by (day) as "
+            f"select i as id, date '2020-01-01' - ((i - 1) / {of_day})::int as day, (i * 7919) % 1000000 as customer, "
+            f"'c' || i % 20 as country, (i % 1000)::numeric(12,2) as amount "
             f"from (select a * {SERIES} + b as i from generate_series(0::bigint, {(rows - 1) // SERIES}) g(a), generate_series(1::bigint, {SERIES}) h(b)) s "
             f"where i <= {rows}")
         files, size = self.connection.execute(f'select count(*), sum(file_size_in_bytes) from "{fact.replace(".", chr(34) + "." + chr(34))}$files"').fetchone()

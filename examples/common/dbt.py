@@ -57,14 +57,17 @@ class DbtExample(Example):
             settings["SHOP_DELIVERY"] = os.path.relpath(self.data / batch, self.folder)
         return settings
 
+    def environment(self, batch: str | None = None) -> dict[str, str]:
+        """What dbt is told by the environment: its settings, and where it finds and leaves its files."""
+        return {**self.settings(batch), "DBT_PROFILES_DIR": str(self.folder), "DBT_PROJECT_DIR": str(self.folder),
+                "DBT_TARGET_PATH": str(self.target), "DBT_LOG_PATH": str(self.target), "DBT_USE_COLORS": "false"}
+
     def dbt(self, *arguments: str, batch: str | None = None) -> str:
         """Runs dbt. What it says is shown only when it fails."""
         command = shutil.which("dbt", path=f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
         if not command:
             raise SystemExit(INSTALL)
-        environment = {**os.environ, **self.settings(batch), "DBT_PROFILES_DIR": str(self.folder), "DBT_PROJECT_DIR": str(self.folder),
-                       "DBT_TARGET_PATH": str(self.target), "DBT_LOG_PATH": str(self.target), "DBT_USE_COLORS": "false"}
-        done = subprocess.run([command, *arguments], cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run([command, *arguments], cwd=self.folder, env=os.environ | self.environment(batch), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             print(done.stdout, file=sys.stderr)
             done.check_returncode()

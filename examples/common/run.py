@@ -16,6 +16,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="examples/run", description=__doc__)
     parser.add_argument("name", choices=names())
     parser.add_argument("--scale", type=float, default=1.0, help="how much data; 1 is some ten thousand rows")
+    parser.add_argument("--days", type=int, help="how many days of data arrive; without it as many as the README's story has")
     parser.add_argument("--format", choices=["iceberg", "delta"], default="iceberg", help="of all tables")
     parser.add_argument("--server", metavar="CONNINFO",
                         help='a server that runs and reads files of this machine, as psql takes it: "host=127.0.0.1 port=5433 …"')
@@ -33,7 +34,7 @@ def main() -> int:
     try:
         kind = DbtExample if is_project(options.name) else Example
         example = kind(options.name, home / "arrived", options.server or own.conninfo, options.format, options.scale)
-        run(example)
+        run(example, {"count": options.days} if options.days else {})
         print(f"\nLook around:  psql \"{example.conninfo}\"")
         print(f"Read on:      {(example.folder / 'README.md').relative_to(EXAMPLES.parent)}")
         if own and not options.stop:
@@ -50,10 +51,10 @@ def main() -> int:
     return 0
 
 
-def run(example: Example) -> None:
+def run(example: Example, generated: dict) -> None:
     shutil.rmtree(example.data, ignore_errors=True)
     example.data.mkdir(parents=True)
-    timed("generate", example.generate)
+    timed("generate", lambda: example.generate(**generated))
     timed("set up", example.set_up)
     for batch in example.batches:
         timed(batch, lambda: example.run_batch(batch))

@@ -1,6 +1,8 @@
 """dbt with its Postgres adapter, as it comes: the project `examples/dbt`, delivery after delivery, against DuckDB, and
 one that is changed between its runs. With AURIC_TEST_POSTGRES against PostgreSQL, for tables of its own kind."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -9,7 +11,7 @@ import sys
 
 import pytest
 
-import dbt.cli  # noqa: F401  the tests need it, and must not be skipped without
+from dbt.cli.main import dbtRunner
 import dbt_shop
 from client_matrix import Client
 from conftest import REPOSITORY
@@ -24,12 +26,27 @@ ON_POSTGRES = "AURIC_TEST_POSTGRES" in os.environ
 FORMATS = ["heap"] if ON_POSTGRES else ["iceberg", "delta"]
 
 
+class InOneProcess(DbtExample):
+    """dbt by its programmatic interface, which spares the start of a process for each command."""
+
+    def dbt(self, *arguments: str, batch: str | None = None) -> str:
+        said = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+            for name, value in self.environment(batch).items():
+                patch.setenv(name, value)
+            patch.chdir(self.folder)
+            done = dbtRunner().invoke(list(arguments))
+        if not done.success:
+            raise subprocess.CalledProcessError(1, arguments, said.getvalue(), str(done.exception))
+        return said.getvalue()
+
+
 class Report:
     """The example with tables of one format: three deliveries, the last one twice, each compared with DuckDB."""
 
     def __init__(self, form: str, folder: pathlib.Path, server):
         self.form = form
-        self.shop = dbt_shop.Compared("dbt", form, folder / "arrived", server, 0.05, kind=DbtExample)
+        self.shop = dbt_shop.Compared("dbt", form, folder / "arrived", server, 0.05, kind=InOneProcess)
         self.example = self.shop.example
         self.failures: dict[str, str] = {}
         self.example.generate(count=3)

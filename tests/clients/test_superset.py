@@ -341,6 +341,7 @@ def test_stop(superset, database, server):
     query = "select 1 from pg_stat_activity where query like '%10000000)%b(y)%' and state = 'active' and pid <> pg_backend_pid()"
     while not server.sql(query):
         assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
     superset.post("query/stop", {"client_id": client_id})
     running.join(60)
     # Superset ends the connection before it notes down that the query was stopped, so that either can be first.

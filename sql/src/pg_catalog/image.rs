@@ -34,6 +34,7 @@ const KEY_INDEX_BASE: Oid = 0x4000_0000;
 const KEY_CONSTRAINT_BASE: Oid = 0x5000_0000;
 const DEFAULT_BASE: Oid = 0x6000_0000;
 const CHECK_BASE: Oid = 0x7000_0000;
+const RULE_BASE: Oid = 0x3000_0000;
 /// Columns a table can have (Postgres' own limit), as the stride of the OIDs of defaults.
 const MAX_COLUMNS: Oid = 2048;
 
@@ -127,6 +128,8 @@ pub struct Relation {
     pub properties: BTreeMap<String, String>,
     /// Text of a view's query.
     pub definition: Option<String>,
+    /// Schemas in which that looks names up.
+    pub search_path: Vec<String>,
     /// `false`: a materialized view that cannot be read before it is refreshed.
     pub populated: bool,
     pub has_partitions: bool,
@@ -151,6 +154,7 @@ impl Relation {
             bytes: None,
             properties: BTreeMap::new(),
             definition: None,
+            search_path: Vec::new(),
             populated: true,
             has_partitions: false,
             format: None,
@@ -168,6 +172,10 @@ impl Relation {
 
     pub fn key_constraint_oid(&self) -> Oid {
         KEY_CONSTRAINT_BASE | self.oid
+    }
+
+    pub fn rule_oid(&self) -> Oid {
+        RULE_BASE | self.oid
     }
 
     /// Name of the key's index and constraint, as Postgres would have chosen it.
@@ -271,6 +279,11 @@ impl CatalogImage {
             batches: Mutex::default(),
             key_indexes: Mutex::default(),
         }
+    }
+
+    /// Views and materialized views.
+    pub fn views(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.iter().filter(|relation| relation.kind != RelationKind::Table)
     }
 
     pub fn relation_by_oid(&self, oid: Oid) -> Option<Found<'_>> {

@@ -14,6 +14,7 @@ pub fn of(shape: &Shape) -> &'static [&'static [&'static str]] {
         "pg_description" => &[&["objoid", "classoid", "objsubid"]],
         "pg_index" => &[&["indexrelid"]],
         "pg_namespace" => &[&["oid"], &["nspname"]],
+        "pg_rewrite" => &[&["oid"], &["ev_class", "rulename"]],
         "pg_sequence" => &[&["seqrelid"]],
         "pg_type" => &[&["oid"], &["typname", "typnamespace"]],
         "pg_am" | "pg_cast" | "pg_collation" | "pg_constraint" | "pg_database" | "pg_language"

@@ -24,11 +24,13 @@ mod pg_class;
 mod pg_constraint;
 mod pg_cursors;
 mod pg_database;
+mod pg_depend;
 mod pg_description;
 mod pg_index;
 mod pg_indexes;
 mod pg_matviews;
 mod pg_namespace;
+mod pg_rewrite;
 pub(crate) mod pg_roles;
 mod pg_settings;
 mod pg_stat_activity;
@@ -96,6 +98,7 @@ fn source(name: &str) -> Source {
         "pg_constraint" => Source::Image(pg_constraint::rows),
         "pg_cursors" => Source::Session(pg_cursors::rows),
         "pg_database" => Source::Image(pg_database::rows),
+        "pg_depend" => Source::Image(pg_depend::rows),
         "pg_description" => Source::Image(pg_description::rows),
         "pg_index" => Source::Image(pg_index::rows),
         "pg_indexes" => Source::Image(pg_indexes::rows),
@@ -107,6 +110,7 @@ fn source(name: &str) -> Source {
         "pg_opfamily" => Source::Image(static_rows::pg_opfamily),
         "pg_proc" => Source::Image(static_rows::pg_proc),
         "pg_range" => Source::Image(static_rows::pg_range),
+        "pg_rewrite" => Source::Image(pg_rewrite::rows),
         "pg_roles" => Source::Session(pg_roles::rows),
         "pg_settings" => Source::Session(pg_settings::rows),
         "pg_stat_activity" => Source::Session(pg_stat_activity::rows),
