@@ -129,7 +129,8 @@ def server(tmp_path_factory):
     if conninfo := os.environ.get("AURIC_TEST_POSTGRES"):
         yield Postgres(conninfo)
         return
-    with running(tmp_path_factory.mktemp("auric")) as server:
+    # It need not wait long for transactions that tests have left open.
+    with running(tmp_path_factory.mktemp("auric"), environment={"AURIC_SERVER__SHUTDOWN_GRACE": "1s"}) as server:
         yield server
 
 

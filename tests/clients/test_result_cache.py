@@ -485,7 +485,7 @@ def test_files_that_change_all_the_time(client, folder):
     """Rewritten at once with as many bytes: every answer is of the file as it is."""
     form, _, put = folder
     query = None
-    for n in range(100, 400):
+    for n in range(100, 220):
         path = put("a", n)
         query = query or f"select x from read_{form}('{path}')"
         assert client.rows(query) == [(n,)]

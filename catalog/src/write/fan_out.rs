@@ -15,10 +15,10 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 
-use super::WriteContext;
 use super::conform::conform;
 use super::file::ParquetFile;
 use super::partition::{PartitionKey, Partitioner};
+use super::{Busy, WriteContext};
 use crate::error::{Error, Result};
 use crate::table::NewDataFile;
 
@@ -140,7 +140,7 @@ impl FanOut {
         partition.bytes += bytes;
         partition.kept_back.push(rows);
         self.memory += bytes;
-        let encoders = self.context.encoders;
+        let encoders = self.context.encoders();
         let due = match partition.file {
             None => partition.bytes >= self.context.options.open_file_bytes,
             Some(_) => partition.rows >= ENCODE_ROWS * encoders || partition.bytes >= ENCODE_BYTES * encoders,
@@ -248,10 +248,14 @@ pub async fn merge(context: &Arc<WriteContext>, kept_back: FannedOut) -> Result<
     let mut waiting = kept_back.remainders.into_values();
     let mut tasks = JoinSet::new();
     loop {
-        while tasks.len() < context.tasks.max(context.encoders)
+        while tasks.len() < context.tasks.max(context.threads)
             && let Some(remainder) = waiting.next()
         {
-            tasks.spawn(write_remainder(context.clone(), remainder));
+            let (context, busy) = (context.clone(), Busy::new(context));
+            tasks.spawn(async move {
+                let _busy = busy;
+                write_remainder(context, remainder).await
+            });
         }
         match tasks.join_next().await {
             None => return Ok(files),

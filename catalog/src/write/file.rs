@@ -155,7 +155,7 @@ impl ParquetFile {
             counts.update(values);
         }
         let schema = self.context.schema.arrow.clone();
-        if self.context.encoders < 2 || batch.num_rows() < MIN_PARALLEL_ROWS {
+        if self.context.encoders() < 2 || batch.num_rows() < MIN_PARALLEL_ROWS {
             for (i, (writers, values)) in self.columns.iter_mut().zip(batch.columns()).enumerate() {
                 write_column(writers, schema.field(i), values).map_err(|e| encoding(&self.path, e))?;
             }
@@ -183,7 +183,7 @@ impl ParquetFile {
             return Ok(());
         }
         // Closing compresses what is left of every column.
-        let chunks: Vec<Vec<ArrowColumnChunk>> = if self.context.encoders < 2 {
+        let chunks: Vec<Vec<ArrowColumnChunk>> = if self.context.encoders() < 2 {
             columns
                 .into_iter()
                 .map(close_column)

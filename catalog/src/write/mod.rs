@@ -20,6 +20,7 @@ mod upload;
 mod written_files;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::TaskContext;
@@ -61,12 +62,38 @@ pub struct WriteContext {
     pub files: WrittenFiles,
     /// Tasks that write side by side, each with files of its own.
     tasks: usize,
-    /// Columns that one task encodes at a time.
-    encoders: usize,
+    /// Threads that there are for them.
+    threads: usize,
+    /// Of the tasks, those that have not ended.
+    busy: AtomicUsize,
     /// Each stream follows the table's sort order: once a partition's first row has come, no more rows
     /// of the ones before it will.
     sorted: bool,
     sort_order_id: Option<i32>,
+}
+
+impl WriteContext {
+    /// Columns that one task encodes at a time: more when others have ended, so that no thread waits for
+    /// the last one.
+    fn encoders(&self) -> usize {
+        (self.threads / self.busy.load(Ordering::Relaxed).max(1)).max(1)
+    }
+}
+
+/// One of the tasks, for as long as it writes.
+struct Busy(Arc<WriteContext>);
+
+impl Busy {
+    fn new(context: &Arc<WriteContext>) -> Self {
+        context.busy.fetch_add(1, Ordering::Relaxed);
+        Self(context.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Files that are complete but not committed. Dropping this deletes them, unless
@@ -184,7 +211,8 @@ impl TableWriter {
             options: self.options.clone(),
             files: self.guard.clone(),
             tasks,
-            encoders: (task.session_config().target_partitions() / tasks).max(1),
+            threads: task.session_config().target_partitions(),
+            busy: AtomicUsize::new(0),
             sorted,
             sort_order_id: sorted.then_some(self.snapshot.sort_order.order_id),
         });
@@ -195,7 +223,9 @@ impl TableWriter {
             let carried = (!sorted).then(|| carried.clone());
             let consumer = MemoryConsumer::new(format!("write[{i}]")).with_can_spill(true);
             let reservation = consumer.register(task.memory_pool());
+            let busy = Busy::new(&context);
             running.spawn(async move {
+                let _busy = busy;
                 let mut fan_out = FanOut::new(context, reservation)?;
                 for mut stream in streams {
                     while let Some(batch) = stream.next().await {

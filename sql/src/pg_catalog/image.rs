@@ -128,8 +128,6 @@ pub struct Relation {
     pub properties: BTreeMap<String, String>,
     /// Text of a view's query.
     pub definition: Option<String>,
-    /// Schemas in which that looks names up.
-    pub search_path: Vec<String>,
     /// `false`: a materialized view that cannot be read before it is refreshed.
     pub populated: bool,
     pub has_partitions: bool,
@@ -154,7 +152,6 @@ impl Relation {
             bytes: None,
             properties: BTreeMap::new(),
             definition: None,
-            search_path: Vec::new(),
             populated: true,
             has_partitions: false,
             format: None,

@@ -149,7 +149,6 @@ fn relation(namespace: &NamespaceContents, table: &TableSummary) -> Relation {
 fn of_materialized_view(relation: &mut Relation, definition: &Definition) {
     relation.kind = RelationKind::MaterializedView;
     relation.definition = Some(format!("{};", definition.query.trim_end()));
-    relation.search_path.clone_from(&definition.search_path);
     relation.populated = definition.populated;
     // What the statements on the view show better.
     relation.properties.retain(|key, _| !key.starts_with(PREFIX));
@@ -164,7 +163,6 @@ fn of_view(namespace: &NamespaceContents, view: &ViewSummary) -> Relation {
             relation.comment = definition.comment.clone().filter(|comment| !comment.is_empty());
             // As Postgres ends them.
             relation.definition = Some(format!("{};", definition.sql.trim_end()));
-            relation.search_path.clone_from(&definition.search_path);
         }
         Err(error) => tracing::warn!(view = %entry.ident, %error, "view is listed without columns"),
     }

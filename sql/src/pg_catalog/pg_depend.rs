@@ -1,16 +1,15 @@
-//! `pg_depend`: which relations a view reads (as wholes, by the view's rule, as in Postgres), and what belongs
-//! to a table: defaults, constraints, the index of its key.
+//! `pg_depend`: what belongs to a relation: defaults, constraints, the index of its key, the rule of a view.
+//!
+//! Not what a view reads: views are bound to names, so that they outlive a relation that another one takes the
+//! place of. Clients that see such dependencies (dbt) take a view for dropped with the relation that was
+//! renamed away and dropped with CASCADE, and make it again.
 
 use auric_catalog::backend::Oid;
 use datafusion::error::Result;
 
 use super::CatalogContext;
-use super::image::{CatalogImage, Found, Relation};
 use super::relation::Rows;
 use super::shape;
-use crate::parser::view::relations_of;
-use crate::parser::{self, Statement};
-use crate::planner::reference;
 
 /// `deptype`: goes with what it depends on only by CASCADE; goes with it; is a part of it.
 const NORMAL: &str = "n";
@@ -55,33 +54,6 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
     for view in context.image.views() {
         let rule = (rewrite, view.rule_oid(), 0);
         depends(rule, (class, view.oid, 0), INTERNAL);
-        for oid in read_by(view, &context.image) {
-            depends(rule, (class, oid, 0), NORMAL);
-        }
     }
     Ok(rows)
-}
-
-/// The relations of users' schemas that a view's query names, each once.
-fn read_by(view: &Relation, image: &CatalogImage) -> Vec<Oid> {
-    let parsed = view.definition.as_deref().map(parser::parse);
-    let Some(Ok([parsed])) = parsed.as_ref().map(|parsed| parsed.as_deref().map_err(|_| ())) else {
-        return Vec::new();
-    };
-    let Statement::Query(query) = parsed.statement.as_ref() else { return Vec::new() };
-    let found = relations_of(query).into_iter().filter_map(|name| {
-        let name = reference(&name).ok()?;
-        let found = match name.schema() {
-            Some(schema) => image.relation_by_name(schema, name.table()),
-            None => image.relation_in_path(&view.search_path, name.table()),
-        };
-        match found? {
-            Found::User(relation) => Some(relation.oid),
-            Found::System(_) | Found::KeyIndex(_) => None,
-        }
-    });
-    let mut oids: Vec<Oid> = found.collect();
-    oids.sort_unstable();
-    oids.dedup();
-    oids
 }
