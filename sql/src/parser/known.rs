@@ -15,13 +15,13 @@ const BUDGET: u64 = 16 << 20;
 
 /// Statements by the text of their query string. What a text means does not depend on the session.
 #[derive(Debug)]
-pub struct KnownTexts(Cache<Box<str>, Arc<[Parsed]>>);
+pub struct KnownTexts(Cache<Arc<str>, Arc<[Parsed]>>);
 
 impl Default for KnownTexts {
     fn default() -> Self {
         // A syntax tree has a box for each word or so of its text, with copies of the constants.
         let weight = |text: &str| u32::try_from(1_024 + 64 * text.len()).unwrap_or(u32::MAX);
-        let texts = Cache::builder().weigher(move |text: &Box<str>, _: &Arc<[Parsed]>| weight(text));
+        let texts = Cache::builder().weigher(move |text: &Arc<str>, _: &Arc<[Parsed]>| weight(text));
         Self(texts.max_capacity(BUDGET).build())
     }
 }
