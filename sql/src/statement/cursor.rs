@@ -10,7 +10,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, parameters, query, rows};
+use super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, join_memory, parameters, query};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{Declare, Fetch};
@@ -70,8 +70,7 @@ pub async fn declare(
             CursorRows::deferred(deferred, scroll, reader, declared.total.clone())
         }
         None => {
-            let physical = state.query_planner().create_physical_plan(&optimized, state.as_ref()).await;
-            let stream = rows::stream(&scope, physical.map_err(|e| Error::from(&e))?)?;
+            let stream = join_memory::start(&scope, &state, optimized).await?;
             CursorRows::running(stream, scroll, reader, &scope.engine.runtime)
         }
     };
