@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use auric_catalog::registry::Registry;
 use chrono::{DateTime, Utc};
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::planner::ExprPlanner;
@@ -133,6 +134,9 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// The part of the memory of all queries that the merges of one sort may reserve: one of so many.
+const SORT_SHARE: usize = 16;
+
 fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_target_partitions(options.target_partitions.max(1))
@@ -144,6 +148,12 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.collect_spans = true;
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
+    // What each sort keeps for its merge; several of them must find room in a small pool.
+    if let MemoryLimit::Finite(limit) = runtime.memory_pool.memory_limit() {
+        let most = limit / SORT_SHARE / options.target_partitions.max(1);
+        let reserved = &mut settings.execution.sort_spill_reservation_bytes;
+        *reserved = most.min(*reserved);
+    }
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
         // Those that change a subscript before the one that takes it for an array's.
         vec![Arc::new(VectorSubscripts), Arc::new(JsonOperators), Arc::new(RegexOperators), Arc::new(ArraySubscripts)];

@@ -26,19 +26,22 @@ ON_POSTGRES = "AURIC_TEST_POSTGRES" in os.environ
 FORMATS = ["heap"] if ON_POSTGRES else ["iceberg", "delta"]
 
 
-class InOneProcess(DbtExample):
+def invoke(folder: pathlib.Path, environment: dict[str, str], *arguments: str) -> str:
     """dbt by its programmatic interface, which spares the start of a process for each command."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        done = dbtRunner().invoke(list(arguments))
+    if not done.success:
+        raise subprocess.CalledProcessError(1, arguments, said.getvalue(), str(done.exception))
+    return said.getvalue()
 
+
+class InOneProcess(DbtExample):
     def dbt(self, *arguments: str, batch: str | None = None) -> str:
-        said = io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
-            for name, value in self.environment(batch).items():
-                patch.setenv(name, value)
-            patch.chdir(self.folder)
-            done = dbtRunner().invoke(list(arguments))
-        if not done.success:
-            raise subprocess.CalledProcessError(1, arguments, said.getvalue(), str(done.exception))
-        return said.getvalue()
+        return invoke(self.folder, self.environment(batch), *arguments)
 
 
 class Report:
@@ -217,9 +220,7 @@ def test_a_project_is_built_again_and_again(server, schema, tmp_path):
         f'password: "", dbname: {server.database}, schema: {schema}, threads: 4}}}}}}\n')
 
     def dbt(*arguments):
-        run = subprocess.run([str(pathlib.Path(sys.executable).parent / "dbt"), "--no-use-colors", *arguments], cwd=tmp_path,
-                             env={**os.environ, "DBT_PROFILES_DIR": str(tmp_path)}, capture_output=True, text=True)
-        assert run.returncode == 0, run.stdout + run.stderr
+        invoke(tmp_path, {"DBT_PROFILES_DIR": str(tmp_path)}, "--no-use-colors", *arguments)
 
     def rows(table, columns="id, customer, amount"):
         return server.sql(f'select {columns} from "{schema}".{table} order by 1')

@@ -13,6 +13,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.sql import SqlCatalog
 
@@ -23,9 +24,21 @@ SECRETS = (SECRET, TOKEN, OTHER_SECRET)
 FORMATS = ["iceberg", "delta"]
 
 
+def one_at_a_time(method):
+    """moto looks for an object, then makes it: of two programs that each create it if it is not there, it tells both that they did."""
+    turn = threading.Lock()
+
+    def put(*arguments):
+        with turn:
+            return method(*arguments)
+
+    return put
+
+
 @pytest.fixture(scope="module")
 def s3():
     """Address of an S3 server with the buckets `lake` and `other`."""
+    S3Response._key_response_put = one_at_a_time(S3Response._key_response_put)
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
