@@ -151,7 +151,7 @@ catalogs!(
 );
 
 async fn names(backend: &dyn Backend) -> Vec<String> {
-    backend.namespaces().await.unwrap().into_iter().map(|n| n.name).collect()
+    backend.namespaces().await.unwrap().iter().map(|n| n.name.clone()).collect()
 }
 
 async fn table_names(backend: &dyn Backend, namespace: &str) -> Vec<String> {
@@ -284,12 +284,12 @@ async fn odd_names_are_kept(fixture: Fixture) {
 async fn oids_are_unique_and_survive_a_restart(fixture: Fixture) {
     async fn all_oids(backend: &dyn Backend) -> Vec<(String, Oid)> {
         let mut oids = Vec::new();
-        for namespace in backend.namespaces().await.unwrap() {
+        for namespace in backend.namespaces().await.unwrap().iter() {
             for table in backend.tables(&namespace.name).await.unwrap() {
                 assert_eq!(backend.table(&table.ident).await.unwrap().unwrap().oid, table.oid);
                 oids.push((table.ident.to_string(), table.oid));
             }
-            oids.push((namespace.name, namespace.oid));
+            oids.push((namespace.name.clone(), namespace.oid));
         }
         oids.sort();
         oids

@@ -14,6 +14,7 @@
 //!   colliding name that appears later may move an identifier at the next restart.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -180,14 +181,14 @@ impl Backend for DeltaDirectory {
         Some(TableFormat::Delta)
     }
 
-    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
+    async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>> {
         self.seed().await?;
         let names = self.namespace_names().await?;
         let entry = |name: String| {
             let oid = self.oids.get(&name, "");
             NamespaceEntry { name, oid, properties: BTreeMap::new() }
         };
-        Ok(names.into_iter().map(entry).collect())
+        Ok(Arc::new(names.into_iter().map(entry).collect()))
     }
 
     /// Properties cannot be kept and are refused.

@@ -107,7 +107,7 @@ pub trait Backend: Debug + Send + Sync {
         None
     }
 
-    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>>;
+    async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>>;
     /// Fails with `NamespaceExists`.
     async fn create_namespace(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()>;
     /// Gives a property of a namespace a value, or takes it away. Fails with `NamespaceNotFound`,

@@ -5,6 +5,7 @@
 //! holds for Iceberg tables; tables of another format are refused.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
@@ -115,8 +116,8 @@ impl Backend for TemporaryBackend {
         true
     }
 
-    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
-        Ok(vec![self.namespace.clone()])
+    async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>> {
+        Ok(Arc::new(vec![self.namespace.clone()]))
     }
 
     async fn create_namespace(&self, name: &str, _: &BTreeMap<String, String>) -> Result<()> {

@@ -164,9 +164,9 @@ impl Catalog {
 
     async fn load_contents(&self, previous: Option<&CatalogContents>) -> Result<CatalogContents> {
         let mut listed = Vec::new();
-        for entry in self.backend.namespaces().await? {
+        for entry in self.backend.namespaces().await?.iter() {
             match self.backend.tables(&entry.name).await {
-                Ok(tables) => listed.push((entry, tables)),
+                Ok(tables) => listed.push((entry.clone(), tables)),
                 // Dropped in between.
                 Err(Error::NamespaceNotFound(_)) => {}
                 Err(e) => return Err(e),

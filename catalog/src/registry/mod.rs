@@ -189,7 +189,7 @@ impl Catalog {
         self.changed.notify_one();
     }
 
-    pub async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
+    pub async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>> {
         self.backend.namespaces().await
     }
 

@@ -80,7 +80,7 @@ async fn is_removable(backend: &dyn Backend, root: &str) -> Result<bool> {
     if root == warehouse || !root.starts_with(&warehouse) {
         return Ok(false);
     }
-    for namespace in backend.namespaces().await? {
+    for namespace in backend.namespaces().await?.iter() {
         let entries = match backend.tables(&namespace.name).await {
             Ok(entries) => entries,
             Err(Error::NamespaceNotFound(_)) => continue,

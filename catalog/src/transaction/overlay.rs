@@ -107,7 +107,7 @@ impl Overlay {
     }
 
     async fn namespace(&self, name: &str) -> Result<Option<NamespaceEntry>> {
-        Ok(self.namespaces().await?.into_iter().find(|namespace| namespace.name == name))
+        Ok(self.namespaces().await?.iter().find(|namespace| namespace.name == name).cloned())
     }
 
     /// A table or view that COMMIT makes. Fails with `TableExists`, `NamespaceNotFound`, `Unsupported`.
@@ -204,18 +204,21 @@ impl Backend for Overlay {
         true
     }
 
-    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
-        let mut entries: BTreeMap<String, NamespaceEntry> = BTreeMap::new();
-        for entry in self.beneath.namespaces().await? {
-            entries.insert(entry.name.clone(), entry);
+    async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>> {
+        let beneath = self.beneath.namespaces().await?;
+        let state = self.state.lock();
+        if state.namespaces.is_empty() {
+            return Ok(beneath);
         }
-        for (name, namespace) in &self.state.lock().namespaces {
+        let beneath = beneath.iter().map(|entry| (entry.name.clone(), entry.clone()));
+        let mut entries: BTreeMap<String, NamespaceEntry> = beneath.collect();
+        for (name, namespace) in &state.namespaces {
             match &namespace.now {
                 Some(entry) => entries.insert(name.clone(), entry.clone()),
                 None => entries.remove(name),
             };
         }
-        Ok(entries.into_values().collect())
+        Ok(Arc::new(entries.into_values().collect()))
     }
 
     async fn create_namespace(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()> {

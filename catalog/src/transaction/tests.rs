@@ -36,7 +36,7 @@ impl Backend for Flaky {
     fn is_transactional(&self) -> bool {
         true
     }
-    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
+    async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>> {
         self.inner.namespaces().await
     }
     async fn create_namespace(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()> {

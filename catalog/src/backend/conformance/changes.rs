@@ -15,7 +15,7 @@ fn delta(namespace: &str, name: &str) -> NewTableEntry {
 /// Names of everything with their pointers and OIDs.
 async fn everything(backend: &dyn Backend) -> Vec<(String, String, Oid)> {
     let mut found = Vec::new();
-    for namespace in backend.namespaces().await.unwrap() {
+    for namespace in backend.namespaces().await.unwrap().iter() {
         let tables = backend.tables(&namespace.name).await.unwrap();
         found.extend(tables.into_iter().map(|e| (e.ident.to_string(), e.pointer, e.oid)));
         let views = backend.views(&namespace.name).await.unwrap();

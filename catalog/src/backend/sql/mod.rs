@@ -20,9 +20,11 @@ mod writes;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use self::database::{CommitFailure, Database, Write};
 use self::layout::Layout;
@@ -42,6 +44,15 @@ pub struct SqlBackend {
     /// `catalog_name` of all rows that are ours.
     catalog: String,
     warehouse: String,
+    /// Those of a state of the database: every statement asks for them.
+    namespaces: Mutex<Option<(State, Arc<Vec<NamespaceEntry>>)>>,
+}
+
+/// What differs after every change of entries, whoever made it.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Token(ChangeToken),
+    Version(i64),
 }
 
 impl SqlBackend {
@@ -73,6 +84,7 @@ impl SqlBackend {
             layout,
             catalog: catalog.to_string(),
             warehouse: warehouse.trim_end_matches('/').to_string(),
+            namespaces: Mutex::default(),
         })
     }
 
@@ -100,8 +112,20 @@ impl Backend for SqlBackend {
         self.database.change_token()
     }
 
-    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
-        self.namespace_entries().await
+    async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>> {
+        // Before reading: what changes meanwhile makes the list stale, not wrong for ever.
+        let state = match self.database.change_token() {
+            Some(token) => State::Token(token),
+            None => State::Version(self.database.version().await?),
+        };
+        if let Some((known, entries)) = &*self.namespaces.lock()
+            && *known == state
+        {
+            return Ok(entries.clone());
+        }
+        let entries = Arc::new(self.namespace_entries().await?);
+        *self.namespaces.lock() = Some((state, entries.clone()));
+        Ok(entries)
     }
 
     async fn create_namespace(&self, name: &str, properties: &BTreeMap<String, String>) -> Result<()> {

@@ -357,8 +357,8 @@ impl Backend for OneCatalog {
     fn warehouse(&self) -> &str {
         &self.warehouse
     }
-    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
-        Ok(Vec::new())
+    async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>> {
+        Ok(Arc::default())
     }
     async fn create_namespace(&self, _: &str, _: &BTreeMap<String, String>) -> Result<()> {
         Ok(())

@@ -35,8 +35,8 @@ impl Backend for MemoryBackend {
         "file:///nowhere"
     }
 
-    async fn namespaces(&self) -> Result<Vec<NamespaceEntry>> {
-        Ok(Vec::new())
+    async fn namespaces(&self) -> Result<Arc<Vec<NamespaceEntry>>> {
+        Ok(Arc::default())
     }
 
     async fn create_namespace(&self, _name: &str, _properties: &BTreeMap<String, String>) -> Result<()> {
