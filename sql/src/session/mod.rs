@@ -72,6 +72,12 @@ pub struct Notice {
     pub hint: Option<String>,
 }
 
+impl Notice {
+    pub(crate) fn new(severity: &'static str, code: SqlState, message: impl Into<String>) -> Self {
+        Self { severity, code, message: message.into(), hint: None }
+    }
+}
+
 /// Orders what `client_min_messages` may be, and severities. LOG comes before NOTICE for a client.
 fn weight(level: &str) -> u8 {
     match level.to_ascii_lowercase().as_str() {
@@ -409,7 +415,7 @@ impl Session {
     }
 
     pub(crate) fn notice(&mut self, severity: &'static str, code: SqlState, message: impl Into<String>) {
-        self.notices.push(Notice { severity, code, message: message.into(), hint: None });
+        self.notices.push(Notice::new(severity, code, message));
     }
 
     pub(crate) fn warning(&mut self, code: SqlState, message: impl Into<String>) {
