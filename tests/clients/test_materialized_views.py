@@ -478,6 +478,43 @@ def test_files_of_a_refused_refresh_go(server, schema):
     until(lambda: files() == before)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_refresh_that_fails_tells_what_it_has_counted(tmp_path, form):
+    last = """select expectations from auric.refreshes where status = 'failed' order by finished_at desc limit 1"""
+    even = {"name": "even", "on-violation": "WARN", "checked": 3, "violations": 2}
+    with running(tmp_path) as server:
+        server.sql("create schema s")
+        server.sql(f"create table s.base (id int) using {form}")
+        server.sql("insert into s.base values (1), (2), (3)")
+        server.sql(f"""create materialized view s.gold (constraint even expect (id % 2 = 0),
+            constraint small expect (id < 10) on violation fail update, constraint few expect (count(*) < 4) on violation fail update)
+            using {form} refresh policy full as select id from s.base""")
+        # By its rows: nobody has looked at the whole.
+        server.sql("insert into s.base values (11)")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            server.sql("refresh materialized view s.gold")
+        small = {"name": "small", "on-violation": "FAIL UPDATE", "checked": 4, "violations": 1}
+        assert server.sql(last) == [([{**even, "checked": 4, "violations": 3}, small],)]
+        # By the whole result.
+        server.sql("update s.base set id = 4 where id = 11")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            server.sql("refresh materialized view s.gold cascade")
+        few = {"name": "few", "on-violation": "FAIL UPDATE", "checked": 1, "violations": 1}
+        assert server.sql(last) == [([{**even, "checked": 4}, {**small, "violations": 0}, few],)]
+        # Before a row was looked at, there is nothing to tell.
+        server.sql("delete from s.base where id = 4")
+        server.sql(f"create materialized view s.fails (constraint c expect (n > 0)) using {form} as select 6 / (id - 3) as n from s.base with no data")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            server.sql("refresh materialized view s.fails")
+        assert server.sql(last) == [(None,)]
+    # After the audit, by the commit.
+    with running(tmp_path, environment={"AURIC_FAILPOINTS": "commit::before-attempt=return(error)"}) as server:
+        with pytest.raises(psycopg.Error):
+            server.sql("refresh materialized view s.gold full")
+        expected = [even, {**small, "checked": 3, "violations": 0}, {**few, "violations": 0}]
+        assert server.sql(last) == [(expected,)]
+
+
 def test_psql_shows_them(server, schema):
     from test_psql import psql
 

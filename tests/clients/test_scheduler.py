@@ -110,6 +110,8 @@ def test_a_view_that_fails_is_in_the_history(own):
                         lambda rows: len(rows) >= 2)
     assert [row[:2] for row in failed] == [("v", "failed"), ("w", "skipped")]
     assert "few" in failed[0][2] and failed[1][2] == "materialized view s.v failed"
+    told = own.sql("select expectations from auric.refreshes where status <> 'succeeded' order by view_name")
+    assert told == [([{"name": "few", "on-violation": "FAIL UPDATE", "checked": 1, "violations": 1}],), (None,)]
     assert own.sql("select last_error like '%few%', failures_in_a_row from auric.freshness where view_name = 'v'") == [(True, 1)]
     own.sql("delete from s.t")
     own.sql("insert into s.t values (1)")

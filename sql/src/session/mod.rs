@@ -22,7 +22,7 @@ use auric_catalog::registry::Catalog;
 use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use futures::future::BoxFuture;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use postgres_types::Type;
 
 use self::advisory::SessionLocks;
@@ -155,7 +155,11 @@ pub(crate) struct RunContext {
     pub stamp: Option<Arc<Stamp>>,
     /// The table that is changed, which is read as it is now.
     pub target: Option<(String, TableIdent)>,
+    pub outcomes: Outcomes,
 }
+
+/// Where a refresh that fails leaves, as JSON, how the expectations fared that were counted before.
+pub(crate) type Outcomes = Arc<Mutex<Option<String>>>;
 
 impl RunContext {
     fn tables(&self) -> TransactionTables {

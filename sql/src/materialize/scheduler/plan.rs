@@ -396,6 +396,8 @@ pub struct Ended {
     pub finished: DateTime<Utc>,
     pub outcome: Outcome,
     pub error: Option<String>,
+    /// JSON, of a refresh that failed: how the expectations fared that were counted before.
+    pub expectations: Option<String>,
 }
 
 /// What follows from the end of a run.

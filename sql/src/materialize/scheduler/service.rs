@@ -253,6 +253,7 @@ impl Scheduler {
             finished: now,
             outcome: Outcome::Skipped,
             error: Some(format!("{failed} failed")),
+            expectations: None,
         };
         self.conclude(node, due, &ended, None).await;
     }
@@ -418,6 +419,7 @@ impl Scheduler {
             outcome: ended.outcome,
             message: ended.error.clone(),
             sqlstate: code.map(|code| code.to_string()),
+            expectations: ended.expectations.clone(),
         };
         let Ok(catalog) = self.engine.registry.catalog(&node.key.catalog) else { return };
         let (kind, ident) = (node.key.kind, &node.key.ident);

@@ -12,7 +12,9 @@ use super::cascade::{self, Member};
 use super::find;
 use super::side_by_side::{self, Asked, Ended};
 use crate::error::{Error, Result, SqlState};
+use crate::materialize::build::Failed;
 use crate::materialize::definition::POPULATED;
+use crate::materialize::provenance::outcomes_json;
 use crate::materialize::scheduler::history::{self, Attempt};
 use crate::materialize::scheduler::node::{NodeKey, NodeKind};
 use crate::materialize::scheduler::places::Claim;
@@ -40,9 +42,13 @@ pub async fn execute(
         };
         // The scheduler tells of its runs itself.
         if session.run.is_none() {
-            for (view, started, e) in &progress.failed {
-                failed(session, view, *started, e).await;
+            for (view, started, failed) in &progress.failed {
+                note_down(session, view, *started, failed).await;
             }
+        }
+        if let Some(run) = &session.run {
+            let outcomes = progress.failed.first().and_then(|(.., failed)| outcomes_json(&failed.outcomes));
+            *run.outcomes.lock() = outcomes;
         }
         return outcome;
     }
@@ -57,11 +63,12 @@ struct Progress {
     /// another version than those that are read beside it.
     claim: Option<Claim>,
     /// The views whose refreshes have failed, when these began, and why.
-    failed: Vec<(Table, DateTime<Utc>, Error)>,
+    failed: Vec<(Table, DateTime<Utc>, Failed)>,
 }
 
 /// Notes down a refresh that published nothing. Catalogs without documents have no place for it.
-async fn failed(session: &Session, view: &Table, started: DateTime<Utc>, e: &Error) {
+async fn note_down(session: &Session, view: &Table, started: DateTime<Utc>, failed: &Failed) {
+    let Failed { error: e, outcomes } = failed;
     let cancelled = e.code == SqlState::QUERY_CANCELED;
     let attempt = Attempt {
         run_id: uuid::Uuid::new_v4().to_string(),
@@ -72,6 +79,7 @@ async fn failed(session: &Session, view: &Table, started: DateTime<Utc>, e: &Err
         outcome: if cancelled { Outcome::Cancelled } else { Outcome::Failed },
         message: Some(history::told(e)),
         sqlstate: Some(e.code.to_string()),
+        expectations: outcomes_json(outcomes),
     };
     let recorded = history::record(&view.catalog, NodeKind::View, &view.ident, &attempt, history::KEPT).await;
     if let Err(error) = recorded {
@@ -120,11 +128,11 @@ async fn attempt(
         session.notices.extend(notices);
         match result {
             Ok(_) => _ = progress.done.insert(full_name(&view)),
-            Err(e) => {
-                let conflict = e.code == SqlState::SERIALIZATION_FAILURE;
+            Err(failed) => {
+                let conflict = failed.error.code == SqlState::SERIALIZATION_FAILURE;
                 let kept = if conflict { &mut again } else { &mut first };
-                kept.get_or_insert_with(|| e.clone());
-                progress.failed.push((view, started, e));
+                kept.get_or_insert_with(|| failed.error.clone());
+                progress.failed.push((view, started, failed));
             }
         }
     }

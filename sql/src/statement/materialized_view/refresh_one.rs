@@ -5,7 +5,7 @@ use auric_catalog::registry::Table;
 
 use super::tell;
 use crate::error::{Error, Result, SqlState};
-use crate::materialize::build::{self, Build, Built, How, Query, reason};
+use crate::materialize::build::{self, Build, Built, Failed, How, Query, reason};
 use crate::materialize::definition::{Definition, RefreshPolicy};
 use crate::materialize::incremental::{self, Choice, Request, Why};
 use crate::materialize::provenance::Provenance;
@@ -35,7 +35,7 @@ pub async fn refresh(
     seen: &Table,
     wanted: Wanted,
     notices: &mut Vec<Notice>,
-) -> Result<Refreshed> {
+) -> std::result::Result<Refreshed, Failed> {
     let Wanted { full, in_block } = wanted;
     // At the version that the scope sees now: those before it in a cascade are other ones by now.
     let table = scope.tables.get(&seen.catalog, &seen.ident).await?;

@@ -16,6 +16,7 @@ use super::cascade::Member;
 use super::order::Order;
 use super::refresh_one::{self, Refreshed, Wanted};
 use crate::error::{Error, Result, SqlState};
+use crate::materialize::build::Failed;
 use crate::materialize::sources::full_name;
 use crate::planner::Scope;
 use crate::session::Notice;
@@ -26,7 +27,7 @@ pub struct Ended {
     pub view: Table,
     pub started: DateTime<Utc>,
     pub notices: Vec<Notice>,
-    pub result: Result<Refreshed>,
+    pub result: std::result::Result<Refreshed, Failed>,
 }
 
 /// What is asked of all of them.
@@ -164,7 +165,7 @@ impl<'a> Run<'a> {
                 }
                 self.order.done(at);
             }
-            Err(e) if self.asked.in_block || ends_all(e) => self.order.stop(),
+            Err(failed) if self.asked.in_block || ends_all(&failed.error) => self.order.stop(),
             Err(_) => {}
         }
         self.ended.insert(at, ended);
