@@ -1,6 +1,5 @@
 //! Follows schedules: the timer, the threads and the connections that the scheduler of `auric_sql` lacks.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,17 +42,12 @@ fn options(config: &Config) -> Options {
 
 /// Follows the schedules of all catalogs until the server shuts down, then waits for what runs.
 pub async fn follow(server: Arc<Server>, config: Config, notifier: Option<Notifier>) {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let places = match config.materialize.max_concurrent_refreshes {
-        0 => (cores / 2).max(1),
-        places => places,
-    };
     let mut scheduler = Scheduler::new(server.engine.clone(), options(&config));
     let (sender, mut over) = mpsc::unbounded_channel::<Over>();
     let mut running = 0_usize;
     while !server.draining.is_cancelled() {
         let began = Instant::now();
-        let tick = scheduler.tick(places.saturating_sub(running)).await;
+        let tick = scheduler.tick().await;
         for job in tick.jobs {
             running += 1;
             let (server, sender) = (server.clone(), sender.clone());

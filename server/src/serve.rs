@@ -188,6 +188,10 @@ pub async fn engine(
     }
     let options = EngineOptions {
         results,
+        refreshes_at_once: match config.materialize.max_concurrent_refreshes {
+            0 => (cores / 2).max(1),
+            places => places,
+        },
         facts,
         // More is as good as none, and no setting.
         idle_session_timeout_ms: u64::try_from(config.server.idle_session_timeout.as_millis())

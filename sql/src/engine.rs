@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::definitions::report::Report;
 use crate::error::Result;
 use crate::materialize::running::RunningRefreshes;
+use crate::materialize::scheduler::places::Places;
 use crate::parser::KnownTexts;
 use crate::pg_catalog::load::Images;
 use crate::planner::arithmetic::CheckedArithmetic;
@@ -53,6 +54,8 @@ pub struct EngineOptions {
     /// Location below which the files of temporary tables are.
     pub temporary_directory: String,
     pub results: ResultCacheOptions,
+    /// Refreshes and tasks that run at once, those of single statements not counted.
+    pub refreshes_at_once: usize,
 }
 
 /// Shared by all sessions.
@@ -69,6 +72,8 @@ pub struct Engine {
     pub(crate) images: Images,
     pub(crate) results: Arc<ResultCache>,
     pub(crate) refreshing: RunningRefreshes,
+    /// For refreshes, by schedule and by hand.
+    pub(crate) places: Arc<Places>,
     /// Of those that were applied when the server started.
     pub(crate) definitions: Report,
     pub(crate) advisory_locks: Arc<AdvisoryLocks>,
@@ -97,6 +102,7 @@ impl Engine {
             images: Images::default(),
             results: ResultCache::new(options.results),
             refreshing: RunningRefreshes::default(),
+            places: Arc::new(Places::new(options.refreshes_at_once)),
             definitions: Report::default(),
             options,
         }))

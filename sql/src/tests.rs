@@ -77,6 +77,7 @@ async fn fixture() -> Fixture {
     let results = ResultCacheOptions { budget: 0, longest: 0, again_after: 0 };
     let options = EngineOptions {
         results,
+        refreshes_at_once: 2,
         target_partitions: 2,
         batch_size: 1024,
         statement_timeout_ms: 0,

@@ -14,7 +14,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from conftest import running
+from conftest import eventually, running
 
 FORMATS = ["iceberg", "delta"]
 KEY = "auric.materialized-view."
@@ -197,6 +197,110 @@ def test_a_cascade_reads_one_version_of_every_table(tmp_path, form):
         assert server.sql("select n, m from s.two") == [(4, 4)]
 
 
+# Waits for whoever has the lock 1, and is computed anew by every refresh.
+WAITS = "pg_advisory_xact_lock_shared(1) is null as waited"
+TWO_AT_ONCE = {"AURIC_MATERIALIZE__MAX_CONCURRENT_REFRESHES": "2"}
+
+
+class Statement(threading.Thread):
+    """One that runs beside the test."""
+
+    def __init__(self, server, text: str):
+        super().__init__()
+        self.server, self.text, self.error = server, text, None
+        self.start()
+
+    def run(self):
+        try:
+            self.server.sql(self.text)
+        except psycopg.Error as error:
+            self.error = error
+
+
+def running_now(server) -> list[str]:
+    return [name for (name,) in server.sql("select view_name::text from auric.refreshes where status = 'running' order by 1")]
+
+
+def three_that_wait(server, form: str) -> None:
+    """Three views that have nothing to do with each other, and one that is built from all of them."""
+    server.sql("create schema s")
+    server.sql(f"create table s.base (n int) using {form}")
+    server.sql("insert into s.base values (1)")
+    for name in "abc":
+        server.sql(f"create materialized view s.{name} using {form} as select n, {WAITS} from s.base with no data")
+    server.sql(f"create materialized view s.top using {form} as select a.n + b.n + c.n as n from s.a as a, s.b as b, s.c as c with no data")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_cascade_runs_side_by_side_what_is_independent(tmp_path, form):
+    with running(tmp_path, environment=TWO_AT_ONCE) as server:
+        three_that_wait(server, form)
+        with server.connect() as holder:
+            holder.execute("select pg_advisory_lock(1)")
+            refresh = Statement(server, "refresh materialized view s.top cascade")
+            # As many as there are places for, and nothing that is built from them.
+            assert eventually(lambda: running_now(server), lambda names: len(names) >= 2) == ["a", "b"]
+            holder.execute("select pg_advisory_unlock(1)")
+            refresh.join()
+        assert refresh.error is None
+        assert server.sql("select n from s.top") == [(3,)]
+        # What the views were when the last one was built from them is what they have become.
+        sources = Gold(server, "s", "top", form).sources()
+        base = Gold(server, "s", "base", form).version()
+        for name in "abc":
+            view = Gold(server, "s", name, form)
+            assert len(view.runs()) == 1
+            assert sources[f"lake.s.{name}"]["version"] == view.version()
+            assert view.sources()["lake.s.base"]["version"] == base
+
+
+def test_a_cascade_is_cancelled_with_all_that_it_runs(tmp_path):
+    with running(tmp_path, environment=TWO_AT_ONCE) as server:
+        three_that_wait(server, "iceberg")
+        text = "refresh materialized view s.top cascade"
+        with server.connect() as holder:
+            holder.execute("select pg_advisory_lock(1)")
+            refresh = Statement(server, text)
+            eventually(lambda: running_now(server), lambda names: len(names) == 2)
+            [(pid,)] = server.sql("select pid from pg_stat_activity where query = %s and state = 'active'", (text,))
+            assert server.sql("select pg_cancel_backend(%s)", (pid,)) == [(True,)]
+            refresh.join()
+            assert refresh.error.sqlstate == "57014"
+            eventually(lambda: running_now(server), lambda names: not names)
+        assert server.sql("select count(*) from auric.refreshes where status = 'succeeded'") == [(0,)]
+        # Nothing is left of it that the next one would wait for.
+        server.sql(text)
+        assert server.sql("select n from s.top") == [(3,)]
+
+
+def test_a_failure_in_a_cascade_leaves_what_runs_beside_it(tmp_path):
+    """Two views fail, the first of them last: it is the one that is told."""
+    with running(tmp_path, environment=TWO_AT_ONCE) as server:
+        server.sql("create schema s")
+        server.sql("create table s.base as select 99 as n")
+        few = "(constraint few expect (n < 10) on violation fail update)"
+        server.sql(f"create materialized view s.slow {few} as select n, {WAITS} from s.base with no data")
+        server.sql("create materialized view s.after_slow as select count(*) as n from s.slow with no data")
+        server.sql(f"create materialized view s.quick {few} as select n from s.base with no data")
+        server.sql("create materialized view s.good as select n from s.base with no data")
+        server.sql("create materialized view s.after_good as select count(*) as n from s.good with no data")
+        server.sql("""create materialized view s.top as select a.n from s.after_slow as a, s.quick as b, s.after_good as c
+            with no data""")
+        done = "select view_name::text from auric.refreshes where status = %s order by 1"
+        with server.connect() as holder:
+            holder.execute("select pg_advisory_lock(1)")
+            refresh = Statement(server, "refresh materialized view s.top cascade")
+            # What has failed is told at the end; what does not come after it goes on.
+            eventually(lambda: server.sql(done, ("succeeded",)), lambda rows: rows == [("after_good",), ("good",)])
+            assert running_now(server) == ["slow"]
+            holder.execute("select pg_advisory_unlock(1)")
+            refresh.join()
+        assert (refresh.error.sqlstate, refresh.error.diag.table_name) == ("23514", "slow")
+        assert server.sql(done, ("failed",)) == [("quick",), ("slow",)]
+        assert server.sql(done, ("succeeded",)) == [("after_good",), ("good",)]
+        assert server.sql("select n from s.after_good") == [(1,)]
+
+
 def test_what_is_read_through_views_is_recorded(server, schema):
     facts(server, schema, "iceberg")
     server.sql(f"create view {schema}.through as select country, amount from {schema}.facts")
@@ -372,6 +476,43 @@ def test_files_of_a_refused_refresh_go(server, schema):
     assert refused.value.diag.message_detail == "Failing row contains (0)."
     from test_serving import until
     until(lambda: files() == before)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_refresh_that_fails_tells_what_it_has_counted(tmp_path, form):
+    last = """select expectations from auric.refreshes where status = 'failed' order by finished_at desc limit 1"""
+    even = {"name": "even", "on-violation": "WARN", "checked": 3, "violations": 2}
+    with running(tmp_path) as server:
+        server.sql("create schema s")
+        server.sql(f"create table s.base (id int) using {form}")
+        server.sql("insert into s.base values (1), (2), (3)")
+        server.sql(f"""create materialized view s.gold (constraint even expect (id % 2 = 0),
+            constraint small expect (id < 10) on violation fail update, constraint few expect (count(*) < 4) on violation fail update)
+            using {form} refresh policy full as select id from s.base""")
+        # By its rows: nobody has looked at the whole.
+        server.sql("insert into s.base values (11)")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            server.sql("refresh materialized view s.gold")
+        small = {"name": "small", "on-violation": "FAIL UPDATE", "checked": 4, "violations": 1}
+        assert server.sql(last) == [([{**even, "checked": 4, "violations": 3}, small],)]
+        # By the whole result.
+        server.sql("update s.base set id = 4 where id = 11")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            server.sql("refresh materialized view s.gold cascade")
+        few = {"name": "few", "on-violation": "FAIL UPDATE", "checked": 1, "violations": 1}
+        assert server.sql(last) == [([{**even, "checked": 4}, {**small, "violations": 0}, few],)]
+        # Before a row was looked at, there is nothing to tell.
+        server.sql("delete from s.base where id = 4")
+        server.sql(f"create materialized view s.fails (constraint c expect (n > 0)) using {form} as select 6 / (id - 3) as n from s.base with no data")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            server.sql("refresh materialized view s.fails")
+        assert server.sql(last) == [(None,)]
+    # After the audit, by the commit.
+    with running(tmp_path, environment={"AURIC_FAILPOINTS": "commit::before-attempt=return(error)"}) as server:
+        with pytest.raises(psycopg.Error):
+            server.sql("refresh materialized view s.gold full")
+        expected = [even, {**small, "checked": 3, "violations": 0}, {**few, "violations": 0}]
+        assert server.sql(last) == [(expected,)]
 
 
 def test_psql_shows_them(server, schema):

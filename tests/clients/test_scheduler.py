@@ -110,6 +110,8 @@ def test_a_view_that_fails_is_in_the_history(own):
                         lambda rows: len(rows) >= 2)
     assert [row[:2] for row in failed] == [("v", "failed"), ("w", "skipped")]
     assert "few" in failed[0][2] and failed[1][2] == "materialized view s.v failed"
+    told = own.sql("select expectations from auric.refreshes where status <> 'succeeded' order by view_name")
+    assert told == [([{"name": "few", "on-violation": "FAIL UPDATE", "checked": 1, "violations": 1}],), (None,)]
     assert own.sql("select last_error like '%few%', failures_in_a_row from auric.freshness where view_name = 'v'") == [(True, 1)]
     own.sql("delete from s.t")
     own.sql("insert into s.t values (1)")
@@ -257,6 +259,53 @@ def test_a_lag_is_kept_over_the_graph(own):
     # Not before it has to: the rows of several commits come together.
     refreshed = own.sql("select count(*) from auric.refreshes where view_name = 'top'")
     assert refreshed == [(2,)]
+
+
+def test_a_cascade_and_the_scheduler_keep_out_of_each_others_way(tmp_path):
+    with running(tmp_path, environment=QUICK | {"AURIC_MATERIALIZE__MAX_CONCURRENT_REFRESHES": "2"}) as server:
+        server.sql("create schema s")
+        server.sql("create table s.t as select 1 as n")
+        server.sql("""create materialized view s.slow trigger on update as
+            select count(*) as n, bool_or(waited) as waited from (select pg_advisory_xact_lock_shared(1) is null as waited from s.t) as t""")
+        server.sql("create materialized view s.quick trigger on update as select count(*) as n from s.t")
+        server.sql("create materialized view s.top as select n from s.slow")
+        now = "select view_name::text from auric.refreshes where status = 'running' order by 1"
+        workers = "select count(*) from pg_stat_activity where backend_type = 'auric scheduler'"
+        cascade = "refresh materialized view s.top cascade"
+        refreshes = []
+
+        def refresh():
+            thread = threading.Thread(target=server.sql, args=(cascade,))
+            thread.start()
+            refreshes.append(thread)
+            eventually(lambda: server.sql("select 1 from pg_stat_activity where query = %s and state = 'active'", (cascade,)))
+
+        with server.connect() as holder:
+            holder.execute("select pg_advisory_lock(1)")
+            server.sql("insert into s.t values (2)")
+            eventually(lambda: server.sql(now), lambda rows: rows == [("slow",)])
+            eventually(lambda: server.sql(workers), lambda rows: rows == [(1,)])
+            # The scheduler is at it: the statement waits.
+            refresh()
+            assert server.sql(now) == [("slow",)]
+            holder.execute("select pg_advisory_unlock(1)")
+            refreshes.pop().join()
+            assert server.sql("select n from s.top") == [(2,)]
+
+            holder.execute("select pg_advisory_lock(1)")
+            refresh()
+            eventually(lambda: server.sql(now), lambda rows: rows == [("slow",)])
+            server.sql("insert into s.t values (3)")
+            # The scheduler has seen it, and leaves the other view alone.
+            eventually(lambda: server.sql("select n from s.quick"), lambda rows: rows == [(3,)])
+            eventually(lambda: server.sql(workers), lambda rows: rows == [(0,)])
+            assert server.sql(now) == [("slow",)]
+            holder.execute("select pg_advisory_unlock(1)")
+            refreshes.pop().join()
+            # It read what there was when it began.
+            assert server.sql("select n from s.top") == [(2,)]
+        eventually(lambda: server.sql("select n from s.slow"), lambda rows: rows == [(3,)])
+        assert server.sql("select count(*) from auric.refreshes where status <> 'succeeded'") == [(0,)]
 
 
 def test_one_run_reads_one_version_of_each_table(own):

@@ -113,7 +113,7 @@ pub struct MaterializeConfig {
     pub enabled: bool,
     /// Definitions that are applied when the server starts; `None`: none.
     pub dir: Option<String>,
-    /// Runs at once; 0: half as many as cores.
+    /// Runs at once, by schedule and in cascades; 0: half as many as cores.
     pub max_concurrent_refreshes: usize,
     pub poll_interval: Duration,
     /// How long a server that is gone keeps others from working.

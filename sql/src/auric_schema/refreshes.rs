@@ -82,13 +82,16 @@ pub async fn rows(scope: &Scope) -> Result<Relation> {
             // Its table tells more of it.
             continue;
         }
-        let Attempt { run_id, number, scheduled_for, started, finished, outcome, message, .. } = attempt;
+        let Attempt {
+            run_id, number, scheduled_for, started, finished, outcome, message, expectations, ..
+        } = attempt;
         rows.push(told(vec![
             ("schema_name", ident.namespace.into()),
             ("view_name", ident.name.into()),
             ("run_id", run_id.into()),
             ("status", outcome.word().into()),
             ("error", message.into()),
+            ("expectations", expectations.into()),
             ("attempt", i32::try_from(number).unwrap_or(i32::MAX).into()),
             ("scheduled_for", time(scheduled_for)),
             ("started_at", time(started)),

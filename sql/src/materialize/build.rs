@@ -159,6 +159,32 @@ pub struct Built {
     pub outcomes: Vec<Outcome>,
 }
 
+/// A run that has published nothing.
+#[derive(Debug)]
+pub struct Failed {
+    pub error: Error,
+    /// How those expectations fared that all rows were held against before.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, outcomes: Vec::new() }
+    }
+}
+
+impl From<auric_catalog::Error> for Failed {
+    fn from(error: auric_catalog::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
 /// What is written and not published.
 struct Audited {
     written: Option<Written>,
@@ -169,7 +195,7 @@ struct Audited {
 impl Build<'_> {
     /// Writes, audits, publishes. Fails with 23514 for rows that fail the update, 40001 if the view has
     /// moved meanwhile; nothing is published then.
-    pub async fn run(self) -> Result<Built> {
+    pub async fn run(self) -> std::result::Result<Built, Failed> {
         self.table.check_writable(match self.kind {
             Kind::Create | Kind::Replace => Operation::Append,
             Kind::Overwrite => Operation::Overwrite,
@@ -219,8 +245,10 @@ impl Build<'_> {
             run: &run,
             unset: self.unset,
         };
-        publish(self.scope, self.in_block, publication).await?;
-        Ok(Built { rows, outcomes })
+        match publish(self.scope, self.in_block, publication).await {
+            Ok(()) => Ok(Built { rows, outcomes }),
+            Err(error) => Err(Failed { error, outcomes }),
+        }
     }
 
     /// `None`: what is read is not committed, so that nobody will know what has changed since.
@@ -251,7 +279,7 @@ impl Build<'_> {
         Ok(Audit::new(by_row, tables.into_iter().map(|(_, positions)| positions).collect()))
     }
 
-    async fn audited(&self, run: &Run, audit: &Arc<Audit>) -> Result<Audited> {
+    async fn audited(&self, run: &Run, audit: &Arc<Audit>) -> std::result::Result<Audited, Failed> {
         let columns = column_names(self.table);
         let (whole, by_row) = split(&self.query.scope, &columns, self.definition)?;
         let tables = quarantine_tables(&by_row);
@@ -270,13 +298,20 @@ impl Build<'_> {
             })
             .collect();
         // Nothing that fails by its rows is worth a look at the whole.
-        self.refuse(&outcomes, audit.failing())?;
+        if let Err(error) = self.refuse(&outcomes, audit.failing()) {
+            return Err(Failed { error, outcomes });
+        }
         for expectation in whole {
-            let satisfied = self.whole_result(&expectation, written.as_ref(), &columns).await?;
+            let satisfied = match self.whole_result(&expectation, written.as_ref(), &columns).await {
+                Ok(satisfied) => satisfied,
+                Err(error) => return Err(Failed { error, outcomes }),
+            };
             outcomes.push(Outcome { expectation, violations: u64::from(!satisfied), checked: 1 });
         }
-        self.refuse(&outcomes, None)?;
-        Ok(Audited { written, quarantines, outcomes })
+        match self.refuse(&outcomes, None) {
+            Ok(()) => Ok(Audited { written, quarantines, outcomes }),
+            Err(error) => Err(Failed { error, outcomes }),
+        }
     }
 
     /// Writes the rows, and those that are quarantined beside them.

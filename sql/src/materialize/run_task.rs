@@ -17,7 +17,7 @@ use crate::functions::string::quote_ident;
 use crate::parser::{self, Parsed, Statement};
 use crate::planner::missing_parameter;
 use crate::session::transaction::Pins;
-use crate::session::{ConnectParameters, RunContext, Session};
+use crate::session::{ConnectParameters, Outcomes, RunContext, Session};
 use crate::statement::interrupt::Abandoned;
 use crate::statement::{self, Output};
 
@@ -83,6 +83,7 @@ impl TaskRun<'_> {
             pins: self.pins.clone(),
             stamp: Some(Arc::new(stamp)),
             target: self.target().map(|(catalog, ident)| (catalog.to_string(), ident)),
+            outcomes: Outcomes::default(),
         };
         let mut session = session(self.engine, self.catalog, self.task, self.pid)?;
         session.run = Some(context);

@@ -22,7 +22,7 @@ use auric_catalog::registry::Catalog;
 use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use futures::future::BoxFuture;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use postgres_types::Type;
 
 use self::advisory::SessionLocks;
@@ -70,6 +70,12 @@ pub struct Notice {
     pub code: SqlState,
     pub message: String,
     pub hint: Option<String>,
+}
+
+impl Notice {
+    pub(crate) fn new(severity: &'static str, code: SqlState, message: impl Into<String>) -> Self {
+        Self { severity, code, message: message.into(), hint: None }
+    }
 }
 
 /// Orders what `client_min_messages` may be, and severities. LOG comes before NOTICE for a client.
@@ -149,7 +155,11 @@ pub(crate) struct RunContext {
     pub stamp: Option<Arc<Stamp>>,
     /// The table that is changed, which is read as it is now.
     pub target: Option<(String, TableIdent)>,
+    pub outcomes: Outcomes,
 }
+
+/// Where a refresh that fails leaves, as JSON, how the expectations fared that were counted before.
+pub(crate) type Outcomes = Arc<Mutex<Option<String>>>;
 
 impl RunContext {
     fn tables(&self) -> TransactionTables {
@@ -409,7 +419,7 @@ impl Session {
     }
 
     pub(crate) fn notice(&mut self, severity: &'static str, code: SqlState, message: impl Into<String>) {
-        self.notices.push(Notice { severity, code, message: message.into(), hint: None });
+        self.notices.push(Notice::new(severity, code, message));
     }
 
     pub(crate) fn warning(&mut self, code: SqlState, message: impl Into<String>) {

@@ -84,12 +84,15 @@ impl TransactionTables {
             Err(auric_catalog::Error::NamespaceNotFound(_)) => None,
             other => other?,
         };
-        match &found {
-            Some(_) if self.in_block => _ = self.asked.lock().insert(key),
-            Some(table) => _ = self.seen.lock().insert(key, table.clone()),
-            None => {}
-        }
-        Ok(found)
+        Ok(match found {
+            Some(table) if self.in_block => {
+                self.asked.lock().insert(key);
+                Some(table)
+            }
+            // What runs beside it may have been faster, and all read one version.
+            Some(table) => Some(self.seen.lock().entry(key).or_insert(table).clone()),
+            None => None,
+        })
     }
 
     /// Outside of a block: has the table read anew, at its current version. To be called after a commit

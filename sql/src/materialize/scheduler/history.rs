@@ -28,6 +28,8 @@ pub struct Attempt {
     /// What it said: the tag of a statement, or why it failed.
     pub message: Option<String>,
     pub sqlstate: Option<String>,
+    /// JSON, of a refresh: how the expectations fared that were counted before it failed.
+    pub expectations: Option<String>,
 }
 
 fn kind(kind: NodeKind) -> &'static str {
@@ -48,6 +50,7 @@ impl Attempt {
         ];
         members.extend(self.message.as_ref().map(|text| ("message", json::string(text))));
         members.extend(self.sqlstate.as_ref().map(|code| ("sqlstate", json::string(code))));
+        members.extend(self.expectations.as_ref().map(|outcomes| ("expectations", json::string(outcomes))));
         json::object(members)
     }
 
@@ -67,6 +70,7 @@ impl Attempt {
             outcome: text("outcome")?.and_then(|word| Outcome::of_word(&word)).unwrap_or(Outcome::Failed),
             message: text("message")?,
             sqlstate: text("sqlstate")?,
+            expectations: text("expectations")?,
         })
     }
 }
@@ -119,6 +123,7 @@ mod tests {
             outcome: Outcome::Cancelled,
             message: Some("no \"x\"".into()),
             sqlstate: Some("57014".into()),
+            expectations: Some("[{\"name\":\"a \\\"b\\\"\"}]".into()),
         };
         let key = DocumentKey::new("task run", TableIdent::new("a", "b"));
         let entry = JournalEntry { key, id: "r/3".into(), at: 4, text: whole.to_json() };

@@ -14,8 +14,8 @@ use super::state::Outcome;
 use super::{history, observe};
 use crate::engine::Engine;
 use crate::error::{Result, SqlState};
-use crate::session::RunContext;
 use crate::session::transaction::Pins;
+use crate::session::{Outcomes, RunContext};
 use crate::statement::interrupt::Abandoned;
 
 /// One run to be carried out.
@@ -37,13 +37,13 @@ pub(super) async fn run_statement(
     engine: &Arc<Engine>,
     node: &Node,
     statement: &str,
-    pins: Option<Pins>,
+    run: Option<RunContext>,
     pid: i32,
     abandoned: Option<Abandoned>,
 ) -> Result<()> {
     let mut session = observe::session(engine, &node.key.catalog, pid)?;
     let target = Some((node.key.catalog.clone(), node.key.ident.clone()));
-    session.run = pins.map(|pins| RunContext { pins, stamp: None, target });
+    session.run = run.map(|run| RunContext { target, ..run });
     session.abandoned = abandoned;
     for parsed in session.parse(statement)? {
         let prepared = session.prepare(&parsed, &[]).await?;
@@ -72,16 +72,18 @@ impl Job {
     ) -> BoxFuture<'a, (Ended, Option<SqlState>)> {
         Box::pin(async move {
             let started = engine.clock.now();
+            let outcomes = Outcomes::default();
             let result = match &self.task {
                 Some(task) => self.run_task(engine, task, pid, abandoned).await,
-                None => self.refresh(engine, pid, abandoned).await,
+                None => self.refresh(engine, pid, abandoned, &outcomes).await,
             };
             let (outcome, error, code) = match result {
                 Ok((outcome, message)) => (outcome, message, None),
                 Err(e) => (Outcome::Failed, Some(history::told(&e)), Some(e.code)),
             };
             let finished = engine.clock.now();
-            (Ended { run_id: self.run_id.clone(), started, finished, outcome, error }, code)
+            let (run_id, expectations) = (self.run_id.clone(), outcomes.lock().take());
+            (Ended { run_id, started, finished, outcome, error, expectations }, code)
         })
     }
 
@@ -93,6 +95,7 @@ impl Job {
             finished: engine.clock.now(),
             outcome: Outcome::Cancelled,
             error: Some("canceling statement due to user request".to_string()),
+            expectations: None,
         };
         (ended, Some(SqlState::QUERY_CANCELED))
     }
@@ -110,6 +113,7 @@ impl Job {
             finished: engine.clock.now(),
             outcome: Outcome::Failed,
             error: Some(format!("internal error: {error}")),
+            expectations: None,
         };
         (ended, Some(SqlState::INTERNAL_ERROR))
     }
@@ -142,9 +146,10 @@ impl Job {
         engine: &Arc<Engine>,
         pid: i32,
         abandoned: Option<Abandoned>,
+        outcomes: &Outcomes,
     ) -> Result<(Outcome, Option<String>)> {
-        let pins = Some(self.pins.clone());
-        run_statement(engine, &self.node, &self.statement, pins, pid, abandoned).await?;
+        let run = RunContext { pins: self.pins.clone(), outcomes: outcomes.clone(), ..RunContext::default() };
+        run_statement(engine, &self.node, &self.statement, Some(run), pid, abandoned).await?;
         let catalog = engine.registry.catalog(&self.due.key.catalog)?;
         let published = match catalog.table(&self.due.key.ident).await? {
             Some(table) => Provenance::of(&table).await?.map(|run| run.run_id),

@@ -16,6 +16,7 @@ mod lease;
 pub mod node;
 mod observe;
 mod passing;
+pub mod places;
 pub mod plan;
 pub mod service;
 pub mod slots;

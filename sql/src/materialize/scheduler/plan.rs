@@ -165,6 +165,17 @@ pub fn plan(world: World<'_>) -> Plan {
     plan
 }
 
+impl Plan {
+    /// Leaves out what waits for runs of others. It is due again when these are over, and reads then what
+    /// they have made.
+    pub fn leave_to(&mut self, graph: &Graph, others: &BTreeSet<NodeKey>) {
+        if !others.is_empty() {
+            let waits = |due: &Due| graph.all_before(&due.key).into_iter().any(|key| others.contains(key));
+            self.waiting.retain(|due| !waits(due));
+        }
+    }
+}
+
 impl World<'_> {
     pub(super) fn ask(&self, node: &Node, state: &State) -> Ask {
         if let Some(retry) = &state.retry {
@@ -385,6 +396,8 @@ pub struct Ended {
     pub finished: DateTime<Utc>,
     pub outcome: Outcome,
     pub error: Option<String>,
+    /// JSON, of a refresh that failed: how the expectations fared that were counted before.
+    pub expectations: Option<String>,
 }
 
 /// What follows from the end of a run.

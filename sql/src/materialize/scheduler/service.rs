@@ -7,7 +7,7 @@ use auric_catalog::backend::document::DocumentChange;
 use auric_catalog::registry::{Catalog, Table};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, select};
 use futures::stream::FuturesUnordered;
 
 use super::super::hash;
@@ -19,6 +19,7 @@ use super::lease::{self, Lease};
 use super::node::{Graph, Node, NodeKey, NodeKind, When};
 use super::observe::Observed;
 use super::passing;
+use super::places::Place;
 use super::plan::{self, Due, Ended, Next, Plan, Rules, World};
 use super::state::{self, Outcome, State};
 use super::waves::Waves;
@@ -45,7 +46,7 @@ pub struct Scheduler {
     options: Options,
     catalogs: BTreeMap<String, Observed>,
     leases: BTreeMap<String, Lease>,
-    running: BTreeSet<NodeKey>,
+    running: BTreeMap<NodeKey, Place>,
     waves: Waves,
     pending: BTreeSet<NodeKey>,
 }
@@ -89,23 +90,24 @@ impl Scheduler {
             options,
             catalogs,
             leases,
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
             waves: Waves::default(),
             pending: BTreeSet::new(),
         }
     }
 
-    /// Waits until this server changes something in one of the catalogs.
+    /// Waits until this server changes something in one of the catalogs, or a statement begins or ends that
+    /// refreshes views by hand.
     pub fn changed<'a>(engine: &'a Arc<Engine>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let mut waits: FuturesUnordered<_> =
                 engine.registry.catalogs().map(|catalog| catalog.changed()).collect();
-            waits.next().await;
+            select(waits.next(), std::pin::pin!(engine.places.claims_changed())).await;
         })
     }
 
-    /// Looks at all catalogs. `places`: how many runs may be begun.
-    pub fn tick<'a>(&'a mut self, places: usize) -> BoxFuture<'a, Tick> {
+    /// Looks at all catalogs, and begins what is due as far as there are places for it.
+    pub fn tick<'a>(&'a mut self) -> BoxFuture<'a, Tick> {
         Box::pin(async move {
             let now = self.engine.clock.now();
             let mut tick = Tick::default();
@@ -133,8 +135,11 @@ impl Scheduler {
             ours.iter().for_each(|observed| states.extend(observed.states.clone()));
             let mut versions = BTreeMap::new();
             self.catalogs.values().for_each(|observed| versions.extend(observed.versions.clone()));
-            let (held, running, pending) =
-                (self.waves.held(&graph), self.running.clone(), std::mem::take(&mut self.pending));
+            let own: BTreeSet<NodeKey> = self.running.keys().cloned().collect();
+            // What is refreshed by hand runs too.
+            let by_hand = engine.places.by_hand();
+            let running = &own | &by_hand;
+            let (held, pending) = (self.waves.held(&graph), std::mem::take(&mut self.pending));
             let (held, running, pending) = (&held, &running, &pending);
             let (versions, graph) = (&versions, &graph);
             let world = World { graph, states: &states, versions, running, held, pending, now };
@@ -156,7 +161,9 @@ impl Scheduler {
                 }
                 states.insert(key, state);
             }
-            let plan = plan::plan(World { graph, states: &states, versions, running, held, pending, now });
+            let mut plan =
+                plan::plan(World { graph, states: &states, versions, running, held, pending, now });
+            plan.leave_to(graph, &by_hand);
             wake(plan.wake);
             for (due, failed) in &plan.skipped {
                 self.skip(graph, due, failed, now).await;
@@ -164,12 +171,15 @@ impl Scheduler {
             if !plan.skipped.is_empty() {
                 wake(Some(now));
             }
-            if let Some((pins, members)) = self.waves.sort(graph, &plan, &self.running) {
+            if let Some((pins, members)) = self.waves.sort(graph, &plan, &own) {
                 self.pin(graph, &pins, &members).await;
             }
-            tick.jobs = self.hand_out(graph, &plan, places);
+            tick.jobs = self.hand_out(graph, &plan);
             let due = plan.ready.iter().chain(&plan.waiting).map(|due| &due.key);
-            self.pending = due.filter(|key| !self.running.contains(*key)).cloned().collect();
+            self.pending = due.filter(|key| !self.running.contains_key(*key)).cloned().collect();
+            let mut busy = self.waves.held(graph);
+            busy.extend(self.running.keys().cloned());
+            engine.places.set_scheduled(busy);
             tick
         })
     }
@@ -243,6 +253,7 @@ impl Scheduler {
             finished: now,
             outcome: Outcome::Skipped,
             error: Some(format!("{failed} failed")),
+            expectations: None,
         };
         self.conclude(node, due, &ended, None).await;
     }
@@ -280,12 +291,17 @@ impl Scheduler {
         Ok(catalog.table(&auric_catalog::TableIdent::new(namespace, table)).await?)
     }
 
-    fn hand_out(&mut self, graph: &Graph, plan: &Plan, places: usize) -> Vec<Job> {
-        let mut jobs = Vec::new();
-        for due in plan.ready.iter().take(places) {
+    fn hand_out(&mut self, graph: &Graph, plan: &Plan) -> Vec<Job> {
+        let (mut jobs, places) = (Vec::new(), self.engine.places.clone());
+        for due in &plan.ready {
             let Some(node) = graph.nodes.get(&due.key) else { continue };
             let task = self.task(&due.key).cloned();
             if task.is_none() && due.key.kind == NodeKind::Task {
+                continue;
+            }
+            let Some(place) = places.take() else { break };
+            // Somebody may have claimed it since it was looked at.
+            if !places.begin(&due.key) {
                 continue;
             }
             let pins = self.waves.pins(&due.key);
@@ -300,7 +316,7 @@ impl Scheduler {
                     *version = SourceVersion::of(table).to_json();
                 }
             }
-            self.running.insert(due.key.clone());
+            self.running.insert(due.key.clone(), place);
             jobs.push(Job {
                 run_id: run_id(node, task.as_ref(), &due.slot),
                 statement: match &task {
@@ -403,6 +419,7 @@ impl Scheduler {
             outcome: ended.outcome,
             message: ended.error.clone(),
             sqlstate: code.map(|code| code.to_string()),
+            expectations: ended.expectations.clone(),
         };
         let Ok(catalog) = self.engine.registry.catalog(&node.key.catalog) else { return };
         let (kind, ident) = (node.key.kind, &node.key.ident);
@@ -434,6 +451,7 @@ impl Scheduler {
                     tracing::debug!(catalog = name, %error, "lease of the scheduler was not given back");
                 }
             }
+            self.engine.places.set_scheduled(BTreeSet::new());
         })
     }
 }

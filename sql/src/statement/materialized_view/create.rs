@@ -81,7 +81,7 @@ pub async fn execute(
         unset,
     };
     let built = build.run().await?;
-    tell(session, &table, &built.outcomes);
+    tell(&mut session.notices, &table, &built.outcomes);
     Ok(Output::Complete(CommandTag::Count("SELECT", built.rows)))
 }
 

@@ -5,8 +5,11 @@ mod cascade;
 pub mod create;
 pub mod drop_view;
 pub mod explain;
+mod order;
 pub mod refresh;
+mod refresh_one;
 pub mod show_create;
+mod side_by_side;
 
 use auric_catalog::registry::Table;
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -16,7 +19,7 @@ use crate::materialize::definition::Definition;
 use crate::materialize::expectation::{OnViolation, Outcome};
 use crate::parser::Parsed;
 use crate::planner::Scope;
-use crate::session::Session;
+use crate::session::Notice;
 
 /// The materialized view of a name. Fails with 42P01; 42809 for another relation.
 async fn find(scope: &Scope, name: &ObjectName, parsed: &Parsed) -> Result<(Table, Definition)> {
@@ -38,7 +41,7 @@ async fn find(scope: &Scope, name: &ObjectName, parsed: &Parsed) -> Result<(Tabl
 }
 
 /// Tells what was found and did not keep the rows from being published.
-fn tell(session: &mut Session, table: &Table, outcomes: &[Outcome]) {
+fn tell(notices: &mut Vec<Notice>, table: &Table, outcomes: &[Outcome]) {
     for Outcome { expectation, violations, checked } in outcomes.iter().filter(|o| o.violations > 0) {
         let what = match expectation.action {
             OnViolation::DropRow => "were dropped",
@@ -49,6 +52,6 @@ fn tell(session: &mut Session, table: &Table, outcomes: &[Outcome]) {
             "materialized view \"{}\": {violations} of {checked} violate expectation \"{}\" and {what}",
             table.ident, expectation.name
         );
-        session.warning(SqlState::WARNING, message);
+        notices.push(Notice::new("WARNING", SqlState::WARNING, message));
     }
 }

@@ -1,6 +1,6 @@
 //! `REFRESH MATERIALIZED VIEW`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use auric_catalog::registry::Table;
 use auric_catalog::table::{Alteration, PropertyChange};
@@ -9,16 +9,17 @@ use chrono::{DateTime, Utc};
 use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output};
 use super::cascade::{self, Member};
-use super::{find, tell};
+use super::find;
+use super::side_by_side::{self, Asked, Ended};
 use crate::error::{Error, Result, SqlState};
-use crate::materialize::build::{self, Build, Built, How, Query, reason};
-use crate::materialize::definition::{Definition, POPULATED, RefreshPolicy};
-use crate::materialize::incremental::{self, Choice, Request, Why};
-use crate::materialize::provenance::Provenance;
-use crate::materialize::publish::Kind;
+use crate::materialize::build::Failed;
+use crate::materialize::definition::POPULATED;
+use crate::materialize::provenance::outcomes_json;
 use crate::materialize::scheduler::history::{self, Attempt};
-use crate::materialize::scheduler::node::NodeKind;
+use crate::materialize::scheduler::node::{NodeKey, NodeKind};
+use crate::materialize::scheduler::places::Claim;
 use crate::materialize::scheduler::state::Outcome;
+use crate::materialize::sources::full_name;
 use crate::parser::Parsed;
 use crate::parser::statement::RefreshMaterializedView;
 use crate::planner::Scope;
@@ -41,9 +42,13 @@ pub async fn execute(
         };
         // The scheduler tells of its runs itself.
         if session.run.is_none() {
-            for (view, started, e) in &progress.failed {
-                failed(session, view, *started, e).await;
+            for (view, started, failed) in &progress.failed {
+                note_down(session, view, *started, failed).await;
             }
+        }
+        if let Some(run) = &session.run {
+            let outcomes = progress.failed.first().and_then(|(.., failed)| outcomes_json(&failed.outcomes));
+            *run.outcomes.lock() = outcomes;
         }
         return outcome;
     }
@@ -53,13 +58,17 @@ pub async fn execute(
 #[derive(Default)]
 struct Progress {
     /// FULL is done once it has been done by this statement, of views before the last one too.
-    done: Vec<String>,
+    done: BTreeSet<String>,
+    /// Keeps the scheduler from the views of a cascade until all of it is over: it would give one of them
+    /// another version than those that are read beside it.
+    claim: Option<Claim>,
     /// The views whose refreshes have failed, when these began, and why.
-    failed: Vec<(Table, DateTime<Utc>, Error)>,
+    failed: Vec<(Table, DateTime<Utc>, Failed)>,
 }
 
 /// Notes down a refresh that published nothing. Catalogs without documents have no place for it.
-async fn failed(session: &Session, view: &Table, started: DateTime<Utc>, e: &Error) {
+async fn note_down(session: &Session, view: &Table, started: DateTime<Utc>, failed: &Failed) {
+    let Failed { error: e, outcomes } = failed;
     let cancelled = e.code == SqlState::QUERY_CANCELED;
     let attempt = Attempt {
         run_id: uuid::Uuid::new_v4().to_string(),
@@ -70,6 +79,7 @@ async fn failed(session: &Session, view: &Table, started: DateTime<Utc>, e: &Err
         outcome: if cancelled { Outcome::Cancelled } else { Outcome::Failed },
         message: Some(history::told(e)),
         sqlstate: Some(e.code.to_string()),
+        expectations: outcomes_json(outcomes),
     };
     let recorded = history::record(&view.catalog, NodeKind::View, &view.ident, &attempt, history::KEPT).await;
     if let Err(error) = recorded {
@@ -83,148 +93,60 @@ async fn attempt(
     parsed: &Parsed,
     progress: &mut Progress,
 ) -> Result<Output> {
-    let scope = session.scope().await?;
-    let (view, _) = find(&scope, &refresh.name, parsed).await?;
-    if refresh.with_no_data {
-        return empty(session, &scope, &view).await;
-    }
-    let members = match refresh.cascade {
-        true => cascade::order(&scope, &view).await?,
-        false => vec![Member { view, upstream: Vec::new() }],
-    };
-    // What a failure stops is refreshed no more; the others are.
-    let (mut stopped, mut first): (Vec<String>, Option<Error>) = (Vec::new(), None);
-    for Member { view, upstream } in members {
-        let name = crate::materialize::sources::full_name(&view);
-        if upstream.iter().any(|name| stopped.contains(name)) {
-            stopped.push(name);
-            continue;
-        }
-        let full = refresh.full && !progress.done.contains(&name);
-        let started = session.engine.clock().now();
-        match one(session, &scope, &view, full).await {
-            Ok(()) => progress.done.push(name),
-            // It is tried again, or the whole transaction has failed.
-            Err(e) if e.code == SqlState::SERIALIZATION_FAILURE || session.block.is_some() => {
-                progress.failed.push((view, started, e.clone()));
-                return Err(e);
-            }
-            Err(e) => {
-                progress.failed.push((view, started, e.clone()));
-                let is_cancelled = e.code == SqlState::QUERY_CANCELED;
-                first.get_or_insert(e);
-                if is_cancelled {
-                    break;
-                }
-                stopped.push(name);
-            }
-        }
-    }
-    first.map_or(Ok(DONE), Err)
-}
-
-/// Refreshes one view as the scope sees what it is built from, unless it is up to date.
-async fn one(session: &mut Session, scope: &Scope, seen: &Table, full: bool) -> Result<()> {
-    // At the version that the scope sees now: those before it in a cascade are other ones by now.
-    let table = scope.tables.get(&seen.catalog, &seen.ident).await?;
-    let table = table.ok_or_else(|| auric_catalog::Error::TableNotFound(seen.ident.clone()))?;
-    let definition = Definition::of(&table.snapshot.properties)?.ok_or_else(|| {
-        let message = format!("\"{}\" is not a materialized view", table.ident.name);
-        Error::new(SqlState::WRONG_OBJECT_TYPE, message)
-    })?;
-    let query = Query::of(scope, &table, &definition).await?;
-    let sources = build::sources(&query, &table, &definition).await?;
-    let versions = sources.versions().await?;
-    let before = Provenance::of(&table).await?;
-    let reason = match (reason(&definition, before.as_ref(), (&sources, &versions)), full) {
-        (Some(reason), false) => reason,
-        (_, true) => "FULL was asked for".to_string(),
-        (None, false) => {
-            let message = format!("materialized view \"{}\" is up to date", table.ident);
-            session.notice("NOTICE", SqlState::SUCCESSFUL_COMPLETION, message);
-            return Ok(());
-        }
-    };
-    let (how, reason) = match full {
-        true => (How::Full, reason),
-        false => {
-            let request = Request {
-                scope,
-                table: &table,
-                definition: &definition,
-                query: &query,
-                sources: &sources,
-                before: before.as_ref(),
-                versions: &versions,
-            };
-            how(session, &table, &definition, incremental::choose(request).await?, reason)?
-        }
-    };
     let in_block = session.block.is_some();
-    let build = Build {
-        scope,
-        in_block,
-        table: &table,
-        kind: Kind::Overwrite,
-        definition: &definition,
-        query: &query,
-        reason,
-        how,
-        versions,
-        unset: Vec::new(),
+    let (scope, members) = loop {
+        let scope = session.scope().await?;
+        let (view, _) = find(&scope, &refresh.name, parsed).await?;
+        if refresh.with_no_data {
+            return empty(&scope, &view).await;
+        }
+        if !refresh.cascade {
+            break (scope, vec![Member { view, upstream: Vec::new(), is_current: false }]);
+        }
+        let members = cascade::order(&scope, &view).await?;
+        let idle = !refresh.full && members.iter().all(|member| member.is_current);
+        let keys: BTreeSet<NodeKey> = members.iter().map(key).collect();
+        let claimed = progress.claim.as_ref().is_some_and(|claim| claim.covers(&keys));
+        if idle || in_block || claimed {
+            break (scope, members);
+        }
+        // Whoever asks for more has nothing meanwhile.
+        progress.claim = None;
+        let claim = session.engine.places.claim(keys).await;
+        let waited = claim.has_waited();
+        progress.claim = Some(claim);
+        if !waited {
+            break (scope, members);
+        }
+        // What somebody else has refreshed meanwhile is seen by another look.
     };
-    let Built { outcomes, .. } = build.run().await?;
-    tell(session, &table, &outcomes);
-    Ok(())
+    let asked = Asked { full: refresh.full, done: &progress.done, in_block };
+    let ended = side_by_side::refresh(&scope, &members, asked).await?;
+    // The first by their order, not by when they failed; whether the statement is run anew comes before.
+    let (mut again, mut first): (Option<Error>, Option<Error>) = (None, None);
+    for Ended { view, started, notices, result } in ended {
+        session.notices.extend(notices);
+        match result {
+            Ok(_) => _ = progress.done.insert(full_name(&view)),
+            Err(failed) => {
+                let conflict = failed.error.code == SqlState::SERIALIZATION_FAILURE;
+                let kept = if conflict { &mut again } else { &mut first };
+                kept.get_or_insert_with(|| failed.error.clone());
+                progress.failed.push((view, started, failed));
+            }
+        }
+    }
+    again.or(first).map_or(Ok(DONE), Err)
 }
 
-/// What the choice comes to under the view's policy, and the reason that is recorded. Fails with 0A000 or
-/// 55000 where the policy allows nothing but what is not possible.
-fn how(
-    session: &mut Session,
-    table: &Table,
-    definition: &Definition,
-    choice: Choice,
-    reason: String,
-) -> Result<(How, String)> {
-    let why = match choice {
-        Choice::Incremental(work) => return Ok((How::Incremental(work), reason)),
-        Choice::Full { why: None } => return Ok((How::Full, reason)),
-        Choice::Full { why: Some(why) } => why,
-    };
-    let (state, why) = match why {
-        Why::Never(why) => (SqlState::FEATURE_NOT_SUPPORTED, why),
-        Why::Now(why) => (SqlState::NOT_IN_PREREQUISITE_STATE, why),
-    };
-    let message = format!("materialized view \"{}\" cannot be refreshed incrementally", table.ident);
-    match definition.policy {
-        RefreshPolicy::IncrementalStrict => {
-            return Err(Error::new(state, message)
-                .with_detail(format!("All of its rows would have to be computed: {why}."))
-                .with_hint("Use REFRESH MATERIALIZED VIEW … FULL, or another refresh policy."));
-        }
-        RefreshPolicy::Incremental => {
-            session.warning(SqlState::WARNING, format!("{message}: {why}"));
-        }
-        // It is what AUTO is for, but a refresh that takes longer than usual has its reason.
-        RefreshPolicy::Auto if state == SqlState::NOT_IN_PREREQUISITE_STATE => {
-            let message = format!("materialized view \"{}\" is refreshed as a whole: {why}", table.ident);
-            session.notice("NOTICE", SqlState::SUCCESSFUL_COMPLETION, message);
-        }
-        RefreshPolicy::Auto | RefreshPolicy::Full => {}
-    }
-    Ok((
-        How::Full,
-        match reason.contains(&why) {
-            true => reason,
-            false => format!("{reason}; full because {why}"),
-        },
-    ))
+fn key(member: &Member) -> NodeKey {
+    let (catalog, ident) = (member.view.catalog.name().to_string(), member.view.ident.clone());
+    NodeKey { catalog, kind: NodeKind::View, ident }
 }
 
 /// `WITH NO DATA`: the view cannot be read until it is refreshed again. Its files stay what they are until
 /// then.
-async fn empty(_session: &mut Session, scope: &Scope, view: &Table) -> Result<Output> {
+async fn empty(scope: &Scope, view: &Table) -> Result<Output> {
     let set = BTreeMap::from([(POPULATED.to_string(), "false".to_string())]);
     let change = PropertyChange { set, ..PropertyChange::default() };
     scope.tables.alter(view, Alteration::Properties(change)).await?;

@@ -94,6 +94,7 @@ async fn one(
         outcome: ended,
         message: Some(message),
         sqlstate,
+        expectations: None,
     };
     if let Err(error) = history::record(catalog, NodeKind::Task, &task.ident, &attempt, history::KEPT).await {
         tracing::warn!(task = %task.ident, %error, "history of a run was not written");

@@ -156,7 +156,8 @@ impl Simulation {
             }
             self.touch(writes.strip_prefix("lake.s.").unwrap());
         }
-        let ended = Ended { run_id, started: self.now, finished: self.now, outcome, error: None };
+        let (error, expectations) = (None, None);
+        let ended = Ended { run_id, started: self.now, finished: self.now, outcome, error, expectations };
         let node = self.nodes[&due.key].clone();
         let next = after(&self.rules, &node, &self.states[&due.key], due, &ended);
         self.states.insert(due.key.clone(), next.state);
