@@ -164,13 +164,17 @@ def test_cursors(server):
     run(server, body)
 
 
-@CLIENT.step("cursors", "`forward`: MOVE in a portal of the protocol", missing="MOVE knows cursors of DECLARE only")
+@CLIENT.step("cursors", "`forward`: MOVE in a portal of the protocol")
 def test_forward(server):
     async def body(connection):
         async with connection.transaction():
             cursor = await connection.cursor("select g from generate_series(1, 10) as s(g)")
             assert await cursor.forward(2) == 2
             assert (await cursor.fetchrow())[0] == 3
+            assert [row[0] for row in await cursor.fetch(2)] == [4, 5]
+            assert await cursor.forward(3) == 3
+            assert [row[0] for row in await cursor.fetch(10)] == [9, 10]
+            assert await cursor.fetchrow() is None
 
     run(server, body)
 
