@@ -136,6 +136,21 @@ def test_prepared_statements(server, schema):
     run(server, body)
 
 
+@CLIENT.step("introspection", "its prepared statements in `pg_prepared_statements`")
+def test_prepared_statements_are_shown(server):
+    async def body(connection):
+        statement = await connection.prepare("select $1::int as a, $2::text as b")
+        shown = ("select statement, parameter_types::text, from_sql, prepare_time <= clock_timestamp() as known "
+                 "from pg_prepared_statements where name = $1")
+        assert tuple(await connection.fetchrow(shown, statement.get_name())) == (
+            "select $1::int as a, $2::text as b", "{integer,text}", False, True)
+        await connection.execute("deallocate all")
+        connection._drop_global_statement_cache()
+        assert await connection.fetchval("select count(*) from pg_prepared_statements where not from_sql and statement like '%as b'") == 0
+
+    run(server, body)
+
+
 @CLIENT.step("queries", "`= any($1)`, records by name, several statements in one call")
 def test_queries(server, schema):
     async def body(connection):
