@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use auric_sql::TransactionStatus;
-use auric_sql::activity::{Activity, Backend};
+use auric_sql::activity::{Activity, Backend, Encryption};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
@@ -195,6 +195,7 @@ impl Inner {
             state: "idle",
             query: String::new(),
             backend_type,
+            encryption: None,
         };
         let slot = Arc::new(Slot {
             pid,
@@ -271,6 +272,10 @@ impl Slot {
 
     pub fn set_server_address(&self, address: Option<SocketAddr>) {
         self.state.lock().backend.server_address = address;
+    }
+
+    pub fn set_encryption(&self, encryption: Option<Encryption>) {
+        self.state.lock().backend.encryption = encryption;
     }
 
     pub fn set_application_name(&self, name: String) {

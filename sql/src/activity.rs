@@ -1,4 +1,4 @@
-//! What the server knows of its connections, for `pg_stat_activity`, `pg_cancel_backend` and
+//! What the server knows of its connections, for `pg_stat_activity`, `pg_stat_ssl`, `pg_cancel_backend` and
 //! `pg_terminate_backend`.
 
 use std::fmt::Debug;
@@ -24,6 +24,19 @@ pub struct Backend {
     pub query: String,
     /// `client backend`, `auric scheduler`.
     pub backend_type: &'static str,
+    /// `None`: it is not encrypted.
+    pub encryption: Option<Encryption>,
+}
+
+/// How a connection is encrypted (columns of `pg_stat_ssl`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// `TLSv1.3`.
+    pub version: String,
+    /// As OpenSSL names it.
+    pub cipher: String,
+    /// Length of the cipher's key; `None`: not known.
+    pub bits: Option<i32>,
 }
 
 /// Implemented by the server.

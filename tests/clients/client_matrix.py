@@ -31,9 +31,9 @@ AREAS = ("connect", "introspection", "types", "queries", "cursors", "transaction
 HEAD = """# Clients
 
 What stock clients do against Auric: as they come, with their Postgres driver or dialect, no option, no plug-in. Each step is a test
-in `tests/clients` that runs the real client; most of these tests were held against a real PostgreSQL too. This page is made from the tests by
-`tests/clients/client_matrix.py`, and a test keeps it so: a step that is said to work and does not fails its test, and so does
-one that is said not to work and does.
+in `tests/clients` that runs the real client or, where its section says so, sends the statements that it sends; most of these tests
+were held against a real PostgreSQL too. This page is made from the tests by `tests/clients/client_matrix.py`, and a test keeps it so:
+a step that is said to work and does not fails its test, and so does one that is said not to work and does.
 
 Numbers are steps that work; `3 of 4`: the fourth does not work yet, and is named below with its reason.
 """

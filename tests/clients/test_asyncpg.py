@@ -136,6 +136,21 @@ def test_prepared_statements(server, schema):
     run(server, body)
 
 
+@CLIENT.step("introspection", "its prepared statements in `pg_prepared_statements`")
+def test_prepared_statements_are_shown(server):
+    async def body(connection):
+        statement = await connection.prepare("select $1::int as a, $2::text as b")
+        shown = ("select statement, parameter_types::text, from_sql, prepare_time <= clock_timestamp() as known "
+                 "from pg_prepared_statements where name = $1")
+        assert tuple(await connection.fetchrow(shown, statement.get_name())) == (
+            "select $1::int as a, $2::text as b", "{integer,text}", False, True)
+        await connection.execute("deallocate all")
+        connection._drop_global_statement_cache()
+        assert await connection.fetchval("select count(*) from pg_prepared_statements where not from_sql and statement like '%as b'") == 0
+
+    run(server, body)
+
+
 @CLIENT.step("queries", "`= any($1)`, records by name, several statements in one call")
 def test_queries(server, schema):
     async def body(connection):
@@ -164,13 +179,17 @@ def test_cursors(server):
     run(server, body)
 
 
-@CLIENT.step("cursors", "`forward`: MOVE in a portal of the protocol", missing="MOVE knows cursors of DECLARE only")
+@CLIENT.step("cursors", "`forward`: MOVE in a portal of the protocol")
 def test_forward(server):
     async def body(connection):
         async with connection.transaction():
             cursor = await connection.cursor("select g from generate_series(1, 10) as s(g)")
             assert await cursor.forward(2) == 2
             assert (await cursor.fetchrow())[0] == 3
+            assert [row[0] for row in await cursor.fetch(2)] == [4, 5]
+            assert await cursor.forward(3) == 3
+            assert [row[0] for row in await cursor.fetch(10)] == [9, 10]
+            assert await cursor.fetchrow() is None
 
     run(server, body)
 

@@ -8,9 +8,11 @@ import json
 
 import pytest
 
+from client_matrix import Client
 from conftest import running
 from recorded.deviations import NAMES, REFUSED, TYPES, TYPES_OF
-from recorded.replay import FOLDER, TOOLS, replay, statements
+from recorded import tools
+from recorded.replay import FOLDER, TOOLS, origin, replay, statements
 
 POSTGRES = json.loads((FOLDER / "postgres.json").read_text())
 
@@ -57,6 +59,33 @@ def test_tools_get_the_answers_of_postgres(tool, answers):
     new = {number: f"{what}: {texts[number][:300]}" for number, what in found.items() if number not in listed}
     assert not new, "\n".join(f"{number}: {what}" for number, what in new.items())
     assert not listed.keys() - found.keys(), "deviations that are gone: take them off recorded/deviations.py"
+
+
+def steps_of_tools() -> list:
+    """Tool and step, for `pytest.mark.parametrize`."""
+    found = []
+    for tool, steps in tools.STEPS.items():
+        note = f"Not the tool itself: its statements are replayed, and the answers held against PostgreSQL's ({origin(tool)})."
+        client = Client(tools.NAMES[tool], "(statements)", note)
+        for step in steps:
+            [declared] = client.steps(step.area, step.what, missing={step.what: step.missing})
+            found.append(pytest.param(tool, step, marks=declared.marks, id=f"{tool}-{step.marks[0]}"))
+    return found
+
+
+@pytest.mark.parametrize(("tool", "step"), steps_of_tools())
+def test_steps_of_tools_work(tool, step, answers):
+    """No statement of a step is refused; names and types are looked at above."""
+    taken = [number for number, statement in enumerate(statements(tool)) if set(statement.steps) & set(step.marks)]
+    refused = [number for number in taken if "error" in answers[tool][number] and "error" not in POSTGRES[tool][number]]
+    assert taken and not refused
+
+
+@pytest.mark.parametrize("tool", tools.STEPS)
+def test_every_statement_of_a_tool_is_of_one_step(tool):
+    marks = [mark for step in tools.STEPS[tool] for mark in step.marks]
+    assert sorted(marks) == sorted({mark for statement in statements(tool) for mark in statement.steps})
+    assert all(len(statement.steps) == 1 for statement in statements(tool))
 
 
 def test_every_type_deviation_is_still_one(answers):

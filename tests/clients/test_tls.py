@@ -100,6 +100,28 @@ def test_asyncpg(tls, authority):
     assert asyncio.run(use()) == 42
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_pg_stat_ssl(tls, authority, version):
+    asyncio = pytest.importorskip("asyncio")
+    asyncpg = pytest.importorskip("asyncpg")
+    context = ssl.create_default_context(cafile=authority.path)
+    context.minimum_version = context.maximum_version = version
+
+    async def use():
+        connection = await asyncpg.connect(host="127.0.0.1", port=tls.port, user="auric", database="lake", ssl=context)
+        try:
+            row = await connection.fetchrow("select cipher, version, bits, ssl from pg_stat_ssl where pid = pg_backend_pid()")
+            return connection._transport.get_extra_info("ssl_object").cipher(), tuple(row)
+        finally:
+            await connection.close()
+
+    (cipher, _, bits), found = asyncio.run(use())
+    # OpenSSL says since when there is the cipher; the version is that of the connection.
+    assert found == (cipher, version.name.replace("_", "."), bits, True)
+    with psycopg.connect(tls.dsn(sslmode="disable"), autocommit=True) as connection:
+        assert connection.execute("select ssl, cipher from pg_stat_ssl where pid = pg_backend_pid()").fetchone() == (False, None)
+
+
 def test_a_certificate_of_another_authority_is_noticed(tls, tmp_path):
     stranger = Authority(tmp_path, "Stranger")
     with pytest.raises(psycopg.OperationalError, match="certificate"):

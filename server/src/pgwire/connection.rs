@@ -231,6 +231,8 @@ impl Connection {
             Some(tag) => {
                 if matches!(tag, CommandTag::Plain("DEALLOCATE ALL" | "DISCARD ALL")) {
                     self.statements.clear();
+                }
+                if matches!(tag, CommandTag::Plain("DISCARD ALL")) {
                     self.portals.clear();
                 }
                 self.wire.put(&CommandComplete::new(tag.text(rows)));
@@ -301,6 +303,9 @@ impl Connection {
         self.slot.idle(self.status);
         if self.status == TransactionStatus::Idle {
             // Portals live until the end of their transaction.
+            if self.portals.keys().any(|name| !name.is_empty()) {
+                self.session.end_portals();
+            }
             self.portals.clear();
         }
         self.wire.put(&ReadyForQuery::new(status));

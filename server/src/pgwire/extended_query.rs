@@ -3,6 +3,9 @@
 //! Invariants: Describe never runs anything; after an error every message up to the next Sync is
 //! skipped; a portal that was given a row limit keeps its place, and its plan waits, until it is
 //! executed again, closed, or its transaction ends.
+//!
+//! A query in a portal with a name is a cursor of the session: FETCH, MOVE and CLOSE find it, and Execute reads
+//! from it as FETCH does, as it does from a cursor of DECLARE.
 
 use std::sync::Arc;
 
@@ -42,6 +45,8 @@ pub(super) struct Portal {
 
 #[derive(Debug)]
 enum PortalState {
+    /// It is a cursor of the session, which knows how far it got.
+    Cursor,
     Ready(Vec<ScalarValue>),
     /// Some rows were sent; `left`: received, not sent.
     Suspended {
@@ -119,9 +124,10 @@ impl Connection {
             let now = self.session.lock().await.fetched_now(prepared);
             statement.prepared = now.map_or(statement.prepared, |now| Some(Arc::new(now)));
         }
-        if !message.portal.is_empty() && self.portals.contains_key(&message.portal) {
-            let text = format!("cursor \"{}\" already exists", message.portal);
-            return Err(Error::new(SqlState("42P03"), text).into());
+        if self.portals.len() >= self.server.limits.max_portals {
+            // CLOSE may have taken some away.
+            let session = self.session.lock().await;
+            self.portals.retain(|name, _| name.is_empty() || session.has_portal(name));
         }
         if self.portals.len() >= self.server.limits.max_portals {
             return Err(Error::new(SqlState("53400"), "too many open cursors in this session").into());
@@ -137,8 +143,12 @@ impl Connection {
             return Err(frontend::protocol_violation(text).into());
         }
         let formats = Formats::from_codes(&message.result_formats)?;
-        let portal = Portal { statement, formats, state: PortalState::Ready(parameters) };
-        self.portals.insert(message.portal, portal);
+        let is_cursor = !message.portal.is_empty() && {
+            let mut session = self.session.lock().await;
+            session.bind_portal(&message.portal, statement.prepared.as_ref(), &parameters)?
+        };
+        let state = if is_cursor { PortalState::Cursor } else { PortalState::Ready(parameters) };
+        self.portals.insert(message.portal, Portal { statement, formats, state });
         self.wire.put(&BindComplete::new());
         Ok(())
     }
@@ -152,6 +162,7 @@ impl Connection {
                 self.describe_rows(prepared.as_ref(), &Formats::TEXT);
             }
             Target::Portal(name) => {
+                self.forget_closed(&name).await;
                 let Some(portal) = self.portals.get(&name) else {
                     // A cursor of DECLARE is a portal too.
                     let columns = self.session.lock().await.cursor_columns(&name);
@@ -175,6 +186,16 @@ impl Connection {
 
     pub(super) async fn execute(&mut self, body: Bytes) -> Step<()> {
         let message = frontend::execute(body)?;
+        self.forget_closed(&message.portal).await;
+        let formats = match self.portals.get(&message.portal) {
+            Some(Portal { state: PortalState::Cursor, formats, .. }) => Some(formats.clone()),
+            Some(_) => None,
+            // Perhaps one of DECLARE, which says nothing of formats to the protocol.
+            None => Some(Formats::TEXT),
+        };
+        if let Some(formats) = formats {
+            return self.execute_cursor(&message, &formats).await;
+        }
         let portal = self.portals.get_mut(&message.portal).ok_or_else(|| no_portal(&message.portal))?;
         let text = portal.statement.text.clone();
         let Some(prepared) = portal.statement.prepared.clone() else {
@@ -198,7 +219,7 @@ impl Connection {
                 }
                 return Ok(());
             }
-            PortalState::Done => {
+            PortalState::Done | PortalState::Cursor => {
                 let text = format!("portal \"{}\" cannot be run", message.portal);
                 return Err(Error::new(SqlState("55000"), text).into());
             }
@@ -208,6 +229,45 @@ impl Connection {
             portal.state = state;
         }
         Ok(())
+    }
+
+    /// Sends the next rows of a cursor.
+    async fn execute_cursor(&mut self, message: &frontend::Execute, formats: &Formats) -> Step<()> {
+        let fetch = self.session.lock().await.portal_fetch(&message.portal, message.max_rows);
+        let (prepared, text) = fetch.ok_or_else(|| no_portal(&message.portal))?;
+        let watch = self.watch(&text);
+        let work = Work::Portal { prepared, parameters: Vec::new() };
+        let mut run = self.start(work, false, formats).await?;
+        let mut rows = 0;
+        loop {
+            match self.next_event(&mut run, &watch).await? {
+                Event::Rows(chunk) => {
+                    rows += chunk.rows;
+                    self.wire.put_encoded(chunk.bytes);
+                    self.flush_if_full(&watch).await?;
+                }
+                Event::Done(_) if message.max_rows > 0 && rows == message.max_rows as u64 => {
+                    self.refresh();
+                    self.wire.put(&PortalSuspended::new());
+                    return Ok(());
+                }
+                Event::Done(_) => {
+                    self.complete(Some(CommandTag::Select), rows);
+                    return Ok(());
+                }
+                Event::Failed(error) => return Err(error.into()),
+                // The client knows the columns, and COPY is no query.
+                Event::Columns(..) | Event::CopyOut { .. } | Event::CopyOutDone | Event::CopyIn(_) => {}
+            }
+        }
+    }
+
+    /// Forgets a portal with a name that the session has no more: by CLOSE, by the end of its transaction.
+    async fn forget_closed(&mut self, name: &str) {
+        if self.portals.contains_key(name) && !name.is_empty() && !self.session.lock().await.has_portal(name)
+        {
+            self.portals.remove(name);
+        }
     }
 
     /// Sends up to `max_rows` rows (0: all).
@@ -263,7 +323,12 @@ impl Connection {
                 self.statements.remove(&name);
                 self.session.lock().await.forget_named(&name);
             }
-            Target::Portal(name) => drop(self.portals.remove(&name)),
+            Target::Portal(name) => {
+                self.portals.remove(&name);
+                if !name.is_empty() {
+                    self.session.lock().await.close_portal(&name);
+                }
+            }
         }
         self.wire.put(&CloseComplete::new());
         Ok(())

@@ -38,6 +38,8 @@ pub(super) struct SharedSession {
     session: Arc<Mutex<Session>>,
     /// A statement was abandoned and the session does not know yet.
     failed: AtomicBool,
+    /// The client's portals have gone and the session does not know yet.
+    portals_ended: AtomicBool,
     committing: Committing,
 }
 
@@ -100,7 +102,12 @@ impl fmt::Debug for Run {
 impl SharedSession {
     pub(super) fn new(session: Session) -> Arc<Self> {
         let committing = session.committing();
-        Arc::new(Self { session: Arc::new(Mutex::new(session)), failed: AtomicBool::new(false), committing })
+        Arc::new(Self {
+            session: Arc::new(Mutex::new(session)),
+            failed: AtomicBool::new(false),
+            portals_ended: AtomicBool::new(false),
+            committing,
+        })
     }
 
     /// Whether COMMIT has begun, which nothing stops.
@@ -127,7 +134,17 @@ impl SharedSession {
         self.failed.store(true, Ordering::Release);
     }
 
+    /// The transaction of the client's portals is over. A statement that was abandoned and still holds the
+    /// session is not waited for.
+    pub(super) fn end_portals(&self) {
+        self.portals_ended.store(true, Ordering::Release);
+        drop(self.try_lock());
+    }
+
     fn settle(&self, session: &mut Session) {
+        if self.portals_ended.swap(false, Ordering::AcqRel) {
+            session.end_portals();
+        }
         if self.failed.swap(false, Ordering::AcqRel) {
             session.fail();
         }

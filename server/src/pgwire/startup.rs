@@ -15,6 +15,7 @@ use super::error::{Step, Stop};
 use super::frontend::{self, protocol_violation};
 use super::result_rows::Coding;
 use super::run::SharedSession;
+use super::stream::Encrypted;
 use super::wire::Wire;
 use crate::security::tls::ALPN;
 
@@ -226,6 +227,7 @@ fn open(
         }
     };
     slot.set_server_address(wire.local_address());
+    slot.set_encryption(wire.encrypted().and_then(Encrypted::encryption));
     slot.set_application_name(session.application_name());
     wire.put(&Authentication::Ok);
     let secret = match request.minor_version {

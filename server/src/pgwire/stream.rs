@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use auric_sql::activity::Encryption;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::security::cipher;
 use crate::security::tls::Tls;
 
 #[derive(Debug)]
@@ -62,6 +64,13 @@ impl Encrypted {
     /// The client's certificate, verified in the handshake.
     pub(super) fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
         self.stream.get_ref().1.peer_certificates().and_then(<[_]>::first)
+    }
+
+    /// What both have agreed upon.
+    pub(super) fn encryption(&self) -> Option<Encryption> {
+        let connection = self.stream.get_ref().1;
+        let suite = connection.negotiated_cipher_suite()?.suite();
+        cipher::encryption(connection.protocol_version()?, suite)
     }
 
     /// The protocol that both named in the handshake (ALPN).

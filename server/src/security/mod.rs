@@ -2,6 +2,7 @@
 //! read again on SIGHUP; connections keep what they were made with.
 
 pub mod access;
+pub mod cipher;
 pub mod scram;
 pub mod throttle;
 pub mod tls;

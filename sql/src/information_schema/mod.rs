@@ -8,6 +8,7 @@ mod constraint_column_usage;
 mod key_column_usage;
 mod schemata;
 mod table_constraints;
+mod table_privileges;
 mod tables;
 mod views;
 
@@ -28,6 +29,7 @@ pub(crate) fn source(name: &str) -> Source {
         "constraint_column_usage" => Source::Session(constraint_column_usage::rows),
         "information_schema_catalog_name" => Source::Session(catalog_name),
         "key_column_usage" => Source::Session(key_column_usage::rows),
+        "role_table_grants" | "table_privileges" => Source::Session(table_privileges::rows),
         "schemata" => Source::Session(schemata::rows),
         "table_constraints" => Source::Session(table_constraints::rows),
         "tables" => Source::Session(tables::rows),

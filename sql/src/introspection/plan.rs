@@ -30,6 +30,7 @@ use crate::pg_catalog::CatalogContext;
 use crate::planner::{Parameter, Scope};
 use crate::session::carried::Carried;
 use crate::session::info::SessionInfo;
+use crate::session::prepared::PreparedStatements;
 use crate::statement::interrupt::{Abandoned, interruptible};
 use crate::statement::{CommandTag, Output, OutputColumn, RowOutput, parameters};
 
@@ -205,6 +206,7 @@ fn detached(scope: &Scope) -> Scope {
         settings: Arc::new(RwLock::new(settings)),
         temporary: None,
         cursors: Vec::new(),
+        prepared: PreparedStatements::default(),
         engine: None,
         ..scope.info.as_ref().clone()
     });

@@ -30,10 +30,13 @@ mod pg_index;
 mod pg_indexes;
 mod pg_matviews;
 mod pg_namespace;
+mod pg_prepared_statements;
 mod pg_rewrite;
 pub(crate) mod pg_roles;
 mod pg_settings;
 mod pg_stat_activity;
+mod pg_stat_gssapi;
+mod pg_stat_ssl;
 mod pg_stat_user_tables;
 mod pg_tables;
 mod pg_tablespace;
@@ -108,6 +111,7 @@ fn source(name: &str) -> Source {
         "pg_opclass" => Source::Image(static_rows::pg_opclass),
         "pg_operator" => Source::Image(static_rows::pg_operator),
         "pg_opfamily" => Source::Image(static_rows::pg_opfamily),
+        "pg_prepared_statements" => Source::Session(pg_prepared_statements::rows),
         "pg_proc" => Source::Image(static_rows::pg_proc),
         "pg_range" => Source::Image(static_rows::pg_range),
         "pg_rewrite" => Source::Image(pg_rewrite::rows),
@@ -115,6 +119,8 @@ fn source(name: &str) -> Source {
         "pg_settings" => Source::Session(pg_settings::rows),
         "pg_stat_activity" => Source::Session(pg_stat_activity::rows),
         "pg_stat_all_tables" | "pg_stat_user_tables" => Source::Image(pg_stat_user_tables::rows),
+        "pg_stat_gssapi" => Source::Session(pg_stat_gssapi::rows),
+        "pg_stat_ssl" => Source::Session(pg_stat_ssl::rows),
         "pg_tables" => Source::Image(pg_tables::rows),
         "pg_tablespace" => Source::Image(pg_tablespace::rows),
         "pg_timezone_names" => Source::Session(pg_timezone_names::rows),

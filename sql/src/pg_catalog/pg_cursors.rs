@@ -1,4 +1,4 @@
-//! `pg_cursors`: the session's open cursors. The portals of the protocol are not among them.
+//! `pg_cursors`: the session's open cursors, and the portals of the protocol that have a name.
 
 use datafusion::error::Result;
 

@@ -58,8 +58,17 @@ fn parse(line: &'static str) -> Option<Shape> {
         let not_null = pg_type.ends_with('!');
         columns.push(ShapeColumn { name, pg_type: pg_type.trim_end_matches('!'), not_null });
     }
-    let fields: Vec<_> = columns.iter().map(|c| field(c.name, c.pg_type)).collect();
+    let fields: Vec<_> = columns.iter().map(|c| field(c.name, held_as(c.pg_type))).collect();
     Some(Shape { oid, schema, name, kind, columns, arrow: Arc::new(Schema::new(fields)) })
+}
+
+/// The type that the values of a column are held and sent as.
+fn held_as(pg_type: &'static str) -> &'static str {
+    match pg_type {
+        // Their names: an array of numbers would be shown as such.
+        "_regtype" => "_text",
+        other => other,
+    }
 }
 
 /// All shapes, by schema and name.

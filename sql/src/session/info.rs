@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use super::advisory::SessionLocks;
 use super::carried::Carried;
 use super::cursor::OpenCursor;
+use super::prepared::PreparedStatements;
 use super::settings::Settings;
 use super::temporary::TemporaryTables;
 use crate::engine::Engine;
@@ -41,6 +42,7 @@ pub struct SessionInfo {
     pub locks: Arc<SessionLocks>,
     /// Cursors that were open when the statement began.
     pub cursors: Vec<OpenCursor>,
+    pub prepared: PreparedStatements,
     /// What all sessions share; `None` only in unit tests of functions.
     pub engine: Option<Arc<Engine>>,
 }

@@ -4,13 +4,13 @@ pub mod advisory;
 pub mod carried;
 pub mod cursor;
 pub mod info;
+pub mod prepared;
 pub mod search_path;
 pub mod settings;
 pub mod temporary;
 pub mod transaction;
 pub mod vars;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +29,7 @@ use self::advisory::SessionLocks;
 use self::carried::Carried;
 use self::cursor::Cursors;
 use self::info::SessionInfo;
+use self::prepared::PreparedStatements;
 use self::settings::{Scope as SettingScope, Settings};
 use self::temporary::TemporaryTables;
 use self::transaction::{Mark, Pins, TransactionTables};
@@ -128,8 +129,7 @@ pub struct Session {
     /// `None`: outside of a transaction block.
     pub(crate) block: Option<Block>,
     pub(crate) notices: Vec<Notice>,
-    /// Statements of PREPARE.
-    pub(crate) prepared: HashMap<String, Arc<Prepared>>,
+    pub(crate) prepared: PreparedStatements,
     pub(crate) cursors: Cursors,
     pub(crate) temporary: Arc<TemporaryTables>,
     pub(crate) locks: Arc<SessionLocks>,
@@ -219,7 +219,7 @@ impl Session {
             run: None,
             rehearses: false,
             notices: Vec::new(),
-            prepared: HashMap::new(),
+            prepared: PreparedStatements::default(),
             cursors: Cursors::default(),
             temporary,
             asks: None,
@@ -492,6 +492,7 @@ impl Session {
             temporary: Some(self.temporary.clone()),
             locks: self.locks.clone(),
             cursors: self.cursors.list(),
+            prepared: self.prepared.clone(),
             engine: Some(self.engine.clone()),
         });
         let time_zone = Some(self.time_zone());

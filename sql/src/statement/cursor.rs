@@ -8,19 +8,27 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::Query;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, join_memory, parameters, query};
 use crate::error::{Error, Result, SqlState};
-use crate::parser::Parsed;
 use crate::parser::statement::{Declare, Fetch};
+use crate::parser::{Parsed, Statement};
 use crate::planner::{Parameter, Scope};
 use crate::result_cache::{Asked, CachedOutput, Declared, Taking, name_of};
 use crate::session::Session;
-use crate::session::cursor::{Cursor, CursorRows, Deferred, Pass, Reader, Standing};
+use crate::session::cursor::{
+    Bound, Cursor, CursorOptions, CursorRows, Deferred, PORTAL, Pass, Reader, Standing, cannot_be_run,
+};
 
 fn undefined(name: &str) -> Error {
     Error::new(SqlState::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist"))
+}
+
+/// The error for what FETCH cannot read.
+fn unreadable(session: &Session, name: &str) -> Error {
+    if session.cursors.contains(name) { cannot_be_run(name) } else { undefined(name) }
 }
 
 pub async fn prepare(
@@ -44,26 +52,50 @@ pub async fn declare(
         let message = "DECLARE CURSOR can only be used in transaction blocks";
         return Err(Error::new(SqlState::NO_ACTIVE_TRANSACTION, message));
     }
-    if session.cursors.get(&declare.name).is_some() {
+    if session.cursors.contains(&declare.name) {
         let message = format!("cursor \"{}\" already exists", declare.name);
         return Err(Error::new(SqlState::DUPLICATE_CURSOR, message));
     }
-    let request = session.request(&declare.text, &prepared.parameters, Some(&values));
-    let reader = Reader::default();
+    let opening = Opening {
+        query: &declare.query,
+        text: &declare.text,
+        prepared,
+        options: declare.options,
+        reader: Reader::default(),
+    };
+    let cursor = open(session, opening, values).await?;
+    let savepoints = session.block.as_ref().map(|block| block.savepoints.len());
+    session.cursors.insert(declare.name.clone(), cursor, savepoints);
+    Ok(Output::Complete(CommandTag::Plain("DECLARE CURSOR")))
+}
+
+/// A query that is to be read piece by piece.
+struct Opening<'a> {
+    query: &'a Query,
+    /// The query's own text.
+    text: &'a str,
+    prepared: &'a Arc<Prepared>,
+    options: CursorOptions,
+    reader: Reader,
+}
+
+async fn open(session: &mut Session, opening: Opening<'_>, values: Vec<ScalarValue>) -> Result<Cursor> {
+    let Opening { query, text, prepared, options, reader } = opening;
+    let request = session.request(text, &prepared.parameters, Some(&values));
     let scope = Scope { abandoned: Some(reader.abandoned()), ..session.scope().await? };
     // Until the plan has its files.
     let _looking = scope.database()?.storage().readers().look();
     let given = request.map(|_| values.clone()).unwrap_or_default();
-    let (planned, values) = query::current_plan(&scope, &declare.query, prepared, values).await?;
+    let (planned, values) = query::current_plan(&scope, query, prepared, values).await?;
     let plan = parameters::substitute(&planned.plan, values)?;
     let state = scope.state_for(&plan).await?;
     let optimized = state.optimize(&plan).map_err(|e| Error::from(&e))?;
     let asked = request.map(|request| {
-        let (text, types) = (declare.text.as_str(), prepared.parameters.as_slice());
+        let types = prepared.parameters.as_slice();
         Asked { request, text, types, values: &given }
     });
     let declared = named(session, &scope, asked.as_ref(), &optimized, &planned.columns)?;
-    let scroll = declare.options.scroll;
+    let scroll = options.scroll;
     let rows = match &declared {
         Some(declared) => {
             let deferred = Deferred::new(scope.clone(), state, optimized)?;
@@ -74,27 +106,80 @@ pub async fn declare(
             CursorRows::running(stream, scroll, reader, &scope.engine.runtime)
         }
     };
-    let cursor = Cursor {
+    Ok(Cursor {
         columns: planned.columns.clone(),
-        options: declare.options,
+        options,
         statement: prepared.parsed.text.clone(),
         created: scope.info.statement_start,
         rows: Arc::new(Mutex::new(rows)),
         declared,
         tables: scope.tables.clone(),
+    })
+}
+
+/// Starts the query of a portal that Bind has made, if nobody has read from it before.
+async fn open_bound(session: &mut Session, name: &str) -> Result<()> {
+    let Some(Bound { prepared, values, created, .. }) = session.cursors.start_bound(name) else {
+        return Ok(());
     };
-    let savepoints = session.block.as_ref().map(|block| block.savepoints.len());
-    session.cursors.insert(declare.name.clone(), cursor, savepoints);
-    Ok(Output::Complete(CommandTag::Plain("DECLARE CURSOR")))
+    let Statement::Query(query) = prepared.parsed.statement.as_ref() else { return Ok(()) };
+    let reader = Reader::default();
+    let cursor = match without_plan(session, &prepared, &values, &reader).await? {
+        Some(found) => Cursor {
+            columns: found.columns,
+            options: PORTAL,
+            statement: prepared.parsed.text.clone(),
+            created,
+            rows: Arc::new(Mutex::new(CursorRows::running(
+                found.stream,
+                PORTAL.scroll,
+                reader,
+                &session.engine.runtime,
+            ))),
+            declared: None,
+            tables: Arc::default(),
+        },
+        None => {
+            let text = prepared.parsed.text.as_str();
+            let opening = Opening { query, text, prepared: &prepared, options: PORTAL, reader };
+            Cursor { created, ..open(session, opening, values).await? }
+        }
+    };
+    session.cursors.opened(name, cursor);
+    Ok(())
+}
+
+/// The rows of a query that needs no plan, or has a kept one. `None`: it is none of these.
+async fn without_plan(
+    session: &mut Session,
+    prepared: &Prepared,
+    values: &[ScalarValue],
+    reader: &Reader,
+) -> Result<Option<RowOutput>> {
+    let found = match query::trivial_rows(prepared) {
+        Some(output) => Some(output),
+        None => {
+            // The plan outlives the statement that starts it.
+            let statement = session.abandoned.replace(reader.abandoned());
+            let kept = query::kept_rows(session, prepared, values).await;
+            session.abandoned = statement;
+            kept?
+        }
+    };
+    Ok(match found {
+        Some(Output::Rows(rows)) => Some(rows),
+        _ => None,
+    })
 }
 
 pub fn columns(session: &Session, fetch: &Fetch) -> Result<Option<Vec<OutputColumn>>> {
-    let cursor = session.cursors.get(&fetch.cursor).ok_or_else(|| undefined(&fetch.cursor))?;
-    Ok((!fetch.discard).then(|| cursor.columns.as_ref().clone()))
+    let columns = session.cursors.columns(&fetch.cursor).ok_or_else(|| unreadable(session, &fetch.cursor))?;
+    Ok((!fetch.discard).then(|| columns.as_ref().clone()))
 }
 
 pub async fn fetch(session: &mut Session, fetch: &Fetch) -> Result<Output> {
-    let cursor = session.cursors.get(&fetch.cursor).ok_or_else(|| undefined(&fetch.cursor))?;
+    open_bound(session, &fetch.cursor).await?;
+    let cursor = session.cursors.get(&fetch.cursor).ok_or_else(|| unreadable(session, &fetch.cursor))?;
     let mut rows = cursor.start(&fetch.cursor)?;
     let (columns, binary, declared) =
         (cursor.columns.clone(), cursor.options.binary, cursor.declared.clone());

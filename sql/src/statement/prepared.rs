@@ -10,10 +10,12 @@ use super::{CommandTag, Output, OutputColumn, Prepared};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, Statement};
 use crate::session::Session;
+use crate::session::prepared::{MadeBy, PreparedStatement};
 use crate::types::{self, sql_type};
 
 fn find(session: &Session, name: &str) -> Result<Arc<Prepared>> {
-    session.prepared.get(name).cloned().ok_or_else(|| {
+    let found = session.prepared.read().get(name).map(|statement| statement.prepared.clone());
+    found.ok_or_else(|| {
         Error::new(SqlState::INVALID_STATEMENT_NAME, format!("prepared statement \"{name}\" does not exist"))
     })
 }
@@ -26,7 +28,7 @@ pub async fn prepare(
     text: &str,
     parsed: &Parsed,
 ) -> Result<Output> {
-    if session.prepared.contains_key(name) {
+    if session.has_named(name) {
         let message = format!("prepared statement \"{name}\" already exists");
         return Err(Error::new(SqlState::DUPLICATE_PREPARED_STATEMENT, message));
     }
@@ -39,7 +41,13 @@ pub async fn prepare(
         .collect::<Result<Vec<Option<Type>>>>()?;
     let inner = Parsed::new(text.to_string(), Arc::new(statement.clone()), parsed.source.clone());
     let prepared = Box::pin(super::prepare(session, &inner, &declared)).await?;
-    session.prepared.insert(name.to_string(), Arc::new(prepared));
+    let statement = PreparedStatement {
+        prepared: Arc::new(prepared),
+        text: parsed.text.clone(),
+        prepared_at: session.engine.clock.now(),
+        made_by: MadeBy::Sql,
+    };
+    session.prepared.write().insert(name.to_string(), statement);
     Ok(Output::Complete(CommandTag::Plain("PREPARE")))
 }
 
@@ -69,35 +77,38 @@ pub async fn execute(session: &mut Session, name: &str, arguments: &[ast::Expr])
 impl Session {
     /// A statement that was prepared under that name, its text, and whether it is answered at once.
     pub fn named(&self, name: &str) -> Option<(Arc<Prepared>, String, bool)> {
-        let prepared = self.prepared.get(name)?;
+        let prepared = find(self, name).ok()?;
         let (text, immediate) = (prepared.parsed.text.clone(), self.answers_at_once(&prepared.parsed));
-        Some((prepared.clone(), text, immediate))
+        Some((prepared, text, immediate))
     }
 
     pub fn has_named(&self, name: &str) -> bool {
-        self.prepared.contains_key(name)
+        self.prepared.read().contains_key(name)
     }
 
     /// Lets EXECUTE find a statement that the protocol has prepared: both are of one space of names.
     pub fn keep_named(&mut self, name: &str, prepared: Arc<Prepared>) {
-        self.prepared.insert(name.to_string(), prepared);
+        let text = prepared.parsed.text.clone();
+        let prepared_at = self.engine.clock.now();
+        let statement = PreparedStatement { prepared, text, prepared_at, made_by: MadeBy::Protocol };
+        self.prepared.write().insert(name.to_string(), statement);
     }
 
     /// The protocol closes a statement. There may be none of that name.
     pub fn forget_named(&mut self, name: &str) {
-        self.prepared.remove(name);
+        self.prepared.write().remove(name);
     }
 }
 
 pub fn deallocate(session: &mut Session, name: Option<&str>) -> Result<Output> {
     match name {
         None => {
-            session.prepared.clear();
+            session.prepared.write().clear();
             Ok(Output::Complete(CommandTag::Plain("DEALLOCATE ALL")))
         }
         Some(name) => {
             find(session, name)?;
-            session.prepared.remove(name);
+            session.prepared.write().remove(name);
             Ok(Output::Complete(CommandTag::Plain("DEALLOCATE")))
         }
     }

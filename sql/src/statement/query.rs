@@ -100,16 +100,12 @@ pub async fn execute(
     prepared: &Arc<Prepared>,
     values: Vec<ScalarValue>,
 ) -> Result<Output> {
-    if let Some(TrivialAnswer { columns, row }) = &prepared.trivial {
-        return Ok(rows::batches(columns.clone(), row.schema(), vec![row.clone()], CommandTag::Select));
+    if let Some(output) = trivial_rows(prepared) {
+        return Ok(output);
     }
     let request = session.request(&prepared.parsed.text, &prepared.parameters, Some(&values));
     let cache = session.engine.results.clone();
-    if let Some((question, described)) = &prepared.question
-        && let Some(plan) = session.kept_plan(question, &prepared.parsed).await?
-        && (Arc::ptr_eq(described, &plan) || plan.columns == described.columns)
-        && let Some(output) = session.run_kept(&plan, question, values.clone()).await?
-    {
+    if let Some(output) = kept_rows(session, prepared, &values).await? {
         if request.is_some() {
             cache.statistics.bypassed.inc();
             session.tell_of_cache("bypass");
@@ -155,6 +151,26 @@ pub async fn execute(
     };
     let stream = join_memory::start(&scope, &state, optimized).await?;
     Ok(Output::Rows(RowOutput { columns, stream, tag: CommandTag::Select, binary: false, collecting }))
+}
+
+/// The answer to a query that needs no plan.
+pub fn trivial_rows(prepared: &Prepared) -> Option<Output> {
+    let TrivialAnswer { columns, row } = prepared.trivial.as_ref()?;
+    Some(rows::batches(columns.clone(), row.schema(), vec![row.clone()], CommandTag::Select))
+}
+
+/// The rows of a query that has a kept plan.
+pub async fn kept_rows(
+    session: &mut Session,
+    prepared: &Prepared,
+    values: &[ScalarValue],
+) -> Result<Option<Output>> {
+    let Some((question, described)) = &prepared.question else { return Ok(None) };
+    let Some(plan) = session.kept_plan(question, &prepared.parsed).await? else { return Ok(None) };
+    if !Arc::ptr_eq(described, &plan) && plan.columns != described.columns {
+        return Ok(None);
+    }
+    session.run_kept(&plan, question, values.to_vec()).await
 }
 
 /// What is known of a query before it is planned.

@@ -37,7 +37,7 @@ pub fn discard(session: &mut Session, what: Discard) -> Result<Output> {
                 return Err(Error::new(SqlState::ACTIVE_TRANSACTION, message));
             }
             session.settings.write().reset_all();
-            session.prepared.clear();
+            session.prepared.write().clear();
             session.cursors.clear();
             session.locks.unlock_all();
             session.temporary.discard();
@@ -45,8 +45,8 @@ pub fn discard(session: &mut Session, what: Discard) -> Result<Output> {
             Ok(Output::Complete(CommandTag::Plain("DISCARD ALL")))
         }
         Discard::Plans => {
-            for prepared in session.prepared.values() {
-                *prepared.planned.lock() = None;
+            for statement in session.prepared.read().values() {
+                *statement.prepared.planned.lock() = None;
             }
             Ok(Output::Complete(CommandTag::Plain("DISCARD PLANS")))
         }

@@ -26,6 +26,9 @@ class Statement:
         start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("-- ")), len(lines))
         self.sql = "\n".join(lines[start:])
         head = " ".join(lines[:start])
+        # What the tool was doing.
+        found = re.search(r"@steps=(\S+)", head)
+        self.steps: list[str] = found.group(1).split(",") if found else []
         self.parameters: list[str | None] | None = None
         if found := re.search(r"parameters: (.*)$", head):
             values = re.findall(r"\$\d+ = (NULL|'(?:[^']|'')*')", found.group(1))
@@ -38,6 +41,11 @@ def statements(tool: str) -> list[Statement]:
     blocks = (FOLDER / "statements" / f"{tool}.sql").read_text().split("\n;;")
     found = [Statement(block) for block in blocks]
     return [one for one in found if one.sql.strip() and not any(word in one.sql for word in SKIPPED)]
+
+
+def origin(tool: str) -> str:
+    """Where its statements come from."""
+    return (FOLDER / "statements" / f"{tool}.sql").read_text().split("\n")[0].split(": ", 1)[1]
 
 
 def type_names(connection: psycopg.Connection) -> dict[int, str]:

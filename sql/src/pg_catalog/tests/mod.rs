@@ -100,6 +100,7 @@ pub(super) fn context() -> Arc<CatalogContext> {
         temporary: None,
         locks: Arc::new(SessionLocks::new(Arc::default())),
         cursors: Vec::new(),
+        prepared: Arc::default(),
         engine: None,
     };
     Arc::new(CatalogContext { info: Arc::new(info), image: Arc::new(image()) })

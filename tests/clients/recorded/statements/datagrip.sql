@@ -251,6 +251,6 @@ select t.* from sales.orders t limit 501
 select count(*) from (select t.* from sales.orders t) as z
 ;;
 
--- @steps=data proto=extended n=1
+-- @steps=editor proto=extended n=1
 select t.*, ctid from sales.customers t limit 1
 ;;
