@@ -43,6 +43,8 @@ use crate::session::{ConnectParameters, Session};
 pub struct EngineOptions {
     /// Partitions a plan runs in at once.
     pub target_partitions: usize,
+    /// Joins begin as hash joins, and are sort-merge joins only where those find no memory.
+    pub prefer_hash_join: bool,
     /// Rows per batch.
     pub batch_size: usize,
     /// `statement_timeout` that sessions start with, milliseconds; 0: none.
@@ -154,6 +156,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.collect_spans = true;
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
+    settings.optimizer.prefer_hash_join = options.prefer_hash_join;
     // What each sort keeps for its merge; several of them must find room in a small pool.
     if let MemoryLimit::Finite(limit) = runtime.memory_pool.memory_limit() {
         let most = limit / SORT_SHARE / options.target_partitions.max(1);

@@ -164,12 +164,12 @@ pub struct Built {
 pub struct Failed {
     pub error: Error,
     /// How those expectations fared that all rows were held against before.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Box<[Outcome]>,
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, outcomes: Vec::new() }
+        Self { error, outcomes: Box::default() }
     }
 }
 
@@ -247,7 +247,7 @@ impl Build<'_> {
         };
         match publish(self.scope, self.in_block, publication).await {
             Ok(()) => Ok(Built { rows, outcomes }),
-            Err(error) => Err(Failed { error, outcomes }),
+            Err(error) => Err(Failed { error, outcomes: outcomes.into() }),
         }
     }
 
@@ -299,18 +299,18 @@ impl Build<'_> {
             .collect();
         // Nothing that fails by its rows is worth a look at the whole.
         if let Err(error) = self.refuse(&outcomes, audit.failing()) {
-            return Err(Failed { error, outcomes });
+            return Err(Failed { error, outcomes: outcomes.into() });
         }
         for expectation in whole {
             let satisfied = match self.whole_result(&expectation, written.as_ref(), &columns).await {
                 Ok(satisfied) => satisfied,
-                Err(error) => return Err(Failed { error, outcomes }),
+                Err(error) => return Err(Failed { error, outcomes: outcomes.into() }),
             };
             outcomes.push(Outcome { expectation, violations: u64::from(!satisfied), checked: 1 });
         }
         match self.refuse(&outcomes, None) {
             Ok(()) => Ok(Audited { written, quarantines, outcomes }),
-            Err(error) => Err(Failed { error, outcomes }),
+            Err(error) => Err(Failed { error, outcomes: outcomes.into() }),
         }
     }
 

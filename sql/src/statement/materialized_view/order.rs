@@ -18,7 +18,11 @@ impl Order {
     pub fn new(before: &[BTreeSet<usize>]) -> Self {
         let mut after = vec![Vec::new(); before.len()];
         for (node, before) in before.iter().enumerate() {
-            before.iter().filter_map(|before| after.get_mut(*before)).for_each(|after| after.push(node));
+            for before in before {
+                if let Some(after) = after.get_mut(*before) {
+                    after.push(node);
+                }
+            }
         }
         let missing: Vec<usize> = before.iter().map(BTreeSet::len).collect();
         let ready = missing.iter().enumerate().filter(|(_, missing)| **missing == 0).map(|(node, _)| node);

@@ -37,7 +37,9 @@ pub async fn execute(
     let mut progress = Progress::default();
     loop {
         progress.failed.clear();
-        let Some(outcome) = attempts.last(attempt(session, refresh, parsed, &mut progress).await) else {
+        let Some(outcome) =
+            attempts.last(attempt(session, (refresh, parsed), &attempts, &mut progress).await)
+        else {
             continue;
         };
         // The scheduler tells of its runs itself.
@@ -89,13 +91,13 @@ async fn note_down(session: &Session, view: &Table, started: DateTime<Utc>, fail
 
 async fn attempt(
     session: &mut Session,
-    refresh: &RefreshMaterializedView,
-    parsed: &Parsed,
+    (refresh, parsed): (&RefreshMaterializedView, &Parsed),
+    attempts: &Attempts,
     progress: &mut Progress,
 ) -> Result<Output> {
     let in_block = session.block.is_some();
     let (scope, members) = loop {
-        let scope = session.scope().await?;
+        let scope = attempts.adapt(session.scope().await?);
         let (view, _) = find(&scope, &refresh.name, parsed).await?;
         if refresh.with_no_data {
             return empty(&scope, &view).await;
