@@ -16,6 +16,7 @@ import psycopg
 from tpch import Auric
 
 SCHEMA = "bench_incremental"
+FORMATS = ("iceberg", "delta")
 # Days in the smaller fact; a change is of one of the last of them, or of keys all over it.
 DAYS = 100
 # How many times as many rows the larger fact has.
@@ -100,6 +101,7 @@ def main():
     parser.add_argument("--scale", default="1", help="not used: the rows are given")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     options = parser.parse_args()
     bench = Bench(options)
     try:
@@ -111,7 +113,7 @@ def main():
 def run(bench: Bench, options: argparse.Namespace):
     bench.connection.execute("set result_cache to off")
     print(f"{'case':<44}{'rows':>12}{'incremental s':>15}{'full s':>9}{'query s':>9}{'faster':>8}{'grown':>7}  mode")
-    for form in ("iceberg", "delta"):
+    for form in options.formats:
         smaller = {}
         for scale in (1, LARGER):
             bench.fill(scale, form)

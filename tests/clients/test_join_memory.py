@@ -12,7 +12,7 @@ FORMATS = ["iceberg", "delta"]
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A server with little memory for queries, and two tables of which neither fits into a hash join."""
-    environment = {"AURIC_QUERY__MEMORY_LIMIT": "32MB", "AURIC_LOG__LEVEL": "debug"}
+    environment = {"AURIC_QUERY__MEMORY_LIMIT": "16MB", "AURIC_LOG__LEVEL": "debug"}
     with running(tmp_path_factory.mktemp("small"), environment=environment) as server:
         server.sql("create schema s")
         server.sql(f"create table s.one as select n as k, n * 3 as v from generate_series(1, {ROWS}) as t(n)")
@@ -45,7 +45,7 @@ def test_query(small, spilled, kind, count):
 
 def test_cursor_and_copy(small, spilled):
     query = "select one.k, v, w from s.one join s.two on one.k = two.k"
-    with small.connect() as connection, connection.cursor(name="c") as cursor:
+    with small.connect(autocommit=False) as connection, connection.cursor(name="c") as cursor:
         cursor.execute(query)
         assert sum(v * w for _, v, w in cursor) == PRODUCT
     with small.connect() as connection, connection.cursor() as cursor:
