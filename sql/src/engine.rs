@@ -10,6 +10,8 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::Analyzer;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use crate::activity::Activity;
@@ -29,6 +31,7 @@ use crate::planner::guarded_conditions::GuardedConditions;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
 use crate::planner::lossy_casts::LossyCasts;
+use crate::planner::padded_sides::PaddedSides;
 use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
 use crate::planner::regex_operators::RegexOperators;
 use crate::planner::session_casts::SessionCasts;
@@ -180,6 +183,9 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     rules.push(Arc::new(SessionCasts));
     rules.push(Arc::new(LossyCasts));
     rules.push(Arc::new(GuardedConditions));
+    let mut physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(PaddedSides)];
+    physical_rules.extend(PhysicalOptimizer::new().rules);
+    physical_rules.push(Arc::new(YieldingJoins));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())
@@ -187,7 +193,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
         .with_optimizer_rules(optimizer_rules())
-        .with_physical_optimizer_rule(Arc::new(YieldingJoins))
+        .with_physical_optimizer_rules(physical_rules)
         .build();
     crate::functions::register(&mut state)?;
     for (name, function) in crate::functions::table_functions() {

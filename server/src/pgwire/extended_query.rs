@@ -206,12 +206,12 @@ impl Connection {
         // A portal that fails stays unusable.
         let state = std::mem::replace(&mut portal.state, PortalState::Done);
         let watch = self.watch(&text);
-        let (run, left) = match state {
+        let (run, left, is_query) = match state {
             PortalState::Ready(parameters) => {
                 let work = Work::Portal { prepared, parameters };
-                (self.start(work, immediate, &formats).await?, None)
+                (self.start(work, immediate, &formats).await?, None, false)
             }
-            PortalState::Suspended { run, left } => (run, left),
+            PortalState::Suspended { run, left } => (run, left, true),
             PortalState::Exhausted(tag) => {
                 self.complete(Some(tag.clone()), 0);
                 if let Some(portal) = self.portals.get_mut(&message.portal) {
@@ -224,7 +224,7 @@ impl Connection {
                 return Err(Error::new(SqlState("55000"), text).into());
             }
         };
-        let state = self.run_portal(run, left, message.max_rows, &watch).await?;
+        let state = self.run_portal(run, left, is_query, message.max_rows, &watch).await?;
         if let Some(portal) = self.portals.get_mut(&message.portal) {
             portal.state = state;
         }
@@ -275,11 +275,12 @@ impl Connection {
         &mut self,
         mut run: Run,
         mut left: Option<Chunk>,
+        mut is_query: bool,
         max_rows: usize,
         watch: &Watch,
     ) -> Step<PortalState> {
         let limit = if max_rows == 0 { u64::MAX } else { max_rows as u64 };
-        let (mut rows, mut is_query) = (0, left.is_some());
+        let mut rows = 0;
         loop {
             let event = match left.take() {
                 Some(chunk) => Event::Rows(chunk),

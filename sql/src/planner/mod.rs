@@ -17,6 +17,7 @@ pub mod names;
 mod null_in;
 mod order_by;
 mod origins;
+pub mod padded_sides;
 mod parameters;
 pub mod parts;
 pub mod postgres_casts;

@@ -4,7 +4,7 @@
 //! statement always goes on. Of one view there is one run at a time: what is claimed by hand the scheduler
 //! leaves alone, and what the scheduler works on a claim waits for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -26,6 +26,24 @@ pub struct Places {
 struct Taken {
     scheduled: BTreeSet<NodeKey>,
     by_hand: BTreeSet<NodeKey>,
+    /// Who waits for a claim, in the order in which they came, and what for.
+    waiting: BTreeMap<u64, BTreeSet<NodeKey>>,
+    /// How many have come so far.
+    came: u64,
+}
+
+/// Somebody's place among those who wait for a claim, until this is dropped.
+struct Turn<'a> {
+    places: &'a Places,
+    number: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.places.taken.lock().waiting.remove(&self.number).is_some() {
+            self.places.moved.notify_waiters();
+        }
+    }
 }
 
 /// One of the places; it is free again when this is dropped.
@@ -84,8 +102,9 @@ impl Places {
 
     /// Has nobody else refresh these until the claim is dropped. Waits for whoever does now.
     pub async fn claim(self: &Arc<Self>, keys: BTreeSet<NodeKey>) -> Claim {
+        let turn = Turn { places: self, number: self.taken.lock().wait(&keys) };
         // All or none: of two that wait, neither has what the other one wants.
-        let waited = self.until(|taken| taken.claim(&keys)).await;
+        let waited = self.until(|taken| taken.claim(turn.number)).await;
         let mut claim = Claim { places: self.clone(), keys, waited };
         // The scheduler lets go of what it has not begun.
         self.claims.notify_one();
@@ -110,10 +129,19 @@ impl Places {
 }
 
 impl Taken {
-    fn claim(&mut self, keys: &BTreeSet<NodeKey>) -> bool {
-        let free = self.by_hand.is_disjoint(keys);
-        if free {
-            self.by_hand.extend(keys.iter().cloned());
+    fn wait(&mut self, keys: &BTreeSet<NodeKey>) -> u64 {
+        self.came += 1;
+        self.waiting.insert(self.came, keys.clone());
+        self.came
+    }
+
+    /// What somebody waits for, unless it is taken, or wanted by somebody who has waited for longer.
+    fn claim(&mut self, number: u64) -> bool {
+        let Some(keys) = self.waiting.get(&number) else { return true };
+        let mut before = self.waiting.range(..number).map(|(_, keys)| keys);
+        let free = self.by_hand.is_disjoint(keys) && before.all(|wanted| wanted.is_disjoint(keys));
+        if free && let Some(keys) = self.waiting.remove(&number) {
+            self.by_hand.extend(keys);
         }
         free
     }
@@ -201,13 +229,26 @@ mod tests {
         assert!(!first.has_waited());
         let mut second = Box::pin(places.claim(keys(&["b", "c"])));
         assert!(poll!(second.as_mut()).is_pending());
-        // It has nothing while it waits.
-        let third = places.claim(keys(&["c"])).await;
-        drop(first);
-        assert!(poll!(second.as_mut()).is_pending());
-        drop(third);
-        assert!(second.await.has_waited());
+        // It has nothing while it waits, but nobody comes before it.
+        let mut third = Box::pin(places.claim(keys(&["c"])));
+        assert!(poll!(third.as_mut()).is_pending());
+        assert_eq!(places.by_hand(), keys(&["a", "b"]));
+        let other = places.claim(keys(&["d"])).await;
+        assert!(!other.has_waited());
+        drop((first, other));
+        let second = second.await;
+        assert!(second.has_waited());
+        assert!(poll!(third.as_mut()).is_pending());
+        drop(second);
+        assert!(third.await.has_waited());
         assert!(places.by_hand().is_empty());
+        // Nor does anybody wait for one who does no more.
+        let first = places.claim(keys(&["a"])).await;
+        let mut second = Box::pin(places.claim(keys(&["a", "b"])));
+        let mut third = Box::pin(places.claim(keys(&["b"])));
+        assert!(poll!(second.as_mut()).is_pending() && poll!(third.as_mut()).is_pending());
+        drop(second);
+        drop((first, third.await));
         // Who waits no more has asked for nothing.
         places.begin(&key("d"));
         let mut given_up = Box::pin(places.claim(keys(&["d"])));

@@ -162,7 +162,7 @@ impl Cursors {
     pub fn end(&mut self, committed: bool) {
         self.0.retain(|_, held| {
             let is_held = matches!(&held.what, What::Open(cursor) if cursor.options.hold);
-            let stays = held.level == Level::Settled || (committed && is_held);
+            let stays = !held.of_protocol && (held.level == Level::Settled || (committed && is_held));
             held.level = Level::Settled;
             stays
         });

@@ -82,6 +82,11 @@ impl Attempts {
         if self.sorted_joins { scope.with_sorted_joins() } else { scope }
     }
 
+    /// Whether a statement that failed so is run again, at least while there are attempts left.
+    pub fn begins_anew(&self, error: &Error) -> bool {
+        error.code == SqlState::SERIALIZATION_FAILURE || (is_exhausted(error) && !self.sorted_joins)
+    }
+
     /// `None`: the statement lost against another commit, or its joins need to spill, and is to be run again,
     /// in a new scope.
     pub fn last<T>(&mut self, result: Result<T>) -> Option<Result<T>> {

@@ -131,8 +131,8 @@ async fn attempt(
         match result {
             Ok(_) => _ = progress.done.insert(full_name(&view)),
             Err(failed) => {
-                let conflict = failed.error.code == SqlState::SERIALIZATION_FAILURE;
-                let kept = if conflict { &mut again } else { &mut first };
+                let anew = attempts.begins_anew(&failed.error);
+                let kept = if anew { &mut again } else { &mut first };
                 kept.get_or_insert_with(|| failed.error.clone());
                 progress.failed.push((view, started, failed));
             }
