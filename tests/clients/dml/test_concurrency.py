@@ -1,5 +1,6 @@
 """Many writers on one table: connections of one server, a second server, pyiceberg and deltalake."""
 
+import os
 import random
 import threading
 import time
@@ -20,6 +21,17 @@ from shape import DELTA_COPY, DELTA_MARK, V2_COPY, V2_MARK, V3_MARK, Layout
 
 LAYOUTS = {"v2_copy": V2_COPY, "v2_mark": V2_MARK, "v3_mark": V3_MARK, "delta_copy": DELTA_COPY, "delta_mark": DELTA_MARK}
 every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+KEYED = [name for name, layout in LAYOUTS.items() if layout.format == "iceberg"]
+
+
+def statements(among=LAYOUTS, **some: str):
+    """Kinds of statements on some layouts each; with AURIC_DML_ALL=1 on all of `among`."""
+    pairs = [(statement, name) for statement, names in some.items()
+             for name in (among if os.environ.get("AURIC_DML_ALL") else names.split())]
+    return pytest.mark.parametrize("statement, layout", [(statement, LAYOUTS[name]) for statement, name in pairs],
+                                   ids=["-".join(pair) for pair in pairs])
+
+
 # What a reader may take beside the writers, seconds: far more than it needs, far less than a blocked one takes.
 PATIENCE = 10
 
@@ -55,11 +67,7 @@ def test_merges_on_disjoint_partitions_all_succeed(server, schema, layout, duck)
         compare(reader, multiset(rows), expected, "at the end")
 
 
-BUCKETED = {name: layout for name, layout in LAYOUTS.items() if layout.format == "iceberg"}
-
-
-@pytest.mark.parametrize("layout", BUCKETED.values(), ids=BUCKETED)
-@pytest.mark.parametrize("statement", ["merge", "upsert"])
+@statements(KEYED, merge="v2_copy v3_mark", upsert="v2_mark")
 def test_keys_of_different_buckets_do_not_conflict(server, schema, layout, statement):
     """Only the keys tell that the statements have nothing to do with each other. No error is seen by anybody."""
     table, writers, rounds, keys = f"{schema}.t", 10, 2, 10_000
@@ -95,8 +103,7 @@ def _bucket(key: int, buckets: int) -> int:
     return BucketTransform(buckets).transform(LongType())(key)
 
 
-@every_layout
-@pytest.mark.parametrize("statement", ["merge", "upsert", "update"])
+@statements(merge="v2_mark delta_copy", upsert="v2_copy v3_mark", update="v2_copy v3_mark delta_mark")
 def test_statements_on_one_row_wait_for_each_other(server, schema, layout, statement):
     """Whatever the number of those that were faster, nobody sees an error."""
     table, writers, rounds = f"{schema}.t", 10, 4
