@@ -17,7 +17,6 @@ pub mod names;
 mod null_in;
 mod order_by;
 mod origins;
-pub mod padded_sides;
 mod parameters;
 pub mod parts;
 pub mod postgres_casts;

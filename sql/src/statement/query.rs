@@ -9,8 +9,7 @@ use datafusion::sql::sqlparser::ast::Query;
 use postgres_types::Type;
 
 use super::{
-    CommandTag, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer, join_memory, parameters, rows,
-    trivial,
+    CommandTag, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer, parameters, rows, trivial,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::introspection::Question;
@@ -149,7 +148,8 @@ pub async fn execute(
         Turn::Lead(collecting) => Some(Taking::Answer(collecting)),
         Turn::Alone => None,
     };
-    let stream = join_memory::start(&scope, &state, optimized).await?;
+    let physical = state.query_planner().create_physical_plan(&optimized, state.as_ref()).await;
+    let stream = rows::stream(&scope, physical.map_err(|e| Error::from(&e))?)?;
     Ok(Output::Rows(RowOutput { columns, stream, tag: CommandTag::Select, binary: false, collecting }))
 }
 

@@ -37,9 +37,7 @@ pub async fn execute(
     let mut progress = Progress::default();
     loop {
         progress.failed.clear();
-        let Some(outcome) =
-            attempts.last(attempt(session, (refresh, parsed), &attempts, &mut progress).await)
-        else {
+        let Some(outcome) = attempts.last(attempt(session, refresh, parsed, &mut progress).await) else {
             continue;
         };
         // The scheduler tells of its runs itself.
@@ -91,13 +89,13 @@ async fn note_down(session: &Session, view: &Table, started: DateTime<Utc>, fail
 
 async fn attempt(
     session: &mut Session,
-    (refresh, parsed): (&RefreshMaterializedView, &Parsed),
-    attempts: &Attempts,
+    refresh: &RefreshMaterializedView,
+    parsed: &Parsed,
     progress: &mut Progress,
 ) -> Result<Output> {
     let in_block = session.block.is_some();
     let (scope, members) = loop {
-        let scope = attempts.adapt(session.scope().await?);
+        let scope = session.scope().await?;
         let (view, _) = find(&scope, &refresh.name, parsed).await?;
         if refresh.with_no_data {
             return empty(&scope, &view).await;
@@ -131,8 +129,8 @@ async fn attempt(
         match result {
             Ok(_) => _ = progress.done.insert(full_name(&view)),
             Err(failed) => {
-                let anew = attempts.begins_anew(&failed.error);
-                let kept = if anew { &mut again } else { &mut first };
+                let conflict = failed.error.code == SqlState::SERIALIZATION_FAILURE;
+                let kept = if conflict { &mut again } else { &mut first };
                 kept.get_or_insert_with(|| failed.error.clone());
                 progress.failed.push((view, started, failed));
             }
