@@ -267,7 +267,7 @@ def engagement_tables(engagement: Compared, seen: list[str]) -> None:
 def test_one_command_runs_it(tmp_path, name):
     """As a newcomer does it, with a server of its own that ends with it."""
     # Of dbt's days each takes as long as all of the others' days.
-    days = ["--days", "2"] if name == "dbt" else []
+    days = ["--days", "3"] if name == "dbt" else []
     done = subprocess.run([REPOSITORY / "examples" / "run", name, "--scale", "0.02", *days, "--data", tmp_path, "--stop"],
                           env={**os.environ, "AURIC_BIN": auric_binary(), "AURIC_PYTHON": sys.executable}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
