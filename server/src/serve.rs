@@ -201,6 +201,7 @@ pub async fn engine(
         } else {
             config.query.target_partitions
         },
+        prefer_hash_join: config.query.prefer_hash_join,
         batch_size: config.query.batch_size,
         statement_timeout_ms: u64::try_from(config.query.statement_timeout.as_millis()).unwrap_or(u64::MAX),
         temporary_directory: auric_catalog::storage::to_url(&temporary.path().to_string_lossy())

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use auric_catalog::registry::Registry;
 use chrono::{DateTime, Utc};
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::Analyzer;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use crate::activity::Activity;
@@ -28,6 +31,7 @@ use crate::planner::guarded_conditions::GuardedConditions;
 use crate::planner::json_operators::JsonOperators;
 use crate::planner::lateral_rows::LateralRows;
 use crate::planner::lossy_casts::LossyCasts;
+use crate::planner::sorted_joins::SortedJoins;
 use crate::planner::postgres_casts::{ImpliedCasts, PostgresCasts};
 use crate::planner::regex_operators::RegexOperators;
 use crate::planner::session_casts::SessionCasts;
@@ -42,6 +46,8 @@ use crate::session::{ConnectParameters, Session};
 pub struct EngineOptions {
     /// Partitions a plan runs in at once.
     pub target_partitions: usize,
+    /// Joins begin as hash joins, and are sort-merge joins only where those find no memory.
+    pub prefer_hash_join: bool,
     /// Rows per batch.
     pub batch_size: usize,
     /// `statement_timeout` that sessions start with, milliseconds; 0: none.
@@ -139,6 +145,9 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// The part of the memory of all queries that the merges of one sort may reserve: one of so many.
+const SORT_SHARE: usize = 16;
+
 fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_target_partitions(options.target_partitions.max(1))
@@ -150,6 +159,13 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     settings.sql_parser.collect_spans = true;
     settings.sql_parser.support_varchar_with_length = true;
     settings.execution.time_zone = Some("+00:00".into());
+    settings.optimizer.prefer_hash_join = options.prefer_hash_join;
+    // What each sort keeps for its merge; several of them must find room in a small pool.
+    if let MemoryLimit::Finite(limit) = runtime.memory_pool.memory_limit() {
+        let most = limit / SORT_SHARE / options.target_partitions.max(1);
+        let reserved = &mut settings.execution.sort_spill_reservation_bytes;
+        *reserved = most.min(*reserved);
+    }
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
         // Those that change a subscript before the one that takes it for an array's.
         vec![Arc::new(VectorSubscripts), Arc::new(JsonOperators), Arc::new(RegexOperators), Arc::new(ArraySubscripts)];
@@ -167,6 +183,9 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
     rules.push(Arc::new(SessionCasts));
     rules.push(Arc::new(LossyCasts));
     rules.push(Arc::new(GuardedConditions));
+    let mut physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(SortedJoins)];
+    physical_rules.extend(PhysicalOptimizer::new().rules);
+    physical_rules.push(Arc::new(YieldingJoins));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.clone())
@@ -174,7 +193,7 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
         .with_optimizer_rules(optimizer_rules())
-        .with_physical_optimizer_rule(Arc::new(YieldingJoins))
+        .with_physical_optimizer_rules(physical_rules)
         .build();
     crate::functions::register(&mut state)?;
     for (name, function) in crate::functions::table_functions() {

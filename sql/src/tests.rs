@@ -79,6 +79,7 @@ async fn fixture() -> Fixture {
         results,
         refreshes_at_once: 2,
         target_partitions: 2,
+        prefer_hash_join: true,
         batch_size: 1024,
         statement_timeout_ms: 0,
         idle_session_timeout_ms: 0,

@@ -73,6 +73,7 @@ const KEYS: &[Key<Config>] = keys!(Config {
     "tls.minimum_version" => tls.minimum_version,
     "query.memory_limit" => query.memory_limit,
     "query.target_partitions" => query.target_partitions,
+    "query.prefer_hash_join" => query.prefer_hash_join,
     "query.batch_size" => query.batch_size,
     "query.spill_dir" => query.spill_dir,
     "query.spill_limit" => query.spill_limit,

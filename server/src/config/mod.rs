@@ -80,6 +80,8 @@ pub struct QueryConfig {
     pub memory_limit: MemoryLimit,
     /// 0: one per core.
     pub target_partitions: usize,
+    /// Joins begin as hash joins.
+    pub prefer_hash_join: bool,
     pub batch_size: usize,
     pub spill_dir: Option<String>,
     pub spill_limit: ByteSize,
@@ -197,6 +199,7 @@ impl Default for Config {
             query: QueryConfig {
                 memory_limit: MemoryLimit::Percent(70),
                 target_partitions: 0,
+                prefer_hash_join: true,
                 batch_size: 8192,
                 spill_dir: None,
                 spill_limit: ByteSize(100 << 30),

@@ -28,6 +28,7 @@ mod sample;
 pub(crate) mod select_items;
 pub mod session_casts;
 pub mod single_distinct;
+pub mod sorted_joins;
 mod system;
 mod text_casts;
 mod time_travel;

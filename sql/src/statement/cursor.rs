@@ -11,7 +11,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, parameters, query, rows};
+use super::{CommandTag, Output, OutputColumn, Prepared, RowOutput, join_memory, parameters, query};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::{Declare, Fetch};
 use crate::parser::{Parsed, Statement};
@@ -102,8 +102,7 @@ async fn open(session: &mut Session, opening: Opening<'_>, values: Vec<ScalarVal
             CursorRows::deferred(deferred, scroll, reader, declared.total.clone())
         }
         None => {
-            let physical = state.query_planner().create_physical_plan(&optimized, state.as_ref()).await;
-            let stream = rows::stream(&scope, physical.map_err(|e| Error::from(&e))?)?;
+            let stream = join_memory::start(&scope, &state, optimized).await?;
             CursorRows::running(stream, scroll, reader, &scope.engine.runtime)
         }
     };

@@ -7,6 +7,7 @@ pub(crate) mod dml;
 mod explain;
 mod immediate;
 pub mod interrupt;
+pub(crate) mod join_memory;
 pub(crate) mod materialized_view;
 pub(crate) mod parameters;
 mod plan_text;

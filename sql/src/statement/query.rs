@@ -9,7 +9,8 @@ use datafusion::sql::sqlparser::ast::Query;
 use postgres_types::Type;
 
 use super::{
-    CommandTag, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer, parameters, rows, trivial,
+    CommandTag, Output, OutputColumn, Prepared, RowOutput, TrivialAnswer, join_memory, parameters, rows,
+    trivial,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::introspection::Question;
@@ -148,8 +149,7 @@ pub async fn execute(
         Turn::Lead(collecting) => Some(Taking::Answer(collecting)),
         Turn::Alone => None,
     };
-    let physical = state.query_planner().create_physical_plan(&optimized, state.as_ref()).await;
-    let stream = rows::stream(&scope, physical.map_err(|e| Error::from(&e))?)?;
+    let stream = join_memory::start(&scope, &state, optimized).await?;
     Ok(Output::Rows(RowOutput { columns, stream, tag: CommandTag::Select, binary: false, collecting }))
 }
 

@@ -24,7 +24,7 @@ use super::rows::{CursorRows, Pass};
 use crate::error::{Error, Result, SqlState};
 use crate::planner::Scope;
 use crate::result_cache::{Answer, Part, RowCoder, ShownAs};
-use crate::statement::{OutputColumn, rows};
+use crate::statement::{OutputColumn, join_memory};
 
 /// An optimized query that does not run yet.
 pub struct Deferred {
@@ -57,9 +57,7 @@ impl Deferred {
     }
 
     async fn start(&self) -> Result<SendableRecordBatchStream> {
-        let Self { scope, state, plan, .. } = self;
-        let physical = state.query_planner().create_physical_plan(plan, state.as_ref()).await;
-        rows::stream(scope, physical.map_err(|e| Error::from(&e))?)
+        join_memory::start(&self.scope, &self.state, self.plan.clone()).await
     }
 }
 

@@ -6,7 +6,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 
 use super::super::dml::insert;
-use super::super::{Output, OutputColumn, rows};
+use super::super::{Output, OutputColumn, join_memory};
 use super::lines::CopyLines;
 use crate::error::{Error, Result};
 use crate::parser::Parsed;
@@ -43,7 +43,9 @@ pub async fn execute(
             )
         }
     };
-    let stream = rows::stream(&scope, rows::physical(&scope, &plan).await?)?;
+    let state = scope.state_for(&plan).await?;
+    let plan = state.optimize(&plan).map_err(|e| Error::from(&e))?;
+    let stream = join_memory::start(&scope, &state, plan).await?;
     Ok(match options.format {
         CopyFormat::Binary => Output::CopyOutBinary { columns, stream },
         CopyFormat::Json | CopyFormat::Parquet => return Err(super::files_only()),

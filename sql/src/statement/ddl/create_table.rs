@@ -10,6 +10,7 @@ use auric_catalog::table::schema::TEXT_TYPE_PROPERTY;
 use auric_catalog::table::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
 use datafusion::logical_expr::LogicalPlan;
 
+use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output, dml, not_supported, rows};
 use super::column_default;
 use super::constraint::{Declaring, not_in_iceberg};
@@ -154,11 +155,17 @@ async fn temporary(
 /// Writes the query's rows into the new table: the first commit creates it.
 async fn fill(scope: &Scope, table: &Table, planned: &PlannedQuery, in_block: bool) -> Result<u64> {
     let plan = rows_of(scope, table, planned)?;
-    let input = rows::physical(scope, &plan).await?;
     if in_block {
         scope.tables.create(table).await?;
     }
-    let count = dml::write::append(scope, table, input).await?;
+    let mut attempts = Attempts::once();
+    let count = loop {
+        let scope = attempts.adapt(scope.clone());
+        let written = dml::write::append(&scope, table, rows::physical(&scope, &plan).await?).await;
+        if let Some(count) = attempts.last(written) {
+            break count?;
+        }
+    };
     if count == 0 && !in_block && table.catalog.table(&table.ident).await?.is_none() {
         table.catalog.create_staged(table).await?;
     }

@@ -6,6 +6,7 @@ use auric_catalog::dml::publish::Publish;
 use auric_catalog::registry::Table;
 use auric_catalog::storage::{from_url, to_url};
 
+use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output, dml, not_supported, rows};
 use super::create_table;
 use crate::error::{Error, Result, SqlState};
@@ -49,9 +50,15 @@ pub async fn execute(
         return Ok(Output::Complete(CommandTag::Plain("CREATE TABLE")));
     };
     let plan = create_table::rows_of(scope, &staged, &planned)?;
-    let input = rows::physical(scope, &plan).await?;
-    let plan = insert::plan_replacing(&staged, input, Publish::Now).map_err(|e| Error::from(&e))?;
-    let count = dml::write::count(scope, plan).await?;
+    let mut attempts = Attempts::once();
+    let count = loop {
+        let scope = attempts.adapt(scope.clone());
+        let input = rows::physical(&scope, &plan).await?;
+        let plan = insert::plan_replacing(&staged, input, Publish::Now).map_err(|e| Error::from(&e))?;
+        if let Some(count) = attempts.last(dml::write::count(&scope, plan).await) {
+            break count?;
+        }
+    };
     Ok(Output::Complete(CommandTag::Count("SELECT", count)))
 }
 

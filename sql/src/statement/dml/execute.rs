@@ -12,6 +12,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use futures::{StreamExt, stream};
 
+use super::super::join_memory::is_exhausted;
 use super::super::rows;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
@@ -43,34 +44,60 @@ pub enum Changed {
 }
 
 /// Counts runs of a statement that commits by itself. After a conflict nothing is committed, so the
-/// whole statement can be run again on the version that won.
+/// whole statement can be run again on the version that won; likewise, with joins that spill, when its joins
+/// did not fit into memory.
 pub struct Attempts {
     left: usize,
+    sorted_joins: bool,
 }
 
 impl Attempts {
     /// Inside of a transaction block the reads before it would have to be repeated too: one attempt.
     pub fn new(in_block: bool) -> Self {
-        Self { left: if in_block { 1 } else { MAX_ATTEMPTS } }
+        Self { left: if in_block { 1 } else { MAX_ATTEMPTS }, sorted_joins: false }
+    }
+
+    /// For what must not be run again after a conflict.
+    pub fn once() -> Self {
+        Self::new(true)
     }
 
     /// What the next attempt of a statement is planned and run with. The last attempts wait until nobody else
     /// in this process commits to the table `target`, and keep it so until they have committed.
     pub async fn scope(&self, session: &Session, target: &ObjectName, parsed: &Parsed) -> Result<Scope> {
-        let scope = session.scope().await?;
+        let scope = self.adapt(session.scope().await?);
         if session.block.is_some() || self.left > IN_TURN {
             return Ok(scope);
         }
         let (table, _) = scope.changeable_table(target, parsed).await?;
         let turn = commit::turn(&table).await;
         // At the version that the table has now.
-        let scope = session.scope().await?;
+        let scope = self.adapt(session.scope().await?);
         scope.tables.has_turn(turn);
         Ok(scope)
     }
 
-    /// `None`: the statement lost against another commit and is to be run again, in a new scope.
+    /// What the next attempt runs with.
+    pub fn adapt(&self, scope: Scope) -> Scope {
+        if self.sorted_joins { scope.with_sorted_joins() } else { scope }
+    }
+
+    /// Whether a statement that failed so is run again, at least while there are attempts left.
+    pub fn begins_anew(&self, error: &Error) -> bool {
+        error.code == SqlState::SERIALIZATION_FAILURE || (is_exhausted(error) && !self.sorted_joins)
+    }
+
+    /// `None`: the statement lost against another commit, or its joins need to spill, and is to be run again,
+    /// in a new scope.
     pub fn last<T>(&mut self, result: Result<T>) -> Option<Result<T>> {
+        if let Err(e) = &result
+            && is_exhausted(e)
+            && !self.sorted_joins
+        {
+            tracing::debug!(error = %e, "running the statement again, with joins that spill");
+            self.sorted_joins = true;
+            return None;
+        }
         self.left = self.left.saturating_sub(1);
         match &result {
             Err(e) if e.code == SqlState::SERIALIZATION_FAILURE && self.left > 0 => {

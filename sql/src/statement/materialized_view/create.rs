@@ -9,6 +9,7 @@ use auric_catalog::table::{Alteration, Operation, PropertyChange, TableChange, T
 use auric_catalog::write::WrittenFiles;
 
 use super::super::ddl::create_table;
+use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output, not_supported};
 use super::{cascade, tell};
 use crate::error::{Error, Result, SqlState};
@@ -42,7 +43,21 @@ pub async fn execute(
     parsed: &Parsed,
 ) -> Result<Output> {
     session.check_writable("CREATE MATERIALIZED VIEW")?;
-    let scope = session.scope().await?;
+    let mut attempts = Attempts::once();
+    loop {
+        if let Some(outcome) = attempts.last(attempt(session, create, parsed, &attempts).await) {
+            return outcome;
+        }
+    }
+}
+
+async fn attempt(
+    session: &mut Session,
+    create: &CreateMaterializedView,
+    parsed: &Parsed,
+    attempts: &Attempts,
+) -> Result<Output> {
+    let scope = attempts.adapt(session.scope().await?);
     let (catalog, ident) = scope.new_table(&create.table.name)?;
     let existing = existing(&scope, &catalog, &ident).await?;
     if existing != Existing::None && create.table.if_not_exists {

@@ -10,6 +10,7 @@ use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output};
 use super::cascade::{self, Member};
 use super::find;
+use super::refresh_one::Refreshed;
 use super::side_by_side::{self, Asked, Ended};
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::build::Failed;
@@ -23,7 +24,7 @@ use crate::materialize::sources::full_name;
 use crate::parser::Parsed;
 use crate::parser::statement::RefreshMaterializedView;
 use crate::planner::Scope;
-use crate::session::Session;
+use crate::session::{Notice, Session};
 
 const DONE: Output = Output::Complete(CommandTag::Plain("REFRESH MATERIALIZED VIEW"));
 
@@ -37,9 +38,12 @@ pub async fn execute(
     let mut progress = Progress::default();
     loop {
         progress.failed.clear();
-        let Some(outcome) = attempts.last(attempt(session, refresh, parsed, &mut progress).await) else {
+        let Some(outcome) =
+            attempts.last(attempt(session, (refresh, parsed), &attempts, &mut progress).await)
+        else {
             continue;
         };
+        session.notices.extend(progress.told.drain(..).flat_map(|(_, notices)| notices));
         // The scheduler tells of its runs itself.
         if session.run.is_none() {
             for (view, started, failed) in &progress.failed {
@@ -62,6 +66,8 @@ struct Progress {
     /// Keeps the scheduler from the views of a cascade until all of it is over: it would give one of them
     /// another version than those that are read beside it.
     claim: Option<Claim>,
+    /// What each view's refresh has to tell, of its last attempt.
+    told: Vec<(String, Vec<Notice>)>,
     /// The views whose refreshes have failed, when these began, and why.
     failed: Vec<(Table, DateTime<Utc>, Failed)>,
 }
@@ -89,13 +95,13 @@ async fn note_down(session: &Session, view: &Table, started: DateTime<Utc>, fail
 
 async fn attempt(
     session: &mut Session,
-    refresh: &RefreshMaterializedView,
-    parsed: &Parsed,
+    (refresh, parsed): (&RefreshMaterializedView, &Parsed),
+    attempts: &Attempts,
     progress: &mut Progress,
 ) -> Result<Output> {
     let in_block = session.block.is_some();
     let (scope, members) = loop {
-        let scope = session.scope().await?;
+        let scope = attempts.adapt(session.scope().await?);
         let (view, _) = find(&scope, &refresh.name, parsed).await?;
         if refresh.with_no_data {
             return empty(&scope, &view).await;
@@ -125,12 +131,18 @@ async fn attempt(
     // The first by their order, not by when they failed; whether the statement is run anew comes before.
     let (mut again, mut first): (Option<Error>, Option<Error>) = (None, None);
     for Ended { view, started, notices, result } in ended {
-        session.notices.extend(notices);
+        let name = full_name(&view);
+        // What an earlier attempt has done has told what there is to tell.
+        let done_before = progress.done.contains(&name) && matches!(result, Ok(Refreshed::UpToDate));
+        if !done_before {
+            progress.told.retain(|(of, _)| *of != name);
+            progress.told.push((name.clone(), notices));
+        }
         match result {
-            Ok(_) => _ = progress.done.insert(full_name(&view)),
+            Ok(_) => _ = progress.done.insert(name),
             Err(failed) => {
-                let conflict = failed.error.code == SqlState::SERIALIZATION_FAILURE;
-                let kept = if conflict { &mut again } else { &mut first };
+                let anew = attempts.begins_anew(&failed.error);
+                let kept = if anew { &mut again } else { &mut first };
                 kept.get_or_insert_with(|| failed.error.clone());
                 progress.failed.push((view, started, failed));
             }

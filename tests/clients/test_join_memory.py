@@ -1,0 +1,82 @@
+"""Joins that do not fit into memory: they spill, and the answers are right."""
+
+import numpy
+import pytest
+
+from conftest import eventually, running
+
+ROWS = 1_000_000
+FORMATS = ["iceberg", "delta"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A server with little memory for queries, and two tables of which neither fits into a hash join."""
+    environment = {"AURIC_QUERY__MEMORY_LIMIT": "16MB", "AURIC_LOG__LEVEL": "debug"}
+    with running(tmp_path_factory.mktemp("small"), environment=environment) as server:
+        server.sql("create schema s")
+        server.sql(f"create table s.one as select n as k, n * 3 as v from generate_series(1, {ROWS}) as t(n)")
+        # Every second key, and as many beyond those of the other.
+        server.sql(f"create table s.two as select n * 2 as k, n % 7 as w from generate_series(1, {ROWS}) as t(n)")
+        yield server
+
+
+@pytest.fixture
+def spilled(small):
+    """Sees to it that what the test ran did not fit into memory at first."""
+    def times():
+        return sum("joins that spill" in line for line in small.log)
+
+    before = times()
+    yield
+    eventually(times, lambda n: n > before)
+
+
+ONE = numpy.arange(1, ROWS + 1)
+BOTH = ONE[ONE % 2 == 0]
+PRODUCT = int((BOTH * 3 * (BOTH // 2 % 7)).sum())
+
+
+@pytest.mark.parametrize("kind, count", [("", len(BOTH)), ("left", ROWS), ("right", ROWS), ("full", 2 * ROWS - len(BOTH))])
+def test_query(small, spilled, kind, count):
+    answer = small.sql(f"select count(*), sum(v * w) from s.one {kind} join s.two on one.k = two.k")
+    assert answer == [(count, PRODUCT)]
+
+
+def test_cursor_and_copy(small, spilled):
+    query = "select one.k, v, w from s.one join s.two on one.k = two.k"
+    with small.connect(autocommit=False) as connection, connection.cursor(name="c") as cursor:
+        cursor.execute(query)
+        assert sum(v * w for _, v, w in cursor) == PRODUCT
+    with small.connect() as connection, connection.cursor() as cursor:
+        with cursor.copy(f"copy ({query}) to stdout") as copy:
+            copy.set_types(["int8", "int8", "int8"])
+            assert sum(v * w for _, v, w in copy.rows()) == PRODUCT
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_changes(small, spilled, format):
+    name = f"s.changed_{format}"
+    small.sql(f"create table {name} using {format} as select one.k, v, w from s.one left join s.two on one.k = two.k")
+    assert small.sql(f"select count(*), count(w), sum(v * w) from {name}") == [(ROWS, len(BOTH), PRODUCT)]
+    small.sql(f"""merge into {name} t using s.two u on t.k = u.k
+        when matched and t.k % 4 = 0 then delete
+        when matched then update set v = 0
+        when not matched then insert (k, v, w) values (u.k, -1, u.w)
+        when not matched by source and t.k % 3 = 0 then update set w = 100""")
+    fours, odd_threes = int((ONE % 4 == 0).sum()), int(((ONE % 2 == 1) & (ONE % 3 == 0)).sum())
+    assert small.sql(f"select count(*), count(*) filter (where v = 0), count(*) filter (where v = -1), count(*) filter (where w = 100) from {name}") \
+        == [(ROWS - fours + ROWS - len(BOTH), len(BOTH) - fours, ROWS - len(BOTH), odd_threes)]
+    small.sql(f"insert into {name} select one.k, v, w from s.one join s.two on one.k = two.k where one.k % 4 = 0")
+    small.sql(f"update {name} t set w = u.v from s.one u where u.k = t.k and t.v = 0")
+    twos = ONE[ONE % 4 == 2]
+    assert small.sql(f"select sum(w) from {name} where v = 0") == [(int((twos * 3).sum()),)]
+    small.sql(f"delete from {name} t using s.two u where u.k = t.k")
+    assert small.sql(f"select count(*), min(k), max(k) from {name}") == [(ROWS // 2, 1, ROWS - 1)]
+
+
+def test_materialized_view(small, spilled):
+    small.sql("""create materialized view s.joined as
+        select one.k % 10 as d, sum(v * w) as s from s.one left join s.two on one.k = two.k group by 1""")
+    small.sql("refresh materialized view s.joined")
+    assert small.sql("select sum(s), count(*) from s.joined") == [(PRODUCT, 10)]
