@@ -43,6 +43,15 @@ def test_query(small, spilled, kind, count):
     assert answer == [(count, PRODUCT)]
 
 
+def test_conditions_beside_the_keys(small, spilled):
+    """Rows without a match; of a column that is never NULL; and a condition of no column."""
+    by_threes = int((BOTH % 3 == 0).sum())
+    rows = small.sql("select count(*), count(two.k) from s.one left join s.two on one.k = two.k and (one.v + two.k) % 3 = 0")
+    assert rows == [(ROWS, by_threes)]
+    rows = small.sql("select count(*), count(one.k) from s.one full join s.two on one.k = two.k and (one.v + two.k) % 3 = 0")
+    assert rows == [(2 * ROWS - by_threes, ROWS)]
+
+
 def test_cursor_and_copy(small, spilled):
     query = "select one.k, v, w from s.one join s.two on one.k = two.k"
     with small.connect(autocommit=False) as connection, connection.cursor(name="c") as cursor:

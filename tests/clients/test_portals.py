@@ -227,6 +227,15 @@ def test_a_portal_that_failed_is_not_run_again(wire):
     assert wire.sql("fetch p") == ["55000"]
 
 
+def test_a_failed_transaction_describes_no_rows(wire):
+    wire.bind("p", SERIES)
+    wire.sql("savepoint s")
+    assert wire.sql("select 1 / 0") == ["22012"]
+    assert wire.describe("p") == ["25P02"]
+    wire.sql("rollback to s")
+    assert wire.describe("p") == ["columns i format 0"]
+
+
 def test_other_statements_are_portals_too(wire):
     wire.bind("p", "set local application_name = 'portal'")
     assert wire.describe("p") == ["no rows"]

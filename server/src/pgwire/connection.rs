@@ -31,7 +31,7 @@ pub(super) struct Connection {
     /// Prepared statements of the extended protocol by name; `""` is the unnamed one.
     pub statements: HashMap<String, Statement>,
     pub portals: HashMap<String, Portal>,
-    status: TransactionStatus,
+    pub status: TransactionStatus,
     statement_timeout: Duration,
     idle_session_timeout: Duration,
     idle_in_transaction_timeout: Duration,

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use auric_sql::{CommandTag, Error, Prepared, Result, SqlState};
+use auric_sql::{CommandTag, Error, Prepared, Result, SqlState, TransactionStatus};
 use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use pgwire::messages::data::{NoData, ParameterDescription};
@@ -157,6 +157,7 @@ impl Connection {
         match frontend::target(body)? {
             Target::Statement(name) => {
                 let prepared = self.statement(&name).await?.prepared;
+                self.refuse_rows_if_failed(prepared.as_ref())?;
                 let types = prepared.as_ref().map_or(&[][..], |prepared| &prepared.parameters);
                 self.wire.put(&ParameterDescription::new(types.iter().map(Type::oid).collect()));
                 self.describe_rows(prepared.as_ref(), &Formats::TEXT);
@@ -171,8 +172,19 @@ impl Connection {
                     return Ok(());
                 };
                 let (prepared, formats) = (portal.statement.prepared.clone(), portal.formats.clone());
+                self.refuse_rows_if_failed(prepared.as_ref())?;
                 self.describe_rows(prepared.as_ref(), &formats);
             }
+        }
+        Ok(())
+    }
+
+    /// In a failed transaction what gives rows is not described, as in Postgres: what it was planned with may be
+    /// gone.
+    fn refuse_rows_if_failed(&self, prepared: Option<&Arc<Prepared>>) -> Step<()> {
+        let gives_rows = prepared.is_some_and(|prepared| prepared.columns.is_some());
+        if gives_rows && self.status == TransactionStatus::Failed {
+            return Err(Error::failed_transaction().into());
         }
         Ok(())
     }

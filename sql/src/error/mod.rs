@@ -117,6 +117,12 @@ impl Error {
         Self { code, message: message.into(), detail: None, hint: None, position: None, object: None }
     }
 
+    /// What is answered to all statements until a failed transaction ends.
+    pub fn failed_transaction() -> Self {
+        let text = "current transaction is aborted, commands ignored until end of transaction block";
+        Self::new(SqlState::FAILED_TRANSACTION, text)
+    }
+
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

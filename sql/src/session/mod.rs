@@ -410,10 +410,7 @@ impl Session {
         if failed
             && !matches!(statement, Statement::Commit(_) | Statement::Rollback(_) | Statement::RollbackTo(_))
         {
-            return Err(Error::new(
-                SqlState::FAILED_TRANSACTION,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
+            return Err(Error::failed_transaction());
         }
         Ok(())
     }
