@@ -89,3 +89,28 @@ def test_materialized_view(small, spilled):
         select one.k % 10 as d, sum(v * w) as s from s.one left join s.two on one.k = two.k group by 1""")
     small.sql("refresh materialized view s.joined")
     assert small.sql("select sum(s), count(*) from s.joined") == [(PRODUCT, 10)]
+
+
+def test_sorted_from_the_start(tmp_path):
+    with running(tmp_path, environment={"AURIC_QUERY__PREFER_HASH_JOIN": "false"}) as server:
+        server.sql("create schema s")
+        server.sql("create table s.one (k int not null, v int not null)")
+        server.sql("create table s.two (k int not null, w int not null)")
+        server.sql("insert into s.one values (1, 10), (2, 20), (3, 30)")
+        server.sql("insert into s.two values (2, 1), (3, 2), (3, 3), (4, 4)")
+        plan = server.sql("explain select * from s.one join s.two on one.k = two.k")
+        assert any("SortMergeJoin" in line for (line,) in plan), plan
+        joined = "select one.k, v, two.k, w from s.one {} join s.two on one.k = two.k and v + w > 31 order by 1, 3, 4"
+        matched = [(3, 30, 3, 2), (3, 30, 3, 3)]
+        left, right = [(1, 10, None, None), (2, 20, None, None)], [(None, None, 2, 1), (None, None, 4, 4)]
+        assert server.sql(joined.format("")) == matched
+        assert server.sql(joined.format("left")) == left + matched
+        assert server.sql(joined.format("right")) == matched + right
+        assert server.sql(joined.format("full")) == left + matched + right
+        for kind, count in (("", 0), ("left", 3), ("right", 4), ("full", 7)):
+            query = f"select count(*) from s.one {kind} join s.two on one.k = two.k and random() < 0"
+            assert server.sql(query) == [(count,)], kind
+        for query, count in (("where k in (select k from s.two)", 2), ("where k not in (select k from s.two)", 1),
+                             ("where exists (select from s.two where two.k = one.k and v + w > 31)", 1),
+                             ("where not exists (select from s.two where two.k = one.k and v + w > 31)", 2)):
+            assert server.sql(f"select count(*) from s.one {query}") == [(count,)], query
