@@ -15,7 +15,8 @@ use super::parquet_scan::partitioned_file;
 use crate::error::{Error, Result};
 use crate::storage::Located;
 
-async fn read(state: &dyn Session, at: &Located, size: u64) -> Result<Arc<ParquetMetaData>> {
+/// Footer of a file, with its page index if it has one.
+pub(crate) async fn read(state: &dyn Session, at: &Located, size: u64) -> Result<Arc<ParquetMetaData>> {
     let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
     let file = partitioned_file(&at.store_url, at.path.clone(), size);
     let mut reader = CachedParquetFileReaderFactory::new(at.store.clone(), cache).create_reader(

@@ -71,6 +71,7 @@ pub(crate) use self::address_book::AddressBook;
 pub(crate) use self::addressed_table::AddressedTable;
 pub(crate) use self::changed_rows::{ChangedRows, Part, PartRows};
 pub(crate) use self::file_predicate::FilePredicate;
+pub(crate) use self::footer::read as footer;
 pub use self::footer_cache::FooterCache;
 pub(crate) use self::live_files::{deleted_row_counts, live_files};
 pub use self::partition_keys::may_be_key;

@@ -32,6 +32,10 @@ struct Floats {
 }
 
 impl ColumnCounts {
+    pub fn add_nulls(&mut self, nulls: u64) {
+        self.nulls += nulls;
+    }
+
     pub fn update(&mut self, values: &ArrayRef) {
         self.nulls += values.null_count() as u64;
         match values.data_type() {

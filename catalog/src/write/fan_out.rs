@@ -283,7 +283,7 @@ async fn write_remainder(context: Arc<WriteContext>, remainder: Remainder) -> Re
 }
 
 /// Batches worth encoding: small ones joined, in order.
-fn join_small(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+pub fn join_small(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
     let mut joined = vec![];
     let mut small: Vec<RecordBatch> = vec![];
     let mut rows = 0;

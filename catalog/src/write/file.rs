@@ -8,6 +8,10 @@ use bytes::Bytes;
 use datafusion::common::runtime::JoinSet;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
@@ -18,6 +22,7 @@ use parquet::file::writer::SerializedFileWriter;
 use super::WriteContext;
 use super::column_stats::{ColumnCounts, written_columns};
 use super::partition_path::partition_path;
+use super::source::{GroupBytes, Source};
 use super::upload::Upload;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -110,6 +115,63 @@ impl ParquetFile {
                 || self.group_bytes >= self.context.options.row_group_bytes;
             if full {
                 self.end_row_group().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Appends a row group of another file as it is.
+    pub async fn take_over(&mut self, source: &Source, group: usize) -> Result<()> {
+        self.end_row_group().await?;
+        let bytes = source.read(group).await?;
+        self.count(source, group, &bytes)?;
+        let mut writer = self.writer.next_row_group().map_err(|e| encoding(&self.path, e))?;
+        for chunk in source.chunks(group)? {
+            writer.append_column(&bytes, chunk).map_err(|e| encoding(&self.path, e))?;
+            if let Some(bytes) = self.outbox.take() {
+                self.upload.put(bytes).await?;
+            }
+        }
+        writer.close().map_err(|e| encoding(&self.path, e))?;
+        self.rows += source.group_rows(group)?;
+        self.send().await
+    }
+
+    /// Of a row group that is taken over: what its footer says, and of the other columns (floating point and
+    /// nested ones) what is in them.
+    fn count(&mut self, source: &Source, group: usize, bytes: &GroupBytes) -> Result<()> {
+        let known = source.null_counts(group)?;
+        let schema = &self.context.schema.arrow;
+        let mut unknown = Vec::new();
+        for (i, (counts, field)) in self.counts.iter_mut().zip(schema.fields()).enumerate() {
+            match known.get(&i) {
+                Some(nulls) if !field.data_type().is_floating() => counts.add_nulls(*nulls),
+                _ => unknown.push(i),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let read = || {
+            let footer = ArrowReaderMetadata::try_new(source.footer().clone(), ArrowReaderOptions::new())?;
+            let descriptor = source.footer().file_metadata().schema_descr();
+            let columns = ProjectionMask::roots(descriptor, unknown.iter().copied());
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), footer)
+                .with_row_groups(vec![group])
+                .with_projection(columns)
+                .build()
+        };
+        for batch in read().map_err(|e| encoding(&self.path, e))? {
+            let batch = batch.map_err(|e| Error::DataFusion(e.into()))?;
+            for (i, values) in unknown.iter().zip(batch.columns()) {
+                if let Some(counts) = self.counts.get_mut(*i) {
+                    counts.update(values);
+                }
             }
         }
         Ok(())

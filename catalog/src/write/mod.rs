@@ -16,6 +16,8 @@ mod options;
 mod order;
 mod partition;
 pub mod partition_path;
+mod source;
+mod splice;
 mod upload;
 mod written_files;
 
@@ -28,17 +30,20 @@ use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use parking_lot::Mutex;
+use parquet::file::metadata::ParquetMetaData;
 
 pub use self::file_schema::FileSchema;
 pub use self::options::{BOUND_BYTES, WriteOptions, data_location};
 pub use self::order::{TransformFunction, write_order};
 pub use self::partition::{PartitionKey, PartitionRows, Partitioner};
+pub use self::source::{Part, Source};
+pub use self::splice::Splice;
 pub use self::upload::Upload;
 pub use self::written_files::{WrittenFiles, delete_files};
 
 use self::fan_out::{FanOut, FannedOut, join, merge};
 use crate::error::{Error, Result};
-use crate::storage::Storage;
+use crate::storage::{Located, Storage};
 use crate::table::{NewDataFile, RowLineage, TableSnapshot};
 
 /// How rows arrive.
@@ -202,20 +207,8 @@ impl TableWriter {
         task: &TaskContext,
     ) -> Result<()> {
         let tasks = inputs.len().max(1);
-        let sorted = order == InputOrder::TableOrder && !self.snapshot.sort_order.fields.is_empty();
-        let context = Arc::new(WriteContext {
-            table: self.table.clone(),
-            storage: self.storage.clone(),
-            snapshot: self.snapshot.clone(),
-            schema: self.schema.clone(),
-            options: self.options.clone(),
-            files: self.guard.clone(),
-            tasks,
-            threads: task.session_config().target_partitions(),
-            busy: AtomicUsize::new(0),
-            sorted,
-            sort_order_id: sorted.then_some(self.snapshot.sort_order.order_id),
-        });
+        let context = self.context(tasks, order, task);
+        let sorted = context.sorted;
         let carried = Arc::new(Mutex::new(std::mem::take(&mut self.carried)));
         let mut running = JoinSet::new();
         for (i, streams) in inputs.into_iter().enumerate() {
@@ -252,6 +245,28 @@ impl TableWriter {
         self.files.append(&mut self.carried.files);
         self.last = Some(context);
         Ok(())
+    }
+
+    fn context(&self, tasks: usize, order: InputOrder, task: &TaskContext) -> Arc<WriteContext> {
+        let sorted = order == InputOrder::TableOrder && !self.snapshot.sort_order.fields.is_empty();
+        Arc::new(WriteContext {
+            table: self.table.clone(),
+            storage: self.storage.clone(),
+            snapshot: self.snapshot.clone(),
+            schema: self.schema.clone(),
+            options: self.options.clone(),
+            files: self.guard.clone(),
+            tasks,
+            threads: task.session_config().target_partitions(),
+            busy: AtomicUsize::new(0),
+            sorted,
+            sort_order_id: sorted.then_some(self.snapshot.sort_order.order_id),
+        })
+    }
+
+    /// The file as one whose row groups may be taken over, if they may be.
+    pub fn source(&self, located: Located, footer: Arc<ParquetMetaData>) -> Option<Source> {
+        Source::of(located, footer, &self.schema, &self.options)
     }
 
     /// Writes what is left.

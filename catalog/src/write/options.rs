@@ -16,6 +16,13 @@ const MIB: u64 = 1 << 20;
 /// (and stay bounds), so that one huge value does not bloat every footer.
 pub const BOUND_BYTES: usize = 64;
 
+/// What footers say of who wrote a file, before the version.
+pub const CREATED_BY: &str = "auric version ";
+
+/// Rows of a row group, if the table does not say: the unit that a changed row has written anew where files
+/// are rewritten, and of which a scan's threads read side by side.
+const ROW_GROUP_ROWS: u64 = 1 << 17;
+
 /// What a statement's files have in common.
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
@@ -23,7 +30,7 @@ pub struct WriteOptions {
     pub target_file_bytes: u64,
     /// A row group is closed once it is about this large, in encoded bytes.
     pub row_group_bytes: usize,
-    /// ... or holds this many rows: a scan's unit of parallelism stays small where rows are tiny.
+    /// ... or holds this many rows.
     pub row_group_rows: usize,
     /// Files that may be open at a time, over all tasks of the statement.
     pub max_open_files: usize,
@@ -50,7 +57,7 @@ impl WriteOptions {
         Ok(Self {
             target_file_bytes: read.bytes(target, 512 * MIB)?,
             row_group_bytes: read.size("write.parquet.row-group-size-bytes", 128 * MIB)?,
-            row_group_rows: 1 << 20,
+            row_group_rows: read.size("write.parquet.row-group-limit", ROW_GROUP_ROWS)?,
             max_open_files: 64,
             max_buffered_bytes: 512 << 20,
             open_file_bytes: 8 << 20,
@@ -80,7 +87,7 @@ fn writer_properties(
     compression: Compression,
 ) -> Result<WriterProperties> {
     let mut builder = WriterProperties::builder()
-        .set_created_by(concat!("auric version ", env!("CARGO_PKG_VERSION")).to_string())
+        .set_created_by(format!("{CREATED_BY}{}", env!("CARGO_PKG_VERSION")))
         .set_compression(compression)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_statistics_truncate_length(Some(BOUND_BYTES))

@@ -92,6 +92,17 @@ impl Partitioner {
         Ok(Self { fields, converter, table: table.to_string() })
     }
 
+    /// Of a partition of these values.
+    pub fn key(&self, values: &[ScalarValue]) -> Result<PartitionKey> {
+        let Some(converter) = &self.converter else { return Ok(Box::default()) };
+        let typed = self.fields.iter().zip(values).map(|(field, value)| {
+            let value = value.cast_to(&field.result_type)?;
+            value.to_array()
+        });
+        let rows = converter.convert_columns(&typed.collect::<Result<Vec<_>, DataFusionError>>()?);
+        Ok(rows.map_err(internal)?.row(0).data().into())
+    }
+
     /// The rows of a batch (all columns of the table, in order) by partition; rows keep their order.
     pub fn split(&self, batch: RecordBatch) -> Result<Vec<PartitionRows>> {
         if batch.num_rows() == 0 {

@@ -11,34 +11,32 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
-use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::lit;
+use futures::TryStreamExt;
 use futures::future::try_join;
-use futures::{StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
 use tokio::sync::mpsc;
 
 use super::change_feed::{self, BeforeImages, ChangeFeed};
 use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
+use super::rewrite::Touched;
 use super::{ChangeOptions, RowTarget};
 use crate::dml::impact::Impact;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::format::RowLevelMode;
-use crate::scan::surviving_rows;
 use crate::table::deletes::{NewRowDeletes, RowDeletes};
 use crate::table::{LiveFile, NewDataFile, Operation, ReadSet, RowCounts, TableChange};
 use crate::write::{InputOrder, TableWriter, Written, WrittenFiles};
 
 /// Batches that are decoded ahead of the writer, for each file that is rewritten.
-const READ_AHEAD: usize = 2;
+pub(super) const READ_AHEAD: usize = 2;
 
 /// One statement, planned.
 #[derive(Debug)]
@@ -49,30 +47,6 @@ pub struct Apply {
     pub mode: RowLevelMode,
     /// Plans the reading of files that are rewritten.
     pub session: SessionState,
-}
-
-/// A file with deleted rows.
-struct Touched {
-    number: i32,
-    file: Arc<LiveFile>,
-    deleted: RoaringTreemap,
-    before: Option<Arc<RoaringTreemap>>,
-}
-
-impl Touched {
-    /// Every position that is deleted now or was before.
-    fn all_deleted(&self) -> RoaringTreemap {
-        match &self.before {
-            Some(before) => &self.deleted | before.as_ref(),
-            None => self.deleted.clone(),
-        }
-    }
-
-    /// Rows that are left, as far as deletes by position tell. `None`: the file's size is not known.
-    fn rows_left(&self) -> Result<Option<u64>> {
-        let gone = self.deleted.len() + self.before.as_ref().map_or(0, |before| before.len());
-        Ok(self.file.file()?.record_count.map(|rows| rows.saturating_sub(gone)))
-    }
 }
 
 /// Files of the target that go, and that stay with fewer rows.
@@ -233,54 +207,6 @@ impl Apply {
         Ok(fates)
     }
 
-    /// Copies what is left of files to new ones; returns the files.
-    async fn rewrite(
-        &self,
-        files: &[Touched],
-        context: &Arc<TaskContext>,
-        writer: &mut TableWriter,
-    ) -> Result<Vec<Arc<LiveFile>>> {
-        let snapshot = &self.target.table().snapshot;
-        let order = &snapshot.sort_order;
-        let is_sorted = |touched: &&Touched| {
-            let id = touched.file.file().ok().and_then(|file| file.sort_order_id);
-            !order.fields.is_empty()
-                && id == Some(order.order_id)
-                && touched.file.spec().spec_id == snapshot.default_spec.spec_id
-        };
-        let (sorted, other): (Vec<&Touched>, Vec<&Touched>) = files.iter().partition(is_sorted);
-        for (files, order) in [(sorted, InputOrder::TableOrder), (other, InputOrder::Any)] {
-            if files.is_empty() {
-                continue;
-            }
-            let count = files.len();
-            let tasks = self.session.config().target_partitions().clamp(1, count);
-            let mut inputs: Vec<Vec<SendableRecordBatchStream>> = (0..tasks).map(|_| Vec::new()).collect();
-            for (i, touched) in files.into_iter().enumerate() {
-                // Runs of neighbouring files stay together: what was clustered stays so.
-                let streams = self.survivors(touched, context).await?;
-                if let Some(input) = inputs.get_mut(i * tasks / count) {
-                    input.extend(streams);
-                }
-            }
-            writer.round(inputs, order, context).await?;
-        }
-        Ok(files.iter().map(|touched| touched.file.clone()).collect())
-    }
-
-    /// The rows that are left of a file, in its order, decoded ahead of whoever takes them.
-    async fn survivors(
-        &self,
-        touched: &Touched,
-        context: &Arc<TaskContext>,
-    ) -> Result<Vec<SendableRecordBatchStream>> {
-        let table = self.target.table();
-        let files = vec![(touched.file.clone(), touched.all_deleted())];
-        let plan = surviving_rows(table, &self.session, files, table.snapshot.row_lineage.as_ref()).await?;
-        let partitions = plan.output_partitioning().partition_count();
-        Ok((0..partitions).map(|i| read_ahead(&plan, i, context)).collect())
-    }
-
     /// Stores the deletes of files that stay.
     async fn mark(&self, files: Vec<Touched>, written: &Written) -> Result<Vec<NewRowDeletes>> {
         if files.is_empty() {
@@ -337,32 +263,6 @@ fn read_set(mut scans: Vec<Vec<Expr>>) -> ReadSet {
             ReadSet::Filters(disjunction(scans.into_iter().map(of_scan)).into_iter().collect())
         }
     }
-}
-
-/// A partition of a plan, run by a task of its own once its first batch is asked for.
-fn read_ahead(
-    plan: &Arc<dyn ExecutionPlan>,
-    partition: usize,
-    context: &Arc<TaskContext>,
-) -> SendableRecordBatchStream {
-    let (plan, context) = (plan.clone(), context.clone());
-    let schema = plan.schema();
-    let started = async move {
-        let mut ahead = RecordBatchReceiverStreamBuilder::new(plan.schema(), READ_AHEAD);
-        let mut input = plan.execute(partition, context)?;
-        let batches = ahead.tx();
-        ahead.spawn(async move {
-            while let Some(batch) = input.next().await {
-                let failed = batch.is_err();
-                if batches.send(batch).await.is_err() || failed {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        Ok::<_, DataFusionError>(ahead.build())
-    };
-    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(started).try_flatten()))
 }
 
 fn record(metrics: &ExecutionPlanMetricsSet, impact: &Impact) {

@@ -1,0 +1,190 @@
+//! A data file of ours whose row groups can be taken over by another as they are: not decoded, not encoded
+//! and not compressed again.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytes::buf::{Buf, Reader};
+use object_store::ObjectStore;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use roaring::RoaringTreemap;
+
+use super::file_schema::FileSchema;
+use super::options::{CREATED_BY, WriteOptions};
+use crate::error::{Error, Result};
+use crate::storage::Located;
+
+/// A file, and where its columns are.
+#[derive(Debug, Clone)]
+pub struct Source {
+    located: Located,
+    footer: Arc<ParquetMetaData>,
+    /// Rows or bytes that make a row group worth being taken over. Smaller ones are written anew, so that many
+    /// changes do not leave many small ones.
+    worth_rows: u64,
+    worth_bytes: i64,
+}
+
+/// What becomes of a file's rows, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// A row group, without a deleted row, is taken over.
+    Group { number: usize, positions: Range<u64> },
+    /// So many rows that are left of others are written anew.
+    Rows(u64),
+}
+
+impl Source {
+    /// `None`: the file is not as we would write it now. It has other columns, or types, or names; another
+    /// program wrote it, whose statistics may mean something else; it has no page index; or the table asks for
+    /// bloom filters.
+    pub fn of(
+        located: Located,
+        footer: Arc<ParquetMetaData>,
+        schema: &FileSchema,
+        options: &WriteOptions,
+    ) -> Option<Self> {
+        let about = footer.file_metadata();
+        let is_ours = about.created_by().is_some_and(|by| by.starts_with(CREATED_BY));
+        let is_alike = about.schema().get_fields() == schema.parquet.get_fields();
+        let is_indexed = footer.column_index().is_some() && footer.offset_index().is_some();
+        let leaves = about.schema_descr().columns();
+        let is_filtered =
+            leaves.iter().any(|leaf| options.properties.bloom_filter_properties(leaf.path()).is_some());
+        let worth_rows = options.row_group_rows as u64 / 2;
+        let worth_bytes = i64::try_from(options.row_group_bytes / 2).unwrap_or(i64::MAX);
+        let may_be = is_ours && is_alike && is_indexed && !is_filtered;
+        may_be.then_some(Self { located, footer, worth_rows, worth_bytes })
+    }
+
+    pub fn footer(&self) -> &Arc<ParquetMetaData> {
+        &self.footer
+    }
+
+    /// `None`: every row group has a deleted row, or is too small.
+    pub fn parts(&self, deleted: &RoaringTreemap) -> Option<Vec<Part>> {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut taken_over = false;
+        let mut first = 0;
+        for (number, group) in self.footer.row_groups().iter().enumerate() {
+            let end = first + u64::try_from(group.num_rows()).unwrap_or(0);
+            let gone = deleted.range_cardinality(first..end);
+            let left = (end - first).saturating_sub(gone);
+            let is_worth_it = end - first >= self.worth_rows || group.compressed_size() >= self.worth_bytes;
+            match parts.last_mut() {
+                _ if gone == 0 && is_worth_it => {
+                    taken_over = true;
+                    parts.push(Part::Group { number, positions: first..end });
+                }
+                Some(Part::Rows(rows)) => *rows += left,
+                _ => parts.push(Part::Rows(left)),
+            }
+            first = end;
+        }
+        taken_over.then_some(parts)
+    }
+
+    /// Compressed bytes of a row group.
+    pub fn group_bytes(&self, group: usize) -> Result<usize> {
+        Ok(usize::try_from(self.group(group)?.compressed_size()).unwrap_or(0))
+    }
+
+    /// Rows of a row group.
+    pub fn group_rows(&self, number: usize) -> Result<u64> {
+        Ok(u64::try_from(self.group(number)?.num_rows()).unwrap_or(0))
+    }
+
+    fn group(&self, number: usize) -> Result<&RowGroupMetaData> {
+        self.footer.row_groups().get(number).ok_or_else(|| self.missing(number))
+    }
+
+    /// Reads the columns of a row group.
+    pub async fn read(&self, group: usize) -> Result<GroupBytes> {
+        let ranges: Vec<_> = self.group(group)?.columns().iter().map(|column| column.byte_range()).collect();
+        let wanted: Vec<_> = ranges.iter().map(|(start, length)| *start..start + length).collect();
+        let read = self.located.store.get_ranges(&self.located.path, &wanted).await;
+        let read = read.map_err(|e| Error::storage(self.location(), e))?;
+        let parts = ranges.into_iter().map(|(start, _)| start).zip(read).collect();
+        Ok(GroupBytes(Arc::new(parts)))
+    }
+
+    /// The column chunks of a row group, each with its bytes as the writer takes them.
+    pub fn chunks(&self, number: usize) -> Result<Vec<ColumnCloseResult>> {
+        let (group, rows) = (self.group(number)?, self.group_rows(number)?);
+        let columns = self.footer.column_index().and_then(|all| all.get(number));
+        let offsets = self.footer.offset_index().and_then(|all| all.get(number));
+        let (Some(columns), Some(offsets)) = (columns, offsets) else { return Err(self.missing(number)) };
+        let chunks = group.columns().iter().zip(columns).zip(offsets);
+        let chunks = chunks.map(|((metadata, column_index), offset_index)| ColumnCloseResult {
+            bytes_written: u64::try_from(metadata.compressed_size()).unwrap_or(0),
+            rows_written: rows,
+            metadata: metadata.clone(),
+            bloom_filter: None,
+            column_index: Some(column_index.clone()).filter(|index| *index != ColumnIndexMetaData::NONE),
+            offset_index: Some(offset_index.clone()),
+        });
+        Ok(chunks.collect())
+    }
+
+    /// Nulls of the stored columns of which the footer tells: of those that are not nested.
+    pub fn null_counts(&self, number: usize) -> Result<HashMap<usize, u64>> {
+        let descriptor = self.footer.file_metadata().schema_descr();
+        let columns = self.group(number)?.columns().iter().enumerate();
+        let count = |(leaf, column): (usize, &ColumnChunkMetaData)| {
+            let is_whole = column.column_path().parts().len() == 1;
+            let nulls = column.statistics()?.null_count_opt()?;
+            is_whole.then(|| (descriptor.get_column_root_idx(leaf), nulls))
+        };
+        Ok(columns.filter_map(count).collect())
+    }
+
+    fn location(&self) -> String {
+        format!("{}{}", self.located.store_url.as_str(), self.located.path)
+    }
+
+    fn missing(&self, group: usize) -> Error {
+        Error::Internal(format!("{} has no row group {group} with a page index", self.location()))
+    }
+}
+
+/// Bytes of a row group's columns, found by their place in the file.
+#[derive(Debug, Clone)]
+pub struct GroupBytes(Arc<Vec<(u64, Bytes)>>);
+
+impl GroupBytes {
+    fn from(&self, start: u64) -> Option<Bytes> {
+        self.0.iter().find_map(|(first, bytes)| {
+            let skipped = usize::try_from(start.checked_sub(*first)?).ok()?;
+            (skipped < bytes.len()).then(|| bytes.slice(skipped..))
+        })
+    }
+}
+
+impl Length for GroupBytes {
+    fn len(&self) -> u64 {
+        self.0.iter().map(|(first, bytes)| first + bytes.len() as u64).max().unwrap_or(0)
+    }
+}
+
+impl ChunkReader for GroupBytes {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        self.from(start).map(Buf::reader).ok_or_else(|| outside(start, 0))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let found = self.from(start).filter(|bytes| bytes.len() >= length);
+        found.map(|bytes| bytes.slice(..length)).ok_or_else(|| outside(start, length))
+    }
+}
+
+fn outside(start: u64, length: usize) -> ParquetError {
+    ParquetError::General(format!("{length} bytes at {start} are of no column that was read"))
+}

@@ -1,0 +1,127 @@
+//! Files made anew of a file's own row groups and of rows: what copy-on-write makes of a file in which few row
+//! groups have a changed row.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::common::runtime::JoinSet;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use parking_lot::Mutex;
+
+use super::conform::conform;
+use super::fan_out::{FannedOut, join_small};
+use super::file::ParquetFile;
+use super::partition::Partitioner;
+use super::source::{Part, Source};
+use super::{Busy, InputOrder, TableWriter, WriteContext};
+use crate::error::{Error, Result};
+use crate::table::NewDataFile;
+
+/// A file to be made anew.
+pub struct Splice {
+    pub source: Source,
+    pub parts: Vec<Part>,
+    /// The rows of the parts that are not row groups, in order; all columns of the table.
+    pub rows: SendableRecordBatchStream,
+    /// Partition values of the file.
+    pub partition: Vec<ScalarValue>,
+    /// The sort order that its rows follow, if any.
+    pub sort_order_id: Option<i32>,
+}
+
+impl TableWriter {
+    /// Makes each of `files` anew, several at a time. Where rows are in no order, those that earlier rounds have
+    /// left of the same partition go to the end of the new file.
+    pub async fn splice(&mut self, files: Vec<Splice>, task: &TaskContext) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let tasks = files.len().min(task.session_config().target_partitions().max(1));
+        let context = self.context(tasks, InputOrder::Any, task);
+        let left = Arc::new(Mutex::new(std::mem::take(&mut self.carried)));
+        let waiting = Arc::new(Mutex::new(VecDeque::from(files)));
+        let mut running = JoinSet::new();
+        for i in 0..tasks {
+            let reservation =
+                MemoryConsumer::new(format!("splice[{i}]")).with_can_spill(true).register(task.memory_pool());
+            let (context, left, waiting) = (context.clone(), left.clone(), waiting.clone());
+            let busy = Busy::new(&context);
+            running.spawn(async move {
+                let _busy = busy;
+                let mut made = Vec::new();
+                loop {
+                    let Some(splice) = waiting.lock().pop_front() else { return Ok::<_, Error>(made) };
+                    made.push(splice.write(&context, &left, &reservation).await?);
+                }
+            });
+        }
+        while let Some(joined) = running.join_next().await {
+            let made = joined.map_err(|e| Error::Internal(format!("writing {}: {e}", self.table)))??;
+            for (file, rows) in made {
+                self.files.push(file);
+                self.rows += rows;
+            }
+        }
+        self.carried = std::mem::take(&mut *left.lock());
+        self.last = Some(context);
+        Ok(())
+    }
+}
+
+impl Splice {
+    /// Returns the file, and how many rows it has beside those that were left of earlier rounds.
+    async fn write(
+        mut self,
+        context: &Arc<WriteContext>,
+        left: &Mutex<FannedOut>,
+        reservation: &MemoryReservation,
+    ) -> Result<(NewDataFile, u64)> {
+        let partitioner = Partitioner::new(&context.snapshot, &context.table)?;
+        let key = partitioner.key(&self.partition)?;
+        let mut file = ParquetFile::open(context, self.partition)?;
+        let mut batch = None;
+        for part in &self.parts {
+            match part {
+                Part::Group { number, .. } => {
+                    reservation.try_resize(file.memory() + self.source.group_bytes(*number)?)?;
+                    file.take_over(&self.source, *number).await?;
+                }
+                Part::Rows(rows) => {
+                    let mut wanted = usize::try_from(*rows).map_err(|e| Error::Internal(e.to_string()))?;
+                    while wanted > 0 {
+                        let next = match batch.take() {
+                            Some(rest) => Some(rest),
+                            None => self.rows.next().await.transpose()?,
+                        };
+                        let Some(next) = next else {
+                            return Err(Error::Internal(format!("{wanted} rows of a file are missing")));
+                        };
+                        let now = wanted.min(next.num_rows());
+                        if now < next.num_rows() {
+                            batch = Some(next.slice(now, next.num_rows() - now));
+                        }
+                        wanted -= now;
+                        let conformed = conform(&next.slice(0, now), &context.schema, &context.table)?;
+                        file.write(&context.schema.project(&conformed)?).await?;
+                        reservation.try_resize(file.memory())?;
+                    }
+                }
+            }
+        }
+        let rows = file.rows();
+        if context.snapshot.sort_order.fields.is_empty() {
+            let more = left.lock().remainders.remove(&key);
+            for batch in join_small(more.map(|more| more.batches).unwrap_or_default())? {
+                file.write(&batch).await?;
+                reservation.try_resize(file.memory())?;
+            }
+        }
+        let file = file.finish().await?;
+        reservation.free();
+        Ok((NewDataFile { sort_order_id: self.sort_order_id, ..file }, rows))
+    }
+}
