@@ -113,7 +113,11 @@ def random_shape(rng: random.Random, layout: Layout | None = None) -> Shape:
     types = rng.sample(TYPES + (ICEBERG_TYPES if layout.format == "iceberg" else ()), rng.randint(2, 6))
     columns = [Column("k", rng.choice(("int", "bigint")), rng.random() < 0.5)]
     columns += [Column(f"c{number}", type_, rng.random() < 0.8) for number, type_ in enumerate(types, 1)]
-    return Shape(tuple(columns), random_partitioning(rng, columns, layout), layout, rng.choice(ZONES))
+    partitioning, zone = random_partitioning(rng, columns, layout), rng.choice(ZONES)
+    if rng.random() < 0.5:  # what is rewritten takes row groups over
+        limit = ("write.parquet.row-group-limit", str(rng.choice((1, 2, 3, 5))))
+        layout = dataclasses.replace(layout, properties=(*layout.properties, limit))
+    return Shape(tuple(columns), partitioning, layout, zone)
 
 
 def random_partitioning(rng: random.Random, columns: list[Column], layout: Layout) -> tuple[PartitionField, ...]:

@@ -1,0 +1,160 @@
+"""Copy-on-write takes row groups without a changed row over as they are: their bytes, their statistics, their place."""
+
+import math
+import pathlib
+
+import pyarrow.parquet as pq
+import pytest
+from outside import Outside, of_arrow
+from shape import DELTA_COPY, V1, V2_COPY, Layout
+
+LAYOUTS = {"v1": V1, "v2": V2_COPY, "delta": DELTA_COPY}
+every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+ROWS, GROUP = 1000, 100
+COLUMNS = """k bigint not null, name text, price numeric(10,2), weight double precision, day date, at timestamp, flag boolean,
+    code int, tags text[], p int"""
+ROW = """n, case when n % 7 = 0 then null else 'name ' || n end, n / 4.0, case when n % 250 = 1 then 'NaN' else n * 0.5 end,
+    date '2024-01-01' + n::int, timestamp '2024-01-01 00:00:00' + n * interval '1 minute', n % 3 = 0,
+    case when n <= 200 then null else n end, case when n % 5 = 0 then null else array['a' || n, null] end, 1"""
+NAMES = ["k", "name", "price", "weight", "day", "at", "flag", "code", "tags", "p"]
+
+
+def fill(server, schema: str, layout: Layout, duck, by: str = "", more: str = "") -> Outside:
+    properties = ", ".join(f"'{key}' = '{value}'" for key, value in (*layout.properties, ("write.parquet.row-group-limit", str(GROUP))))
+    server.sql(f"create table {schema}.t ({COLUMNS}) using {layout.format} {by} tblproperties ({properties}{more})")
+    server.sql(f"insert into {schema}.t select {ROW} from generate_series(1, {ROWS}) as g(n)")
+    return Outside(server, duck, schema, "t", layout.format)
+
+
+def files(outside: Outside) -> list[pathlib.Path]:
+    """The live data files."""
+    if outside.format == "iceberg":
+        return [pathlib.Path(task.file.file_path.removeprefix("file://")) for task in outside.iceberg().scan().plan_files()]
+    from deltalake import DeltaTable
+
+    return [pathlib.Path(uri.removeprefix("file://")) for uri in DeltaTable(str(outside.folder)).file_uris()]
+
+
+def groups(path: pathlib.Path) -> list[tuple[int, bytes]]:
+    """Rows and bytes of each row group."""
+    content, found = path.read_bytes(), []
+    for group in (pq.ParquetFile(path).metadata.row_group(i) for i in range(pq.ParquetFile(path).metadata.num_row_groups)):
+        chunks = [group.column(i) for i in range(group.num_columns)]
+        starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
+        found.append((group.num_rows, b"".join(content[at:at + chunk.total_compressed_size] for at, chunk in zip(starts, chunks))))
+    return found
+
+
+def same(rows) -> list[tuple]:
+    """NaN is equal to itself; text for what has no order."""
+    return sorted(tuple(repr(value) for value in row) for row in rows)
+
+
+def check(server, schema, outside: Outside, expected: list[tuple]):
+    assert same(server.sql(f"select * from {schema}.t")) == same(expected)
+    if outside.format == "iceberg":
+        assert same(outside.by_pyiceberg(NAMES)) == same(expected)
+    else:
+        assert same(outside.by_deltalake(NAMES)) == same(expected)
+
+
+def rows_of(server, schema) -> list[tuple]:
+    return server.sql(f"select * from {schema}.t")
+
+
+@every_layout
+@pytest.mark.parametrize("by", ["", "partitioned by (p)"])
+def test_only_row_groups_with_a_change_are_written_anew(server, schema, duck, layout, by):
+    outside = fill(server, schema, layout, duck, by)
+    before = rows_of(server, schema)
+    [old] = files(outside)
+    assert [rows for rows, _ in groups(old)] == [GROUP] * 10
+    server.sql(f"update {schema}.t set name = 'new' where k in (250, 260)")
+    expected = [(*row[:1], "new", *row[2:]) if row[0] in (250, 260) else row for row in before]
+    check(server, schema, outside, expected)
+    [new] = files(outside)
+    were, are = groups(old), groups(new)
+    # The rows with new values come last.
+    assert [rows for rows, _ in are] == [GROUP, GROUP, GROUP - 2, *[GROUP] * 7, 2]
+    assert [i for i in range(10) if were[i] == are[i]] == [i for i in range(10) if i != 2]
+    # Readers that use the page index and the statistics find all rows.
+    for k in (1, 100, 101, 250, 260, 299, 300, 301, 1000):
+        assert same(server.sql(f"select * from {schema}.t where k = {k}")) == same(row for row in expected if row[0] == k)
+    assert server.sql(f"select count(*), min(k), max(k), count(name), count(code) from {schema}.t") == [
+        (ROWS, 1, ROWS, sum(row[1] is not None for row in expected), ROWS - 200)]
+    server.sql(f"delete from {schema}.t where k between 295 and 405 or k = 1000")
+    check(server, schema, outside, [row for row in expected if not (295 <= row[0] <= 405 or row[0] == 1000)])
+    # Groups 0, 1, 5 to 8 stay; of the others some rows do, and the two that were too few for a group.
+    [last] = files(outside)
+    assert [i for i in range(10) if were[i] in groups(last)] == [0, 1, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("layout", [V1, V2_COPY], ids=["v1", "v2"])
+def test_metrics_are_those_of_all_rows(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck)
+    server.sql(f"update {schema}.t set name = null where k = 555")
+    [task] = outside.iceberg().scan().plan_files()
+    ids = {field.name: field.field_id for field in outside.iceberg().schema().fields}
+    rows = rows_of(server, schema)
+    for number, name in enumerate(NAMES):
+        values = [row[number] for row in rows]
+        if name != "tags":
+            assert task.file.value_counts[ids[name]] == ROWS, name
+            assert task.file.null_value_counts[ids[name]] == sum(value is None for value in values), name
+    assert task.file.nan_value_counts[ids["weight"]] == sum(math.isnan(row[3]) for row in rows) == 4
+    assert task.file.record_count == ROWS and len(task.file.split_offsets) == 11
+    import struct
+
+    assert struct.unpack("<d", task.file.lower_bounds[ids["weight"]])[0] == 1.0
+    assert struct.unpack("<d", task.file.upper_bounds[ids["weight"]])[0] == 500.0
+    assert (task.file.lower_bounds[ids["k"]], task.file.upper_bounds[ids["k"]]) == (struct.pack("<q", 1), struct.pack("<q", ROWS))
+
+
+def test_sorted_files_stay_sorted(server, schema, duck):
+    outside = fill(server, schema, V2_COPY, duck, "sorted by (k)")
+    server.sql(f"update {schema}.t set name = 'new' where k in (150, 850)")
+    found = sorted(files(outside), key=lambda path: path.stat().st_size)
+    assert [of_arrow(pq.read_table(path, columns=["k"])) for path in found] == [
+        [(150,), (850,)], [(k,) for k in range(1, ROWS + 1) if k not in (150, 850)]]
+    assert [rows for rows, _ in groups(found[1])] == [GROUP, GROUP - 1, *[GROUP] * 6, GROUP - 1, GROUP]
+    orders = [task.file.sort_order_id for task in outside.iceberg().scan().plan_files()]
+    assert orders == [outside.iceberg().sort_order().order_id] * 2
+
+
+@every_layout
+def test_many_changes_leave_no_crumbs(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck)
+    rows = {row[0]: row for row in rows_of(server, schema)}
+    for number in range(30):
+        k = (number * 37) % ROWS + 1
+        server.sql(f"update {schema}.t set code = {number} where k = {k}")
+        rows[k] = (*rows[k][:7], number, *rows[k][8:])
+    check(server, schema, outside, list(rows.values()))
+    [last] = files(outside)
+    assert len(groups(last)) <= 2 * ROWS // GROUP
+
+
+@every_layout
+def test_files_of_another_schema_are_written_anew(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck)
+    [old] = files(outside)
+    before = rows_of(server, schema)
+    server.sql(f"alter table {schema}.t add column extra text")
+    server.sql(f"update {schema}.t set extra = 'x' where k = 5")
+    assert same(rows_of(server, schema)) == same((*row, "x" if row[0] == 5 else None) for row in before)
+    [new] = files(outside)
+    assert not set(groups(old)) & set(groups(new))
+    # The next change finds files as they are written now.
+    server.sql(f"update {schema}.t set extra = 'y' where k = 999")
+    [last] = files(outside)
+    assert len(set(groups(new)) & set(groups(last))) >= 8
+
+
+def test_bloom_filters_are_kept(server, schema, duck):
+    outside = fill(server, schema, V2_COPY, duck, more=", 'write.parquet.bloom-filter-enabled.column.k' = 'true'")
+    server.sql(f"update {schema}.t set code = 0 where k = 5")
+    [new] = files(outside)
+    metadata = pq.ParquetFile(new).metadata
+    assert len(groups(new)) == 10
+    assert duck.sql(f"select count(*) from parquet_metadata('{new}') where path_in_schema = 'k' and bloom_filter_offset is null").fetchall() == [(0,)]
+    assert metadata.num_rows == ROWS
