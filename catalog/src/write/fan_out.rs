@@ -46,7 +46,7 @@ impl OpenPartition {
 #[derive(Debug)]
 pub struct Remainder {
     values: Vec<ScalarValue>,
-    batches: Vec<RecordBatch>,
+    pub batches: Vec<RecordBatch>,
 }
 
 /// What one task made.
