@@ -35,7 +35,7 @@ pub struct Splice {
 
 impl TableWriter {
     /// Makes each of `files` anew, several at a time. Where rows are in no order, those that earlier rounds have
-    /// left of the same partition go to the end of the new file.
+    /// left of the same partition go to the end of a new file that has room.
     pub async fn splice(&mut self, files: Vec<Splice>, task: &TaskContext) -> Result<()> {
         if files.is_empty() {
             return Ok(());
@@ -113,7 +113,8 @@ impl Splice {
             }
         }
         let rows = file.rows();
-        if context.snapshot.sort_order.fields.is_empty() {
+        let has_room = file.bytes() < context.options.target_file_bytes;
+        if has_room && context.snapshot.sort_order.fields.is_empty() {
             let more = left.lock().remainders.remove(&key);
             for batch in join_small(more.map(|more| more.batches).unwrap_or_default())? {
                 file.write(&batch).await?;

@@ -297,18 +297,17 @@ impl Build<'_> {
                 checked: audit.rows(),
             })
             .collect();
-        // Nothing that fails by its rows is worth a look at the whole.
-        if let Err(error) = self.refuse(&outcomes, audit.failing()) {
-            return Err(Failed { error, outcomes: outcomes.into() });
+        let judged: Result<()> = async {
+            // Nothing that fails by its rows is worth a look at the whole.
+            self.refuse(&outcomes, audit.failing())?;
+            for expectation in whole {
+                let satisfied = self.whole_result(&expectation, written.as_ref(), &columns).await?;
+                outcomes.push(Outcome { expectation, violations: u64::from(!satisfied), checked: 1 });
+            }
+            self.refuse(&outcomes, None)
         }
-        for expectation in whole {
-            let satisfied = match self.whole_result(&expectation, written.as_ref(), &columns).await {
-                Ok(satisfied) => satisfied,
-                Err(error) => return Err(Failed { error, outcomes: outcomes.into() }),
-            };
-            outcomes.push(Outcome { expectation, violations: u64::from(!satisfied), checked: 1 });
-        }
-        match self.refuse(&outcomes, None) {
+        .await;
+        match judged {
             Ok(()) => Ok(Audited { written, quarantines, outcomes }),
             Err(error) => Err(Failed { error, outcomes: outcomes.into() }),
         }
