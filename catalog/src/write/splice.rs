@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -75,7 +76,7 @@ impl TableWriter {
 impl Splice {
     /// Returns the file, and how many rows it has beside those that were left of earlier rounds.
     async fn write(
-        mut self,
+        self,
         context: &Arc<WriteContext>,
         left: &Mutex<FannedOut>,
         reservation: &MemoryReservation,
@@ -83,30 +84,20 @@ impl Splice {
         let partitioner = Partitioner::new(&context.snapshot, &context.table)?;
         let key = partitioner.key(&self.partition)?;
         let mut file = ParquetFile::open(context, self.partition)?;
-        let mut batch = None;
+        let mut rows = Rows { stream: self.rows, rest: None };
         for part in &self.parts {
             match part {
                 Part::Group { number, .. } => {
                     reservation.try_resize(file.memory() + self.source.group_bytes(*number)?)?;
                     file.take_over(&self.source, *number).await?;
                 }
-                Part::Rows(rows) => {
-                    let mut wanted = usize::try_from(*rows).map_err(|e| Error::Internal(e.to_string()))?;
+                Part::Rows(count) => {
+                    let mut wanted = usize::try_from(*count).map_err(|e| Error::Internal(e.to_string()))?;
                     while wanted > 0 {
-                        let next = match batch.take() {
-                            Some(rest) => Some(rest),
-                            None => self.rows.next().await.transpose()?,
-                        };
-                        let Some(next) = next else {
-                            return Err(Error::Internal(format!("{wanted} rows of a file are missing")));
-                        };
-                        let now = wanted.min(next.num_rows());
-                        if now < next.num_rows() {
-                            batch = Some(next.slice(now, next.num_rows() - now));
-                        }
-                        wanted -= now;
-                        let conformed = conform(&next.slice(0, now), &context.schema, &context.table)?;
-                        file.write(&context.schema.project(&conformed)?).await?;
+                        let batch = rows.next(wanted).await?;
+                        wanted -= batch.num_rows();
+                        let batch = conform(&batch, &context.schema, &context.table)?;
+                        file.write(&context.schema.project(&batch)?).await?;
                         reservation.try_resize(file.memory())?;
                     }
                 }
@@ -124,5 +115,28 @@ impl Splice {
         let file = file.finish().await?;
         reservation.free();
         Ok((NewDataFile { sort_order_id: self.sort_order_id, ..file }, rows))
+    }
+}
+
+/// Rows that are taken bit by bit.
+struct Rows {
+    stream: SendableRecordBatchStream,
+    rest: Option<RecordBatch>,
+}
+
+impl Rows {
+    /// Some of the next rows, at most so many.
+    async fn next(&mut self, at_most: usize) -> Result<RecordBatch> {
+        let batch = match self.rest.take() {
+            Some(rest) => Some(rest),
+            None => self.stream.next().await.transpose()?,
+        };
+        let Some(batch) = batch else {
+            return Err(Error::Internal(format!("{at_most} rows of a file are missing")));
+        };
+        if batch.num_rows() > at_most {
+            self.rest = Some(batch.slice(at_most, batch.num_rows() - at_most));
+        }
+        Ok(batch.slice(0, at_most.min(batch.num_rows())))
     }
 }
