@@ -1,5 +1,6 @@
 //! One Parquet file being written: encoding, by several tasks if asked to, and upload as it grows.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use parquet::arrow::arrow_writer::{
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::WriteContext;
 use super::column_stats::{ColumnCounts, written_columns};
@@ -40,6 +42,8 @@ pub struct ParquetFile {
     writer: SerializedFileWriter<Outbox>,
     outbox: Outbox,
     factory: ArrowRowGroupWriterFactory,
+    /// Leaf columns that `factory` gives no dictionary.
+    plain: Arc<BTreeSet<usize>>,
     /// Writers of the open row group's leaf columns, by stored column; none between row groups.
     columns: Vec<Vec<ArrowColumnWriter>>,
     group_rows: usize,
@@ -70,6 +74,7 @@ impl ParquetFile {
         let writer = SerializedFileWriter::new(outbox.clone(), context.schema.parquet.clone(), properties);
         let writer = writer.map_err(|e| encoding(&path, e))?;
         let factory = ArrowRowGroupWriterFactory::new(&writer, context.schema.arrow.clone());
+        let plain = Arc::default();
         let counts = vec![ColumnCounts::default(); context.schema.arrow.fields().len()];
         Ok(Self {
             context: context.clone(),
@@ -79,6 +84,7 @@ impl ParquetFile {
             writer,
             outbox,
             factory,
+            plain,
             columns: vec![],
             group_rows: 0,
             rows: 0,
@@ -199,6 +205,11 @@ impl ParquetFile {
     }
 
     fn begin_row_group(&mut self) -> Result<()> {
+        let plain = self.context.encodings.plain();
+        if plain != self.plain {
+            self.factory = factory(&self.context, &plain).map_err(|e| encoding(&self.path, e))?;
+            self.plain = plain;
+        }
         let number = self.writer.flushed_row_groups().len();
         let writers = self.factory.create_column_writers(number).map_err(|e| encoding(&self.path, e))?;
         let descriptor = self.writer.schema_descr();
@@ -239,7 +250,8 @@ impl ParquetFile {
         Ok(())
     }
 
-    async fn end_row_group(&mut self) -> Result<()> {
+    /// The next rows begin another one.
+    pub async fn end_row_group(&mut self) -> Result<()> {
         let columns = std::mem::take(&mut self.columns);
         if columns.is_empty() {
             return Ok(());
@@ -266,7 +278,8 @@ impl ParquetFile {
                 self.upload.put(bytes).await?;
             }
         }
-        group.close().map_err(|e| encoding(&self.path, e))?;
+        let written = group.close().map_err(|e| encoding(&self.path, e))?;
+        self.context.encodings.learn(&written);
         (self.group_rows, self.group_memory, self.group_bytes) = (0, 0, 0);
         self.send().await
     }
@@ -277,6 +290,25 @@ impl ParquetFile {
             None => Ok(()),
         }
     }
+}
+
+/// Writers of row groups whose columns `plain` have no dictionary. A file's own factory has the properties that the
+/// file began with; what a row group is written with is nobody's concern but its own.
+fn factory(
+    context: &WriteContext,
+    plain: &BTreeSet<usize>,
+) -> Result<ArrowRowGroupWriterFactory, ParquetError> {
+    let leaves = SchemaDescriptor::new(context.schema.parquet.clone());
+    let mut properties = context.options.properties.as_ref().clone().into_builder();
+    for (leaf, column) in leaves.columns().iter().enumerate() {
+        if plain.contains(&leaf) {
+            properties = properties.set_column_dictionary_enabled(column.path().clone(), false);
+        }
+    }
+    let nowhere = std::io::sink();
+    let writer =
+        SerializedFileWriter::new(nowhere, context.schema.parquet.clone(), Arc::new(properties.build()))?;
+    Ok(ArrowRowGroupWriterFactory::new(&writer, context.schema.arrow.clone()))
 }
 
 fn write_column(

@@ -9,6 +9,7 @@
 
 mod column_stats;
 mod conform;
+mod encodings;
 mod fan_out;
 mod file;
 mod file_schema;
@@ -41,6 +42,7 @@ pub use self::splice::Splice;
 pub use self::upload::Upload;
 pub use self::written_files::{WrittenFiles, delete_files};
 
+use self::encodings::Encodings;
 use self::fan_out::{FanOut, FannedOut, join, merge};
 use crate::error::{Error, Result};
 use crate::storage::{Located, Storage};
@@ -65,6 +67,7 @@ pub struct WriteContext {
     pub schema: Arc<FileSchema>,
     pub options: WriteOptions,
     pub files: WrittenFiles,
+    encodings: Arc<Encodings>,
     /// Tasks that write side by side, each with files of its own.
     tasks: usize,
     /// Threads that there are for them.
@@ -141,6 +144,7 @@ pub struct TableWriter {
     schema: Arc<FileSchema>,
     options: WriteOptions,
     guard: WrittenFiles,
+    encodings: Arc<Encodings>,
     files: Vec<NewDataFile>,
     rows: u64,
     /// Rows without a file yet.
@@ -180,6 +184,7 @@ impl TableWriter {
             schema,
             options,
             guard: WrittenFiles::new(storage.clone()),
+            encodings: Arc::default(),
             files: Vec::new(),
             rows: 0,
             carried: FannedOut::default(),
@@ -256,6 +261,7 @@ impl TableWriter {
             schema: self.schema.clone(),
             options: self.options.clone(),
             files: self.guard.clone(),
+            encodings: self.encodings.clone(),
             tasks,
             threads: task.session_config().target_partitions(),
             busy: AtomicUsize::new(0),

@@ -97,8 +97,7 @@ impl Splice {
                         let batch = rows.next(wanted).await?;
                         wanted -= batch.num_rows();
                         let batch = conform(&batch, &context.schema, &context.table)?;
-                        file.write(&context.schema.project(&batch)?).await?;
-                        reservation.try_resize(file.memory())?;
+                        write(&mut file, &context.schema.project(&batch)?, reservation).await?;
                     }
                 }
             }
@@ -108,14 +107,23 @@ impl Splice {
         if has_room && context.snapshot.sort_order.fields.is_empty() {
             let more = left.lock().remainders.remove(&key);
             for batch in join_small(more.map(|more| more.batches).unwrap_or_default())? {
-                file.write(&batch).await?;
-                reservation.try_resize(file.memory())?;
+                write(&mut file, &batch, reservation).await?;
             }
         }
         let file = file.finish().await?;
         reservation.free();
         Ok((NewDataFile { sort_order_id: self.sort_order_id, ..file }, rows))
     }
+}
+
+/// Where memory is short, the row group ends.
+async fn write(file: &mut ParquetFile, batch: &RecordBatch, reservation: &MemoryReservation) -> Result<()> {
+    file.write(batch).await?;
+    if reservation.try_resize(file.memory()).is_err() {
+        file.end_row_group().await?;
+        reservation.try_resize(file.memory())?;
+    }
+    Ok(())
 }
 
 /// Rows that are taken bit by bit.

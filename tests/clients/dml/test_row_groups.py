@@ -13,7 +13,7 @@ every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 ROWS, GROUP = 1000, 100
 COLUMNS = """k bigint not null, name text, price numeric(10,2), weight double precision, day date, at timestamp, flag boolean,
     code int, tags text[], p int"""
-ROW = """n, case when n % 7 = 0 then null else 'name ' || n end, n / 4.0, case when n % 250 = 1 then 'NaN' else n * 0.5 end,
+ROW = """n, case when n % 7 = 0 then null else 'name ' || n end, n / 4.0, case when n % 250 = 1 then 'NaN'::float8 else n * 0.5 end,
     date '2024-01-01' + n::int, timestamp '2024-01-01 00:00:00' + n * interval '1 minute', n % 3 = 0,
     case when n <= 200 then null else n end, case when n % 5 = 0 then null else array['a' || n, null] end, 1"""
 NAMES = ["k", "name", "price", "weight", "day", "at", "flag", "code", "tags", "p"]
