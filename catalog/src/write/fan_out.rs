@@ -45,7 +45,7 @@ impl OpenPartition {
 /// Rows that a task did not open a file for: partition values and batches.
 #[derive(Debug)]
 pub struct Remainder {
-    values: Vec<ScalarValue>,
+    pub values: Vec<ScalarValue>,
     pub batches: Vec<RecordBatch>,
 }
 

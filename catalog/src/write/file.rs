@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use datafusion::common::runtime::JoinSet;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
@@ -132,55 +133,44 @@ impl ParquetFile {
     }
 
     /// Appends a row group of another file as it is.
-    pub async fn take_over(&mut self, source: &Source, group: usize) -> Result<()> {
+    pub async fn take_over(
+        &mut self,
+        source: &Source,
+        group: usize,
+        reservation: &MemoryReservation,
+    ) -> Result<()> {
         self.end_row_group().await?;
-        let bytes = source.read(group).await?;
-        self.count(source, group, &bytes)?;
+        let known = source.null_counts(group)?;
+        let mut chunks = source.chunks(group)?.into_iter();
         let mut writer = self.writer.next_row_group().map_err(|e| encoding(&self.path, e))?;
-        for chunk in source.chunks(group)? {
-            writer.append_column(&bytes, chunk).map_err(|e| encoding(&self.path, e))?;
-            if let Some(bytes) = self.outbox.take() {
-                self.upload.put(bytes).await?;
+        for (leaves, size) in source.runs(group)? {
+            reservation.try_resize(size)?;
+            let bytes = source.read(group, leaves.clone()).await?;
+            for chunk in chunks.by_ref().take(leaves.len()) {
+                writer.append_column(&bytes, chunk).map_err(|e| encoding(&self.path, e))?;
+                if let Some(bytes) = self.outbox.take() {
+                    self.upload.put(bytes).await?;
+                }
             }
+            let mut unknown = BTreeSet::new();
+            for column in leaves.map(|leaf| source.root_of(leaf)) {
+                let is_float = self
+                    .context
+                    .schema
+                    .arrow
+                    .fields()
+                    .get(column)
+                    .is_some_and(|f| f.data_type().is_floating());
+                match (known.get(&column), self.counts.get_mut(column)) {
+                    (Some(nulls), Some(counts)) if !is_float => counts.add_nulls(*nulls),
+                    _ => _ = unknown.insert(column),
+                }
+            }
+            count(&mut self.counts, source, group, &bytes, &unknown).await?;
         }
         writer.close().map_err(|e| encoding(&self.path, e))?;
         self.rows += source.group_rows(group)?;
         self.send().await
-    }
-
-    /// Of a row group that is taken over: what its footer says, and of the other columns (floating point and
-    /// nested ones) what is in them.
-    fn count(&mut self, source: &Source, group: usize, bytes: &GroupBytes) -> Result<()> {
-        let known = source.null_counts(group)?;
-        let schema = &self.context.schema.arrow;
-        let mut unknown = Vec::new();
-        for (i, (counts, field)) in self.counts.iter_mut().zip(schema.fields()).enumerate() {
-            match known.get(&i) {
-                Some(nulls) if !field.data_type().is_floating() => counts.add_nulls(*nulls),
-                _ => unknown.push(i),
-            }
-        }
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let read = || {
-            let footer = ArrowReaderMetadata::try_new(source.footer().clone(), ArrowReaderOptions::new())?;
-            let descriptor = source.footer().file_metadata().schema_descr();
-            let columns = ProjectionMask::roots(descriptor, unknown.iter().copied());
-            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), footer)
-                .with_row_groups(vec![group])
-                .with_projection(columns)
-                .build()
-        };
-        for batch in read().map_err(|e| encoding(&self.path, e))? {
-            let batch = batch.map_err(|e| Error::DataFusion(e.into()))?;
-            for (i, values) in unknown.iter().zip(batch.columns()) {
-                if let Some(counts) = self.counts.get_mut(*i) {
-                    counts.update(values);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Writes the footer and completes the upload.
@@ -290,6 +280,40 @@ impl ParquetFile {
             None => Ok(()),
         }
     }
+}
+
+/// Counts what is in stored columns (floating point and nested ones) of a row group that is taken over: its footer
+/// does not say all of it.
+async fn count(
+    counts: &mut [ColumnCounts],
+    source: &Source,
+    group: usize,
+    bytes: &GroupBytes,
+    columns: &BTreeSet<usize>,
+) -> Result<()> {
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let read = || {
+        let footer = ArrowReaderMetadata::try_new(source.footer().clone(), ArrowReaderOptions::new())?;
+        let descriptor = source.footer().file_metadata().schema_descr();
+        let mask = ProjectionMask::roots(descriptor, columns.iter().copied());
+        ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), footer)
+            .with_row_groups(vec![group])
+            .with_projection(mask)
+            .build()
+    };
+    for batch in read().map_err(|e| Error::DataFusion(e.into()))? {
+        let batch = batch.map_err(|e| Error::DataFusion(e.into()))?;
+        for (column, values) in columns.iter().zip(batch.columns()) {
+            if let Some(counts) = counts.get_mut(*column) {
+                counts.update(values);
+            }
+        }
+        // Many rows of long lists take their time, in which the statement can be cancelled.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 /// Writers of row groups whose columns `plain` have no dictionary. A file's own factory has the properties that the

@@ -20,6 +20,9 @@ use super::options::{CREATED_BY, WriteOptions};
 use crate::error::{Error, Result};
 use crate::storage::Located;
 
+/// Bytes of columns that are read at a time, unless a single one has more.
+const RUN_BYTES: usize = 8 << 20;
+
 /// A file, and where its columns are.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -90,9 +93,24 @@ impl Source {
         taken_over.then_some(parts)
     }
 
-    /// Compressed bytes of a row group.
-    pub fn group_bytes(&self, group: usize) -> Result<usize> {
-        Ok(usize::try_from(self.group(group)?.compressed_size()).unwrap_or(0))
+    /// The leaf columns of a row group in runs that are worth a request each and need little memory; all leaves
+    /// of a stored column are in one. Each with its compressed bytes.
+    pub fn runs(&self, group: usize) -> Result<Vec<(Range<usize>, usize)>> {
+        let mut runs: Vec<(Range<usize>, usize)> = Vec::new();
+        for (leaf, column) in self.group(group)?.columns().iter().enumerate() {
+            let bytes = usize::try_from(column.compressed_size()).unwrap_or(0);
+            let root = self.root_of(leaf);
+            match runs.last_mut() {
+                Some((run, total))
+                    if *total + bytes <= RUN_BYTES || self.root_of(run.end.saturating_sub(1)) == root =>
+                {
+                    run.end = leaf + 1;
+                    *total += bytes;
+                }
+                _ => runs.push((leaf..leaf + 1, bytes)),
+            }
+        }
+        Ok(runs)
     }
 
     /// Rows of a row group.
@@ -104,9 +122,10 @@ impl Source {
         self.footer.row_groups().get(number).ok_or_else(|| self.missing(number))
     }
 
-    /// Reads the columns of a row group.
-    pub async fn read(&self, group: usize) -> Result<GroupBytes> {
-        let ranges: Vec<_> = self.group(group)?.columns().iter().map(|column| column.byte_range()).collect();
+    /// Reads leaf columns of a row group.
+    pub async fn read(&self, group: usize, leaves: Range<usize>) -> Result<GroupBytes> {
+        let columns = self.group(group)?.columns().get(leaves).unwrap_or_default();
+        let ranges: Vec<_> = columns.iter().map(|column| column.byte_range()).collect();
         let wanted: Vec<_> = ranges.iter().map(|(start, length)| *start..start + length).collect();
         let read = self.located.store.get_ranges(&self.located.path, &wanted).await;
         let read = read.map_err(|e| Error::storage(self.location(), e))?;
@@ -132,14 +151,18 @@ impl Source {
         Ok(chunks.collect())
     }
 
+    /// The stored column that a leaf belongs to.
+    pub fn root_of(&self, leaf: usize) -> usize {
+        self.footer.file_metadata().schema_descr().get_column_root_idx(leaf)
+    }
+
     /// Nulls of the stored columns of which the footer tells: of those that are not nested.
     pub fn null_counts(&self, number: usize) -> Result<HashMap<usize, u64>> {
-        let descriptor = self.footer.file_metadata().schema_descr();
         let columns = self.group(number)?.columns().iter().enumerate();
         let count = |(leaf, column): (usize, &ColumnChunkMetaData)| {
             let is_whole = column.column_path().parts().len() == 1;
             let nulls = column.statistics()?.null_count_opt()?;
-            is_whole.then(|| (descriptor.get_column_root_idx(leaf), nulls))
+            is_whole.then(|| (self.root_of(leaf), nulls))
         };
         Ok(columns.filter_map(count).collect())
     }

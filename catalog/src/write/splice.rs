@@ -14,7 +14,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 use super::conform::conform;
-use super::fan_out::{FannedOut, join_small};
+use super::fan_out::{FannedOut, Remainder, join_small};
 use super::file::ParquetFile;
 use super::partition::Partitioner;
 use super::source::{Part, Source};
@@ -87,10 +87,7 @@ impl Splice {
         let mut rows = Rows { stream: self.rows, rest: None };
         for part in &self.parts {
             match part {
-                Part::Group { number, .. } => {
-                    reservation.try_resize(file.memory() + self.source.group_bytes(*number)?)?;
-                    file.take_over(&self.source, *number).await?;
-                }
+                Part::Group { number, .. } => file.take_over(&self.source, *number, reservation).await?,
                 Part::Rows(count) => {
                     let mut wanted = usize::try_from(*count).map_err(|e| Error::Internal(e.to_string()))?;
                     while wanted > 0 {
@@ -102,12 +99,22 @@ impl Splice {
                 }
             }
         }
+        rows.end().await?;
         let rows = file.rows();
-        let has_room = file.bytes() < context.options.target_file_bytes;
-        if has_room && context.snapshot.sort_order.fields.is_empty() {
-            let more = left.lock().remainders.remove(&key);
-            for batch in join_small(more.map(|more| more.batches).unwrap_or_default())? {
+        let has_room = |file: &ParquetFile| file.bytes() < context.options.target_file_bytes;
+        if has_room(&file)
+            && context.snapshot.sort_order.fields.is_empty()
+            && let Some(more) = { left.lock().remainders.remove(&key) }
+        {
+            let mut batches = join_small(more.batches)?.into_iter();
+            while has_room(&file)
+                && let Some(batch) = batches.next()
+            {
                 write(&mut file, &batch, reservation).await?;
+            }
+            let batches: Vec<_> = batches.collect();
+            if !batches.is_empty() {
+                left.lock().remainders.insert(key, Remainder { batches, ..more });
             }
         }
         let file = file.finish().await?;
@@ -146,5 +153,17 @@ impl Rows {
             self.rest = Some(batch.slice(at_most, batch.num_rows() - at_most));
         }
         Ok(batch.slice(0, at_most.min(batch.num_rows())))
+    }
+
+    /// Fails if there are more rows: they would be lost.
+    async fn end(mut self) -> Result<()> {
+        let mut more = self.rest.map_or(0, |rest| rest.num_rows());
+        while let Some(batch) = self.stream.next().await {
+            more += batch?.num_rows();
+        }
+        match more {
+            0 => Ok(()),
+            more => Err(Error::Internal(format!("a file has {more} rows more than it should"))),
+        }
     }
 }

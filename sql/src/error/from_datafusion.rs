@@ -9,7 +9,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 
-use super::{Error, SqlState, chain, from_arrow};
+use super::{Error, NO_MEMORY, SqlState, chain, from_arrow};
 
 impl From<DataFusionError> for Error {
     fn from(e: DataFusionError) -> Self {
@@ -45,7 +45,7 @@ impl From<&DataFusionError> for Error {
                 Self::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
             }
             DataFusionError::ExecutionJoin(e) => from_arrow::unknown(e.as_ref()),
-            DataFusionError::ResourcesExhausted(text) => Self::new(SqlState::OUT_OF_MEMORY, "out of memory")
+            DataFusionError::ResourcesExhausted(text) => Self::new(SqlState::OUT_OF_MEMORY, NO_MEMORY)
                 .with_detail(first_line(text))
                 .with_hint("The statement needs more than the memory limit allows."),
             DataFusionError::Substrait(text) | DataFusionError::Ffi(text) => {

@@ -82,6 +82,9 @@ impl SqlState {
     pub const DATA_CORRUPTED: Self = Self("XX001");
 }
 
+/// Message of what finds no memory in the pool of all statements.
+pub const NO_MEMORY: &str = "out of memory";
+
 impl fmt::Display for SqlState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)

@@ -15,7 +15,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::rows;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, NO_MEMORY, Result, SqlState};
 use crate::planner::Scope;
 
 impl Scope {
@@ -31,9 +31,9 @@ fn with_sorted_joins(state: &SessionState) -> Arc<SessionState> {
     Arc::new(state)
 }
 
-/// Whether a statement failed for want of memory.
+/// Whether a statement failed for want of memory, and not of space for what it has spilled.
 pub fn is_exhausted(error: &Error) -> bool {
-    error.code == SqlState::OUT_OF_MEMORY
+    error.code == SqlState::OUT_OF_MEMORY && error.message == NO_MEMORY
 }
 
 /// Runs an optimized plan for a client.

@@ -18,6 +18,9 @@ use crate::scan::{footer, surviving_rows};
 use crate::table::LiveFile;
 use crate::write::{InputOrder, Part, Splice, TableWriter};
 
+/// Files whose footers are kept while they are made anew.
+const SPLICED_AT_ONCE: usize = 32;
+
 /// A file with deleted rows.
 pub struct Touched {
     pub number: i32,
@@ -53,7 +56,12 @@ impl Apply {
         let (mut splices, mut sorted, mut other) = (Vec::new(), Vec::new(), Vec::new());
         for touched in files {
             match self.splice(touched, context, writer).await? {
-                Some(splice) => splices.push(splice),
+                Some(splice) => {
+                    splices.push(splice);
+                    if splices.len() == SPLICED_AT_ONCE {
+                        writer.splice(std::mem::take(&mut splices), context).await?;
+                    }
+                }
                 None if self.sort_order_id(touched).is_some() => sorted.push(touched),
                 None => other.push(touched),
             }
