@@ -5,14 +5,14 @@ import pytest
 
 from conftest import eventually, running
 
-ROWS = 1_000_000
+ROWS = 3_000_000
 FORMATS = ["iceberg", "delta"]
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A server with little memory for queries, and two tables of which neither fits into a hash join."""
-    environment = {"AURIC_QUERY__MEMORY_LIMIT": "24MB", "AURIC_LOG__LEVEL": "debug"}
+    environment = {"AURIC_QUERY__MEMORY_LIMIT": "64MB", "AURIC_LOG__LEVEL": "debug"}
     with running(tmp_path_factory.mktemp("small"), environment=environment) as server:
         server.sql("create schema s")
         server.sql(f"create table s.one as select n as k, n * 3 as v from generate_series(1, {ROWS}) as t(n)")
