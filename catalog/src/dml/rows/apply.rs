@@ -4,7 +4,8 @@
 //!    writer, which keeps back what is too little for a file.
 //! 2. Files without a row left are removed. The others are, by the table's mode, marked (merge-on-read:
 //!    their bitmaps are stored) or rewritten (copy-on-write: their surviving rows go to the same writer,
-//!    so that few new rows end up in the rewritten files). Nothing else of the table is read or written.
+//!    so that few new rows end up in the rewritten files; [`rewrite`](super::rewrite) tells what is not
+//!    even decoded). Nothing else of the table is read or written.
 //! 3. All of it becomes one [`TableChange`], and is committed.
 
 use std::collections::{BTreeMap, HashMap};
