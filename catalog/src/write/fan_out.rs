@@ -321,7 +321,7 @@ pub fn join_small(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
 
 /// The batch without hold of much more memory than its rows need: a few rows taken from a string
 /// view column would keep all of its buffers alive.
-fn compact(batch: RecordBatch) -> RecordBatch {
+pub fn compact(batch: RecordBatch) -> RecordBatch {
     let wasteful = |values: &ArrayRef| {
         let total = values.get_array_memory_size();
         total > 64 << 10 && total / 2 > values.len() * 16
@@ -357,7 +357,7 @@ fn buffer_bytes(buffers: &[arrow::buffer::Buffer]) -> usize {
 }
 
 /// Bytes of a batch's rows: of slices only what they show.
-fn batch_bytes(batch: &RecordBatch) -> usize {
+pub fn batch_bytes(batch: &RecordBatch) -> usize {
     let size = |values: &ArrayRef| match values.data_type() {
         DataType::Utf8View => values.len() * 16 + values.as_string_view().total_buffer_bytes_used(),
         DataType::BinaryView => values.len() * 16 + values.as_binary_view().total_buffer_bytes_used(),

@@ -13,6 +13,7 @@ mod encodings;
 mod fan_out;
 mod file;
 mod file_schema;
+mod new_values;
 mod options;
 mod order;
 mod partition;
@@ -25,15 +26,20 @@ mod written_files;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arrow::array::RecordBatch;
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use parquet::file::metadata::ParquetMetaData;
 
+pub use self::fan_out::{batch_bytes, compact};
 pub use self::file_schema::FileSchema;
+pub use self::new_values::NewValues;
 pub use self::options::{BOUND_BYTES, WriteOptions, data_location};
 pub use self::order::{TransformFunction, write_order};
 pub use self::partition::{PartitionKey, PartitionRows, Partitioner};
@@ -42,6 +48,7 @@ pub use self::splice::Splice;
 pub use self::upload::Upload;
 pub use self::written_files::{WrittenFiles, delete_files};
 
+use self::conform::conform;
 use self::encodings::Encodings;
 use self::fan_out::{FanOut, FannedOut, join, merge};
 use crate::error::{Error, Result};
@@ -252,6 +259,15 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Writes rows, in any order.
+    pub async fn rows(&mut self, batches: Vec<RecordBatch>, task: &TaskContext) -> Result<()> {
+        let batches: Vec<_> = batches.into_iter().filter(|batch| batch.num_rows() > 0).collect();
+        let Some(first) = batches.first() else { return Ok(()) };
+        let (schema, rows) = (first.schema(), futures::stream::iter(batches.into_iter().map(Ok)));
+        let rows = Box::pin(RecordBatchStreamAdapter::new(schema, rows));
+        self.round(vec![vec![rows]], InputOrder::Any, task).await
+    }
+
     fn context(&self, tasks: usize, order: InputOrder, task: &TaskContext) -> Arc<WriteContext> {
         let sorted = order == InputOrder::TableOrder && !self.snapshot.sort_order.fields.is_empty();
         Arc::new(WriteContext {
@@ -273,6 +289,17 @@ impl TableWriter {
     /// The file as one whose row groups may be taken over, if they may be.
     pub fn source(&self, located: Located, footer: Arc<ParquetMetaData>) -> Option<Source> {
         Source::of(located, footer, &self.schema, &self.options)
+    }
+
+    /// Rows of the table as files of a partition store them. `None`: some belong to another partition.
+    pub fn stored(&self, rows: &RecordBatch, partition: &[ScalarValue]) -> Result<Option<RecordBatch>> {
+        let rows = conform(rows, &self.schema, &self.table)?;
+        let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
+        let key = partitioner.key(partition)?;
+        match partitioner.split(rows.clone())?.iter().all(|piece| piece.key == key) {
+            true => Ok(Some(self.schema.project(&rows)?)),
+            false => Ok(None),
+        }
     }
 
     /// Writes what is left.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytes::buf::{Buf, Reader};
 use object_store::ObjectStore;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
@@ -28,6 +29,8 @@ const RUN_BYTES: usize = 8 << 20;
 pub struct Source {
     located: Located,
     footer: Arc<ParquetMetaData>,
+    /// Decodes the types that are written. `None`: it does not.
+    as_written: Option<ArrowReaderMetadata>,
     /// Rows or bytes that make a row group worth being taken over. Smaller ones are written anew, so that many
     /// changes do not leave many small ones.
     worth_rows: u64,
@@ -37,7 +40,7 @@ pub struct Source {
 /// What becomes of a file's rows, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// A row group, without a deleted row, is taken over.
+    /// A row group, without a row that goes, is taken over.
     Group { number: usize, positions: Range<u64> },
     /// So many rows that are left of others are written anew.
     Rows(u64),
@@ -63,15 +66,29 @@ impl Source {
         let worth_rows = options.row_group_rows as u64 / 2;
         let worth_bytes = i64::try_from(options.row_group_bytes / 2).unwrap_or(i64::MAX);
         let may_be = is_ours && is_alike && is_indexed && !is_filtered;
-        may_be.then_some(Self { located, footer, worth_rows, worth_bytes })
+        let types = ArrowReaderOptions::new().with_schema(schema.arrow.clone());
+        let as_written = ArrowReaderMetadata::try_new(footer.clone(), types).ok();
+        may_be.then_some(Self { located, footer, as_written, worth_rows, worth_bytes })
     }
 
     pub fn footer(&self) -> &Arc<ParquetMetaData> {
         &self.footer
     }
 
-    /// `None`: every row group has a deleted row, or is too small.
-    pub fn parts(&self, deleted: &RoaringTreemap) -> Option<Vec<Part>> {
+    /// Whether rows of row groups that are taken over can have new values.
+    pub fn takes_new_values(&self) -> bool {
+        self.as_written.is_some()
+    }
+
+    /// To decode the file by. Fails if [`Self::takes_new_values`] is false.
+    pub fn as_written(&self) -> Result<&ArrowReaderMetadata> {
+        let differs = || Error::Internal(format!("{} is not decoded as it is written", self.location()));
+        self.as_written.as_ref().ok_or_else(differs)
+    }
+
+    /// `None`: every row group has a deleted row, or is too small. `replaced`: those of `deleted` that get new
+    /// values in their places.
+    pub fn parts(&self, deleted: &RoaringTreemap, replaced: &RoaringTreemap) -> Option<Vec<Part>> {
         let mut parts: Vec<Part> = Vec::new();
         let mut taken_over = false;
         let mut first = 0;
@@ -79,9 +96,10 @@ impl Source {
             let end = first + u64::try_from(group.num_rows()).unwrap_or(0);
             let gone = deleted.range_cardinality(first..end);
             let left = (end - first).saturating_sub(gone);
+            let stay = gone == replaced.range_cardinality(first..end);
             let is_worth_it = end - first >= self.worth_rows || group.compressed_size() >= self.worth_bytes;
             match parts.last_mut() {
-                _ if gone == 0 && is_worth_it => {
+                _ if stay && is_worth_it => {
                     taken_over = true;
                     parts.push(Part::Group { number, positions: first..end });
                 }
@@ -111,6 +129,19 @@ impl Source {
             }
         }
         Ok(runs)
+    }
+
+    /// The stored columns of a run of leaves, each with its own.
+    pub fn columns(&self, run: Range<usize>) -> Vec<(usize, Range<usize>)> {
+        let mut columns: Vec<(usize, Range<usize>)> = Vec::new();
+        for leaf in run {
+            let root = self.root_of(leaf);
+            match columns.last_mut() {
+                Some((column, leaves)) if *column == root => leaves.end = leaf + 1,
+                _ => columns.push((root, leaf..leaf + 1)),
+            }
+        }
+        columns
     }
 
     /// Rows of a row group.

@@ -1,7 +1,7 @@
 //! Files made anew of a file's own row groups and of rows: what copy-on-write makes of a file in which few row
 //! groups have a changed row.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::conform::conform;
 use super::fan_out::{FannedOut, Remainder, join_small};
 use super::file::ParquetFile;
+use super::new_values::NewValues;
 use super::partition::Partitioner;
 use super::source::{Part, Source};
 use super::{Busy, InputOrder, TableWriter, WriteContext};
@@ -26,6 +27,8 @@ use crate::table::NewDataFile;
 pub struct Splice {
     pub source: Source,
     pub parts: Vec<Part>,
+    /// New values of rows of row groups that are taken over, by the row group's number.
+    pub new_values: HashMap<usize, NewValues>,
     /// The rows of the parts that are not row groups, in order; all columns of the table.
     pub rows: SendableRecordBatchStream,
     /// Partition values of the file.
@@ -87,7 +90,10 @@ impl Splice {
         let mut rows = Rows { stream: self.rows, rest: None };
         for part in &self.parts {
             match part {
-                Part::Group { number, .. } => file.take_over(&self.source, *number, reservation).await?,
+                Part::Group { number, .. } => {
+                    let new = self.new_values.get(number);
+                    file.take_over(&self.source, *number, new, reservation).await?;
+                }
                 Part::Rows(count) => {
                     let mut wanted = usize::try_from(*count).map_err(|e| Error::Internal(e.to_string()))?;
                     while wanted > 0 {

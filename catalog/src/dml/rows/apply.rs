@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 
 use super::change_feed::{self, BeforeImages, ChangeFeed};
 use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
+use super::in_place::Waiting;
 use super::rewrite::Touched;
 use super::{ChangeOptions, RowTarget};
 use crate::dml::impact::Impact;
@@ -86,19 +87,20 @@ impl Apply {
         let lineage = table.snapshot.row_lineage.as_ref();
         let name = table.ident.to_string();
         let mut writer = TableWriter::new(&name, table.catalog.storage(), &table.snapshot, lineage)?;
+        let waiting = self.keeps_places().then(|| Arc::new(Waiting::new(context.memory_pool())));
         let mut feed = ChangeFeed::of(table, self.options.operation, writer.guard())?;
         let collected = match &mut feed {
-            None => self.read_input(inputs, sorted, &context, &mut writer, None).await?,
+            None => self.read_input(inputs, sorted, &context, &mut writer, &waiting, None).await?,
             Some(feed) => {
                 let (sender, images) = mpsc::channel(READ_AHEAD);
-                let reading = self.read_input(inputs, sorted, &context, &mut writer, Some(sender));
+                let reading = self.read_input(inputs, sorted, &context, &mut writer, &waiting, Some(sender));
                 try_join(reading, feed.write_after(images, &context)).await?.0
             }
         };
         let Collected { deleted, updated, mut counts, returned, reservation } = collected;
         let whole = self.target.book().whole_files();
         counts.deleted += whole_rows(&whole)?;
-        let fates = self.fates(deleted)?;
+        let fates = self.fates(deleted, waiting.as_deref())?;
         // A file that the transaction has written itself is not marked but replaced.
         let files = &table.snapshot.files;
         let rewrites = |touched: &Touched| {
@@ -109,7 +111,7 @@ impl Apply {
             Some(feed) => self.finish_feed(feed, &fates, &updated, &context).await?,
         };
         let (rewritten, marked): (Vec<Touched>, Vec<Touched>) = fates.kept.into_iter().partition(rewrites);
-        let rewritten = self.rewrite(&rewritten, &context, &mut writer).await?;
+        let rewritten = self.rewrite(&rewritten, waiting.as_deref(), &context, &mut writer).await?;
         let written = writer.finish().await?;
         counts.copied = written.rows.saturating_sub(counts.inserted + counts.updated);
         let marked = self.mark(marked, &written).await?;
@@ -136,6 +138,7 @@ impl Apply {
         sorted: bool,
         context: &Arc<TaskContext>,
         writer: &mut TableWriter,
+        waiting: &Option<Arc<Waiting>>,
         images: Option<mpsc::Sender<RecordBatch>>,
     ) -> Result<Collected> {
         let snapshot = &self.target.table().snapshot;
@@ -145,15 +148,18 @@ impl Apply {
         let schema = new_rows_schema(&snapshot.schema.arrow, snapshot.row_lineage.is_some());
         let table_columns = self.columns.table_columns;
         let new_rows = |input: SendableRecordBatchStream| {
-            let (changes, images) = (changes.clone(), images.clone());
+            let (changes, images, waiting) = (changes.clone(), images.clone(), waiting.clone());
             let rows = input.and_then(move |batch| {
-                let (new, images) = (changes.record(&batch), images.clone());
+                let (new, images, waiting) = (changes.record(&batch), images.clone(), waiting.clone());
                 async move {
                     let new = new?;
                     if let Some(images) = images {
                         change_feed::send_after(&images, &new, table_columns).await?;
                     }
-                    Ok(new.rows)
+                    match waiting {
+                        Some(waiting) => Ok(waiting.keep(new)?),
+                        None => Ok(new.rows),
+                    }
                 }
             });
             let rows = rows.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
@@ -192,7 +198,16 @@ impl Apply {
         feed.finish().await
     }
 
-    fn fates(&self, deleted: HashMap<i32, RoaringTreemap>) -> Result<Fates> {
+    /// Whether updated rows may stay in their places: where files are made anew of which nothing but the values
+    /// of a row says where it belongs.
+    fn keeps_places(&self) -> bool {
+        let snapshot = &self.target.table().snapshot;
+        self.mode == RowLevelMode::CopyOnWrite
+            && snapshot.row_lineage.is_none()
+            && snapshot.sort_order.fields.is_empty()
+    }
+
+    fn fates(&self, deleted: HashMap<i32, RoaringTreemap>, waiting: Option<&Waiting>) -> Result<Fates> {
         let book = self.target.book();
         let mut fates = Fates::default();
         // In order of their numbers, so that the same statement makes the same files.
@@ -200,8 +215,9 @@ impl Apply {
             let file = book.file(number);
             let file = file.ok_or_else(|| Error::Internal(format!("the target has no file {number}")))?;
             let touched = Touched { number, file, deleted, before: book.deleted_before(number) };
+            let has_new = waiting.is_some_and(|waiting| waiting.has(number));
             match touched.rows_left()? {
-                Some(0) => fates.emptied.push(touched),
+                Some(0) if !has_new => fates.emptied.push(touched),
                 _ => fates.kept.push(touched),
             }
         }

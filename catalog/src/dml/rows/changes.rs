@@ -59,6 +59,8 @@ pub struct NewRows {
     pub rows: RecordBatch,
     /// Which of them take the place of a row.
     pub updates: BooleanArray,
+    /// File and position of those rows, in order.
+    pub places: Vec<(i32, u64)>,
 }
 
 /// Rows of RETURNING, which wait for the commit.
@@ -130,21 +132,16 @@ impl Changes {
             ReturnedRows::Changed => self.keep_returned(batch, &BooleanArray::from(is_change))?,
             ReturnedRows::New => self.keep_returned(batch, &is_new)?,
         }
-        self.note_updates(batch, &is_update)?;
-        let rows = self.new_rows(batch, &is_new, &is_update)?;
-        Ok(NewRows { rows, updates: filter(&is_update, &is_new).map_err(internal)?.as_boolean().clone() })
-    }
-
-    fn note_updates(&self, batch: &RecordBatch, is_update: &BooleanArray) -> Result<()> {
-        let Some(updated) = &self.updated else { return Ok(()) };
-        let (files, positions) = addresses(batch)?;
-        let mut updated = updated.lock();
-        for row in is_update.values().set_indices() {
-            let position = u64::try_from(positions.value(row));
-            let position = position.map_err(|_| Error::Internal("a negative position".into()))?;
-            updated.entry(files.value(row)).or_default().insert(position);
+        let places = places(batch, &is_update)?;
+        if let Some(updated) = &self.updated {
+            let mut updated = updated.lock();
+            for (file, position) in &places {
+                updated.entry(*file).or_default().insert(*position);
+            }
         }
-        Ok(())
+        let rows = self.new_rows(batch, &is_new, &is_update)?;
+        let updates = filter(&is_update, &is_new).map_err(internal)?.as_boolean().clone();
+        Ok(NewRows { rows, updates, places })
     }
 
     /// The action of each row, those left out that come second for their target row.
@@ -269,6 +266,16 @@ pub fn new_rows_schema(table: &Schema, lineage: bool) -> SchemaRef {
     }
     let fields = types.into_iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t, true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// File and position of the rows chosen.
+fn places(batch: &RecordBatch, chosen: &BooleanArray) -> Result<Vec<(i32, u64)>> {
+    let (files, positions) = addresses(batch)?;
+    let place = |row: usize| {
+        let position = u64::try_from(positions.value(row));
+        Ok((files.value(row), position.map_err(|_| Error::Internal("a negative position".into()))?))
+    };
+    chosen.values().set_indices().map(place).collect()
 }
 
 /// Files and positions.

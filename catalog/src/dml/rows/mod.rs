@@ -8,6 +8,7 @@ mod apply;
 mod change_feed;
 mod changes;
 mod exec;
+mod in_place;
 mod rewrite;
 
 use std::collections::BTreeMap;

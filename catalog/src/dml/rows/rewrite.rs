@@ -1,10 +1,13 @@
 //! Copy-on-write: new files of what is left of others.
 //!
 //! A row group in which nothing is deleted is taken over as it is, where the file is one that we would write the
-//! same today; the rows of the others, and of all other files, are read and written again.
+//! same today; if rows of it are only updated, so are those of its columns that the update leaves as they are. The
+//! rows of the others, and of all other files, are read and written again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
@@ -13,6 +16,7 @@ use futures::{StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
 
 use super::apply::{Apply, READ_AHEAD};
+use super::in_place::{Updated, Waiting};
 use crate::error::Result;
 use crate::scan::{footer, surviving_rows};
 use crate::table::LiveFile;
@@ -45,28 +49,43 @@ impl Touched {
     }
 }
 
+/// How a file is made anew, and the updated rows that do not stay in it.
+struct PlannedSplice {
+    splice: Splice,
+    moved: Option<RecordBatch>,
+}
+
 impl Apply {
-    /// Copies what is left of files to new ones; returns the files.
+    /// Copies what is left of files to new ones, with the rows that are `waiting` for them; returns the files.
     pub(super) async fn rewrite(
         &self,
         files: &[Touched],
+        waiting: Option<&Waiting>,
         context: &Arc<TaskContext>,
         writer: &mut TableWriter,
     ) -> Result<Vec<Arc<LiveFile>>> {
-        let (mut splices, mut sorted, mut other) = (Vec::new(), Vec::new(), Vec::new());
-        for touched in files {
-            match self.splice(touched, context, writer).await? {
-                Some(splice) => {
-                    splices.push(splice);
-                    if splices.len() == SPLICED_AT_ONCE {
-                        writer.splice(std::mem::take(&mut splices), context).await?;
+        let (mut sorted, mut other) = (Vec::new(), Vec::new());
+        for files in files.chunks(SPLICED_AT_ONCE) {
+            let (mut splices, mut moved) = (Vec::new(), Vec::new());
+            for touched in files {
+                let updated = waiting.map(|waiting| waiting.take(touched.number)).transpose()?.flatten();
+                match self.splice(touched, updated.as_ref(), context, writer).await? {
+                    Some(planned) => {
+                        splices.push(planned.splice);
+                        moved.extend(planned.moved);
+                        continue;
                     }
+                    None => moved.extend(updated.map(|updated| updated.rows)),
                 }
-                None if self.sort_order_id(touched).is_some() => sorted.push(touched),
-                None => other.push(touched),
+                match touched.rows_left()? {
+                    Some(0) => {}
+                    _ if self.sort_order_id(touched).is_some() => sorted.push(touched),
+                    _ => other.push(touched),
+                }
             }
+            writer.rows(moved, context).await?;
+            writer.splice(splices, context).await?;
         }
-        writer.splice(splices, context).await?;
         for (files, order) in [(sorted, InputOrder::TableOrder), (other, InputOrder::Any)] {
             if files.is_empty() {
                 continue;
@@ -101,9 +120,10 @@ impl Apply {
     async fn splice(
         &self,
         touched: &Touched,
+        updated: Option<&Updated>,
         context: &Arc<TaskContext>,
         writer: &TableWriter,
-    ) -> Result<Option<Splice>> {
+    ) -> Result<Option<PlannedSplice>> {
         let table = self.target.table();
         let is_elsewhere = touched.file.spec().spec_id != table.snapshot.default_spec.spec_id;
         // Under row lineage a file gives its rows their identity by their places.
@@ -115,23 +135,47 @@ impl Apply {
         let located = table.catalog.storage().locate(&file.path)?;
         let footer = footer(&self.session, &located, file.size_bytes).await?;
         let Some(source) = writer.source(located, footer) else { return Ok(None) };
+        let partition = touched.file.partition()?;
+        // As the file would store them, unless some belong to another partition.
+        let stored = match updated.filter(|_| source.takes_new_values()) {
+            Some(updated) => writer.stored(&updated.rows, &partition)?,
+            None => None,
+        };
+        let replaced = match (updated, &stored) {
+            (Some(updated), Some(_)) => updated.places(),
+            _ => RoaringTreemap::new(),
+        };
         let mut unread = touched.all_deleted();
-        let Some(parts) = source.parts(&unread) else { return Ok(None) };
+        let Some(parts) = source.parts(&unread, &replaced) else { return Ok(None) };
+        let mut groups = Vec::new();
         for part in &parts {
-            if let Part::Group { positions, .. } = part {
+            if let Part::Group { number, positions } = part {
                 unread.insert_range(positions.clone());
+                groups.push((*number, positions.clone()));
             }
         }
-        let streams = self.survivors(&touched.file, unread, context).await?;
+        let (new_values, moved) = match (updated, stored) {
+            (Some(updated), Some(stored)) => {
+                let (new_values, rest) = updated.by_group(&groups, &stored)?;
+                (new_values, Some(rest))
+            }
+            (updated, _) => (HashMap::new(), updated.map(|updated| updated.rows.clone())),
+        };
         let schema = table.snapshot.schema.arrow.clone();
+        let streams = match groups.len() < parts.len() {
+            true => self.survivors(&touched.file, unread, context).await?,
+            false => Vec::new(),
+        };
         let rows = futures::stream::iter(streams).flatten();
-        Ok(Some(Splice {
+        let splice = Splice {
             source,
             parts,
+            new_values,
             rows: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
-            partition: touched.file.partition()?,
+            partition,
             sort_order_id: self.sort_order_id(touched),
-        }))
+        };
+        Ok(Some(PlannedSplice { splice, moved }))
     }
 
     /// The rows of a file that are not at the positions `deleted`, in its order, decoded ahead of whoever takes

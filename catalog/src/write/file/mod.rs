@@ -1,5 +1,7 @@
 //! One Parquet file being written: encoding, by several tasks if asked to, and upload as it grows.
 
+mod take_over;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
@@ -7,13 +9,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use datafusion::common::runtime::JoinSet;
-use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
@@ -25,7 +22,6 @@ use parquet::schema::types::SchemaDescriptor;
 use super::WriteContext;
 use super::column_stats::{ColumnCounts, written_columns};
 use super::partition_path::partition_path;
-use super::source::{GroupBytes, Source};
 use super::upload::Upload;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -110,7 +106,7 @@ impl ParquetFile {
         let mut offset = 0;
         while offset < batch.num_rows() {
             if self.columns.is_empty() {
-                self.begin_row_group()?;
+                self.columns = self.column_writers()?;
             }
             let room = self.context.options.row_group_rows.saturating_sub(self.group_rows).max(1);
             let rows = room.min(batch.num_rows() - offset);
@@ -130,47 +126,6 @@ impl ParquetFile {
     /// Rows so far.
     pub fn rows(&self) -> u64 {
         self.rows
-    }
-
-    /// Appends a row group of another file as it is.
-    pub async fn take_over(
-        &mut self,
-        source: &Source,
-        group: usize,
-        reservation: &MemoryReservation,
-    ) -> Result<()> {
-        self.end_row_group().await?;
-        let known = source.null_counts(group)?;
-        let mut chunks = source.chunks(group)?.into_iter();
-        let mut writer = self.writer.next_row_group().map_err(|e| encoding(&self.path, e))?;
-        for (leaves, size) in source.runs(group)? {
-            reservation.try_resize(size)?;
-            let bytes = source.read(group, leaves.clone()).await?;
-            for chunk in chunks.by_ref().take(leaves.len()) {
-                writer.append_column(&bytes, chunk).map_err(|e| encoding(&self.path, e))?;
-                if let Some(bytes) = self.outbox.take() {
-                    self.upload.put(bytes).await?;
-                }
-            }
-            let mut unknown = BTreeSet::new();
-            for column in leaves.map(|leaf| source.root_of(leaf)) {
-                let is_float = self
-                    .context
-                    .schema
-                    .arrow
-                    .fields()
-                    .get(column)
-                    .is_some_and(|f| f.data_type().is_floating());
-                match (known.get(&column), self.counts.get_mut(column)) {
-                    (Some(nulls), Some(counts)) if !is_float => counts.add_nulls(*nulls),
-                    _ => _ = unknown.insert(column),
-                }
-            }
-            count(&mut self.counts, source, group, &bytes, &unknown).await?;
-        }
-        writer.close().map_err(|e| encoding(&self.path, e))?;
-        self.rows += source.group_rows(group)?;
-        self.send().await
     }
 
     /// Writes the footer and completes the upload.
@@ -194,7 +149,8 @@ impl ParquetFile {
         })
     }
 
-    fn begin_row_group(&mut self) -> Result<()> {
+    /// Of a row group that begins, by stored column.
+    fn column_writers(&mut self) -> Result<Vec<Vec<ArrowColumnWriter>>> {
         let plain = self.context.encodings.plain();
         if plain != self.plain {
             self.factory = factory(&self.context, &plain).map_err(|e| encoding(&self.path, e))?;
@@ -203,14 +159,14 @@ impl ParquetFile {
         let number = self.writer.flushed_row_groups().len();
         let writers = self.factory.create_column_writers(number).map_err(|e| encoding(&self.path, e))?;
         let descriptor = self.writer.schema_descr();
-        self.columns = self.context.schema.arrow.fields().iter().map(|_| vec![]).collect();
+        let mut columns: Vec<_> = self.context.schema.arrow.fields().iter().map(|_| vec![]).collect();
         for (leaf, writer) in writers.into_iter().enumerate() {
-            match self.columns.get_mut(descriptor.get_column_root_idx(leaf)) {
+            match columns.get_mut(descriptor.get_column_root_idx(leaf)) {
                 Some(column) => column.push(writer),
                 None => return Err(Error::Internal(format!("{}: leaf {leaf} has no column", self.path))),
             }
         }
-        Ok(())
+        Ok(columns)
     }
 
     async fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -280,40 +236,6 @@ impl ParquetFile {
             None => Ok(()),
         }
     }
-}
-
-/// Counts what is in stored columns (floating point and nested ones) of a row group that is taken over: its footer
-/// does not say all of it.
-async fn count(
-    counts: &mut [ColumnCounts],
-    source: &Source,
-    group: usize,
-    bytes: &GroupBytes,
-    columns: &BTreeSet<usize>,
-) -> Result<()> {
-    if columns.is_empty() {
-        return Ok(());
-    }
-    let read = || {
-        let footer = ArrowReaderMetadata::try_new(source.footer().clone(), ArrowReaderOptions::new())?;
-        let descriptor = source.footer().file_metadata().schema_descr();
-        let mask = ProjectionMask::roots(descriptor, columns.iter().copied());
-        ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), footer)
-            .with_row_groups(vec![group])
-            .with_projection(mask)
-            .build()
-    };
-    for batch in read().map_err(|e| Error::DataFusion(e.into()))? {
-        let batch = batch.map_err(|e| Error::DataFusion(e.into()))?;
-        for (column, values) in columns.iter().zip(batch.columns()) {
-            if let Some(counts) = counts.get_mut(*column) {
-                counts.update(values);
-            }
-        }
-        // Many rows of long lists take their time, in which the statement can be cancelled.
-        tokio::task::yield_now().await;
-    }
-    Ok(())
 }
 
 /// Writers of row groups whose columns `plain` have no dictionary. A file's own factory has the properties that the

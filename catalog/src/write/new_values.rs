@@ -1,0 +1,143 @@
+//! New values of rows that stay in their places: which columns of a row group they change, and what those become.
+
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::interleave;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
+
+use super::source::{GroupBytes, Source};
+use crate::error::{Error, Result};
+
+/// Rows that are decoded at a time.
+const BATCH_ROWS: usize = 8_192;
+
+/// New values of some rows of a row group.
+#[derive(Debug)]
+pub struct NewValues {
+    /// Which rows, counted from the row group's first; ascending.
+    pub rows: Vec<usize>,
+    /// A row for each, of all stored columns.
+    pub values: RecordBatch,
+}
+
+/// A stored column of a row group, its bytes read.
+pub struct StoredColumn<'a> {
+    pub source: &'a Source,
+    pub group: usize,
+    pub bytes: &'a GroupBytes,
+    pub column: usize,
+}
+
+impl StoredColumn<'_> {
+    /// Whether the new values are those that are there, to the bit.
+    pub fn has(&self, new: &NewValues) -> Result<bool> {
+        let values = self.new(new)?;
+        let total = usize::try_from(self.source.group_rows(self.group)?).unwrap_or(usize::MAX);
+        let rows = RowSelection::from_consecutive_ranges(runs(&new.rows).into_iter(), total);
+        let mut seen = 0;
+        for old in self.read(Some(rows))? {
+            let old = old?;
+            let end = seen + old.len();
+            if end > values.len() || *old != *values.slice(seen, old.len()) {
+                return Ok(false);
+            }
+            seen = end;
+        }
+        match seen == values.len() {
+            true => Ok(true),
+            false => Err(Error::Internal(format!("{seen} rows of {} to be compared", values.len()))),
+        }
+    }
+
+    /// All values of the column, the new ones in place of the old.
+    pub fn with(&self, new: &NewValues) -> Result<impl Iterator<Item = Result<ArrayRef>>> {
+        let values = self.new(new)?;
+        let (mut first, mut used) = (0, 0);
+        Ok(self.read(None)?.map(move |old| {
+            let old = old?;
+            let end = first + old.len();
+            let ahead = new.rows.get(used..).unwrap_or_default();
+            let places = ahead.get(..ahead.partition_point(|row| *row < end)).unwrap_or_default();
+            let replaced = replace(&old, first, places, &values.slice(used, places.len()))?;
+            first = end;
+            used += places.len();
+            Ok(replaced)
+        }))
+    }
+
+    fn new<'n>(&self, new: &'n NewValues) -> Result<&'n ArrayRef> {
+        let missing = || Error::Internal(format!("new rows have no column {}", self.column));
+        new.values.columns().get(self.column).ok_or_else(missing)
+    }
+
+    /// The column's values, of all rows or of some.
+    fn read(&self, rows: Option<RowSelection>) -> Result<impl Iterator<Item = Result<ArrayRef>> + use<>> {
+        let leaves = self.source.footer().file_metadata().schema_descr();
+        let metadata = self.source.as_written()?.clone();
+        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata)
+            .with_row_groups(vec![self.group])
+            .with_projection(ProjectionMask::roots(leaves, [self.column]))
+            .with_batch_size(BATCH_ROWS);
+        if let Some(rows) = rows {
+            reader = reader.with_row_selection(rows);
+        }
+        let batches = reader.build().map_err(|e| Error::DataFusion(e.into()))?;
+        Ok(batches.map(|batch| {
+            let batch = batch.map_err(|e| Error::DataFusion(e.into()))?;
+            let column = batch.columns().first().cloned();
+            column.ok_or_else(|| Error::Internal("a column was not read".into()))
+        }))
+    }
+}
+
+/// Ascending numbers as ranges.
+fn runs(numbers: &[usize]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some(run) if run.end == *number => run.end += 1,
+            _ => runs.push(*number..number + 1),
+        }
+    }
+    runs
+}
+
+/// `old`, whose first row is number `first`, with `new` at `places`.
+fn replace(old: &ArrayRef, first: usize, places: &[usize], new: &ArrayRef) -> Result<ArrayRef> {
+    if places.is_empty() {
+        return Ok(old.clone());
+    }
+    let mut which: Vec<(usize, usize)> = (0..old.len()).map(|row| (0, row)).collect();
+    for (number, place) in places.iter().enumerate() {
+        if let Some(row) = which.get_mut(place.saturating_sub(first)) {
+            *row = (1, number);
+        }
+    }
+    interleave(&[old.as_ref(), new.as_ref()], &which).map_err(|e| Error::DataFusion(e.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int32Array;
+
+    use super::*;
+
+    #[test]
+    fn runs_of_numbers() {
+        assert_eq!(runs(&[]), vec![]);
+        assert_eq!(runs(&[0, 1, 2, 5, 7, 8]), vec![0..3, 5..6, 7..9]);
+    }
+
+    #[test]
+    fn values_are_replaced_in_their_places() {
+        let numbers = |values: &[i32]| Arc::new(Int32Array::from(values.to_vec())) as ArrayRef;
+        let old = numbers(&[10, 11, 12, 13]);
+        assert_eq!(&replace(&old, 100, &[], &numbers(&[])).unwrap(), &old);
+        let replaced = replace(&old, 100, &[100, 103], &numbers(&[1, 2])).unwrap();
+        assert_eq!(&replaced, &numbers(&[1, 11, 12, 2]));
+    }
+}
