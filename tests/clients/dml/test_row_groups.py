@@ -1,4 +1,5 @@
-"""Copy-on-write takes row groups without a changed row over as they are: their bytes, their statistics, their place."""
+"""Copy-on-write takes row groups without a changed row over as they are: their bytes, their statistics, their place; and of
+row groups in which rows are only updated, the columns in which nothing changes."""
 
 import math
 import pathlib
@@ -35,14 +36,28 @@ def files(outside: Outside) -> list[pathlib.Path]:
     return [pathlib.Path(uri.removeprefix("file://")) for uri in DeltaTable(str(outside.folder)).file_uris()]
 
 
-def groups(path: pathlib.Path) -> list[tuple[int, bytes]]:
-    """Rows and bytes of each row group."""
-    content, found = path.read_bytes(), []
-    for group in (pq.ParquetFile(path).metadata.row_group(i) for i in range(pq.ParquetFile(path).metadata.num_row_groups)):
+def columns(path: pathlib.Path) -> list[dict[str, bytes]]:
+    """The bytes of each column of each row group."""
+    content, metadata = path.read_bytes(), pq.ParquetFile(path).metadata
+    found = []
+    for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
         chunks = [group.column(i) for i in range(group.num_columns)]
         starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
-        found.append((group.num_rows, b"".join(content[at:at + chunk.total_compressed_size] for at, chunk in zip(starts, chunks))))
+        found.append({chunk.path_in_schema: content[at:at + chunk.total_compressed_size] for at, chunk in zip(starts, chunks)})
     return found
+
+
+def groups(path: pathlib.Path) -> list[tuple[int, bytes]]:
+    """Rows and bytes of each row group."""
+    metadata = pq.ParquetFile(path).metadata
+    return [(metadata.row_group(i).num_rows, b"".join(chunks.values())) for i, chunks in enumerate(columns(path))]
+
+
+def written_anew(old: pathlib.Path, new: pathlib.Path) -> list[set[str]]:
+    """Of each row group the columns whose bytes are other ones."""
+    were, are = columns(old), columns(new)
+    assert len(were) == len(are)
+    return [{name for name, content in after.items() if before[name] != content} for before, after in zip(were, are)]
 
 
 def same(rows) -> list[tuple]:
@@ -73,10 +88,9 @@ def test_only_row_groups_with_a_change_are_written_anew(server, schema, duck, la
     expected = [(*row[:1], "new", *row[2:]) if row[0] in (250, 260) else row for row in before]
     check(server, schema, outside, expected)
     [new] = files(outside)
-    were, are = groups(old), groups(new)
-    # The rows with new values come last.
-    assert [rows for rows, _ in are] == [GROUP, GROUP, GROUP - 2, *[GROUP] * 7, 2]
-    assert [i for i in range(10) if were[i] == are[i]] == [i for i in range(10) if i != 2]
+    were = groups(old)
+    assert [rows for rows, _ in groups(new)] == [GROUP] * 10
+    assert written_anew(old, new) == [{"name"} if i == 2 else set() for i in range(10)]
     # Readers that use the page index and the statistics find all rows.
     for k in (1, 100, 101, 250, 260, 299, 300, 301, 1000):
         assert same(server.sql(f"select * from {schema}.t where k = {k}")) == same(row for row in expected if row[0] == k)
@@ -84,7 +98,7 @@ def test_only_row_groups_with_a_change_are_written_anew(server, schema, duck, la
         (ROWS, 1, ROWS, sum(row[1] is not None for row in expected), ROWS - 200)]
     server.sql(f"delete from {schema}.t where k between 295 and 405 or k = 1000")
     check(server, schema, outside, [row for row in expected if not (295 <= row[0] <= 405 or row[0] == 1000)])
-    # Groups 0, 1, 5 to 8 stay; of the others some rows do, and the two that were too few for a group.
+    # Groups 0, 1, 5 to 8 stay; of the others some rows do.
     [last] = files(outside)
     assert [i for i in range(10) if were[i] in groups(last)] == [0, 1, 5, 6, 7, 8]
 
@@ -102,12 +116,102 @@ def test_metrics_are_those_of_all_rows(server, schema, duck, layout):
             assert task.file.value_counts[ids[name]] == ROWS, name
             assert task.file.null_value_counts[ids[name]] == sum(value is None for value in values), name
     assert task.file.nan_value_counts[ids["weight"]] == sum(math.isnan(row[3]) for row in rows) == 4
-    assert task.file.record_count == ROWS and len(task.file.split_offsets) == 11
+    assert task.file.record_count == ROWS and len(task.file.split_offsets) == 10
     import struct
 
     assert struct.unpack("<d", task.file.lower_bounds[ids["weight"]])[0] == 1.0
     assert struct.unpack("<d", task.file.upper_bounds[ids["weight"]])[0] == 500.0
     assert (task.file.lower_bounds[ids["k"]], task.file.upper_bounds[ids["k"]]) == (struct.pack("<q", 1), struct.pack("<q", ROWS))
+
+
+@every_layout
+def test_a_merge_writes_the_columns_that_it_changes(server, schema, duck, layout):
+    """`UPDATE SET *` gives every column a value; which of them are new, the rows tell. Rows that go make a row group one that is
+    written anew, and new rows come last."""
+    outside = fill(server, schema, layout, duck)
+    [old] = files(outside)
+    rows = {row[0]: row for row in rows_of(server, schema)}
+    source = f"{schema}.s"
+    server.sql(f"create table {source} as select * from {schema}.t where k in (7, 150, 199, 320, 555, 1000)")
+    server.sql(f"update {source} set code = -code where k in (150, 1000)")
+    server.sql(f"update {source} set weight = 'NaN', name = null where k = 320")
+    server.sql(f"insert into {source} select 5000 + k, name, price, weight, day, at, flag, code, tags, p from {source} where k = 7")
+    server.sql(f"merge into {schema}.t t using {source} s on t.k = s.k when matched and s.k = 555 then delete "
+               "when matched then update set * when not matched then insert *")
+    merged = {row[0]: row for row in server.sql(f"select * from {source}")}
+    del rows[555]
+    rows |= {k: row for k, row in merged.items() if k != 555}
+    assert (rows[150][7], rows[1000][7], rows[320][1]) == (None, -1000, None) and 5007 in rows
+    check(server, schema, outside, list(rows.values()))
+    [new] = files(outside)
+    were, are = columns(old), columns(new)
+    assert [count for count, _ in groups(new)] == [*[GROUP] * 5, GROUP - 1, *[GROUP] * 4, 1]
+    changed = [{name for name in were[i] if were[i][name] != are[i][name]} for i in range(10)]
+    assert changed[:5] == [set(), set(), set(), {"name", "weight"}, set()] and changed[6:] == [set(), set(), set(), {"code"}]
+
+
+@every_layout
+def test_rows_that_go_to_another_partition(server, schema, duck, layout):
+    """A file of which a row goes to another partition loses it; files in which all stay keep their places."""
+    outside = fill(server, schema, layout, duck, "partitioned by (p)")
+    server.sql(f"insert into {schema}.t select k + {ROWS}, name, price, weight, day, at, flag, code, tags, 2 from {schema}.t")
+    rows = {row[0]: row for row in rows_of(server, schema)}
+    server.sql(f"update {schema}.t set p = case when k = 12 then 2 else p end, code = 7 where k in (12, 13, {ROWS + 900})")
+    for k in (12, 13, ROWS + 900):
+        rows[k] = (*rows[k][:7], 7, rows[k][8], 2 if k == 12 else rows[k][9])
+    check(server, schema, outside, list(rows.values()))
+    # Partition values are right in both, however a reader comes to them.
+    assert server.sql(f"select p, count(*) from {schema}.t group by p order by p") == [(1, ROWS - 1), (2, ROWS + 1)]
+    assert server.sql(f"select k from {schema}.t where p = 2 and k <= {ROWS}") == [(12,)]
+    assert sum(len(groups(path)) for path in files(outside)) <= 22
+
+
+@every_layout
+def test_a_column_of_all_rows(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck)
+    [old] = files(outside)
+    rows = rows_of(server, schema)
+    server.sql(f"update {schema}.t set flag = not flag")
+    check(server, schema, outside, [(*row[:6], not row[6], *row[7:]) for row in rows])
+    [new] = files(outside)
+    assert written_anew(old, new) == [{"flag"}] * 10
+    # Nothing changes at all.
+    server.sql(f"update {schema}.t set flag = flag, k = k + 0")
+    check(server, schema, outside, [(*row[:6], not row[6], *row[7:]) for row in rows])
+    assert written_anew(new, files(outside)[0]) == [set()] * 10
+
+
+@pytest.mark.parametrize("layout", [V2_COPY, DELTA_COPY], ids=["v2", "delta"])
+def test_columns_of_every_type_are_taken_over_or_replaced(server, schema, duck, layout):
+    """Each in turn: first all others stay, then only this one does. Zero and minus zero, and nothing and an empty one, differ."""
+    values = {
+        "numeric(38,9)": ("1.5", "-2"), "real": ("'-0'", "0"), "double precision": ("0", "'-0'"), "bytea": ("'\\x00ff'", "''"), "text": ("''", "null"),
+        "timestamptz": ("'2024-06-01 12:00Z'", "'1969-01-01Z'"), "timestamp": ("'2024-06-01 12:00'", "null"), "boolean": ("true", "false"),
+        "smallint": ("1", "-1"), "date": ("'2024-02-29'", "'1900-01-01'"), "int[]": ("array[1,null]", "array[]::int[]"), "text[]": ("array['a']", "null"),
+    }
+    if layout.format == "iceberg":
+        values |= {"time": ("'12:00'", "null"), "uuid": ("gen_random_uuid()", "null")}
+    properties = ", ".join(f"'{key}' = '{value}'" for key, value in (*layout.properties, ("write.parquet.row-group-limit", str(GROUP))))
+    names = [f"c{i}" for i in range(len(values))]
+    definitions = ", ".join(f"{name} {type}" for name, type in zip(names, values))
+    server.sql(f"create table {schema}.t (k int, {definitions}) using {layout.format} tblproperties ({properties})")
+    server.sql(f"insert into {schema}.t select n, {', '.join(f'{first}::{type}' for type, (first, _) in values.items())} from generate_series(1, 300) as g(n)")
+    outside = Outside(server, duck, schema, "t", layout.format)
+    expected = {row[0]: row for row in rows_of(server, schema)}
+    for number, (type, (_, second)) in enumerate(values.items()):
+        [old] = files(outside)
+        server.sql(f"update {schema}.t set c{number} = {second}::{type} where k in ({101 + number}, 150)")
+        [[value]] = server.sql(f"select {second}::{type}")
+        for k in (101 + number, 150):
+            expected[k] = (*expected[k][:number + 1], value, *expected[k][number + 2:])
+        assert same(rows_of(server, schema)) == same(expected.values()), type
+        [new] = files(outside)
+        anew = [{path.split(".")[0] for path in found} for found in written_anew(old, new)]
+        assert anew == [set(), {f"c{number}"}, set()], type
+    by_duckdb = outside.readers(["k", *names])["duckdb"]
+    shown = [value for value in values if value not in ("time", "uuid", "timestamptz", "int[]", "text[]", "bytea")]
+    keep = [0, *(1 + list(values).index(type) for type in shown)]
+    assert same([row[i] for i in keep] for row in by_duckdb) == same([row[i] for i in keep] for row in expected.values())
 
 
 def test_sorted_files_stay_sorted(server, schema, duck):
