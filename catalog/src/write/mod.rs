@@ -27,10 +27,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::sorts::sort::sort_batch;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
@@ -259,13 +261,19 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Writes rows, in any order.
+    /// Writes rows, which need not be in the table's order.
     pub async fn rows(&mut self, batches: Vec<RecordBatch>, task: &TaskContext) -> Result<()> {
-        let batches: Vec<_> = batches.into_iter().filter(|batch| batch.num_rows() > 0).collect();
         let Some(first) = batches.first() else { return Ok(()) };
-        let (schema, rows) = (first.schema(), futures::stream::iter(batches.into_iter().map(Ok)));
-        let rows = Box::pin(RecordBatchStreamAdapter::new(schema, rows));
-        self.round(vec![vec![rows]], InputOrder::Any, task).await
+        let schema = first.schema();
+        let mut rows = concat_batches(&schema, &batches).map_err(|e| Error::DataFusion(e.into()))?;
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        if let Some(order) = write_order(&self.snapshot, &schema, 0)? {
+            rows = sort_batch(&rows, &order, None).map_err(|e| Error::DataFusion(e.into()))?;
+        }
+        let rows = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(rows)])));
+        self.round(vec![vec![rows]], InputOrder::TableOrder, task).await
     }
 
     fn context(&self, tasks: usize, order: InputOrder, task: &TaskContext) -> Arc<WriteContext> {
@@ -300,6 +308,13 @@ impl TableWriter {
             true => Ok(Some(self.schema.project(&rows)?)),
             false => Ok(None),
         }
+    }
+
+    /// The stored columns that say where a row belongs in the table's sort order.
+    pub fn sort_columns(&self) -> Vec<usize> {
+        let ids = &self.schema.field_ids;
+        let fields = self.snapshot.sort_order.fields.iter();
+        fields.filter_map(|field| ids.iter().position(|id| *id == field.source_id)).collect()
     }
 
     /// Writes what is left.

@@ -17,6 +17,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use roaring::RoaringTreemap;
 
 use super::file_schema::FileSchema;
+use super::new_values::{NewValues, StoredColumn};
 use super::options::{CREATED_BY, WriteOptions};
 use crate::error::{Error, Result};
 use crate::storage::Located;
@@ -86,27 +87,52 @@ impl Source {
         self.as_written.as_ref().ok_or_else(differs)
     }
 
+    /// Positions of each row group.
+    pub fn positions(&self) -> Vec<Range<u64>> {
+        let mut first = 0;
+        let rows = self.footer.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+        rows.map(|rows| {
+            let start = first;
+            first += rows;
+            start..first
+        })
+        .collect()
+    }
+
+    /// Whether the new values of these stored columns of a row group are those that are there.
+    pub async fn has(&self, group: usize, columns: &[usize], new: &NewValues) -> Result<bool> {
+        let leaves = self.group(group)?.num_columns();
+        for (column, leaves) in self.columns(0..leaves) {
+            if columns.contains(&column) {
+                let bytes = self.read(group, leaves).await?;
+                if !(StoredColumn { source: self, group, bytes: &bytes, column }).has(new)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// `None`: every row group has a deleted row, or is too small. `replaced`: those of `deleted` that get new
     /// values in their places.
     pub fn parts(&self, deleted: &RoaringTreemap, replaced: &RoaringTreemap) -> Option<Vec<Part>> {
         let mut parts: Vec<Part> = Vec::new();
         let mut taken_over = false;
-        let mut first = 0;
-        for (number, group) in self.footer.row_groups().iter().enumerate() {
-            let end = first + u64::try_from(group.num_rows()).unwrap_or(0);
-            let gone = deleted.range_cardinality(first..end);
-            let left = (end - first).saturating_sub(gone);
-            let stay = gone == replaced.range_cardinality(first..end);
-            let is_worth_it = end - first >= self.worth_rows || group.compressed_size() >= self.worth_bytes;
+        let groups = self.footer.row_groups().iter().zip(self.positions());
+        for (number, (group, positions)) in groups.enumerate() {
+            let rows = positions.end - positions.start;
+            let gone = deleted.range_cardinality(positions.clone());
+            let left = rows.saturating_sub(gone);
+            let stay = gone == replaced.range_cardinality(positions.clone());
+            let is_worth_it = rows >= self.worth_rows || group.compressed_size() >= self.worth_bytes;
             match parts.last_mut() {
                 _ if stay && is_worth_it => {
                     taken_over = true;
-                    parts.push(Part::Group { number, positions: first..end });
+                    parts.push(Part::Group { number, positions });
                 }
                 Some(Part::Rows(rows)) => *rows += left,
                 _ => parts.push(Part::Rows(left)),
             }
-            first = end;
         }
         taken_over.then_some(parts)
     }

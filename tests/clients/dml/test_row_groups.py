@@ -214,13 +214,24 @@ def test_columns_of_every_type_are_taken_over_or_replaced(server, schema, duck, 
     assert same([row[i] for i in keep] for row in by_duckdb) == same([row[i] for i in keep] for row in expected.values())
 
 
-def test_sorted_files_stay_sorted(server, schema, duck):
-    outside = fill(server, schema, V2_COPY, duck, "sorted by (k)")
-    server.sql(f"update {schema}.t set name = 'new' where k in (150, 850)")
+@pytest.mark.parametrize("by", ["", "partitioned by (p)"])
+def test_sorted_files_stay_sorted(server, schema, duck, by):
+    outside = fill(server, schema, V2_COPY, duck, by + " sorted by (day desc)")
+    [old] = files(outside)
+    order = [(k,) for k in range(ROWS, 0, -1)]
+    assert of_arrow(pq.read_table(old, columns=["k"])) == order
+    # What they are sorted by stays: so do their places.
+    server.sql(f"update {schema}.t set name = 'new', day = day + 0 where k in (150, 850)")
+    [new] = files(outside)
+    assert of_arrow(pq.read_table(new, columns=["k"])) == order
+    assert written_anew(old, new) == [{"name"} if i in (1, 8) else set() for i in range(10)]
+    # It does not, of one: the rows of its row group go where they belong.
+    server.sql(f"update {schema}.t set day = case k when 151 then date '2000-01-01' else day end, name = 'newer' where k in (149, 151, 849)")
     found = sorted(files(outside), key=lambda path: path.stat().st_size)
-    assert [of_arrow(pq.read_table(path, columns=["k"])) for path in found] == [
-        [(150,), (850,)], [(k,) for k in range(1, ROWS + 1) if k not in (150, 850)]]
-    assert [rows for rows, _ in groups(found[1])] == [GROUP, GROUP - 1, *[GROUP] * 6, GROUP - 1, GROUP]
+    assert [of_arrow(pq.read_table(path, columns=["k"])) for path in found] == [[(149,), (151,)], [(k,) for k in range(ROWS, 0, -1) if k not in (149, 151)]]
+    assert [rows for rows, _ in groups(found[1])] == [*[GROUP] * 8, GROUP - 2, GROUP]
+    assert server.sql(f"select k, name from {schema}.t where name like 'new%' order by k") == [
+        (149, "newer"), (150, "new"), (151, "newer"), (849, "newer"), (850, "new")]
     orders = [task.file.sort_order_id for task in outside.iceberg().scan().plan_files()]
     assert orders == [outside.iceberg().sort_order().order_id] * 2
 

@@ -198,13 +198,9 @@ impl Apply {
         feed.finish().await
     }
 
-    /// Whether updated rows may stay in their places: where files are made anew of which nothing but the values
-    /// of a row says where it belongs.
+    /// Whether updated rows may stay in their places.
     fn keeps_places(&self) -> bool {
-        let snapshot = &self.target.table().snapshot;
-        self.mode == RowLevelMode::CopyOnWrite
-            && snapshot.row_lineage.is_none()
-            && snapshot.sort_order.fields.is_empty()
+        self.mode == RowLevelMode::CopyOnWrite && self.target.table().snapshot.row_lineage.is_none()
     }
 
     fn fates(&self, deleted: HashMap<i32, RoaringTreemap>, waiting: Option<&Waiting>) -> Result<Fates> {

@@ -9,7 +9,6 @@ use arrow::array::{RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, interleave_record_batch, not, take_record_batch};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
-use roaring::RoaringTreemap;
 
 use super::changes::NewRows;
 use crate::error::{Error, Result};
@@ -93,10 +92,6 @@ impl Waiting {
 }
 
 impl Updated {
-    pub fn places(&self) -> RoaringTreemap {
-        self.positions.iter().copied().collect()
-    }
-
     /// New values of rows of row groups that are taken over (number and positions, ascending), by the number;
     /// and the other rows. `stored`: the rows as the file stores them.
     pub fn by_group(

@@ -141,10 +141,22 @@ impl Apply {
             Some(updated) => writer.stored(&updated.rows, &partition)?,
             None => None,
         };
-        let replaced = match (updated, &stored) {
-            (Some(updated), Some(_)) => updated.places(),
-            _ => RoaringTreemap::new(),
-        };
+        let sort_order_id = self.sort_order_id(touched);
+        let mut replaced = RoaringTreemap::new();
+        if let (Some(updated), Some(stored)) = (updated, &stored) {
+            replaced.extend(updated.positions.iter().copied());
+            let all: Vec<_> = source.positions().into_iter().enumerate().collect();
+            if sort_order_id.is_some() {
+                let (new_values, _) = updated.by_group(&all, stored)?;
+                for (number, positions) in all {
+                    if let Some(new) = new_values.get(&number)
+                        && !source.has(number, &writer.sort_columns(), new).await?
+                    {
+                        replaced.remove_range(positions);
+                    }
+                }
+            }
+        }
         let mut unread = touched.all_deleted();
         let Some(parts) = source.parts(&unread, &replaced) else { return Ok(None) };
         let mut groups = Vec::new();
@@ -173,7 +185,7 @@ impl Apply {
             new_values,
             rows: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
             partition,
-            sort_order_id: self.sort_order_id(touched),
+            sort_order_id,
         };
         Ok(Some(PlannedSplice { splice, moved }))
     }
