@@ -42,7 +42,7 @@ class AuricTable:
         self.connection.execute(f"delete from {self.name} where {where}")
 
     def overwrite(self, partition: str, source: pathlib.Path):
-        self.connection.execute(f"insert overwrite table {self.name} partition (ship_month = '{partition}') select * from read_parquet('{source}')")
+        self.connection.execute(f"insert overwrite table {self.name} partition (ship_period = '{partition}') select * from read_parquet('{source}')")
 
 
 class DeltalakeTable:
@@ -80,8 +80,8 @@ class DeltalakeTable:
         from deltalake import write_deltalake
 
         rows = pq.read_table(source)
-        rows = rows.append_column("ship_month", pa.array([partition] * rows.num_rows))
-        write_deltalake(str(self.path), rows, mode="overwrite", predicate=f"ship_month = '{partition}'")
+        rows = rows.append_column("ship_period", pa.array([partition] * rows.num_rows))
+        write_deltalake(str(self.path), rows, mode="overwrite", predicate=f"ship_period = '{partition}'")
 
 
 class SailTable:
@@ -115,8 +115,8 @@ class SailTable:
     def overwrite(self, partition: str, source: pathlib.Path):
         from pyspark.sql.functions import lit
 
-        rows = self.sail.spark.read.parquet(str(source)).withColumn("ship_month", lit(partition))
-        rows.write.format("delta").mode("overwrite").option("replaceWhere", f"ship_month = '{partition}'").save(str(self.path))
+        rows = self.sail.spark.read.parquet(str(source)).withColumn("ship_period", lit(partition))
+        rows.write.format("delta").mode("overwrite").option("replaceWhere", f"ship_period = '{partition}'").save(str(self.path))
 
 
 class Sail:
