@@ -32,8 +32,8 @@ pub struct Source {
     footer: Arc<ParquetMetaData>,
     /// Decodes the types that are written. `None`: it does not.
     as_written: Option<ArrowReaderMetadata>,
-    /// Rows or bytes that make a row group worth being taken over. Smaller ones are written anew, so that many
-    /// changes do not leave many small ones.
+    /// Rows or bytes from which on a row group is taken over. Smaller ones are joined with each other, so that
+    /// many changes do not leave many small ones.
     worth_rows: u64,
     worth_bytes: i64,
 }
@@ -45,6 +45,23 @@ pub enum Part {
     Group { number: usize, positions: Range<u64> },
     /// So many rows that are left of others are written anew.
     Rows(u64),
+}
+
+/// What a statement makes of a row group.
+struct Fate {
+    positions: Range<u64>,
+    /// No row goes.
+    stays: bool,
+    /// Enough to be taken over, whatever its neighbours are.
+    is_large: bool,
+    /// Rows that are left where some go.
+    left: u64,
+}
+
+impl Fate {
+    fn is_settled(&self) -> bool {
+        self.stays && self.is_large
+    }
 }
 
 impl Source {
@@ -113,28 +130,46 @@ impl Source {
         Ok(true)
     }
 
-    /// `None`: every row group has a deleted row, or is too small. `replaced`: those of `deleted` that get new
+    /// `None`: there is no row group to be taken over. `replaced`: those of `deleted` that get new
     /// values in their places.
     pub fn parts(&self, deleted: &RoaringTreemap, replaced: &RoaringTreemap) -> Option<Vec<Part>> {
+        let groups = self.footer.row_groups().iter().zip(self.positions());
+        let groups: Vec<Fate> =
+            groups.map(|(group, positions)| self.fate(group, positions, deleted, replaced)).collect();
         let mut parts: Vec<Part> = Vec::new();
         let mut taken_over = false;
-        let groups = self.footer.row_groups().iter().zip(self.positions());
-        for (number, (group, positions)) in groups.enumerate() {
-            let rows = positions.end - positions.start;
-            let gone = deleted.range_cardinality(positions.clone());
-            let left = rows.saturating_sub(gone);
-            let stay = gone == replaced.range_cardinality(positions.clone());
-            let is_worth_it = rows >= self.worth_rows || group.compressed_size() >= self.worth_bytes;
+        for (number, fate) in groups.iter().enumerate() {
+            let before = number.checked_sub(1).and_then(|before| groups.get(before));
+            let beside = [before, groups.get(number + 1)];
+            // One that is too small is joined with a neighbour that is written anew or too small itself.
+            let stays = fate.stays && (fate.is_large || beside.into_iter().flatten().all(Fate::is_settled));
             match parts.last_mut() {
-                _ if stay && is_worth_it => {
+                _ if stays => {
                     taken_over = true;
-                    parts.push(Part::Group { number, positions });
+                    parts.push(Part::Group { number, positions: fate.positions.clone() });
                 }
-                Some(Part::Rows(rows)) => *rows += left,
-                _ => parts.push(Part::Rows(left)),
+                Some(Part::Rows(rows)) => *rows += fate.left,
+                _ => parts.push(Part::Rows(fate.left)),
             }
         }
         taken_over.then_some(parts)
+    }
+
+    fn fate(
+        &self,
+        group: &RowGroupMetaData,
+        positions: Range<u64>,
+        deleted: &RoaringTreemap,
+        replaced: &RoaringTreemap,
+    ) -> Fate {
+        let rows = positions.end - positions.start;
+        let gone = deleted.range_cardinality(positions.clone());
+        Fate {
+            stays: gone == replaced.range_cardinality(positions.clone()),
+            is_large: rows >= self.worth_rows || group.compressed_size() >= self.worth_bytes,
+            left: rows.saturating_sub(gone),
+            positions,
+        }
     }
 
     /// The leaf columns of a row group in runs that are worth a request each and need little memory; all leaves

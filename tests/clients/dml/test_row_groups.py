@@ -250,6 +250,20 @@ def test_many_changes_leave_no_crumbs(server, schema, duck, layout):
 
 
 @every_layout
+def test_new_rows_in_each_of_many_changes_leave_no_crumbs(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck)
+    rows = {row[0]: row for row in rows_of(server, schema)}
+    for number in range(1, 31):
+        k = (number * 37) % ROWS + 1
+        server.sql(f"merge into {schema}.t t using (values ({k}, {number}), ({ROWS + number}, {number})) s (k, code) on t.k = s.k "
+                   "when matched then update set code = s.code when not matched then insert (k, code, p) values (s.k, s.code, 1)")
+        rows[k] = (*rows[k][:7], number, *rows[k][8:])
+        rows[ROWS + number] = (ROWS + number, *[None] * 6, number, None, 1)
+    check(server, schema, outside, list(rows.values()))
+    assert sum(len(groups(path)) for path in files(outside)) <= 13
+
+
+@every_layout
 def test_files_of_another_schema_are_written_anew(server, schema, duck, layout):
     outside = fill(server, schema, layout, duck)
     [old] = files(outside)

@@ -84,8 +84,13 @@ impl Waiting {
         let mut rows = self.rows.lock();
         let Some(mut places) = rows.places.remove(&file) else { return Ok(None) };
         places.sort_unstable_by_key(|place| place.position);
-        let indices: Vec<_> = places.iter().map(|place| (place.batch, place.row)).collect();
-        let batches: Vec<&RecordBatch> = rows.batches.iter().collect();
+        // A file's rows come in few of all batches.
+        let mut used: Vec<usize> = places.iter().map(|place| place.batch).collect();
+        used.sort_unstable();
+        used.dedup();
+        let batches: Vec<&RecordBatch> = used.iter().filter_map(|batch| rows.batches.get(*batch)).collect();
+        let index = |place: &Place| (used.partition_point(|batch| *batch < place.batch), place.row);
+        let indices: Vec<_> = places.iter().map(index).collect();
         let all = interleave_record_batch(&batches, &indices).map_err(internal)?;
         Ok(Some(Updated { positions: places.iter().map(|place| place.position).collect(), rows: all }))
     }
