@@ -6,8 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::{SortOptions, sort_limit};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::kernels::cmp::distinct as distinct_from;
+use arrow::compute::{SortOptions, concat, filter, is_not_null, sort, sort_limit};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use auric_catalog::registry::Table;
@@ -265,30 +266,34 @@ impl Collected {
 /// nothing is known.
 pub(crate) fn predicate(batches: &[RecordBatch], column: usize, target: &Expr) -> Result<Option<Expr>> {
     let mut bounds: Option<(ScalarValue, ScalarValue)> = None;
-    let mut values: Option<std::collections::HashSet<ScalarValue>> = Some(Default::default());
+    let mut values: Option<ArrayRef> = None;
+    let mut too_many = false;
     for batch in batches {
         let Some(array) = batch.columns().get(column) else { return Ok(None) };
         if array.null_count() == array.len() {
             continue;
         }
-        let least = first(array, false)?;
-        let greatest = first(array, true)?;
+        let (least, greatest) = match too_many {
+            true => (first(array, false)?, first(array, true)?),
+            false => {
+                let known = distinct(values.as_ref(), array)?;
+                let ends = (scalar(&known, 0)?, scalar(&known, known.len().saturating_sub(1))?);
+                too_many = known.len() > MAX_VALUES;
+                values = (!too_many).then_some(known);
+                ends
+            }
+        };
         bounds = Some(match bounds {
             None => (least, greatest),
             Some((low, high)) => {
                 (if least < low { least } else { low }, if greatest > high { greatest } else { high })
             }
         });
-        for row in 0..array.len() {
-            let Some(known) = &mut values else { break };
-            if array.is_valid(row) {
-                known.insert(ScalarValue::try_from_array(array, row).map_err(failed)?);
-            }
-            if known.len() > MAX_VALUES {
-                values = None;
-            }
-        }
     }
+    let values = match values {
+        Some(values) => Some((0..values.len()).map(|row| scalar(&values, row)).collect::<Result<Vec<_>>>()?),
+        None => None,
+    };
     let Some((low, high)) = bounds else { return Ok(Some(lit(false))) };
     let between = target.clone().between(lit(low.clone()), lit(high.clone()));
     Ok(Some(match values {
@@ -299,7 +304,7 @@ pub(crate) fn predicate(batches: &[RecordBatch], column: usize, target: &Expr) -
             let list = || target.clone().in_list(values.iter().cloned().map(lit).collect(), false);
             let mut predicate = if listed { between.and(list()) } else { between };
             if values.len() > MAX_RANGES
-                && let Some(ranges) = in_ranges(target, values.into_iter().collect())
+                && let Some(ranges) = in_ranges(target, values)
             {
                 predicate = predicate.and(ranges);
             }
@@ -309,11 +314,32 @@ pub(crate) fn predicate(batches: &[RecordBatch], column: usize, target: &Expr) -
     }))
 }
 
+/// The values of both that are not null, each once, in order.
+fn distinct(known: Option<&ArrayRef>, more: &ArrayRef) -> Result<ArrayRef> {
+    let unique = || {
+        let more = filter(more, &is_not_null(more)?)?;
+        let all = match known {
+            Some(known) => concat(&[known.as_ref(), more.as_ref()])?,
+            None => more,
+        };
+        let sorted = sort(&all, None)?;
+        let Some(rest) = sorted.len().checked_sub(1) else { return Ok(sorted) };
+        let differs = distinct_from(&sorted.slice(0, rest), &sorted.slice(1, rest))?;
+        let begins: BooleanArray = std::iter::once(Some(true)).chain(differs.iter()).collect();
+        filter(&sorted, &begins)
+    };
+    unique().map_err(|e| Error::from(&e))
+}
+
+fn scalar(values: &ArrayRef, row: usize) -> Result<ScalarValue> {
+    ScalarValue::try_from_array(values, row).map_err(failed)
+}
+
 /// The least or greatest value that is not null.
 fn first(values: &ArrayRef, descending: bool) -> Result<ScalarValue> {
     let order = SortOptions { descending, nulls_first: false };
     let first = sort_limit(values, Some(order), Some(1)).map_err(|e| Error::from(&e))?;
-    ScalarValue::try_from_array(&first, 0).map_err(failed)
+    scalar(&first, 0)
 }
 
 #[async_trait]
