@@ -44,7 +44,8 @@ def object_store(*buckets: str):
             process.wait()
 
 
-def configuration(directory, endpoint: str, other_endpoint: str, log: str = "trace", ignore_environment: bool = True):
+def configuration(directory, endpoint: str, other_endpoint: str, warehouse: str = "ware house", log: str = "trace",
+                  ignore_environment: bool = True):
     """A configuration file: the bucket `other` has settings of its own."""
     (directory / "secret").write_text(OTHER_SECRET + "\n")
     file = directory / "auric.toml"
@@ -52,7 +53,7 @@ def configuration(directory, endpoint: str, other_endpoint: str, log: str = "tra
 [log]
 level = "{log}"
 [catalogs.lake]
-warehouse = "s3://lake/ware house"
+warehouse = "s3://lake/{warehouse}"
 [storage.s3]
 endpoint = "{endpoint}"
 region = "us-east-1"
@@ -130,9 +131,9 @@ def behind(handler: type[Proxy], store: str, **attributes):
         proxy.server_close()
 
 
-def pyiceberg(lake, s3) -> SqlCatalog:
+def pyiceberg(lake, s3, warehouse: str = "ware house") -> SqlCatalog:
     return SqlCatalog("lake", **{
-        "uri": f"sqlite:///{lake.data_dir}/catalog.db", "warehouse": "s3://lake/ware house", "s3.endpoint": s3, "s3.region": "us-east-1",
+        "uri": f"sqlite:///{lake.data_dir}/catalog.db", "warehouse": f"s3://lake/{warehouse}", "s3.endpoint": s3, "s3.region": "us-east-1",
         "s3.access-key-id": KEY, "s3.secret-access-key": SECRET, "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
     })
 
@@ -141,9 +142,9 @@ def delta_options(s3) -> dict[str, str]:
     return {"AWS_ENDPOINT_URL": s3, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
 
 
-def read(lake, s3, format: str, schema: str, table: str) -> list[tuple]:
+def read(lake, s3, format: str, schema: str, table: str, warehouse: str = "ware house") -> list[tuple]:
     """Rows of a table as the format's own library reads them."""
     if format == "iceberg":
-        return rows(pyiceberg(lake, s3).load_table((schema, table)).scan().to_arrow())
-    found = DeltaTable(f"s3://lake/ware house/{schema}/{table}", storage_options=delta_options(s3))
+        return rows(pyiceberg(lake, s3, warehouse).load_table((schema, table)).scan().to_arrow())
+    found = DeltaTable(f"s3://lake/{warehouse}/{schema}/{table}", storage_options=delta_options(s3))
     return rows(pa.table(QueryBuilder().register("found", found).execute("select * from found").read_all()))
