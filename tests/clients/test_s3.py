@@ -2,80 +2,28 @@
 
 import datetime
 import decimal
-import http.client
-import http.server
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import boto3
 import psycopg
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from moto.s3.responses import S3Response
-from moto.server import ThreadedMotoServer
-from pyiceberg.catalog.sql import SqlCatalog
 
-from conftest import rows, running
+from conftest import running
+from object_store import SECRETS, Proxy, behind, client_of, configuration, delta_options, object_store, pyiceberg, read
 
-KEY, SECRET, TOKEN, OTHER_SECRET = "AKIAWAREHOUSE", "hush-secret-of-the-lake", "hush-token-of-the-lake", "hush-secret-of-the-other"
-SECRETS = (SECRET, TOKEN, OTHER_SECRET)
 FORMATS = ["iceberg", "delta"]
-
-
-def one_at_a_time(method):
-    """moto looks for an object, then makes it: of two programs that each create it if it is not there, it tells both that they did."""
-    turn = threading.Lock()
-
-    def put(*arguments):
-        with turn:
-            return method(*arguments)
-
-    return put
 
 
 @pytest.fixture(scope="module")
 def s3():
     """Address of an S3 server with the buckets `lake` and `other`."""
-    S3Response._key_response_put = one_at_a_time(S3Response._key_response_put)
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET)
-    for bucket in ("lake", "other"):
-        client.create_bucket(Bucket=bucket)
-    client.put_object(Bucket="other", Key="raw/a b/1.csv", Body=b"id,name\n1,one\n2,\n")
-    client.put_object(Bucket="other", Key="raw/a b/2.csv", Body=b"id,name\n3,three\n")
-    yield endpoint
-    moto.stop()
-
-
-def configuration(directory, endpoint: str, other_endpoint: str):
-    """A configuration file: the bucket `other` has settings of its own."""
-    (directory / "secret").write_text(OTHER_SECRET + "\n")
-    file = directory / "auric.toml"
-    file.write_text(f"""
-[log]
-level = "trace"
-[catalogs.lake]
-warehouse = "s3://lake/ware house"
-[storage.s3]
-endpoint = "{endpoint}"
-region = "us-east-1"
-access_key_id = "{KEY}"
-secret_access_key = "{SECRET}"
-session_token = "{TOKEN}"
-ignore_environment = true
-[storage.s3.buckets.other]
-endpoint = "{other_endpoint}"
-region = "us-east-1"
-access_key_id = "AKIAOTHER"
-secret_access_key = "file:{directory}/secret"
-ignore_environment = true
-""")
-    return file
+    with object_store("lake", "other") as endpoint:
+        client = client_of(endpoint)
+        client.put_object(Bucket="other", Key="raw/a b/1.csv", Body=b"id,name\n1,one\n2,\n")
+        client.put_object(Bucket="other", Key="raw/a b/2.csv", Body=b"id,name\n3,three\n")
+        yield endpoint
 
 
 @pytest.fixture(scope="module")
@@ -93,48 +41,22 @@ def schema(lake, request):
     return name
 
 
-class Forgetful(http.server.BaseHTTPRequestHandler):
-    """Passes requests on; of the first PUT of each file of metadata it forgets to tell that it succeeded."""
+class Forgetful(Proxy):
+    """Of the first PUT of each file of metadata it forgets to tell that it succeeded."""
 
-    protocol_version = "HTTP/1.1"
-    store = ""
     forgotten: set[str] = set()
 
-    def handle_request(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        connection = http.client.HTTPConnection(self.store)
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
-        connection.request(self.command, self.path, body, kept)
-        answer = connection.getresponse()
-        status, headers, content = answer.status, answer.headers, answer.read()
-        connection.close()
+    def answer(self, status, headers, content):
         if self.command == "PUT" and status == 200 and re.search(r"metadata\.json|\.avro|_delta_log/\d+\.json", self.path) and self.path not in self.forgotten:
             self.forgotten.add(self.path)
             status, headers, content = 503, {}, b""
-        self.send_response(status)
-        for name, value in headers.items():
-            if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server"):
-                self.send_header(name, value)
-        length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
-        self.send_header("Content-Length", length)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_request
-
-    def log_message(self, *arguments):
-        pass
+        super().answer(status, headers, content)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_commit_whose_answer_was_lost_is_its_own(s3, tmp_path, format):
     """The store did what it was asked for, and is asked again."""
-    handler = type("Handler", (Forgetful,), {"store": s3.removeprefix("http://"), "forgotten": set()})
-    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
-    try:
+    with behind(Forgetful, s3, forgotten=set()) as (endpoint, handler):
         with running(tmp_path / "data", "--config", str(configuration(tmp_path, endpoint, endpoint))) as server:
             server.sql(f"create schema forgetful_{format}")
             server.sql(f"create table forgetful_{format}.t (id int) using {format}")
@@ -144,27 +66,6 @@ def test_a_commit_whose_answer_was_lost_is_its_own(s3, tmp_path, format):
                 server.sql(f"create view forgetful_{format}.v as select id from forgetful_{format}.t")
             assert server.sql(f"select id from forgetful_{format}.t order by id") == [(1,), (3,)]
         assert len(handler.forgotten) >= 3
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-
-
-def pyiceberg(lake, s3) -> SqlCatalog:
-    return SqlCatalog("lake", **{
-        "uri": f"sqlite:///{lake.data_dir}/catalog.db", "warehouse": "s3://lake/ware house", "s3.endpoint": s3, "s3.region": "us-east-1",
-        "s3.access-key-id": KEY, "s3.secret-access-key": SECRET, "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
-    })
-
-
-def delta_options(s3) -> dict[str, str]:
-    return {"AWS_ENDPOINT_URL": s3, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-
-
-def read(lake, s3, format: str, schema: str, table: str) -> list[tuple]:
-    """Rows of a table as the format's own library reads them."""
-    if format == "iceberg":
-        return rows(pyiceberg(lake, s3).load_table((schema, table)).scan().to_arrow())
-    return rows(DeltaTable(f"s3://lake/ware house/{schema}/{table}", storage_options=delta_options(s3)).to_pyarrow_table())
 
 
 @pytest.mark.parametrize("partitioned", ["", "partitioned by (k)"])

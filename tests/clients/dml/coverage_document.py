@@ -35,6 +35,7 @@ ELSEWHERE = """
 | serializable isolation, concurrent writers, readers beside them | `tests/clients/dml/test_concurrency.py` |
 | wrong names, types, shapes; failing rows, disks and rights | `tests/clients/dml/test_bad_dml.py` |
 | a crash at any moment | `tests/clients/dml/test_crash.py` |
+| an object store that errs, refuses or loses its answer at any step | `tests/clients/dml/test_store_faults.py` |
 
 Longer runs (set `AURIC_BIN` to the binary and use the Python that `tests/run` installs):
 
@@ -42,6 +43,7 @@ Longer runs (set `AURIC_BIN` to the binary and use the Python that `tests/run` i
 AURIC_DIFFERENTIAL_SECONDS=3600 AURIC_DIFFERENTIAL_SEED=1000 python -m pytest tests/clients/dml/test_differential.py -s
 AURIC_DML_ALL=1 python -m pytest tests/clients/dml -k cases
 AURIC_CRASH_RUNS=300 python -m pytest tests/clients/dml/test_crash.py --timeout 3600
+AURIC_DML_ALL=1 python -m pytest tests/clients/dml/test_store_faults.py -s --timeout 10800
 ```
 
 A failing seed prints the fewest statements that still fail, and a file to replay them with psql.
