@@ -7,8 +7,10 @@ use datafusion::catalog::Session;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::parquet_to_arrow_schema;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::parquet_scan::partitioned_file;
@@ -27,17 +29,37 @@ pub(crate) async fn read(state: &dyn Session, at: &Located, size: u64) -> Result
     )?;
     match reader.get_metadata(None).await {
         Ok(footer) => Ok(footer),
-        Err(e) => {
-            let location = location(at);
-            Err(match at.store.head(&at.path).await {
-                Err(object_store::Error::NotFound { .. }) => {
-                    Error::corrupt(location, "the file does not exist")
-                }
-                Err(e) => Error::storage(location, e),
-                Ok(_) => Error::corrupt(location, e),
-            })
-        }
+        Err(e) => Err(explain(at.store.as_ref(), &at.path, size, &location(at), e).await),
     }
+}
+
+/// A failure to read a footer: the file is missing, out of reach, or not what it should be. `size`: bytes that the
+/// file has by the table's metadata.
+pub(super) async fn explain(
+    store: &dyn ObjectStore,
+    path: &Path,
+    size: u64,
+    location: &str,
+    e: ParquetError,
+) -> Error {
+    match store.head(path).await {
+        Err(object_store::Error::NotFound { .. }) => Error::corrupt(location, "the file does not exist"),
+        Err(e) => Error::storage(location, e),
+        // It is there, as large as it should be, and was not given out all the same.
+        Ok(found) if found.size == size && is_of_store(&e) => Error::storage(location, e),
+        Ok(_) => Error::corrupt(location, e),
+    }
+}
+
+fn is_of_store(e: &ParquetError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(e);
+    while let Some(error) = cause {
+        if error.is::<object_store::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn location(at: &Located) -> String {

@@ -12,14 +12,15 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::column_resolution::ColumnResolver;
+use super::footer::explain;
 use super::nan_bounds::{NanFreeColumns, without_unsafe_bounds};
 use crate::Error;
 use crate::storage::readers::Reading;
@@ -42,6 +43,8 @@ struct DataFileReader {
     numbers_row_groups: bool,
     store: Arc<dyn ObjectStore>,
     path: Path,
+    /// Bytes of the file by the table's metadata.
+    size: u64,
     location: String,
     nan_free: NanFreeColumns,
 }
@@ -58,6 +61,7 @@ impl ParquetFileReaderFactory for DataFileReaderFactory {
         Ok(Box::new(DataFileReader {
             location: format!("{}{path}", self.store_url.as_str()),
             path,
+            size: file.object_meta.size,
             nan_free: file.extension::<NanFreeColumns>().cloned().unwrap_or_default(),
             resolver: self.resolver.clone(),
             numbers_row_groups: self.numbers_row_groups,
@@ -86,16 +90,6 @@ fn with_ordinals(footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>, P
     Ok(Arc::new(ParquetMetaData::clone(&footer).into_builder().set_row_groups(groups).build()))
 }
 
-/// A failure to read the footer: the file is missing, out of reach, or no Parquet.
-async fn explain(store: &dyn ObjectStore, path: &Path, location: &str, e: ParquetError) -> ParquetError {
-    let explained = match store.head(path).await {
-        Err(object_store::Error::NotFound { .. }) => Error::corrupt(location, "the file does not exist"),
-        Err(e) => Error::storage(location, e),
-        Ok(_) => Error::corrupt(location, e),
-    };
-    ParquetError::External(Box::new(explained))
-}
-
 fn failed_read(location: &str, e: ParquetError) -> ParquetError {
     let source: Box<dyn std::error::Error + Send + Sync> = match e {
         ParquetError::External(e) => e,
@@ -122,11 +116,14 @@ impl AsyncFileReader for DataFileReader {
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
-        let Self { inner, resolver, numbers_row_groups, store, path, location, nan_free } = self;
+        let Self { inner, resolver, numbers_row_groups, store, path, size, location, nan_free } = self;
         async move {
             let footer = match inner.get_metadata(options).await {
                 Ok(footer) => footer,
-                Err(e) => return Err(explain(store.as_ref(), path, location, e).await),
+                Err(e) => {
+                    let explained = explain(store.as_ref(), path, *size, location, e).await;
+                    return Err(ParquetError::External(Box::new(explained)));
+                }
             };
             let corrupt = |e| ParquetError::External(Box::new(Error::corrupt(location.as_str(), e)));
             let resolved = resolver.resolve(&footer).and_then(|f| without_unsafe_bounds(f, &nan_free.0));
