@@ -19,7 +19,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::numeric::INEXACT;
 use crate::parser::Parsed;
 use crate::parser::statement::{ColumnClause, CreateTable, ForeignKey};
-use crate::planner::{PlannedQuery, Scope};
+use crate::planner::{PlannedQuery, Scope, system_columns};
 use crate::session::Session;
 use crate::types::text_type::TextType;
 
@@ -227,6 +227,7 @@ pub fn definition(
     }
     let mut names = HashSet::new();
     for column in &columns {
+        system_columns::refuse_name(&column.name)?;
         if !names.insert(column.name.as_str()) {
             let message = format!("column \"{}\" specified more than once", column.name);
             return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));
