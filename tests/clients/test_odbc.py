@@ -62,6 +62,12 @@ def test_catalog_functions(connect, tables):
     assert [(row.column_name, row.key_seq) for row in cursor.primaryKeys("customers", schema=tables)] == [("id", 1)]
     assert list(cursor.primaryKeys("orders", schema=tables)) == []
     assert list(cursor.foreignKeys(table="customers", schema=tables)) == []
+    cursor.execute(f"alter table {tables}.orders add constraint bought foreign key (customer_id) references {tables}.customers on delete cascade")
+    cursor.commit()
+    for wanted in ({"table": "customers", "schema": tables}, {"foreignTable": "orders", "foreignSchema": tables}):
+        keys = cursor.foreignKeys(**wanted).fetchall()
+        assert [(row.pktable_name, row.pkcolumn_name, row.fktable_name, row.fkcolumn_name, row.key_seq, row.delete_rule, row.fk_name) for row in keys] == [
+            ("customers", "id", "orders", "customer_id", 1, 0, "bought")]
     assert [row.column_name for row in cursor.statistics("customers", schema=tables, unique=True) if row.column_name] == ["id"]
     cursor.rowIdColumns("customers", schema=tables).fetchall()
     assert list(cursor.procedures(schema=tables)) == []

@@ -50,6 +50,19 @@ def test_describe_table(shop):
     assert "PRIMARY KEY" in out
 
 
+@CLIENT.step("introspection", "`\\d`: foreign keys of a table and to it")
+def test_describe_foreign_keys(shop):
+    shop.sql("create table till.lines (order_id bigint references till.orders on delete cascade, sku text)")
+    try:
+        own, other = psql(shop, r"\d till.lines"), psql(shop, r"\d till.orders")
+    finally:
+        shop.sql("drop table till.lines")
+    key = "\"lines_order_id_fkey\" FOREIGN KEY (order_id) REFERENCES till.orders(id) ON DELETE CASCADE"
+    assert f"Foreign-key constraints:\n    {key}" in own and "Referenced by:" not in own
+    assert f"Referenced by:\n    TABLE \"till.lines\" CONSTRAINT {key}" in other
+    assert "Referenced by:" not in psql(shop, r"\d till.orders")
+
+
 @CLIENT.step("introspection", "`\\d+`: comments of columns")
 def test_describe_table_verbose(shop):
     out = psql(shop, r"\d+ till.orders")

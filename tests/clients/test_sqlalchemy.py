@@ -366,15 +366,26 @@ def test_definitions(database, schema):
     database.run(body)
 
 
-@CLIENT.step("definitions", "foreign keys", missing="FOREIGN KEY is accepted with a warning, and not kept")
+@CLIENT.step("definitions", "foreign keys")
 def test_foreign_keys(database, schema):
     def body(connection):
         metadata = sa.MetaData(schema=schema)
         sa.Table("one", metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False))
-        sa.Table("two", metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("one", sa.ForeignKey(f"{schema}.one.id")))
+        sa.Table("two", metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("one", sa.ForeignKey(f"{schema}.one.id")),
+                 sa.Column("up", sa.ForeignKey(f"{schema}.two.id", name="parent", onupdate="SET NULL", ondelete="CASCADE")))
         metadata.create_all(connection)
         connection.commit()
-        assert sa.inspect(connection).get_foreign_keys("two", schema=schema)[0]["referred_table"] == "one"
+        common = {"referred_schema": schema, "referred_columns": ["id"], "comment": None}
+        assert sorted(sa.inspect(connection).get_foreign_keys("two", schema=schema), key=lambda key: key["name"]) == [
+            common | {"name": "parent", "constrained_columns": ["up"], "referred_table": "two", "options": {"onupdate": "SET NULL", "ondelete": "CASCADE"}},
+            common | {"name": "two_one_fkey", "constrained_columns": ["one"], "referred_table": "one", "options": {}}]
+        reflected = sa.MetaData()
+        reflected.reflect(connection, schema=schema)
+        assert {key.target_fullname for key in reflected.tables[f"{schema}.two"].foreign_keys} == {f"{schema}.one.id", f"{schema}.two.id"}
+        connection.rollback()
+        metadata.drop_all(connection)
+        connection.commit()
+        assert sa.inspect(connection).get_table_names(schema=schema) == []
 
     database.run(body)
 

@@ -64,6 +64,7 @@ fn from_text(pg: &Type, text: &str) -> Result<ScalarValue> {
         Type::INT4 => ScalarValue::Int32(Some(parse_integer(pg, trimmed)?)),
         Type::INT8 => ScalarValue::Int64(Some(parse_integer(pg, trimmed)?)),
         Type::OID => ScalarValue::Int64(Some(i64::from(parse_integer::<u32>(pg, trimmed)?))),
+        Type::TID => ScalarValue::Int64(Some(text_input::tid(trimmed).ok_or_else(invalid)?)),
         Type::FLOAT4 => ScalarValue::Float32(Some(parse_float(trimmed).ok_or_else(invalid)? as f32)),
         Type::FLOAT8 => ScalarValue::Float64(Some(parse_float(trimmed).ok_or_else(invalid)?)),
         Type::BYTEA => ScalarValue::Binary(Some(text_input::bytea(text)?)),
@@ -160,6 +161,10 @@ pub(super) fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue> {
         Type::INT4 => ScalarValue::Int32(Some(fixed!(i32))),
         Type::INT8 => ScalarValue::Int64(Some(fixed!(i64))),
         Type::OID => ScalarValue::Int64(Some(i64::from(fixed!(u32)))),
+        Type::TID => {
+            let place: [u8; 6] = bytes.try_into().map_err(|_| invalid())?;
+            ScalarValue::Int64(Some(place.iter().fold(0, |all, byte| (all << 8) | i64::from(*byte))))
+        }
         Type::FLOAT4 => ScalarValue::Float32(Some(fixed!(f32))),
         Type::FLOAT8 => ScalarValue::Float64(Some(fixed!(f64))),
         Type::DATE => {

@@ -184,6 +184,7 @@ fn type_size(pg: &postgres_types::Type) -> i16 {
         Type::INT4 | Type::OID | Type::FLOAT4 | Type::DATE | Type::XID | Type::CID | Type::VOID => 4,
         Type::REGCLASS | Type::REGTYPE | Type::REGPROC | Type::REGNAMESPACE | Type::REGROLE => 4,
         Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ | Type::PG_LSN => 8,
+        Type::TID => 6,
         Type::INTERVAL | Type::UUID => 16,
         Type::NAME => 64,
         Type::UNKNOWN => -2,

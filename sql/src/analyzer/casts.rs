@@ -21,6 +21,7 @@ const CASTS: &[(&str, Option<&str>)] = &[
     ("regprocedure", Some("regprocedureout")),
     ("regnamespace", Some("regnamespaceout")),
     ("regrole", Some("regroleout")),
+    ("tid", Some("tidout")),
 ];
 
 /// The function that casts to a type, for the types that need one.

@@ -41,5 +41,7 @@ fn scans_system_relation(node: &LogicalPlan) -> bool {
 }
 
 fn is_lookup(expr: &Expr) -> datafusion::error::Result<bool> {
-    Ok(matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<Function>()))
+    Ok(
+        matches!(expr, Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Function>().is_some_and(Function::looks_up)),
+    )
 }

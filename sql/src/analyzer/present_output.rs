@@ -12,9 +12,10 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 
 use crate::types::PG_TYPE;
 
-/// Types whose values are shown by a function of the name with `out` appended.
+/// Types whose values are shown by a function of the name with `out` appended: those of objects, and of
+/// places of rows, which are held as numbers too.
 pub const OBJECT_IDENTIFIERS: &[&str] =
-    &["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole"];
+    &["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole", "tid"];
 
 /// Who sees the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -122,7 +122,7 @@ fn of_aggregate(function: &str, arguments: &[Expr], input: &LogicalPlan) -> Opti
     match function {
         "array_agg" => Some(format!("_{value}")),
         // Postgres has no `max(name)`: it is that of text.
-        "max" | "min" if value != "oid" => None,
+        "max" | "min" if !matches!(value.as_str(), "oid" | "tid") => None,
         function if ITS_VALUE.contains(&function) => Some(value),
         _ => None,
     }

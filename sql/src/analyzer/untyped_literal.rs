@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, ListArray, StringArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, lit};
@@ -17,8 +17,9 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::ast::compares;
 use crate::functions::columnar::INTERVAL;
 use crate::functions::function::error;
+use crate::functions::object_identifier::invalid_tid;
 use crate::pg_catalog::value::{Value, parse_array_literal};
-use crate::types::text_input;
+use crate::types::{PG_TYPE, text_input};
 
 /// The planner extension.
 #[derive(Debug)]
@@ -30,6 +31,13 @@ impl ExprPlanner for UntypedLiteralPlanner {
         mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        if compares(&expr.op) {
+            if let Some(read) = place_beside(&expr.right, &expr.left, schema) {
+                expr.right = read?;
+            } else if let Some(read) = place_beside(&expr.left, &expr.right, schema) {
+                expr.left = read?;
+            }
+        }
         if let Some(read) = value_beside(&expr.right, &expr.left, &expr.op, schema) {
             expr.right = read;
         } else if let Some(read) = value_beside(&expr.left, &expr.right, &expr.op, schema) {
@@ -73,6 +81,17 @@ fn text_literal(expr: &Expr) -> Option<&str> {
         Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Some(text),
         _ => None,
     }
+}
+
+/// The `tid` that a text literal means beside another.
+pub fn place_beside(literal: &Expr, other: &Expr, schema: &dyn ExprSchema) -> Option<Result<Expr>> {
+    let text = text_literal(literal)?;
+    let (_, other) = other.to_field(schema).ok()?;
+    let is_tid = other.metadata().get(PG_TYPE).is_some_and(|name| name == "tid");
+    if !is_tid || *other.data_type() != DataType::Int64 {
+        return None;
+    }
+    Some(text_input::tid(text).map(lit).ok_or_else(|| invalid_tid(text)))
 }
 
 /// The date, time, interval or uuid that a text literal means beside another: of the same type where the two

@@ -57,6 +57,7 @@ impl SqlState {
     pub const DUPLICATE_TABLE: Self = Self("42P07");
     pub const DUPLICATE_PREPARED_STATEMENT: Self = Self("42P05");
     pub const DUPLICATE_ALIAS: Self = Self("42712");
+    pub const INVALID_FOREIGN_KEY: Self = Self("42830");
     pub const GROUPING_ERROR: Self = Self("42803");
     pub const DATATYPE_MISMATCH: Self = Self("42804");
     pub const WRONG_OBJECT_TYPE: Self = Self("42809");

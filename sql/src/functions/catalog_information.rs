@@ -4,7 +4,9 @@ use datafusion::error::Result;
 
 use super::function::{Call, Definition, oid, text};
 use super::string::quote_ident;
-use crate::pg_catalog::image::{Found, Relation};
+use crate::pg_catalog::CatalogContext;
+use crate::pg_catalog::foreign_key::ReferentialAction;
+use crate::pg_catalog::image::{ForeignKey, Found, Relation};
 use crate::pg_catalog::static_rows::{Proc, proc_by_oid};
 use crate::pg_catalog::types;
 use crate::pg_catalog::value::Value;
@@ -63,6 +65,12 @@ fn constraint_definition(call: &Call<'_>, arguments: &[Value]) -> Result<Value> 
     if let Some(relation) = key {
         return Ok(format!("PRIMARY KEY ({})", key_columns(relation)).into());
     }
+    let mut foreign = relations
+        .iter()
+        .flat_map(|relation| relation.numbered_foreign_keys().map(move |(oid, key)| (oid, relation, key)));
+    if let Some((_, relation, key)) = foreign.find(|(oid, ..)| *oid == wanted) {
+        return Ok(foreign_key_definition(call.catalog()?, relation, key).into());
+    }
     let mut checks = relations.iter().flat_map(Relation::numbered_checks);
     let check = checks.find(|(oid, _)| *oid == wanted).map(|(_, check)| check);
     let pretty = matches!(arguments.get(1), Some(Value::Bool(true)));
@@ -72,6 +80,29 @@ fn constraint_definition(call: &Call<'_>, arguments: &[Value]) -> Result<Value> 
             false => format!("CHECK (({}))", check.condition),
         })
         .into())
+}
+
+/// A foreign key as PostgreSQL 18 shows one that nothing enforces.
+fn foreign_key_definition(context: &CatalogContext, relation: &Relation, key: &ForeignKey) -> Option<String> {
+    let Some(Found::User(other)) = context.image.relation_by_oid(key.table) else { return None };
+    let list = |names: Vec<&str>| names.into_iter().map(quote_ident).collect::<Vec<_>>().join(", ");
+    let mut text = format!("FOREIGN KEY ({}) REFERENCES ", list(relation.column_names(&key.columns)));
+    let seen = context.image.relation_in_path(&context.info.search_path, &other.name);
+    if seen.is_none_or(|seen| seen.oid() != other.oid) {
+        text.push_str(&quote_ident(&other.namespace));
+        text.push('.');
+    }
+    text.push_str(&format!("{}({})", quote_ident(&other.name), list(other.column_names(&key.referenced))));
+    if key.match_full {
+        text.push_str(" MATCH FULL");
+    }
+    for (event, action) in [("UPDATE", key.on_update), ("DELETE", key.on_delete)] {
+        if action != ReferentialAction::NoAction {
+            text.push_str(&format!(" ON {event} {}", action.words()));
+        }
+    }
+    text.push_str(" NOT ENFORCED");
+    Some(text)
 }
 
 /// The CREATE INDEX that a key amounts to.

@@ -96,6 +96,12 @@ impl Definition {
     }
 
     #[must_use]
+    pub const fn immutable(mut self) -> Self {
+        self.volatility = Volatility::Immutable;
+        self
+    }
+
+    #[must_use]
     pub const fn volatile(mut self) -> Self {
         self.volatility = Volatility::Volatile;
         self
@@ -117,6 +123,11 @@ impl Function {
             _ => TypeSignature::UserDefined,
         };
         Self { definition, signature: Signature::new(signature, definition.volatility) }
+    }
+
+    /// Whether it may ask for the session or the catalog.
+    pub fn looks_up(&self) -> bool {
+        self.definition.volatility != Volatility::Immutable
     }
 }
 

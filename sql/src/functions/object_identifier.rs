@@ -15,6 +15,7 @@ use crate::pg_catalog::image::Found;
 use crate::pg_catalog::static_rows::{proc_by_oid, procs_by_name};
 use crate::pg_catalog::value::Value;
 use crate::pg_catalog::{CatalogContext, types};
+use crate::types::text_input;
 
 pub const FUNCTIONS: &[Definition] = &[
     Definition::strict("oid", "oid", (1, 1), |_, arguments| match arguments.first() {
@@ -26,6 +27,23 @@ pub const FUNCTIONS: &[Definition] = &[
         },
         None => Ok(Value::Null),
     }),
+    // Of rows of tables they have only one value each.
+    Definition::strict("xid", "xid", (1, 1), same_number).immutable(),
+    Definition::strict("cid", "cid", (1, 1), same_number).immutable(),
+    Definition::strict("tid", "tid", (1, 1), |_, arguments| match arguments.first() {
+        Some(Value::Int(number)) => Ok((*number).into()),
+        _ => {
+            let written = text(arguments, 0);
+            text_input::tid(written).map(Into::into).ok_or_else(|| invalid_tid(written))
+        }
+    })
+    .immutable(),
+    Definition::strict("tidout", "text", (1, 1), |_, arguments| match arguments.first() {
+        Some(Value::Int(number)) => Ok(format!("({},{})", number >> 16, number & 0xffff).into()),
+        // Already shown.
+        _ => Ok(text(arguments, 0).into()),
+    })
+    .immutable(),
     Definition::strict("regclass", "regclass", (1, 1), |call, arguments| {
         read(call, arguments, lookup_relation, |name| {
             error("42P01", format!("relation \"{name}\" does not exist"))
@@ -97,6 +115,15 @@ pub const FUNCTIONS: &[Definition] = &[
         })
     }),
 ];
+
+/// The error for a text that is no `tid`.
+pub fn invalid_tid(text: &str) -> datafusion::error::DataFusionError {
+    error("22P02", format!("invalid input syntax for type tid: \"{text}\""))
+}
+
+fn same_number(_: &Call<'_>, arguments: &[Value]) -> Result<Value> {
+    Ok(arguments.first().and_then(Value::as_int).into())
+}
 
 /// Input: a number is the OID itself, `-` is 0, anything else a name.
 fn read(

@@ -6,6 +6,7 @@ mod character_sets;
 mod columns;
 mod constraint_column_usage;
 mod key_column_usage;
+mod referential_constraints;
 mod schemata;
 mod table_constraints;
 mod table_privileges;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 
-use crate::pg_catalog::image::Relation;
+use crate::pg_catalog::image::{ForeignKey, Found, Relation};
 use crate::pg_catalog::value::Value;
 use crate::pg_catalog::{CatalogContext, Rows, Source, SystemRelation, shape};
 
@@ -29,6 +30,7 @@ pub(crate) fn source(name: &str) -> Source {
         "constraint_column_usage" => Source::Session(constraint_column_usage::rows),
         "information_schema_catalog_name" => Source::Session(catalog_name),
         "key_column_usage" => Source::Session(key_column_usage::rows),
+        "referential_constraints" => Source::Session(referential_constraints::rows),
         "role_table_grants" | "table_privileges" => Source::Session(table_privileges::rows),
         "schemata" => Source::Session(schemata::rows),
         "table_constraints" => Source::Session(table_constraints::rows),
@@ -63,4 +65,17 @@ fn yes_or_no(yes: bool) -> Value {
 /// Relations with a key.
 fn keyed(context: &CatalogContext) -> impl Iterator<Item = &Relation> {
     context.image.relations.iter().filter(|relation| !relation.key.is_empty())
+}
+
+/// Foreign keys with the table that has each, and the one that it refers to.
+fn foreign_keys(context: &CatalogContext) -> Vec<(&Relation, &ForeignKey, &Relation)> {
+    let mut all = Vec::new();
+    for relation in &context.image.relations {
+        for key in &relation.foreign_keys {
+            if let Some(Found::User(other)) = context.image.relation_by_oid(key.table) {
+                all.push((relation, key, other));
+            }
+        }
+    }
+    all
 }

@@ -1,11 +1,13 @@
-//! `information_schema.table_constraints`: primary keys, CHECK constraints, and NOT NULL as the CHECK constraints that
+//! `information_schema.table_constraints`: primary and foreign keys, CHECK constraints, and NOT NULL as the CHECK constraints that
 //! the standard (and Postgres here) makes of it.
 
 use datafusion::error::Result;
 
-use super::{database, keyed, yes_or_no};
+use super::{database, foreign_keys, keyed, yes_or_no};
 use crate::pg_catalog::image::Relation;
 use crate::pg_catalog::{CatalogContext, Rows};
+
+const FOREIGN_KEY: &str = "FOREIGN KEY";
 
 pub fn rows(context: &CatalogContext) -> Result<Rows> {
     let mut rows = Rows::new(
@@ -23,11 +25,14 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
             kind.into(),
             yes_or_no(false),
             yes_or_no(false),
-            yes_or_no(true),
+            yes_or_no(kind != FOREIGN_KEY),
         ]);
     };
     for relation in keyed(context) {
         push(relation, relation.key_name(), "PRIMARY KEY");
+    }
+    for (relation, key, _) in foreign_keys(context) {
+        push(relation, key.name.clone(), FOREIGN_KEY);
     }
     for relation in &context.image.relations {
         for check in &relation.checks {

@@ -17,7 +17,7 @@ pub mod definition;
 pub mod expectation;
 pub mod hash;
 pub mod incremental;
-mod json;
+pub(crate) mod json;
 pub mod provenance;
 pub mod publish;
 pub mod quarantine;

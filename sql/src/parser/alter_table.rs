@@ -24,7 +24,7 @@ enum Action {
     /// `[COLUMN]` and a column follow.
     AddColumn,
     /// `FOREIGN KEY` follows.
-    AddForeignKey,
+    AddForeignKey(Option<Ident>),
     Drop,
     SetProperties,
     UnsetProperties,
@@ -41,7 +41,7 @@ pub(super) fn alter_table(parser: &mut Parser) -> ParseResult<Option<Statement>>
             Err(unsupported) => return Ok(Some(Statement::Unsupported(unsupported))),
         },
         Action::Add(name) => AlterAction::AddConstraint(Box::new(check(parser, name)?)),
-        Action::AddForeignKey => AlterAction::AddForeignKey(foreign_key(parser)?),
+        Action::AddForeignKey(name) => AlterAction::AddForeignKey(foreign_key(parser, name)?),
         Action::Drop => {
             let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
             let name = folded(parser.parse_identifier()?);
@@ -130,7 +130,7 @@ fn head(parser: &mut Parser) -> ParseResult<Head> {
         return Ok(Head { if_exists, name, action: Action::Add(constraint) });
     }
     if parser.peek_keyword(Keyword::FOREIGN) {
-        return Ok(Head { if_exists, name, action: Action::AddForeignKey });
+        return Ok(Head { if_exists, name, action: Action::AddForeignKey(constraint) });
     }
     let others = [Keyword::PRIMARY, Keyword::UNIQUE, Keyword::EXCLUDE];
     match constraint.is_some() || others.iter().any(|word| parser.peek_keyword(*word)) {

@@ -11,6 +11,7 @@ use super::ParseResult;
 use super::data_type::data_type;
 use super::dml::folded;
 use super::statement::{CheckClause, ColumnClause, CreateTable, ForeignKey, OnCommit, Statement};
+use crate::pg_catalog::foreign_key::ReferentialAction;
 
 /// Precedence of IS, and of `NOT NULL` as a test, in the dialect.
 const IS_PRECEDENCE: u8 = 40;
@@ -72,7 +73,7 @@ fn elements(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<
         };
         match keyword {
             Keyword::LIKE => return skip(parser, "CREATE TABLE (LIKE …)").map(Some),
-            Keyword::FOREIGN => table.foreign_keys.push(foreign_key(parser)?),
+            Keyword::FOREIGN => table.foreign_keys.push(foreign_key(parser, None)?),
             Keyword::UNIQUE | Keyword::EXCLUDE => return skip(parser, "this table constraint").map(Some),
             Keyword::CONSTRAINT => {
                 parser.next_token();
@@ -82,7 +83,7 @@ fn elements(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<
                 } else if parser.peek_keyword(Keyword::CHECK) {
                     table.checks.push(check(parser, Some(name))?);
                 } else if parser.peek_keyword(Keyword::FOREIGN) {
-                    table.foreign_keys.push(foreign_key(parser)?);
+                    table.foreign_keys.push(foreign_key(parser, Some(name))?);
                 } else {
                     return skip(parser, "this table constraint").map(Some);
                 }
@@ -116,52 +117,72 @@ fn primary_key(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<()> 
 }
 
 /// `FOREIGN KEY (columns) REFERENCES …`.
-pub(super) fn foreign_key(parser: &mut Parser) -> ParseResult<ForeignKey> {
+pub(super) fn foreign_key(parser: &mut Parser, name: Option<Ident>) -> ParseResult<ForeignKey> {
     parser.expect_keywords(&[Keyword::FOREIGN, Keyword::KEY])?;
+    let columns = names(parser)?;
+    references(parser, name, columns)
+}
+
+fn names(parser: &mut Parser) -> ParseResult<Vec<String>> {
     parser.expect_token(&Token::LParen)?;
-    let columns = parser.parse_comma_separated(|p| p.parse_identifier().map(folded))?;
+    let names = parser.parse_comma_separated(|p| p.parse_identifier().map(folded))?;
     parser.expect_token(&Token::RParen)?;
-    references(parser, columns)
+    Ok(names)
 }
 
 /// `REFERENCES table [(columns)]` and what is to be done when these change.
-fn references(parser: &mut Parser, columns: Vec<String>) -> ParseResult<ForeignKey> {
+fn references(parser: &mut Parser, name: Option<Ident>, columns: Vec<String>) -> ParseResult<ForeignKey> {
     parser.expect_keyword(Keyword::REFERENCES)?;
-    let table = parser.parse_object_name(false)?;
-    if parser.consume_token(&Token::LParen) {
-        parser.parse_comma_separated(Parser::parse_identifier)?;
-        parser.expect_token(&Token::RParen)?;
+    let mut key = ForeignKey {
+        name: name.map(folded),
+        columns,
+        table: parser.parse_object_name(false)?,
+        references: None,
+        on_update: ReferentialAction::NoAction,
+        on_delete: ReferentialAction::NoAction,
+        match_full: false,
+        enforced: true,
+    };
+    if parser.peek_token_ref().token == Token::LParen {
+        key.references = Some(names(parser)?);
     }
     loop {
         if parser.parse_keyword(Keyword::MATCH) {
-            parser.parse_identifier()?;
-        } else if matches!(&parser.peek_nth_token_ref(1).token,
-            Token::Word(w) if matches!(w.keyword, Keyword::DELETE | Keyword::UPDATE))
-            && parser.parse_keyword(Keyword::ON)
-        {
-            parser.next_token();
-            action(parser)?;
-        } else if parser.parse_keywords(&[Keyword::NOT, Keyword::DEFERRABLE])
+            key.match_full = folded(parser.parse_identifier()?) == "full";
+        } else if parser.parse_keywords(&[Keyword::ON, Keyword::DELETE]) {
+            key.on_delete = action(parser)?;
+        } else if parser.parse_keywords(&[Keyword::ON, Keyword::UPDATE]) {
+            key.on_update = action(parser)?;
+        } else if parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]) {
+            key.enforced = false;
+        } else if parser.parse_keyword(Keyword::ENFORCED)
+            || parser.parse_keywords(&[Keyword::NOT, Keyword::DEFERRABLE])
             || parser.parse_keyword(Keyword::DEFERRABLE)
             || parser.parse_keywords(&[Keyword::NOT, Keyword::VALID])
         {
         } else if parser.parse_keyword(Keyword::INITIALLY) {
             parser.expect_one_of_keywords(&[Keyword::DEFERRED, Keyword::IMMEDIATE])?;
         } else {
-            return Ok(ForeignKey { columns, table });
+            return Ok(key);
         }
     }
 }
 
 /// What happens to rows that refer to one that goes.
-fn action(parser: &mut Parser) -> ParseResult<()> {
+fn action(parser: &mut Parser) -> ParseResult<ReferentialAction> {
     if parser.parse_keyword(Keyword::NO) {
-        return parser.expect_keyword(Keyword::ACTION).map(|_| ());
+        return parser.expect_keyword(Keyword::ACTION).map(|_| ReferentialAction::NoAction);
     }
     if parser.parse_keyword(Keyword::SET) {
-        return parser.expect_one_of_keywords(&[Keyword::NULL, Keyword::DEFAULT]).map(|_| ());
+        return Ok(match parser.expect_one_of_keywords(&[Keyword::NULL, Keyword::DEFAULT])? {
+            Keyword::NULL => ReferentialAction::SetNull,
+            _ => ReferentialAction::SetDefault,
+        });
     }
-    parser.expect_one_of_keywords(&[Keyword::CASCADE, Keyword::RESTRICT]).map(|_| ())
+    Ok(match parser.expect_one_of_keywords(&[Keyword::CASCADE, Keyword::RESTRICT])? {
+        Keyword::CASCADE => ReferentialAction::Cascade,
+        _ => ReferentialAction::Restrict,
+    })
 }
 
 /// `CHECK (condition)`; Postgres' NO INHERIT means nothing without inheritance.
@@ -210,7 +231,7 @@ pub(super) fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResul
         } else if parser.peek_keyword(Keyword::CHECK) {
             table.checks.push(check(parser, constraint.take())?);
         } else if parser.peek_keyword(Keyword::REFERENCES) {
-            table.foreign_keys.push(references(parser, vec![column.name.clone()])?);
+            table.foreign_keys.push(references(parser, constraint.take(), vec![column.name.clone()])?);
         } else if parser.parse_keyword(Keyword::UNIQUE) {
             return Ok(Some("this column constraint"));
         } else if parser.parse_keyword(Keyword::GENERATED) {

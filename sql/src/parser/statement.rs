@@ -6,6 +6,7 @@ use auric_catalog::table::definition::{PartitionFieldDefinition, SortFieldDefini
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 
 use crate::error::Result;
+use crate::pg_catalog::foreign_key::ReferentialAction;
 use crate::session::cursor::CursorOptions;
 use crate::types::text_type::TextType;
 
@@ -176,8 +177,16 @@ pub struct Explain {
 /// A reference to another table, which nothing enforces.
 #[derive(Debug, Clone)]
 pub struct ForeignKey {
+    pub name: Option<String>,
     pub columns: Vec<String>,
     pub table: ObjectName,
+    /// `None`: the key of the table.
+    pub references: Option<Vec<String>>,
+    pub on_update: ReferentialAction,
+    pub on_delete: ReferentialAction,
+    pub match_full: bool,
+    /// `false`: `NOT ENFORCED` is said.
+    pub enforced: bool,
 }
 
 /// A column as written.

@@ -14,6 +14,7 @@ use auric_catalog::backend::Oid;
 use datafusion::error::Result;
 use parking_lot::Mutex;
 
+use super::foreign_key::ReferentialAction;
 use super::key_index::KeyIndex;
 use super::shape::{self, Shape};
 use super::types;
@@ -34,6 +35,7 @@ const KEY_INDEX_BASE: Oid = 0x4000_0000;
 const KEY_CONSTRAINT_BASE: Oid = 0x5000_0000;
 const DEFAULT_BASE: Oid = 0x6000_0000;
 const CHECK_BASE: Oid = 0x7000_0000;
+const FOREIGN_KEY_BASE: Oid = 0x2000_0000;
 const RULE_BASE: Oid = 0x3000_0000;
 /// Columns a table can have (Postgres' own limit), as the stride of the OIDs of defaults.
 const MAX_COLUMNS: Oid = 2048;
@@ -105,6 +107,21 @@ pub struct Check {
     pub condition: String,
 }
 
+/// A foreign key to a table that there is.
+#[derive(Debug, Clone)]
+pub struct ForeignKey {
+    pub name: String,
+    /// `attnum`s, and those of the other table.
+    pub columns: Vec<i16>,
+    pub referenced: Vec<i16>,
+    pub table: Oid,
+    /// The index of the other table's key; 0: it has none.
+    pub index: Oid,
+    pub on_update: ReferentialAction,
+    pub on_delete: ReferentialAction,
+    pub match_full: bool,
+}
+
 /// A table, view or materialized view of a user's schema.
 #[derive(Debug, Clone)]
 pub struct Relation {
@@ -119,6 +136,10 @@ pub struct Relation {
     pub key: Vec<i16>,
     /// CHECK constraints, in a fixed order.
     pub checks: Vec<Check>,
+    /// In order of their names.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// Foreign keys are to this table.
+    pub is_referenced: bool,
     pub comment: Option<String>,
     /// Estimated number of rows; `None`: never counted.
     pub rows: Option<u64>,
@@ -147,6 +168,8 @@ impl Relation {
             columns: Vec::new(),
             key: Vec::new(),
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
+            is_referenced: false,
             comment: None,
             rows: None,
             bytes: None,
@@ -189,6 +212,23 @@ impl Relation {
     pub fn numbered_checks(&self) -> impl Iterator<Item = (Oid, &Check)> {
         let first = CHECK_BASE.wrapping_add(self.oid.wrapping_mul(MAX_COLUMNS) & 0x0fff_ffff);
         (first..).zip(&self.checks)
+    }
+
+    /// Postgres enforces foreign keys by triggers of both tables: clients ask only those that have any for keys.
+    pub fn has_triggers(&self) -> bool {
+        self.is_referenced || !self.foreign_keys.is_empty()
+    }
+
+    /// Foreign keys with their OIDs.
+    pub fn numbered_foreign_keys(&self) -> impl Iterator<Item = (Oid, &ForeignKey)> {
+        let first = FOREIGN_KEY_BASE.wrapping_add(self.oid.wrapping_mul(MAX_COLUMNS) & 0x0fff_ffff);
+        (first..).zip(&self.foreign_keys)
+    }
+
+    /// Names of columns by their `attnum`s.
+    pub fn column_names(&self, numbers: &[i16]) -> Vec<&str> {
+        let column = |number: &i16| self.columns.get(usize::try_from(*number).ok()?.checked_sub(1)?);
+        numbers.iter().filter_map(column).map(|column| column.name.as_str()).collect()
     }
 
     /// Columns with their `attnum`.

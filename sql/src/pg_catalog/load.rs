@@ -13,7 +13,8 @@ use auric_catalog::table::TableSnapshot;
 use parking_lot::Mutex;
 
 use super::CatalogContext;
-use super::image::{CatalogImage, Check, Column, Database, Namespace, Relation, RelationKind};
+use super::foreign_key::{self, PROPERTY, StoredKey};
+use super::image::{CatalogImage, Check, Column, Database, ForeignKey, Namespace, Relation, RelationKind};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::introspection::Plans;
@@ -115,7 +116,69 @@ fn image(engine: &Engine, contents: &[Arc<CatalogContents>]) -> CatalogImage {
         let tables = namespace.tables.iter().map(move |table| relation(namespace, table));
         tables.chain(namespace.views.iter().map(move |view| of_view(namespace, view)))
     });
-    CatalogImage::new(databases, namespaces.collect(), relations.collect())
+    let mut relations: Vec<Relation> = relations.collect();
+    foreign_keys(&mut relations, contents);
+    CatalogImage::new(databases, namespaces.collect(), relations)
+}
+
+/// Gives relations the foreign keys to tables that there are.
+fn foreign_keys(relations: &mut [Relation], contents: &[Arc<CatalogContents>]) {
+    let snapshots = |contents: &'_ Arc<CatalogContents>| -> Vec<(Oid, Arc<TableSnapshot>)> {
+        let read = contents.tables().filter_map(|t| Some((t.entry.oid, t.snapshot.as_ref().ok()?.clone())));
+        read.collect()
+    };
+    for snapshots in contents.iter().map(snapshots) {
+        let mut by_id: HashMap<&str, (Oid, &TableSnapshot)> = HashMap::new();
+        let mut declared = Vec::new();
+        for (oid, snapshot) in &snapshots {
+            by_id.insert(&snapshot.table_id, (*oid, snapshot));
+            declared
+                .extend(foreign_key::of(&snapshot.properties).map(|(name, key)| (*oid, snapshot, name, key)));
+        }
+        let positions: HashMap<Oid, usize> = match declared.is_empty() {
+            true => continue,
+            false => relations.iter().enumerate().map(|(at, relation)| (relation.oid, at)).collect(),
+        };
+        for (oid, own, name, key) in declared {
+            let id = key.table_id.as_ref().unwrap_or(&own.table_id);
+            let Some((other, _)) = by_id.get(id.as_str()).filter(|(_, other)| key.refers_to(own, other))
+            else {
+                continue;
+            };
+            let (Some(&at), Some(&to)) = (positions.get(&oid), positions.get(other)) else { continue };
+            let resolved = match (relations.get(at), relations.get(to)) {
+                (Some(relation), Some(other)) => resolved(relation, other, name, &key),
+                _ => None,
+            };
+            let Some(resolved) = resolved else { continue };
+            if let Some(relation) = relations.get_mut(at) {
+                relation.foreign_keys.push(resolved);
+            }
+            if let Some(other) = relations.get_mut(to) {
+                other.is_referenced = true;
+            }
+        }
+    }
+}
+
+/// `None`: a column is gone.
+fn resolved(relation: &Relation, other: &Relation, name: &str, key: &StoredKey) -> Option<ForeignKey> {
+    let numbers = |relation: &Relation, names: &[String]| -> Option<Vec<i16>> {
+        let number = |name: &String| {
+            relation.numbered_columns().find(|(_, column)| column.name == *name).map(|(number, _)| number)
+        };
+        names.iter().map(number).collect()
+    };
+    Some(ForeignKey {
+        name: name.to_string(),
+        columns: numbers(relation, &key.columns)?,
+        referenced: numbers(other, &key.references)?,
+        table: other.oid,
+        index: if other.key.is_empty() { 0 } else { other.key_index_oid() },
+        on_update: key.on_update,
+        on_delete: key.on_delete,
+        match_full: key.match_full,
+    })
 }
 
 fn bare(namespace: &NamespaceContents, oid: Oid, ident: &TableIdent, kind: RelationKind) -> Relation {
@@ -196,5 +259,7 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
     relation.checks = checks.collect();
     relation.comment = snapshot.comment.clone().filter(|comment| !comment.is_empty());
     relation.properties = snapshot.properties.clone();
+    // What `pg_constraint` shows better.
+    relation.properties.retain(|key, _| !key.starts_with(PROPERTY));
     relation.has_partitions = !snapshot.default_spec.is_unpartitioned();
 }

@@ -7,6 +7,7 @@
 //! Invariants: nothing here waits or does I/O except [`load`]; an OID means the same object in every
 //! relation, on every server of a catalog and after every restart.
 
+pub mod foreign_key;
 pub mod image;
 pub mod key_index;
 pub mod keys;

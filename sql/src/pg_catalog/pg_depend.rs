@@ -50,6 +50,14 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
         for (oid, _) in relation.numbered_checks() {
             depends((constraint, oid, 0), whole, AUTOMATIC);
         }
+        for (oid, key) in relation.numbered_foreign_keys() {
+            let object = (constraint, oid, 0);
+            key.columns.iter().for_each(|number| depends(object, (class, relation.oid, *number), AUTOMATIC));
+            key.referenced.iter().for_each(|number| depends(object, (class, key.table, *number), NORMAL));
+            if key.index != 0 {
+                depends(object, (class, key.index, 0), NORMAL);
+            }
+        }
     }
     for view in context.image.views() {
         let rule = (rewrite, view.rule_oid(), 0);

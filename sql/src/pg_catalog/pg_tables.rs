@@ -10,15 +10,17 @@ use super::value::Value;
 
 pub fn rows(context: &CatalogContext) -> Result<Rows> {
     let mut rows = Rows::new("schemaname tablename tableowner hasindexes hasrules hastriggers rowsecurity");
-    let mut push = |schema: &str, name: &str, has_indexes: bool| {
+    let mut push = |schema: &str, name: &str, indexes: bool, triggers: bool| {
         let no = || Value::Bool(false);
-        rows.push(vec![schema.into(), name.into(), OWNER_NAME.into(), has_indexes.into(), no(), no(), no()]);
+        let row =
+            vec![schema.into(), name.into(), OWNER_NAME.into(), indexes.into(), no(), triggers.into(), no()];
+        rows.push(row);
     };
     for shape in shape::all().iter().filter(|shape| shape.kind == "r") {
-        push(shape.schema, shape.name, false);
+        push(shape.schema, shape.name, false, false);
     }
     for relation in context.image.relations.iter().filter(|r| r.kind == RelationKind::Table) {
-        push(&relation.namespace, &relation.name, !relation.key.is_empty());
+        push(&relation.namespace, &relation.name, !relation.key.is_empty(), relation.has_triggers());
     }
     Ok(rows)
 }

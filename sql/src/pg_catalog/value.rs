@@ -158,8 +158,8 @@ pub fn arrow_type(pg: &str) -> DataType {
         "bool" => DataType::Boolean,
         "int2" => DataType::Int16,
         "int4" => DataType::Int32,
-        "int8" | "oid" | "xid" | "regproc" | "regprocedure" | "regclass" | "regtype" | "regnamespace"
-        | "regrole" => DataType::Int64,
+        "int8" | "oid" | "xid" | "cid" | "tid" | "regproc" | "regprocedure" | "regclass" | "regtype"
+        | "regnamespace" | "regrole" => DataType::Int64,
         "float4" => DataType::Float32,
         "float8" | "numeric" => DataType::Float64,
         "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),

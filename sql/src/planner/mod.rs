@@ -30,6 +30,7 @@ pub mod session_casts;
 pub mod single_distinct;
 pub mod sorted_joins;
 mod system;
+pub mod system_columns;
 mod text_casts;
 mod time_travel;
 mod using;
@@ -212,6 +213,7 @@ impl Scope {
         let written = query.clone();
         for_planner(&mut query, target.as_ref())?;
         let relations = Relations::resolve(self, &query, source, named).await?;
+        system_columns::rewrite(&mut query, &relations, None)?;
         let state = relations.state(self).await?;
         let plan = |fields: Vec<Option<FieldRef>>| -> Result<LogicalPlan> {
             let provider = context::StatementContext::new(&state, &relations);

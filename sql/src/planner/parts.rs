@@ -12,16 +12,17 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, SelectItem, With};
 
+use super::system_columns::Changed;
 use super::{
     Parameter, Relations, Scope, common_type, context, for_planner, infer_parameters, located, names,
-    relations, rewrite, system,
+    relations, rewrite, system, system_columns,
 };
 use crate::analyzer::number;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::{Parsed, row_target};
 
 /// Name of the relation whose columns a part may use; no user can write it.
-const ROW: &str = "\u{1}row";
+pub(super) const ROW: &str = "\u{1}row";
 
 /// What all parts of one statement are planned with.
 pub struct Parts<'a> {
@@ -32,6 +33,7 @@ pub struct Parts<'a> {
     types: Vec<Option<FieldRef>>,
     /// The statement's name in messages.
     command: &'static str,
+    target: Option<(&'a Table, &'a TableReference)>,
 }
 
 /// What is to be planned.
@@ -42,6 +44,8 @@ pub struct PartsRequest<'a> {
     pub everything: Query,
     pub given: Vec<Option<Parameter>>,
     pub source: &'a Parsed,
+    /// The table that every row is of, and what its columns are qualified with.
+    pub target: Option<(&'a Table, &'a TableReference)>,
 }
 
 impl Scope {
@@ -85,7 +89,7 @@ impl Scope {
         request: PartsRequest<'_>,
         build: impl Fn(&Parts<'_>) -> Result<(LogicalPlan, T)>,
     ) -> Result<(LogicalPlan, T, Vec<Parameter>)> {
-        let PartsRequest { command, mut everything, given, source } = request;
+        let PartsRequest { command, mut everything, given, source, target } = request;
         rewrite::refuse_unsupported(&everything)?;
         let with = everything.with.clone();
         crate::analyzer::rewrite(&mut everything);
@@ -99,6 +103,7 @@ impl Scope {
                 source,
                 types,
                 command,
+                target,
             };
             build(&parts)
         })
@@ -111,9 +116,12 @@ impl Parts<'_> {
         self.relations.reads(table)
     }
 
-    fn plan(&self, mut query: Query, row: Option<&LogicalPlan>) -> Result<LogicalPlan> {
+    /// `returning`: expressions over `row` tell of it, and do not choose it.
+    fn plan(&self, mut query: Query, row: Option<&LogicalPlan>, returning: bool) -> Result<LogicalPlan> {
         rewrite::make_names_unique(&mut query);
         for_planner(&mut query, None)?;
+        let changed = row.map(|plan| Changed { row: plan.schema(), target: self.target, returning });
+        system_columns::rewrite(&mut query, self.relations, changed)?;
         let planned = row.map(|plan| HashMap::from([(ROW.to_string(), plan.clone())])).unwrap_or_default();
         let provider = context::StatementContext::with_planned(self.state, self.relations, planned);
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
@@ -144,7 +152,7 @@ impl Parts<'_> {
             }
         }
         let everything = SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
-        self.plan(self.select(vec![everything], from, None)?, None)
+        self.plan(self.select(vec![everything], from, None)?, None, false)
     }
 
     /// Expressions over the columns of `row`.
@@ -156,21 +164,26 @@ impl Parts<'_> {
             expr: expr.clone(),
             alias: Ident::with_quote('"', format!("\u{1}{i}")),
         });
-        let exprs = self.projection(row, items.collect())?.0;
+        let exprs = self.projection(row, items.collect(), false)?.0;
         Ok(exprs.into_iter().map(Expr::unalias).collect())
     }
 
-    /// A select list over the columns of `row`, with the names and fields of its columns.
+    /// A RETURNING list over the columns of `row`, with the names and fields of its columns.
     pub fn items(&self, row: &LogicalPlan, items: Vec<SelectItem>) -> Result<Vec<(Expr, String, FieldRef)>> {
         let written = self.select(items.clone(), Vec::new(), None)?;
-        let (exprs, schema) = self.projection(row, items)?;
+        let (exprs, schema) = self.projection(row, items, true)?;
         let names = names::output_names(&written, &schema);
         let fields = schema.fields().iter().cloned();
         Ok(exprs.into_iter().map(Expr::unalias).zip(names).zip(fields).map(|((e, n), f)| (e, n, f)).collect())
     }
 
-    fn projection(&self, row: &LogicalPlan, items: Vec<SelectItem>) -> Result<(Vec<Expr>, DFSchemaRef)> {
-        let plan = self.plan(self.select(items, vec![self.row()], None)?, Some(row))?;
+    fn projection(
+        &self,
+        row: &LogicalPlan,
+        items: Vec<SelectItem>,
+        returning: bool,
+    ) -> Result<(Vec<Expr>, DFSchemaRef)> {
+        let plan = self.plan(self.select(items, vec![self.row()], None)?, Some(row), returning)?;
         match plan {
             LogicalPlan::Projection(projection) if projection.input.schema() == row.schema() => {
                 Ok((projection.expr, projection.schema))
@@ -183,7 +196,7 @@ impl Parts<'_> {
     pub fn condition(&self, row: &LogicalPlan, condition: &ast::Expr) -> Result<Expr> {
         let one = SelectItem::UnnamedExpr(number(1));
         let plan =
-            self.plan(self.select(vec![one], vec![self.row()], Some(condition.clone()))?, Some(row))?;
+            self.plan(self.select(vec![one], vec![self.row()], Some(condition.clone()))?, Some(row), false)?;
         if let LogicalPlan::Projection(projection) = &plan
             && let LogicalPlan::Filter(filter) = projection.input.as_ref()
         {

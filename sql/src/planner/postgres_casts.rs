@@ -18,6 +18,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use super::{blank_padded, json_operators};
+use crate::analyzer::place_beside;
 use crate::functions::floats;
 use crate::functions::math::rounded as rounded_number;
 use crate::functions::text_output;
@@ -112,7 +113,23 @@ fn listed(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::yes(Expr::InList(list))
 }
 
+/// `tid IN ('…', '…')`, `tid BETWEEN '…' AND '…'`.
+fn with_places(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let (value, literals): (&Expr, Vec<&mut Expr>) = match &mut expr {
+        Expr::InList(list) => (list.expr.as_ref(), list.list.iter_mut().collect()),
+        Expr::Between(between) => (between.expr.as_ref(), vec![&mut between.low, &mut between.high]),
+        _ => return Ok(expr),
+    };
+    for literal in literals {
+        if let Some(read) = place_beside(literal, value, schema) {
+            *literal = read?;
+        }
+    }
+    Ok(expr)
+}
+
 fn as_postgres(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let expr = with_places(expr, schema)?;
     if matches!(expr, Expr::InList(_)) {
         return Ok(listed(expr, schema));
     }

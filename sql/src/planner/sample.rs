@@ -163,6 +163,10 @@ impl Sampled {
         Self { key, label, source: provider_as_source(provider), files: Some(files) }
     }
 
+    pub fn source(&self) -> &Arc<dyn TableSource> {
+        &self.source
+    }
+
     /// The relation with its condition.
     pub fn plan(
         self,

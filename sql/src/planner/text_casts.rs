@@ -10,6 +10,7 @@ use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
@@ -22,8 +23,13 @@ pub fn named(plan: LogicalPlan, registry: &dyn FunctionRegistry) -> Result<Logic
     let mut changed = false;
     let plan = plan.transform_up_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());
-        let node =
-            node.map_expressions(|expr| expr.transform_up(|expr| named_cast(expr, &schema, registry)))?;
+        let names = NamePreserver::new(&node);
+        let node = node.map_expressions(|expr| {
+            // What is above knows the column by the name that it has.
+            let name = names.save(&expr);
+            let expr = expr.transform_up(|expr| named_cast(expr, &schema, registry))?;
+            Ok(if expr.transformed { expr.update_data(|expr| name.restore(expr)) } else { expr })
+        })?;
         changed |= node.transformed;
         // What is above a changed node has its columns' fields too.
         if changed { Ok(Transformed::yes(node.data.recompute_schema()?)) } else { Ok(node) }

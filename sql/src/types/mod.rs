@@ -64,6 +64,8 @@ fn named(name: &str, data_type: &DataType) -> Option<Type> {
         DataType::Int64 => Some(match name {
             "oid" => Type::OID,
             "xid" => Type::XID,
+            "cid" => Type::CID,
+            "tid" => Type::TID,
             "regproc" => Type::REGPROC,
             "regprocedure" => Type::REGPROCEDURE,
             "regclass" => Type::REGCLASS,
@@ -74,6 +76,7 @@ fn named(name: &str, data_type: &DataType) -> Option<Type> {
         }),
         // Both name and OID.
         DataType::Struct(_) => Some(match name {
+            "tid" => Type::TID,
             "regproc" => Type::REGPROC,
             "regprocedure" => Type::REGPROCEDURE,
             "regclass" => Type::REGCLASS,
@@ -173,7 +176,7 @@ pub fn arrow_type(pg: &Type) -> DataType {
         Type::INT2 => DataType::Int16,
         Type::INT4 => DataType::Int32,
         Type::INT8 => DataType::Int64,
-        Type::OID => DataType::Int64,
+        Type::OID | Type::TID => DataType::Int64,
         Type::FLOAT4 => DataType::Float32,
         Type::FLOAT8 => DataType::Float64,
         Type::DATE => DataType::Date32,

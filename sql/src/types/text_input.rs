@@ -90,6 +90,13 @@ pub fn read_text(text: &Expr, to: &DataType) -> Option<Expr> {
     }
 }
 
+/// A `tid`: block and place in it, as one number in their order.
+pub fn tid(text: &str) -> Option<i64> {
+    let (block, place) = text.trim().strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
+    let (block, place): (u32, u16) = (block.trim().parse().ok()?, place.trim().parse().ok()?);
+    Some((i64::from(block) << 16) | i64::from(place))
+}
+
 /// The 16 bytes of a uuid as Postgres reads it: 32 digits, hyphens after any four, braces around.
 pub fn uuid(text: &str) -> std::result::Result<[u8; 16], Error> {
     let invalid =

@@ -67,8 +67,13 @@ final class Metadata {
         Main.step("getImportedKeys, getExportedKeys, getCrossReference", c -> {
             DatabaseMetaData meta = c.getMetaData();
             Main.equal(List.of(), rows(meta.getImportedKeys(null, Main.schema, "orders"), "FK_NAME"));
-            Main.equal(List.of(), rows(meta.getExportedKeys(null, Main.schema, "customers"), "FK_NAME"));
-            Main.equal(List.of(), rows(meta.getCrossReference(null, Main.schema, "customers", null, Main.schema, "orders"), "FK_NAME"));
+            Main.execute(c, "alter table " + Main.schema + ".orders add foreign key (customer_id) references " + Main.schema + ".customers on delete cascade");
+            String[] columns = {"PKTABLE_NAME", "PKCOLUMN_NAME", "FKTABLE_NAME", "FKCOLUMN_NAME", "KEY_SEQ", "UPDATE_RULE", "DELETE_RULE", "FK_NAME", "PK_NAME"};
+            List<List<String>> key = List.of(List.of("customers", "id", "orders", "customer_id", "1", "3", "0", "orders_customer_id_fkey", "customers_pkey"));
+            Main.equal(key, rows(meta.getImportedKeys(null, Main.schema, "orders"), columns));
+            Main.equal(key, rows(meta.getExportedKeys(null, Main.schema, "customers"), columns));
+            Main.equal(key, rows(meta.getCrossReference(null, Main.schema, "customers", null, Main.schema, "orders"), columns));
+            Main.execute(c, "alter table " + Main.schema + ".orders drop constraint orders_customer_id_fkey");
         });
         Main.step("getIndexInfo", c -> {
             List<List<String>> found = rows(c.getMetaData().getIndexInfo(null, Main.schema, "customers", false, true), "COLUMN_NAME", "NON_UNIQUE", "ORDINAL_POSITION");

@@ -19,7 +19,6 @@ TYPES: dict[tuple[str, str], str] = {
 
 # Statements that are refused.
 REFUSED: dict[str, dict[int, str]] = {
-    "datagrip": {33: "rows have no ctid"},
 }
 
 # Columns with other names.

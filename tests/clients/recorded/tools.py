@@ -22,7 +22,7 @@ STEPS = {
         ToolStep("introspection", "languages, extensions, access methods, casts", ("database",)),
         ToolStep("introspection", "a schema: tables, columns, indexes, constraints, functions, rules, comments, views", ("schema",)),
         ToolStep("queries", "rows of a table, page by page", ("data",)),
-        ToolStep("changes", "rows without a key in the data editor", ("editor",), missing="rows have no `ctid`"),
+        ToolStep("changes", "rows without a key in the data editor", ("editor",)),
     ],
     "dbeaver": [
         ToolStep("connect", "start of a session", ("connect",)),

@@ -418,7 +418,7 @@ fn encoder(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
             let plain = arrow::compute::cast(array, values.data_type()).map_err(arrow_error)?;
             encoder(&plain, pg, binary)
         }
-        DataType::Struct(_) if text::is_object_identifier(pg) => text::object_identifier(array, binary),
+        DataType::Struct(_) if text::is_object_identifier(pg) => text::object_identifier(array, pg, binary),
         _ => json::document(array, pg, binary),
     }
 }

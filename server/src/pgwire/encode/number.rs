@@ -66,6 +66,8 @@ enum Width {
     Four,
     /// `oid` and its aliases.
     Oid,
+    /// Block and place in it.
+    Tid,
     Eight,
     Numeric,
 }
@@ -87,6 +89,7 @@ fn width(pg: &Type) -> Option<Width> {
         | Type::REGROLE
         | Type::REGOPER
         | Type::REGOPERATOR => Width::Oid,
+        Type::TID => Width::Tid,
         _ => return None,
     })
 }
@@ -101,6 +104,10 @@ fn put_binary(value: i128, width: Width, out: &mut Vec<u8>) -> Result<()> {
         Width::Two => out.put_i16(i16::try_from(value).map_err(|_| out_of_range("smallint"))?),
         Width::Four => out.put_i32(i32::try_from(value).map_err(|_| out_of_range("integer"))?),
         Width::Oid => out.put_u32(u32::try_from(value).map_err(|_| out_of_range("oid"))?),
+        Width::Tid => {
+            let place = u64::try_from(value).map_err(|_| out_of_range("tid"))?;
+            out.put_uint(place, 6);
+        }
         Width::Eight => out.put_i64(i64::try_from(value).map_err(|_| out_of_range("bigint"))?),
         Width::Numeric => numeric::put_binary(value < 0, value.unsigned_abs().to_string().as_bytes(), 0, out),
     }
@@ -114,6 +121,16 @@ pub(super) fn integer(array: &ArrayRef, pg: &Type, binary: bool) -> Option<Encod
         (DataType::Int64, &Type::INT8) if binary => {
             return Some(primitive::<Int64Type, _>(array, |value, out| {
                 out.extend_from_slice(&value.to_be_bytes());
+                Ok(())
+            }));
+        }
+        (DataType::Int64, &Type::TID) if !binary => {
+            return Some(primitive::<Int64Type, _>(array, |value, out| {
+                out.push(b'(');
+                put_text(value >> 16, out);
+                out.push(b',');
+                put_text(value & 0xffff, out);
+                out.push(b')');
                 Ok(())
             }));
         }

@@ -85,14 +85,15 @@ pub(super) fn is_object_identifier(pg: &Type) -> bool {
             | Type::REGPROCEDURE
             | Type::REGNAMESPACE
             | Type::REGROLE
+            | Type::TID
     )
 }
 
 /// Rows of OID and name.
-pub(super) fn object_identifier(array: &ArrayRef, binary: bool) -> Result<Encoder> {
+pub(super) fn object_identifier(array: &ArrayRef, pg: &Type, binary: bool) -> Result<Encoder> {
     let missing = || Error::new(SqlState("XX000"), "an object identifier without OID or name");
     match (array.as_struct().columns(), binary) {
-        ([oids, _], true) => super::number::integer(oids, &Type::OID, true).ok_or_else(missing),
+        ([oids, _], true) => super::number::integer(oids, pg, true).ok_or_else(missing),
         ([_, names], false) => Ok(column(names, |text, out| {
             out.extend_from_slice(text);
             Ok(())

@@ -11,6 +11,7 @@ use super::super::not_supported;
 use super::create_table::stored_type;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::statement::{AddColumn, ColumnClause};
+use crate::planner::system_columns;
 use crate::session::Session;
 
 /// The columns that the table gets: those that it has not, where `IF NOT EXISTS` is said.
@@ -24,6 +25,7 @@ pub fn columns(session: &mut Session, table: &Table, clauses: &[AddColumn]) -> R
         table.snapshot.schema.arrow.fields().iter().map(|field| key(field.name())).collect();
     let mut columns = Vec::with_capacity(clauses.len());
     for AddColumn { column, if_not_exists } in clauses {
+        system_columns::refuse_name(&column.name)?;
         if taken.insert(key(&column.name)) {
             columns.push(new_column(column)?);
             continue;

@@ -1,4 +1,4 @@
-//! `ALTER TABLE … ADD COLUMN`, `ADD CONSTRAINT … CHECK`, `DROP CONSTRAINT`, and table properties.
+//! `ALTER TABLE … ADD COLUMN`, `ADD CONSTRAINT … CHECK | FOREIGN KEY`, `DROP CONSTRAINT`, and table properties.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output, rows};
 use super::add_column;
 use super::constraint::Declaring;
-use super::create_table::{NOT_ENFORCED, check_foreign_key};
+use super::foreign_key;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{AlterAction, AlterTable, CheckClause};
@@ -54,17 +54,11 @@ async fn attempt(session: &mut Session, alter: &AlterTable, parsed: &Parsed) -> 
             Alteration::AddColumns(columns)
         }
         AlterAction::AddConstraint(clause) => added(&scope, &table, clause).await?,
-        AlterAction::AddForeignKey(key) => {
-            let names: Vec<&str> =
-                table.snapshot.schema.arrow.fields().iter().map(|field| field.name().as_str()).collect();
-            check_foreign_key(key, &names)?;
-            scope.table(&key.table, parsed).await?;
-            session.warning(SqlState::WARNING, NOT_ENFORCED);
-            return Ok(DONE);
-        }
+        AlterAction::AddForeignKey(key) => foreign_key::added(session, &scope, &table, key, parsed).await?,
         AlterAction::DropConstraint { name, if_exists } => {
+            let foreign_key = foreign_key::dropped(&table, name);
             let known = table.snapshot.constraints.iter().any(|constraint| constraint.name == *name);
-            if !known {
+            if !known && foreign_key.is_none() {
                 let message =
                     format!("constraint \"{name}\" of relation \"{}\" does not exist", table.ident.name);
                 if *if_exists {
@@ -73,7 +67,7 @@ async fn attempt(session: &mut Session, alter: &AlterTable, parsed: &Parsed) -> 
                 }
                 return Err(Error::new(SqlState::UNDEFINED_OBJECT, message));
             }
-            Alteration::DropConstraint(name.clone())
+            foreign_key.unwrap_or_else(|| Alteration::DropConstraint(name.clone()))
         }
         AlterAction::SetProperties(set) => {
             Alteration::Properties(PropertyChange { set: set.iter().cloned().collect(), unset: Vec::new() })

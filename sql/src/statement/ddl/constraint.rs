@@ -144,7 +144,7 @@ impl<'a> Declaring<'a> {
 }
 
 /// `first_second_label`, shortened to what a name may have (Postgres: `makeObjectName`).
-fn object_name(first: &str, second: Option<&str>, label: &str) -> String {
+pub fn object_name(first: &str, second: Option<&str>, label: &str) -> String {
     let (mut first, mut second) = (first, second);
     let overhead = label.len() + 1 + second.map_or(0, |_| 1);
     while first.len() + second.map_or(0, str::len) + overhead > MAX_NAME_BYTES {

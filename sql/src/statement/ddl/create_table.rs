@@ -14,12 +14,13 @@ use super::super::dml::execute::Attempts;
 use super::super::{CommandTag, Output, dml, not_supported, rows};
 use super::column_default;
 use super::constraint::{Declaring, not_in_iceberg};
+use super::foreign_key;
 use super::replace_table;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::numeric::INEXACT;
 use crate::parser::Parsed;
-use crate::parser::statement::{ColumnClause, CreateTable, ForeignKey};
-use crate::planner::{PlannedQuery, Scope};
+use crate::parser::statement::{ColumnClause, CreateTable};
+use crate::planner::{PlannedQuery, Scope, system_columns};
 use crate::session::Session;
 use crate::types::text_type::TextType;
 
@@ -31,21 +32,19 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
         false => scope.new_table(&create.name)?,
     };
     check_temporary(create, &catalog)?;
-    check_foreign_keys(create, &scope, &ident, parsed).await?;
-    if !create.foreign_keys.is_empty() {
-        session.warning(SqlState::WARNING, NOT_ENFORCED);
-    }
     let exists = match scope.tables.get(&catalog, &ident).await {
         Ok(found) => found.is_some(),
         // What cannot be read exists all the same.
         Err(_) => catalog.backend().table(&ident).await?.is_some(),
     };
+    if exists && create.if_not_exists {
+        let message = format!("relation \"{}\" already exists, skipping", ident.name);
+        session.notice("NOTICE", SqlState::DUPLICATE_TABLE, message);
+        return Ok(Output::Complete(CommandTag::Plain("CREATE TABLE")));
+    }
+    let create = foreign_key::declared(session, &scope, (&catalog, &ident), create, parsed).await?;
+    let create = create.as_ref();
     if exists {
-        if create.if_not_exists {
-            let message = format!("relation \"{}\" already exists, skipping", ident.name);
-            session.notice("NOTICE", SqlState::DUPLICATE_TABLE, message);
-            return Ok(Output::Complete(CommandTag::Plain("CREATE TABLE")));
-        }
         if create.or_replace {
             let table = scope.table(&create.name, parsed).await?;
             return replace_table::execute(session, &scope, &table, create, parsed).await;
@@ -75,38 +74,6 @@ pub async fn execute(session: &mut Session, create: &CreateTable, parsed: &Parse
     };
     let count = fill(&scope, &table, &planned, in_block).await?;
     Ok(Output::Complete(CommandTag::Count("SELECT", count)))
-}
-
-/// Said of foreign keys.
-pub const NOT_ENFORCED: &str = "foreign keys are not kept, and nothing enforces them";
-
-/// Fails with 42703 for a column that is none of `names`.
-pub fn check_foreign_key(key: &ForeignKey, names: &[&str]) -> Result<()> {
-    match key.columns.iter().find(|column| !names.contains(&column.as_str())) {
-        None => Ok(()),
-        Some(missing) => {
-            let message = format!("column \"{missing}\" referenced in foreign key constraint does not exist");
-            Err(Error::new(SqlState::UNDEFINED_COLUMN, message))
-        }
-    }
-}
-
-/// Fails with 42703 and 42P01 for columns and tables that there are not.
-async fn check_foreign_keys(
-    create: &CreateTable,
-    scope: &Scope,
-    ident: &TableIdent,
-    parsed: &Parsed,
-) -> Result<()> {
-    let names: Vec<&str> = create.columns.iter().map(|column| column.name.as_str()).collect();
-    for key in &create.foreign_keys {
-        check_foreign_key(key, &names)?;
-        // A table may refer to itself.
-        if scope.new_table(&key.table)?.1 != *ident {
-            scope.table(&key.table, parsed).await?;
-        }
-    }
-    Ok(())
 }
 
 fn check_temporary(create: &CreateTable, catalog: &Catalog) -> Result<()> {
@@ -227,6 +194,7 @@ pub fn definition(
     }
     let mut names = HashSet::new();
     for column in &columns {
+        system_columns::refuse_name(&column.name)?;
         if !names.insert(column.name.as_str()) {
             let message = format!("column \"{}\" specified more than once", column.name);
             return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));

@@ -1,11 +1,12 @@
 //! What else goes when a relation is dropped: the views and materialized views that read it, and those that
-//! read these.
+//! read these; foreign keys to it.
 
 use std::sync::Arc;
 
 use auric_catalog::TableIdent;
 use auric_catalog::registry::Catalog;
 
+use super::foreign_key::{self, Referring};
 use crate::error::{Error, Result, SqlState};
 use crate::planner::view;
 use crate::session::Session;
@@ -63,7 +64,7 @@ impl Relation {
 }
 
 /// Views of the same catalogs that read `dropped`, and are not dropped anyway. Those that read others
-/// of them come first. Without `cascade`, fails with 2BP01 if there are any.
+/// of them come first. Without `cascade`, fails with 2BP01 if there are any, or foreign keys to them.
 pub async fn of(dropped: &[Relation], cascade: bool) -> Result<Vec<Relation>> {
     let mut found: Vec<Relation> = Vec::new();
     let mut reasons = Vec::new();
@@ -84,6 +85,8 @@ pub async fn of(dropped: &[Relation], cascade: bool) -> Result<Vec<Relation>> {
             }
         }
     }
+    let keys = foreign_key::referring(dropped).await?;
+    reasons.extend(keys.iter().map(Referring::reason));
     match (dropped.first(), reasons.is_empty() || cascade) {
         (Some(first), false) => {
             let message = format!("cannot drop {} because other objects depend on it", first.ident);

@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::super::{CommandTag, Output};
 use super::dependents::{self, Relation};
+use super::foreign_key;
 use crate::error::{Error, Result, SqlState};
 use crate::materialize::definition::is_materialized_view;
 use crate::parser::Parsed;
@@ -61,6 +62,11 @@ pub async fn execute(
     let dependents = dependents::of(&dropped, cascade).await?;
     for view in dependents::announced(session, dependents) {
         view.drop().await?;
+    }
+    for key in foreign_key::referring(&dropped).await? {
+        let message = format!("drop cascades to {}", key.shown());
+        session.notice("NOTICE", SqlState::SUCCESSFUL_COMPLETION, message);
+        key.drop(&scope).await?;
     }
     for (catalog, ident) in tables {
         match session.block.is_some() && catalog.is_temporary() {

@@ -14,6 +14,7 @@ pub mod dependents;
 pub mod drop_schema;
 pub mod drop_table;
 pub mod drop_view;
+mod foreign_key;
 mod portable;
 pub mod rename;
 mod replace_table;

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{Assignment, Target};
 use crate::planner::parts::Parts;
-use crate::planner::{Parameter, Scope, names, select_items};
+use crate::planner::{Parameter, Scope, names, select_items, system_columns};
 use crate::statement::not_supported;
 
 /// The target of a statement.
@@ -90,6 +90,9 @@ impl<'a> BoundTarget<'a> {
             );
             at(Error::new(SqlState::UNDEFINED_COLUMN, message), ident)
         };
+        if idents.len() == 1 && position(last).is_none() {
+            system_columns::refuse_assignment(&names::folded(last)).map_err(|error| at(error, last))?;
+        }
         if idents.len() == 1 {
             return position(last).ok_or_else(|| undefined(last));
         }

@@ -34,7 +34,13 @@ pub async fn resolve(
         delete.using.clone(),
         delete.selection.clone(),
     )?;
-    let request = PartsRequest { command: "DELETE", everything, given: given.to_vec(), source: parsed };
+    let request = PartsRequest {
+        command: "DELETE",
+        everything,
+        given: given.to_vec(),
+        source: parsed,
+        target: Some((&target.table, &target.relation)),
+    };
     let planned = scope
         .plan_parts(request, |parts| {
             let source = match delete.using.is_empty() {

@@ -30,7 +30,7 @@ pub async fn resolve(
     let mut given = given.to_vec();
     target.parameter_types(assigned.iter().flatten().filter_map(Assigned::plain), &mut given);
     let everything = everything(merge)?;
-    let request = PartsRequest { command: "MERGE", everything, given, source: parsed };
+    let request = PartsRequest { command: "MERGE", everything, given, source: parsed, target: None };
     let planned = scope
         .plan_parts(request, |parts| {
             let change = bound(&target, merge, &assigned, parts)?;

@@ -31,7 +31,13 @@ pub async fn resolve(
         update.from.clone(),
         update.selection.clone(),
     )?;
-    let request = PartsRequest { command: "UPDATE", everything, given, source: parsed };
+    let request = PartsRequest {
+        command: "UPDATE",
+        everything,
+        given,
+        source: parsed,
+        target: Some((&target.table, &target.relation)),
+    };
     let planned = scope
         .plan_parts(request, |parts| {
             let source = match update.from.is_empty() {
