@@ -14,6 +14,7 @@ pub mod dependents;
 pub mod drop_schema;
 pub mod drop_table;
 pub mod drop_view;
+mod identity_column;
 mod portable;
 pub mod rename;
 mod replace_table;
