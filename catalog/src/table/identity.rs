@@ -20,6 +20,9 @@ pub const STEP: &str = "step";
 pub const HIGH_WATER_MARK: &str = "highWaterMark";
 pub const ALLOW_EXPLICIT_INSERT: &str = "allowExplicitInsert";
 
+/// Table property of an identity column where the format knows of none, followed by the column's field id.
+pub const PROPERTY: &str = "auric.identity.";
+
 /// The identity columns of a table.
 pub type IdentityColumns = BTreeMap<FieldId, IdentityColumn>;
 

@@ -7,10 +7,8 @@ use iceberg::spec::Schema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::table::identity::PROPERTY as PREFIX;
 use crate::table::{FieldId, IdentityColumn, IdentityColumns, TableDefinition};
-
-/// Followed by the column's field id.
-const PREFIX: &str = "auric.identity.";
 
 /// The value of the property, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
