@@ -73,7 +73,6 @@ fn identity(column: Option<&IdentityColumn>, pg_type: Option<&TypeRow>) -> [Valu
     [generation.into(), text(column.start), text(column.step), text(most), text(least)]
 }
 
-
 impl Entry<'_> {
     fn into_row(self, context: &CatalogContext) -> Vec<Value> {
         let pg_type = self.pg_type;

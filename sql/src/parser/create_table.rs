@@ -182,17 +182,15 @@ pub(super) fn check(parser: &mut Parser, name: Option<Ident>) -> ParseResult<Che
 pub(super) fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'static str>> {
     let name = folded(parser.parse_identifier()?);
     let typed = !matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen);
-    let mut identity = None;
-    let (data_type, text_type) = match typed {
-        true if let Some(data_type) = identity::serial(parser) => {
-            identity = Some(IdentityClause::default());
-            (Some(Ok(data_type)), None)
-        }
-        true => {
+    let serial = if typed { identity::serial(parser) } else { None };
+    let identity = serial.is_some().then(IdentityClause::default);
+    let (data_type, text_type) = match serial {
+        Some(data_type) => (Some(Ok(data_type)), None),
+        None if typed => {
             let (data_type, text_type) = data_type(parser)?;
             (Some(data_type), text_type)
         }
-        false => (None, None),
+        None => (None, None),
     };
     let not_null = identity.is_some();
     let mut column =

@@ -223,7 +223,8 @@ impl ScalarUDFImpl for IdentityValue {
         };
         let given = given.as_ref().and_then(|given| given.as_primitive_opt::<arrow::datatypes::Int64Type>());
         let value = |(row, ordinal): (usize, Option<u64>)| match (ordinal, given) {
-            (Some(ordinal), _) if self.is_left(ordinal) => self.of(ordinal).map(Some),
+            // 0: no row was counted so far.
+            (Some(ordinal @ 1..), _) if self.is_left(ordinal) => self.of(ordinal).map(Some),
             (_, Some(given)) if given.is_valid(row) => Ok(Some(given.value(row))),
             _ => Ok(None),
         };
