@@ -13,8 +13,9 @@ use auric_catalog::registry::Table;
 use auric_catalog::table::IdentityColumn;
 use datafusion::common::Column;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, SortExpr, Volatility, WindowFrame, WindowFrameBound, WindowFrameUnits,
@@ -73,13 +74,13 @@ pub fn numbered(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// The same with the number of each row among those for which `counted` is not null; it means nothing in others.
 pub fn counted(plan: LogicalPlan, counted: Expr) -> Result<LogicalPlan> {
-    let so_far = WindowFrame::new_bounds(
+    let mut number = WindowFunction::new(count_udaf(), vec![counted]);
+    number.params.window_frame = WindowFrame::new_bounds(
         WindowFrameUnits::Rows,
         WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
         WindowFrameBound::CurrentRow,
     );
-    let number = count(counted).window_frame(so_far).build();
-    number.and_then(|number| with_column(plan, number)).map_err(|e| Error::from(&e))
+    with_column(plan, number.into()).map_err(|e| Error::from(&e))
 }
 
 /// The number that [`numbered`] or [`counted`] gives a row.
@@ -175,7 +176,7 @@ impl IdentityValue {
         let (pg_type, _) = crate::types::pg_type(&Field::new(&self.column, self.data_type.clone(), false));
         let message = format!("{} out of range", format_type(pg_type.oid(), None));
         let detail = format!("Identity column \"{}\" has given out all of its values.", self.column);
-        Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message).with_detail(detail)
+        Error::new(SqlState::NUMERIC_OUT_OF_RANGE, message).with_detail(detail)
     }
 
     fn is_left(&self, ordinal: u64) -> bool {
