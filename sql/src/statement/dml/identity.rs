@@ -17,8 +17,9 @@ use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, SortExpr, Volatility, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    ColumnarValue, Expr, ExprFunctionExt, Limit, LogicalPlan, LogicalPlanBuilder, Projection,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, SortExpr, Volatility, WindowFrame,
+    WindowFrameBound, WindowFrameUnits,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -89,14 +90,27 @@ pub fn ordinal() -> Expr {
 }
 
 fn with_number(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    if let LogicalPlan::Projection(projection) = &plan
-        && order(&projection.input).is_some()
-    {
+    match &plan {
         // What the rows are ordered by may not be among the columns.
-        let input = with_number(projection.input.as_ref().clone())?;
-        let columns = projection.expr.iter().cloned().chain([ordinal()]);
-        return LogicalPlanBuilder::from(input).project(columns.collect::<Vec<_>>())?.build();
+        LogicalPlan::Projection(projection) if is_ordered(&projection.input) => {
+            let input = with_number(projection.input.as_ref().clone())?;
+            let columns = projection.expr.iter().cloned().chain([ordinal()]);
+            LogicalPlanBuilder::from(input).project(columns.collect::<Vec<_>>())?.build()
+        }
+        LogicalPlan::Limit(limit) => match limit.input.as_ref() {
+            LogicalPlan::Projection(projection) => {
+                let input = Arc::clone(&projection.input);
+                let few = LogicalPlan::Limit(Limit { input, ..limit.clone() });
+                let columns = Projection::try_new(projection.expr.clone(), Arc::new(few))?;
+                with_number(LogicalPlan::Projection(columns))
+            }
+            _ => with_row_number(plan),
+        },
+        _ => with_row_number(plan),
     }
+}
+
+fn with_row_number(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     let number = match order(&plan) {
         Some(order) => row_number().order_by(order.to_vec()).build()?,
         None => row_number(),
@@ -114,13 +128,22 @@ fn with_column(plan: LogicalPlan, number: Expr) -> DataFusionResult<LogicalPlan>
     LogicalPlanBuilder::from(window).project(columns)?.build()
 }
 
-/// What the rows of a plan are ordered by, as far as it is told right above them.
+/// What the rows of a plan are ordered by, as far as it is told in terms of its own columns.
 fn order(plan: &LogicalPlan) -> Option<&[SortExpr]> {
     match plan {
         LogicalPlan::Sort(sort) => Some(&sort.expr),
         LogicalPlan::Limit(limit) => order(&limit.input),
-        LogicalPlan::Projection(projection) => order(&projection.input),
         _ => None,
+    }
+}
+
+/// Whether the rows of a plan are ordered by what is told right above them.
+fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Limit(limit) => is_ordered(&limit.input),
+        LogicalPlan::Projection(projection) => is_ordered(&projection.input),
+        _ => false,
     }
 }
 
