@@ -49,16 +49,22 @@ def models(server):
         class Meta:
             app_label = "kept"
 
+    class Numbered(models.Model):
+        name = models.CharField(max_length=10)
+
+        class Meta:
+            app_label = "kept"
+
     with connection.schema_editor() as editor:
-        editor.create_model(Item)
-        editor.create_model(Plain)
-    yield Item, Plain
+        for model in (Item, Plain, Numbered):
+            editor.create_model(model)
+    yield Item, Plain, Numbered
     connection.close()
 
 
 @pytest.fixture
 def items(models):
-    item, _ = models
+    item, *_ = models
     item.objects.all().delete()
     at = datetime.datetime(2024, 2, 29, 1, 2, 3, 4, tzinfo=UTC)
     item.objects.create(id=IDS[1], name="a", price=decimal.Decimal("1.25"), n=1, ok=False, day=at.date(), at=at, y=b"\0\xff", doc={"a": [1, None, "x"]})
@@ -80,7 +86,7 @@ def test_changes(items):
 
 @CLIENT.step("changes", "`bulk_create` with `update_conflicts` and `ignore_conflicts`, `bulk_update`, `get_or_create`")
 def test_upserts(models):
-    _, plain = models
+    _, plain, _ = models
     plain.objects.all().delete()
     plain.objects.bulk_create([plain(k=3, v="a"), plain(k=4, v="b")])
     plain.objects.bulk_create([plain(k=3, v="up"), plain(k=5, v="in")], update_conflicts=True, unique_fields=["k"], update_fields=["v"])
@@ -88,6 +94,15 @@ def test_upserts(models):
     plain.objects.bulk_update([plain(k=4, v="bulk")], ["v"])
     assert plain.objects.get_or_create(k=7, defaults={"v": "n"})[1]
     assert list(plain.objects.order_by("k").values_list()) == [(3, "up"), (4, "bulk"), (5, "in"), (6, "in"), (7, "n")]
+
+
+@CLIENT.step("changes", "keys that the server gives out: `create`, `bulk_create`")
+def test_numbered(models):
+    *_, numbered = models
+    first = numbered.objects.create(name="a")
+    others = numbered.objects.bulk_create([numbered(name="b"), numbered(name="c")])
+    assert [row.pk for row in (first, *others)] == [1, 2, 3]
+    assert list(numbered.objects.order_by("pk").values_list("name", flat=True)) == ["a", "b", "c"]
 
 
 @CLIENT.step("queries", "lookups of texts, dates, documents; aggregates; windows; subqueries")
@@ -135,7 +150,7 @@ def test_transactions(items):
 def test_errors(models):
     from django.db import DataError, IntegrityError
 
-    _, plain = models
+    _, plain, _ = models
     with pytest.raises(DataError, match="too long"):
         plain.objects.create(k=99, v="x" * 11)
     with pytest.raises(IntegrityError):
@@ -147,7 +162,7 @@ def test_a_migration_that_adds_a_field_with_a_default_is_refused(models):
     from django.db import NotSupportedError, connection
     from django.db import models as fields
 
-    _, plain = models
+    _, plain, _ = models
     added = fields.IntegerField(default=1)
     added.set_attributes_from_name("extra")
     with pytest.raises(NotSupportedError, match="not supported"), connection.schema_editor() as editor:
@@ -160,7 +175,7 @@ def test_introspection(models):
 
     with connection.cursor() as cursor:
         found = connection.introspection
-        assert set(found.table_names(cursor)) == {"kept_item", "kept_plain"}
+        assert set(found.table_names(cursor)) == {"kept_item", "kept_plain", "kept_numbered"}
         types = [(column.name, found.get_field_type(column.type_code, column)) for column in found.get_table_description(cursor, "kept_item")]
         assert dict(types)["doc"] == "JSONField" and dict(types)["price"] == "DecimalField"
 

@@ -329,16 +329,27 @@ class Note(Numbered):
     text: orm.Mapped[str]
 
 
-@CLIENT.step("definitions", "ORM: keys that the server gives out (`IDENTITY`, `SERIAL`)", missing="there are no identity columns")
+class Serial(Numbered):
+    __tablename__ = "serials"
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    text: orm.Mapped[str]
+
+
+@CLIENT.step("definitions", "ORM: keys that the server gives out (`IDENTITY`, `SERIAL`)")
 def test_identity(database, schema):
     def body(connection):
         connection = connection.execution_options(schema_translate_map={None: schema})
         Numbered.metadata.create_all(connection)
         connection.commit()
         with orm.Session(connection) as session:
-            session.add_all([Note(text="a"), Note(text="b")])
-            session.commit()
-            assert sorted(session.scalars(sa.select(Note.id))) == [1, 2]
+            for kind in (Note, Serial):
+                rows = [kind(text=text) for text in "abc"]
+                session.add_all(rows)
+                session.flush()
+                session.add(kind(text="d"))
+                session.commit()
+                assert [row.id for row in rows] == [1, 2, 3]
+                assert session.execute(sa.select(kind.id, kind.text).order_by(kind.id)).all() == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
 
     database.run(body)
 

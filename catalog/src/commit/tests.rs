@@ -39,6 +39,7 @@ fn snapshot(version: u64, columns: Vec<Field>) -> Arc<TableSnapshot> {
         initial_defaults: HashMap::new(),
         write_defaults: HashMap::new(),
         identifier_field_ids: vec![],
+        identity: Default::default(),
     };
     Arc::new(TableSnapshot {
         format: TableFormat::Delta,

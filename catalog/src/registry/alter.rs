@@ -21,7 +21,7 @@ impl Alteration {
     /// The change that makes it.
     pub(crate) fn into_change(self) -> TableChange {
         let read = match self {
-            Self::AddConstraint(_) => ReadSet::Filters(Vec::new()),
+            Self::AddConstraint(_) | Self::RestartIdentity => ReadSet::Filters(Vec::new()),
             Self::DropConstraint(_) | Self::AddColumns(_) | Self::Comments(_) | Self::Properties(_) => {
                 ReadSet::Nothing
             }

@@ -54,6 +54,7 @@ fn snapshot(format: TableFormat, location: &str, version: TableVersion) -> Arc<T
             initial_defaults: Default::default(),
             write_defaults: Default::default(),
             identifier_field_ids: vec![],
+            identity: Default::default(),
         }),
         partition_specs: BTreeMap::new(),
         default_spec: Arc::new(PartitionSpec::default()),
@@ -390,6 +391,7 @@ fn one_column(format: TableFormat) -> TableDefinition {
         data_type: arrow::datatypes::DataType::Int64,
         nullable: true,
         comment: None,
+        identity: None,
         default: None,
     };
     TableDefinition { columns: vec![id], ..definition(format) }

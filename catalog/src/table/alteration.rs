@@ -23,6 +23,8 @@ pub enum Alteration {
     /// One after the other.
     Comments(Vec<Comment>),
     Properties(PropertyChange),
+    /// Identity columns begin anew. No rows are left.
+    RestartIdentity,
 }
 
 impl Alteration {
@@ -53,7 +55,11 @@ impl Alteration {
                     None => alterations.push(Self::Properties(new)),
                 }
             }
-            Self::AddConstraint(_) | Self::DropConstraint(_) | Self::AddColumns(_) => {
+            Self::RestartIdentity if alterations.contains(&self) => {}
+            Self::AddConstraint(_)
+            | Self::DropConstraint(_)
+            | Self::AddColumns(_)
+            | Self::RestartIdentity => {
                 alterations.push(self);
             }
         }
@@ -108,6 +114,7 @@ impl NewColumn {
             nullable: true,
             comment: self.comment.clone(),
             default: None,
+            identity: None,
         }
     }
 

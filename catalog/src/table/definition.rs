@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 
 use super::constraint::CheckConstraint;
+use super::identity::IdentityColumn;
 use super::partition::Transform;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +32,8 @@ pub struct ColumnDefinition {
     pub nullable: bool,
     pub comment: Option<String>,
     pub default: Option<ColumnDefault>,
+    /// The table gives out its values.
+    pub identity: Option<IdentityColumn>,
 }
 
 /// The value of a column that an INSERT leaves out.

@@ -7,6 +7,7 @@ pub mod data_file;
 pub mod definition;
 pub mod deletes;
 pub mod deletion_vector;
+pub mod identity;
 pub mod live_file;
 pub mod partition;
 pub mod pending;
@@ -21,6 +22,7 @@ pub use change::{COMMIT_ID, Isolation, Operation, ReadSet, RowCounts, TableChang
 pub use constraint::CheckConstraint;
 pub use data_file::{DataFile, FileList, NewDataFile};
 pub use definition::{ColumnDefault, ColumnDefinition, TableDefinition, TableFormat};
+pub use identity::{IdentityColumn, IdentityColumns};
 pub use live_file::LiveFile;
 pub use partition::{PartitionField, PartitionSpec, SortField, SortOrder, Transform};
 pub use pending::PendingChange;

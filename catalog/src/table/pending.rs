@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 use self::files::PendingFiles;
 use super::change::{Operation, TableChange};
+use super::identity;
+use super::schema::TableSchema;
 use super::snapshot::{TableSnapshot, TableVersion};
 use crate::commit;
 use crate::error::Result;
@@ -96,6 +98,18 @@ impl PendingChange {
         Ok(())
     }
 
+    /// The columns, with the marks that the change leaves.
+    fn schema(&self) -> Arc<TableSchema> {
+        let schema = &self.altered.schema;
+        if schema.identity.is_empty() {
+            return schema.clone();
+        }
+        let mut columns = identity::altered(&schema.identity, &self.change.alterations);
+        // What files do not tell fails the commit.
+        columns.extend(identity::raised(&columns, &self.change.added).unwrap_or_default());
+        Arc::new(TableSchema { identity: columns, ..schema.as_ref().clone() })
+    }
+
     /// The table with the change made. Its version is [`TableVersion::Unpublished`].
     pub fn snapshot(&self) -> Arc<TableSnapshot> {
         let base = &self.altered;
@@ -105,7 +119,7 @@ impl PendingChange {
             location: base.location.clone(),
             table_id: base.table_id.clone(),
             version: TableVersion::Unpublished,
-            schema: base.schema.clone(),
+            schema: self.schema(),
             partition_specs: base.partition_specs.clone(),
             default_spec: base.default_spec.clone(),
             sort_order: base.sort_order.clone(),

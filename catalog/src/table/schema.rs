@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::scalar::ScalarValue;
 
+use super::identity::IdentityColumns;
+
 /// Identifies a column for ever, whatever it is renamed to (Iceberg field id; Delta column mapping
 /// id; for a Delta table without column mapping, the position of the column, counted from 1 in
 /// depth-first order, which is then not stored in any file).
@@ -77,6 +79,8 @@ pub struct TableSchema {
     pub write_defaults: HashMap<FieldId, ScalarValue>,
     /// Columns that identify a row (Iceberg identifier fields): shown as the primary key.
     pub identifier_field_ids: Vec<FieldId>,
+    /// Columns whose values the table gives out.
+    pub identity: IdentityColumns,
 }
 
 impl TableSchema {

@@ -128,6 +128,7 @@ async fn create(transaction: &Transaction, name: &str, format: TableFormat) {
         data_type: DataType::Int64,
         nullable: true,
         comment: None,
+        identity: None,
         default: None,
     };
     let definition = TableDefinition {

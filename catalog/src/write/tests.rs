@@ -86,6 +86,7 @@ impl Fixture {
             initial_defaults: HashMap::new(),
             write_defaults: HashMap::new(),
             identifier_field_ids: vec![],
+            identity: Default::default(),
         };
         let snapshot = TableSnapshot {
             format,

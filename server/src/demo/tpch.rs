@@ -116,6 +116,7 @@ impl TpchTable {
             data_type: field.data_type().clone(),
             nullable: false,
             comment: None,
+            identity: None,
             default: None,
         });
         TableDefinition {

@@ -1,5 +1,6 @@
 //! `information_schema.columns`.
 
+use auric_catalog::table::IdentityColumn;
 use datafusion::error::Result;
 
 use super::{database, yes_or_no};
@@ -11,7 +12,8 @@ use crate::pg_catalog::{CatalogContext, Rows, shape};
 const COLUMNS: &str = "table_catalog table_schema table_name column_name ordinal_position \
     column_default is_nullable data_type character_maximum_length character_octet_length \
     numeric_precision numeric_precision_radix numeric_scale datetime_precision udt_catalog \
-    udt_schema udt_name dtd_identifier is_self_referencing is_identity identity_cycle is_generated \
+    udt_schema udt_name dtd_identifier is_self_referencing is_identity identity_generation identity_start \
+    identity_increment identity_maximum identity_minimum identity_cycle is_generated \
     is_updatable";
 
 /// Greatest number of bytes of a text value, as Postgres reports it.
@@ -55,6 +57,20 @@ struct Entry<'a> {
     nullable: bool,
     default: Option<&'a String>,
     updatable: bool,
+    identity: Option<&'a IdentityColumn>,
+}
+
+/// From `identity_generation` to `identity_minimum`: how values are given out, and between which bounds.
+fn identity(column: Option<&IdentityColumn>, pg_type: Option<&TypeRow>) -> [Value; 5] {
+    let Some(column) = column else { return [const { Value::Null }; 5] };
+    let (least, most) = match pg_type.map(|t| t.name) {
+        Some("int2") => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        Some("int4") => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        _ => (i64::MIN, i64::MAX),
+    };
+    let generation = if column.allow_explicit_insert { "BY DEFAULT" } else { "ALWAYS" };
+    let text = |number: i64| Value::from(number.to_string());
+    [generation.into(), text(column.start), text(column.step), text(most), text(least)]
 }
 
 impl Entry<'_> {
@@ -74,6 +90,7 @@ impl Entry<'_> {
             Some(t) => numeric(t, self.modifier),
             None => [Value::Null, Value::Null, Value::Null],
         };
+        let [generation, start, increment, maximum, minimum] = identity(self.identity, pg_type);
         vec![
             database(context),
             self.schema.into(),
@@ -94,7 +111,12 @@ impl Entry<'_> {
             name.into(),
             self.position.to_string().into(),
             yes_or_no(false),
-            yes_or_no(false),
+            yes_or_no(self.identity.is_some()),
+            generation,
+            start,
+            increment,
+            maximum,
+            minimum,
             yes_or_no(false),
             "NEVER".into(),
             yes_or_no(self.updatable),
@@ -116,6 +138,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 nullable: !column.not_null,
                 default: None,
                 updatable: false,
+                identity: None,
             };
             rows.push(entry.into_row(context));
         }
@@ -123,7 +146,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
     let relations = context.image.relations.iter();
     for relation in relations.filter(|r| r.kind != RelationKind::MaterializedView) {
         for (number, column) in relation.numbered_columns() {
-            let Column { name, type_oid, type_modifier, nullable, default, .. } = column;
+            let Column { name, type_oid, type_modifier, nullable, default, identity, .. } = column;
             let entry = Entry {
                 schema: &relation.namespace,
                 table: &relation.name,
@@ -134,6 +157,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                 nullable: *nullable,
                 default: default.as_ref(),
                 updatable: relation.kind == RelationKind::Table,
+                identity: identity.as_ref(),
             };
             rows.push(entry.into_row(context));
         }

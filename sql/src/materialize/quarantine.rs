@@ -81,6 +81,7 @@ pub async fn table(scope: &Scope, view: &Table, ident: &TableIdent) -> Result<Ta
         data_type: data_type.clone(),
         nullable: true,
         comment: None,
+        identity: None,
         default: None,
     };
     let mut columns: Vec<_> = row.iter().map(|field| column(field.name(), field.data_type())).collect();

@@ -10,7 +10,10 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::ParseResult;
 use super::data_type::data_type;
 use super::dml::folded;
-use super::statement::{CheckClause, ColumnClause, CreateTable, ForeignKey, OnCommit, Statement};
+use super::identity;
+use super::statement::{
+    CheckClause, ColumnClause, CreateTable, ForeignKey, IdentityClause, OnCommit, Statement,
+};
 use crate::pg_catalog::foreign_key::ReferentialAction;
 
 /// Precedence of IS, and of `NOT NULL` as a test, in the dialect.
@@ -200,20 +203,29 @@ pub(super) fn check(parser: &mut Parser, name: Option<Ident>) -> ParseResult<Che
 pub(super) fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResult<Option<&'static str>> {
     let name = folded(parser.parse_identifier()?);
     let typed = !matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen);
-    let (data_type, text_type) = match typed {
-        true => {
+    let serial = if typed { identity::serial(parser) } else { None };
+    let identity = serial.is_some().then(IdentityClause::default);
+    let (data_type, text_type) = match serial {
+        Some(data_type) => (Some(Ok(data_type)), None),
+        None if typed => {
             let (data_type, text_type) = data_type(parser)?;
             (Some(data_type), text_type)
         }
-        false => (None, None),
+        None => (None, None),
     };
+    let not_null = identity.is_some();
     let mut column =
-        ColumnClause { name, data_type, text_type, not_null: false, default: None, comment: None };
+        ColumnClause { name, data_type, text_type, not_null, default: None, identity, comment: None };
     let mut constraint = None;
     loop {
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
             column.not_null = true;
         } else if parser.parse_keyword(Keyword::NULL) {
+            if column.identity.is_some() {
+                let message =
+                    format!("conflicting NULL/NOT NULL declarations for column \"{}\"", column.name);
+                return Err(ParserError::ParserError(message));
+            }
             column.not_null = false;
         } else if parser.parse_keyword(Keyword::DEFAULT) {
             // A column option may follow, so that `DEFAULT 1 NOT NULL` is no comparison.
@@ -235,7 +247,12 @@ pub(super) fn column(parser: &mut Parser, table: &mut CreateTable) -> ParseResul
         } else if parser.parse_keyword(Keyword::UNIQUE) {
             return Ok(Some("this column constraint"));
         } else if parser.parse_keyword(Keyword::GENERATED) {
-            return Ok(Some("a generated column"));
+            match identity::generated(parser)? {
+                Ok(_) if column.identity.is_some() => return Err(identity::given_twice(&column.name)),
+                Ok(clause) => column.identity = Some(clause),
+                Err(unsupported) => return Ok(Some(unsupported)),
+            }
+            column.not_null = true;
         } else {
             break;
         }

@@ -63,6 +63,15 @@ pub enum ConflictAction {
     Update { assignments: Vec<Assignment>, selection: Option<Box<Expr>> },
 }
 
+/// `OVERRIDING {SYSTEM | USER} VALUE`: what becomes of values that are given for identity columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overriding {
+    /// They are stored, whatever the column says.
+    System,
+    /// They are ignored.
+    User,
+}
+
 #[derive(Debug, Clone)]
 pub struct Insert {
     pub table: ObjectName,
@@ -71,6 +80,7 @@ pub struct Insert {
     pub partition: Vec<PartitionColumn>,
     pub columns: Vec<Ident>,
     pub by_name: bool,
+    pub overriding: Option<Overriding>,
     /// `None`: DEFAULT VALUES.
     pub query: Option<Box<Query>>,
     /// Empty: none.
@@ -110,10 +120,7 @@ pub(super) fn insert(parser: &mut Parser) -> ParseResult<Statement> {
         parser.expect_keyword(Keyword::WHERE)?;
         mode = InsertMode::ReplaceWhere(Box::new(parser.parse_expr()?));
     }
-    if parse_word(parser, "overriding") {
-        parser.next_token();
-        parser.expect_keyword(Keyword::VALUE)?;
-    }
+    let overriding = overriding(parser)?;
     let query = if parser.parse_keywords(&[Keyword::DEFAULT, Keyword::VALUES]) {
         None
     } else {
@@ -139,9 +146,25 @@ pub(super) fn insert(parser: &mut Parser) -> ParseResult<Statement> {
         partition,
         columns,
         by_name,
+        overriding,
         query,
         returning,
     })))
+}
+
+pub(super) fn overriding(parser: &mut Parser) -> ParseResult<Option<Overriding>> {
+    if !parse_word(parser, "overriding") {
+        return Ok(None);
+    }
+    let overriding = if parse_word(parser, "system") {
+        Overriding::System
+    } else if parse_word(parser, "user") {
+        Overriding::User
+    } else {
+        return parser.expected_ref("SYSTEM or USER", parser.peek_token_ref());
+    };
+    parser.expect_keyword(Keyword::VALUE)?;
+    Ok(Some(overriding))
 }
 
 /// `PARTITION (p = value, q)`.
@@ -193,10 +216,12 @@ fn on_conflict(parser: &mut Parser) -> ParseResult<Result<OnConflict, String>> {
 #[derive(Debug, Clone)]
 pub struct Truncate {
     pub tables: Vec<ObjectName>,
+    /// Identity columns begin anew.
+    pub restart_identity: bool,
 }
 
 /// `TRUNCATE [TABLE] [ONLY] name [*] [, …] [RESTART IDENTITY | CONTINUE IDENTITY] [CASCADE | RESTRICT]`.
-/// There are neither sequences nor foreign keys, so that the options change nothing.
+/// There are no foreign keys, so that CASCADE changes nothing.
 pub(super) fn truncate(parser: &mut Parser) -> ParseResult<Statement> {
     parser.expect_keyword(Keyword::TRUNCATE)?;
     if matches!(&parser.peek_nth_token_ref(1).token, Token::Word(_)) {
@@ -209,9 +234,10 @@ pub(super) fn truncate(parser: &mut Parser) -> ParseResult<Statement> {
         let _ = parser.consume_token(&Token::Mul);
         Ok(name)
     })?;
-    if parser.parse_keyword(Keyword::RESTART) || parser.parse_keyword(Keyword::CONTINUE) {
+    let restart_identity = parser.parse_keyword(Keyword::RESTART);
+    if restart_identity || parser.parse_keyword(Keyword::CONTINUE) {
         parser.expect_keyword(Keyword::IDENTITY)?;
     }
     let _ = parser.parse_one_of_keywords(&[Keyword::CASCADE, Keyword::RESTRICT]);
-    Ok(Statement::Truncate(Truncate { tables }))
+    Ok(Statement::Truncate(Truncate { tables, restart_identity }))
 }

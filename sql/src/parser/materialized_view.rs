@@ -226,6 +226,7 @@ fn element(
             text_type: None,
             not_null: false,
             default: None,
+            identity: None,
             comment: None,
         });
         return Ok(());

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::ParseResult;
-use super::dml::{parse_word, word_is};
+use super::dml::{Overriding, overriding, parse_word};
 use super::row_target::{self, Assignment, Target};
 use super::statement::Statement;
 
@@ -48,6 +48,7 @@ pub enum MergeAction {
     Insert {
         /// None: all, in order.
         columns: Vec<Ident>,
+        overriding: Option<Overriding>,
         values: Vec<Expr>,
     },
     /// `INSERT *`.
@@ -141,14 +142,10 @@ fn not_matched_action(parser: &mut Parser) -> ParseResult<MergeAction> {
         columns = parser.parse_comma_separated(Parser::parse_identifier)?;
         parser.expect_token(&Token::RParen)?;
     }
-    if word_is(parser, 0, "overriding") {
-        parser.next_token();
-        parser.next_token();
-        parser.expect_keyword(Keyword::VALUE)?;
-    }
+    let overriding = overriding(parser)?;
     parser.expect_keyword(Keyword::VALUES)?;
     parser.expect_token(&Token::LParen)?;
     let values = parser.parse_comma_separated(Parser::parse_expr)?;
     parser.expect_token(&Token::RParen)?;
-    Ok(MergeAction::Insert { columns, values })
+    Ok(MergeAction::Insert { columns, overriding, values })
 }

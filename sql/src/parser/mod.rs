@@ -15,6 +15,7 @@ mod delete;
 mod dialect;
 mod dml;
 mod error;
+mod identity;
 mod json_constructor;
 mod known;
 pub(crate) mod materialized_view;

@@ -11,7 +11,7 @@ use crate::session::cursor::CursorOptions;
 use crate::types::text_type::TextType;
 
 pub use super::delete::Delete;
-pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, PartitionColumn, Truncate};
+pub use super::dml::{ConflictAction, Insert, InsertMode, OnConflict, Overriding, PartitionColumn, Truncate};
 pub use super::materialized_view::{
     ActionClause, AlterMaterializedView, AlterViewAction, CreateMaterializedView, ExpectationClause,
     RefreshMaterializedView, Shown,
@@ -200,7 +200,16 @@ pub struct ColumnClause {
     pub text_type: Option<TextType>,
     pub not_null: bool,
     pub default: Option<ast::Expr>,
+    pub identity: Option<IdentityClause>,
     pub comment: Option<String>,
+}
+
+/// `GENERATED {ALWAYS | BY DEFAULT} AS IDENTITY [(…)]`, or what `SERIAL` stands for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IdentityClause {
+    pub always: bool,
+    pub start: Option<i64>,
+    pub increment: Option<i64>,
 }
 
 /// `[CONSTRAINT name] CHECK (condition)`.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Field;
 use auric_catalog::backend::Oid;
+use auric_catalog::table::IdentityColumn;
 use datafusion::error::Result;
 use parking_lot::Mutex;
 
@@ -81,6 +82,7 @@ pub struct Column {
     pub comment: Option<String>,
     /// SQL text.
     pub default: Option<String>,
+    pub identity: Option<IdentityColumn>,
 }
 
 impl Column {
@@ -95,6 +97,7 @@ impl Column {
             nullable: field.is_nullable(),
             comment: text(auric_catalog::table::schema::COMMENT),
             default: text(auric_catalog::table::schema::DEFAULT_SQL),
+            identity: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use auric_catalog::registry::{
 };
 
 use auric_catalog::table::TableSnapshot;
+use auric_catalog::table::identity::PROPERTY as IDENTITY_PROPERTY;
 use parking_lot::Mutex;
 
 use super::CatalogContext;
@@ -241,6 +242,7 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
         .zip(&schema.field_ids)
         .map(|(field, id)| {
             let mut column = Column::of_field(field);
+            column.identity = schema.identity.get(id).copied();
             if column.default.is_none() {
                 column.default = schema.write_defaults.get(id).and_then(literal::sql_text);
             }
@@ -261,5 +263,7 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
     relation.properties = snapshot.properties.clone();
     // What `pg_constraint` shows better.
     relation.properties.retain(|key, _| !key.starts_with(PROPERTY));
+    // Shown with the columns.
+    relation.properties.retain(|key, _| !key.starts_with(IDENTITY_PROPERTY));
     relation.has_partitions = !snapshot.default_spec.is_unpartitioned();
 }

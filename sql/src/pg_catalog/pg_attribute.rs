@@ -20,6 +20,8 @@ struct Attribute<'a> {
     modifier: i32,
     not_null: bool,
     has_default: bool,
+    /// `a`: GENERATED ALWAYS, `d`: BY DEFAULT.
+    identity: &'static str,
 }
 
 impl Attribute<'_> {
@@ -43,7 +45,7 @@ impl Attribute<'_> {
             (-1).into(),
             "".into(),
             false.into(),
-            "".into(),
+            self.identity.into(),
             "".into(),
             false.into(),
             true.into(),
@@ -65,6 +67,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                     modifier: -1,
                     not_null: column.not_null,
                     has_default: false,
+                    identity: "",
                 }
                 .into_row(),
             );
@@ -81,6 +84,11 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                     modifier: column.type_modifier,
                     not_null: !column.nullable,
                     has_default: column.default.is_some(),
+                    identity: match &column.identity {
+                        None => "",
+                        Some(identity) if identity.allow_explicit_insert => "d",
+                        Some(_) => "a",
+                    },
                 }
                 .into_row(),
             );
@@ -96,6 +104,7 @@ pub fn rows(context: &CatalogContext) -> Result<Rows> {
                     modifier: column.type_modifier,
                     not_null: false,
                     has_default: false,
+                    identity: "",
                 }
                 .into_row(),
             );

@@ -151,9 +151,8 @@ fn named(name: &str, modifiers: &[String], sql: &Sql) -> Result<DataType> {
         "timestamptz" | "timestamp_ltz" => timestamptz(),
         "interval" => DataType::Interval(IntervalUnit::MonthDayNano),
         "smallserial" | "serial" | "bigserial" | "serial2" | "serial4" | "serial8" => {
-            let message = format!("type {name} is not supported: there are no sequences");
-            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)
-                .with_hint("Declare the column as integer or bigint, or as uuid, and insert its values."));
+            // As in Postgres it is none: a column clause of CREATE TABLE has the word for itself.
+            return Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist")));
         }
         "numeric" => match modifiers {
             [] => numeric(ExactNumberInfo::None)?,

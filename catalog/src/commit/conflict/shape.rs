@@ -4,7 +4,7 @@
 use arrow::datatypes::{DataType, Field};
 
 use crate::table::schema::{ColumnResolution, PHYSICAL_NAME};
-use crate::table::{TableChange, TableSnapshot, Transform};
+use crate::table::{Alteration, TableChange, TableSnapshot, Transform, identity};
 
 /// Are files written for `read` valid files of `current`?
 pub fn added_files_fit(
@@ -30,7 +30,25 @@ pub fn added_files_fit(
         // The new rows were not checked for it.
         return Err(format!("check constraint \"{}\" was added or changed", unknown.name));
     }
+    identity_fits(read, current, change)?;
     columns_fit(read, current, change)
+}
+
+/// Values beyond the mark that the statement has read may be values that another one has given out.
+fn identity_fits(read: &TableSnapshot, current: &TableSnapshot, change: &TableChange) -> Result<(), String> {
+    if read.schema.identity == current.schema.identity {
+        return Ok(());
+    }
+    let restarts = change.alterations.contains(&Alteration::RestartIdentity);
+    let raised = identity::raised(&read.schema.identity, &change.added).map_err(|e| e.to_string())?;
+    for (id, before) in &read.schema.identity {
+        let moved = current.schema.identity.get(id).is_some_and(|now| now != before);
+        if moved && (restarts || raised.contains_key(id)) {
+            let name = read.schema.column_by_id(*id).map_or("?", |(_, field)| field.name());
+            return Err(format!("other values of identity column \"{name}\" were given out"));
+        }
+    }
+    Ok(())
 }
 
 fn columns_fit(read: &TableSnapshot, current: &TableSnapshot, change: &TableChange) -> Result<(), String> {

@@ -148,6 +148,7 @@ mod tests {
             initial_defaults: HashMap::new(),
             write_defaults: HashMap::new(),
             identifier_field_ids: vec![],
+            identity: Default::default(),
         };
         let snapshot = TableSnapshot {
             format: TableFormat::Iceberg,

@@ -77,14 +77,25 @@ pub fn plan(
     Ok(write_exec::plan(write, input)?)
 }
 
+/// How a table is emptied.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TruncateOptions {
+    /// Nothing is committed.
+    pub dry_run: bool,
+    /// Identity columns begin anew.
+    pub restarts_identity: bool,
+}
+
 /// Plan that removes all files. Rows added meanwhile conflict: after TRUNCATE there are none.
 pub fn truncate(
     table: &Table,
     state: &dyn Session,
-    dry_run: bool,
+    options: TruncateOptions,
     publish: Publish,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let replacement = Replacement::new(table, state, Replaced::Where(vec![]), Operation::Truncate)?;
+    let TruncateOptions { dry_run, restarts_identity } = options;
+    let mut replacement = Replacement::new(table, state, Replaced::Where(vec![]), Operation::Truncate)?;
+    replacement.restarts_identity = restarts_identity;
     let write = Write {
         table: table.clone(),
         kind: Kind::Replace(Arc::new(replacement)),

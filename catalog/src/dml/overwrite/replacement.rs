@@ -22,7 +22,7 @@ use super::{Replaced, evolved};
 use crate::error::{Error, Result};
 use crate::registry::Table;
 use crate::table::{
-    FileList, LiveFile, Operation, PartitionSpec, ReadSet, TableChange, TableSnapshot, Transform,
+    Alteration, FileList, LiveFile, Operation, PartitionSpec, ReadSet, TableChange, TableSnapshot, Transform,
 };
 
 /// A planned replacement.
@@ -35,6 +35,8 @@ pub(in crate::dml) struct Replacement {
     pub predicate: String,
     /// Whatever is changed meanwhile conflicts.
     pub reads_everything: bool,
+    /// Identity columns begin anew.
+    pub restarts_identity: bool,
     /// What the table's history shows of the statement; `None`: the predicate.
     pub parameters: Option<BTreeMap<String, String>>,
 }
@@ -73,7 +75,15 @@ impl Replacement {
             Replaced::Where(_) => Replaced::Where(expressions),
             replaced => replaced,
         };
-        Ok(Self { operation, replaced, filters, predicate, reads_everything: false, parameters: None })
+        Ok(Self {
+            operation,
+            replaced,
+            filters,
+            predicate,
+            reads_everything: false,
+            restarts_identity: false,
+            parameters: None,
+        })
     }
 
     /// The rows, failing at the first that would not be replaced by the same statement.
@@ -111,6 +121,9 @@ impl Replacement {
             }
         }
         change.removed = self.files(table, &written).await?;
+        if self.restarts_identity && !snapshot.schema.identity.is_empty() {
+            change.alterations.push(Alteration::RestartIdentity);
+        }
         change.rows.deleted = change.removed.iter().map(|file| live_rows(file)).sum();
         Ok(())
     }

@@ -62,6 +62,7 @@ impl Lake {
             data_type,
             nullable,
             comment: None,
+            identity: None,
             default: None,
         };
         let definition = TableDefinition {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::action::{Metadata, Protocol};
 use super::writable::constraint_key;
-use super::{properties, schema};
+use super::{identity, properties, schema};
 use crate::error::{Error, Result};
 use crate::table::alteration::{Alteration, Comment, NewColumn, PropertyChange};
 
@@ -57,6 +57,9 @@ pub(super) fn metadata(table: &str, metadata: &Metadata, alteration: &Alteration
                     }
                 }
             }
+        }
+        Alteration::RestartIdentity => {
+            altered.schema_string = identity::restarted(table, &altered.schema_string)?;
         }
         Alteration::Properties(PropertyChange { set, unset }) => {
             properties::check_change(set, unset)?;
@@ -138,7 +141,7 @@ fn commented(table: &str, schema: &str, column: &str, text: Option<&str>) -> Res
 /// The table's protocol, if it has to be raised.
 pub(super) fn protocol(protocol: &Protocol, alteration: &Alteration) -> Option<Protocol> {
     match alteration {
-        Alteration::DropConstraint(_) | Alteration::Comments(_) => None,
+        Alteration::DropConstraint(_) | Alteration::Comments(_) | Alteration::RestartIdentity => None,
         Alteration::AddColumns(columns) => {
             let asks = columns.iter().any(|column| holds_timestamp_ntz(&column.data_type));
             asks.then(|| properties::with_feature(protocol, properties::TIMESTAMP_NTZ)).flatten()

@@ -16,14 +16,15 @@ use super::engine::{InTable, blocking};
 use super::snapshot::{DeltaState, state};
 use super::touched::{Changed, Touched};
 use super::{
-    alter, checkpoint, commit_location, history, partition_value, properties, replace, schema, stats_json,
-    writable,
+    alter, checkpoint, commit_location, history, identity, partition_value, properties, replace, schema,
+    stats_json, writable,
 };
 use crate::TableIdent;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::format::CommitOutcome;
 use crate::storage::{Storage, to_url};
+use crate::table;
 use crate::table::data_file::NewDataFile;
 use crate::table::{Operation, TableChange, TableSnapshot, TableVersion};
 
@@ -166,6 +167,10 @@ impl NextCommit {
         let mut actions = vec![Action::CommitInfo(commit_info::of_change(&state, change, time)?)];
         let (mut altered, mut raised) =
             alter::all(&base.location, &state.metadata, &state.protocol, &change.alterations)?;
+        if read_version.is_none() {
+            raised = raised.or_else(|| Some(state.protocol.clone()));
+            altered = altered.or_else(|| Some(state.metadata.clone()));
+        }
         if change.replacement.is_some() {
             altered = Some(state.metadata.clone());
             raised = (state.protocol != before.protocol).then(|| state.protocol.clone());
@@ -174,9 +179,13 @@ impl NextCommit {
             let so_far = raised.as_ref().unwrap_or(&state.protocol);
             raised = properties::with_feature(so_far, DELETION_VECTORS).or(raised);
         }
-        if read_version.is_none() {
-            actions.push(Action::Protocol(&state.protocol));
-            actions.push(Action::MetaData(&state.metadata));
+        let columns = table::identity::altered(&shape.schema.identity, &change.alterations);
+        let marks = table::identity::raised(&columns, &change.added)?;
+        if !marks.is_empty() {
+            let metadata = altered.get_or_insert_with(|| state.metadata.clone());
+            let schema =
+                identity::with_marks(&base.location, &metadata.schema_string, &shape.schema, &marks)?;
+            metadata.schema_string = schema;
         }
         actions.extend(raised.as_ref().map(Action::Protocol));
         actions.extend(altered.as_ref().map(Action::MetaData));

@@ -26,6 +26,7 @@ mod diagnosis;
 mod engine;
 mod files;
 mod history;
+mod identity;
 mod logged;
 mod partition_value;
 mod properties;

@@ -15,7 +15,9 @@ use delta_kernel::schema::{
 use delta_kernel::table_features::ColumnMappingMode;
 use uuid::Uuid;
 
+use super::identity;
 use crate::error::{Error, Result};
+use crate::table::IdentityColumns;
 use crate::table::definition::ColumnDefinition;
 use crate::table::partition::{PartitionField, PartitionSpec, Transform};
 use crate::table::schema::{
@@ -38,9 +40,11 @@ pub(super) fn to_table_schema(
     let mut reader = SchemaReader { table, mode, next_id: 1 };
     let mut fields = Vec::with_capacity(schema.num_fields());
     let mut field_ids = Vec::with_capacity(schema.num_fields());
+    let mut identity = IdentityColumns::new();
     for field in schema.fields() {
-        let (id, field) = reader.field(field)?;
-        fields.push(field);
+        let (id, arrow) = reader.field(field)?;
+        identity.extend(identity::of_field(field).map(|column| (id, column)));
+        fields.push(arrow);
         field_ids.push(id);
     }
     Ok(TableSchema {
@@ -54,6 +58,7 @@ pub(super) fn to_table_schema(
         initial_defaults: HashMap::new(),
         write_defaults: HashMap::new(),
         identifier_field_ids: Vec::new(),
+        identity,
     })
 }
 
@@ -225,6 +230,9 @@ pub(super) fn from_definition(
         }
         if let Some(default) = &column.default {
             metadata.insert(CURRENT_DEFAULT.to_string(), MetadataValue::from(default.sql.as_str()));
+        }
+        if let Some(identity) = &column.identity {
+            metadata.extend(identity::stored(identity, &column.data_type));
         }
         fields.push(writer.field(&column.name, &column.data_type, column.nullable, metadata)?);
     }

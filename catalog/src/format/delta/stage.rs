@@ -11,7 +11,7 @@ use super::commit::{NextCommit, Predecessor, Written};
 use super::files::NoFiles;
 use super::snapshot::{DeltaState, assemble};
 use super::touched::Touched;
-use super::{commit_location, is_delta_table, properties, schema, writable};
+use super::{commit_location, identity, is_delta_table, properties, schema, writable};
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry};
 use crate::error::{Error, Result};
@@ -56,6 +56,9 @@ pub(super) fn stage(
     }
     if definition.columns.iter().any(|column| column.default.is_some()) {
         new.features.insert(properties::COLUMN_DEFAULTS.into());
+    }
+    if definition.columns.iter().any(identity::needs_feature) {
+        new.features.insert(identity::FEATURE.into());
     }
     if !definition.constraints.is_empty() {
         new.features.insert(properties::CHECK_CONSTRAINTS.into());

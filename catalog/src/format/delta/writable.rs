@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use delta_kernel::schema::{DataType, MetadataValue, StructField, StructType};
 
 use super::action::{Metadata, Protocol};
+use super::identity;
 use super::properties::{self, is_on};
 use super::snapshot::DeltaState;
 use crate::error::{Error, Result};
@@ -17,7 +18,6 @@ use crate::table::{CheckConstraint, Isolation, Operation, TableChange};
 pub(super) const CONSTRAINT_PREFIX: &str = "delta.constraints.";
 const INVARIANTS: &str = "delta.invariants";
 const GENERATION_EXPRESSION: &str = "delta.generationExpression";
-const IDENTITY_PREFIX: &str = "delta.identity.";
 
 /// Writer features that our commits honour, or that ask nothing of a writer that does not use them
 /// (what they would ask for is looked for in [`ensure_computes_nothing`]).
@@ -67,26 +67,27 @@ pub(super) fn ensure_writable(
             return Err(refuse(format!("the table feature \"{feature}\"")));
         }
     }
-    schema.fields().try_for_each(ensure_computes_nothing).map_err(refuse)
+    schema.fields().try_for_each(|field| ensure_computes_nothing(field, true)).map_err(refuse)
 }
 
 /// Computed columns, which a writer would have to compute whatever the protocol's version says:
-/// `Err` names the first.
-fn ensure_computes_nothing(field: &StructField) -> Result<(), String> {
+/// `Err` names the first. `top`: it is a column of the table, whose identity column we can fill.
+fn ensure_computes_nothing(field: &StructField, top: bool) -> Result<(), String> {
     let has = |prefix: &str| field.metadata().keys().any(|key| key.starts_with(prefix));
-    for (prefix, feature) in
-        [(GENERATION_EXPRESSION, "generatedColumns"), (IDENTITY_PREFIX, "identityColumns")]
-    {
-        if has(prefix) {
-            return Err(format!("the table feature \"{feature}\" (column \"{}\")", field.name()));
-        }
+    if has(GENERATION_EXPRESSION) {
+        return Err(format!("the table feature \"generatedColumns\" (column \"{}\")", field.name()));
+    }
+    if has(identity::PREFIX) && (!top || identity::of_field(field).is_none()) {
+        return Err(format!("the table feature \"{}\" (column \"{}\")", identity::FEATURE, field.name()));
     }
     ensure_type_computes_nothing(field.data_type())
 }
 
 fn ensure_type_computes_nothing(data_type: &DataType) -> Result<(), String> {
     match data_type {
-        DataType::Struct(fields) => fields.fields().try_for_each(ensure_computes_nothing),
+        DataType::Struct(fields) => {
+            fields.fields().try_for_each(|field| ensure_computes_nothing(field, false))
+        }
         DataType::Array(array) => ensure_elements_are_free(array.element_type()),
         DataType::Map(map) => {
             ensure_elements_are_free(map.key_type())?;
@@ -103,7 +104,7 @@ fn ensure_elements_are_free(data_type: &DataType) -> Result<(), String> {
         if field.metadata().contains_key(INVARIANTS) {
             return Err(format!("an invariant inside a list or a map (field \"{}\")", field.name()));
         }
-        ensure_computes_nothing(field)?;
+        ensure_computes_nothing(field, false)?;
         ensure_elements_are_free(field.data_type())?;
     }
     Ok(())

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, Schema, TableMetadata, TableMetadataBuilder};
 
-use super::properties;
 use super::schema::iceberg_fields;
 use super::snapshot::IcebergState;
+use super::{identity, properties};
 use crate::error::{Error, Result};
 use crate::table::alteration::{Alteration, Comment, NewColumn, PropertyChange};
+use crate::table::identity::altered as altered_identity;
 
 /// The metadata that a transaction shows, altered. Fails as [`altered`] does.
 pub fn metadata(table: &str, before: &IcebergState, alteration: &Alteration) -> Result<TableMetadata> {
@@ -50,6 +51,11 @@ pub fn altered(
                         None => builder = table_comment(builder, text.as_deref())?,
                     }
                 }
+            }
+            Alteration::RestartIdentity => {
+                let marks = identity::of_properties(base.properties(), base.location())?;
+                let marks = altered_identity(&marks, alterations);
+                builder = builder.set_properties(identity::stored(&marks)).map_err(rejected)?;
             }
             Alteration::Properties(PropertyChange { set, unset }) => {
                 properties::check_change(base.properties(), set, unset)?;

@@ -17,7 +17,7 @@ use super::properties::{deletes_old_metadata, metadata_folder, metadata_gzip};
 use super::snapshot::{IcebergState, View, metadata, state, table_snapshot};
 use super::snapshot_producer::{FileChanges, SnapshotProducer};
 use super::unknown_transforms;
-use super::{alter, replace};
+use super::{alter, identity, replace};
 use crate::TableIdent;
 use crate::backend::{Backend, NewTableEntry, SwapOutcome};
 use crate::error::{Error, Result};
@@ -25,6 +25,7 @@ use crate::failpoint;
 use crate::format::{CommitOutcome, Prepared};
 use crate::storage::Storage;
 use crate::table::deletes::StoredDeletes;
+use crate::table::identity::raised;
 use crate::table::{COMMIT_ID, Operation, TableChange, TableFormat, TableSnapshot, TableVersion};
 
 /// Where an attempt works.
@@ -169,6 +170,11 @@ impl Writer<'_> {
         };
         let base = altered.as_ref().unwrap_or(base);
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
+        let marks = identity::of_properties(base.properties(), base.location())?;
+        let raised = raised(&marks, &change.added)?;
+        if !raised.is_empty() {
+            builder = builder.set_properties(identity::stored(&raised)).map_err(rejected)?;
+        }
         // CREATE TABLE without rows has no snapshot, nor has an alteration; what carries a summary has one.
         let tells = change.summary.keys().any(|key| key != COMMIT_ID);
         let only_alters = !change.alterations.is_empty() || change.replacement.is_some();

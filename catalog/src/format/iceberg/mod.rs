@@ -28,6 +28,7 @@ mod delete_manifest;
 mod features;
 mod file_io;
 mod history;
+mod identity;
 mod literal;
 mod manifest_filter;
 mod manifest_header;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::{FormatVersion, Schema, SortOrder};
 
+use super::identity;
 use crate::error::{Error, Result};
 use crate::format::RowLevelMode;
 use crate::table::{FieldId, Isolation, Operation};
@@ -56,6 +57,7 @@ pub fn for_new_table(
     if let Some(name) = RESERVED.iter().find(|name| stored.contains_key(**name)) {
         return Err(Error::Invalid(format!("table property \"{name}\" is reserved")));
     }
+    identity::check_not_given(stored.keys())?;
     stored.entry(PARQUET_COMPRESSION.to_string()).or_insert_with(|| "zstd".to_string());
     if let Some(comment) = comment {
         stored.insert(COMMENT.to_string(), comment.to_string());
@@ -75,6 +77,7 @@ pub fn check_change(
     if let Some(name) = names().find(|name| RESERVED.contains(&name.as_str())) {
         return Err(Error::Invalid(format!("table property \"{name}\" is reserved")));
     }
+    identity::check_not_given(names())?;
     if names().any(|name| name == FORMAT_VERSION) {
         return Err(Error::unsupported("an Iceberg table", "another format version than it was made with"));
     }

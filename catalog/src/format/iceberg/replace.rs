@@ -9,7 +9,7 @@ use iceberg::spec::{
 };
 
 use super::partition::{bind_specs, check_writable};
-use super::{properties, stage};
+use super::{identity, properties, stage};
 use crate::TableIdent;
 use crate::error::{Error, Result};
 use crate::table::TableDefinition;
@@ -34,8 +34,13 @@ pub fn staged(ident: &TableIdent, base: &TableMetadata, new: &TableDefinition) -
     let builder = base.clone().into_builder(None).remove_ref(MAIN_BRANCH);
     let builder = builder.upgrade_format_version(version).map_err(invalid)?;
     let builder = shaped(builder, schema, spec, order)?;
-    let builder = builder.remove_properties(&[properties::COMMENT.to_string()]).map_err(invalid)?;
+    let mut gone = identity::keys(base.properties());
+    gone.push(properties::COMMENT.to_string());
+    let builder = builder.remove_properties(&gone).map_err(invalid)?;
     let staged = builder.set_properties(given).and_then(|b| b.build()).map_err(invalid)?.metadata;
+    let identity = identity::of_definition(new, staged.current_schema());
+    let builder = staged.into_builder(None).set_properties(identity);
+    let staged = builder.and_then(|b| b.build()).map_err(invalid)?.metadata;
     let default = staged.default_partition_spec_id();
     bind_specs(&staged)?.iter().filter(|bound| bound.spec.spec_id == default).try_for_each(check_writable)?;
     Ok(staged)

@@ -10,6 +10,7 @@ use iceberg::spec::{
     NameMapping as IcebergNameMapping, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, Type,
 };
 
+use super::identity;
 use super::literal::{from_scalar, to_scalar, value_type};
 use crate::error::{Error, Result};
 use crate::table::schema::{
@@ -47,6 +48,7 @@ pub fn table_schema(
         initial_defaults,
         write_defaults,
         identifier_field_ids,
+        identity: identity::of_properties(properties, location)?,
     })
 }
 

@@ -7,6 +7,7 @@ use iceberg::spec::{
     TableMetadata, TableMetadataBuilder, Type, UnboundPartitionSpec,
 };
 
+use super::identity;
 use super::partition::{bind_specs, check_writable, field_name, iceberg_transform};
 use super::properties;
 use super::replace::with_known_ids;
@@ -32,7 +33,13 @@ pub fn new_metadata(
         .and_then(TableMetadataBuilder::build)
         .map_err(invalid)?;
     bind_specs(&built.metadata)?.iter().try_for_each(check_writable)?;
-    Ok(built.metadata)
+    let identity = identity::of_definition(definition, built.metadata.current_schema());
+    if identity.is_empty() {
+        return Ok(built.metadata);
+    }
+    // Only now are the columns' ids known.
+    let builder = built.metadata.into_builder(None).set_properties(identity);
+    Ok(builder.and_then(TableMetadataBuilder::build).map_err(invalid)?.metadata)
 }
 
 fn invalid(e: iceberg::Error) -> Error {

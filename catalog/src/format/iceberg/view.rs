@@ -220,7 +220,15 @@ mod tests {
 
     fn column(name: &str, data_type: DataType) -> ColumnDefinition {
         let comment = Some(format!("of {name}"));
-        ColumnDefinition { name: name.into(), data_type, nullable: true, comment, default: None }
+        ColumnDefinition {
+            name: name.into(),
+            data_type,
+            nullable: true,
+            comment,
+            identity: None,
+            identity: None,
+            default: None,
+        }
     }
 
     #[tokio::test]

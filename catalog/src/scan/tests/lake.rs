@@ -50,6 +50,7 @@ pub fn table_schema(fields: Vec<Field>) -> TableSchema {
         initial_defaults: HashMap::new(),
         write_defaults: HashMap::new(),
         identifier_field_ids: vec![],
+        identity: Default::default(),
     }
 }
 

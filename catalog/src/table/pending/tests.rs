@@ -168,6 +168,7 @@ fn base(deletes: Deletes) -> Arc<TableSnapshot> {
         initial_defaults: HashMap::new(),
         write_defaults: HashMap::new(),
         identifier_field_ids: vec![],
+        identity: Default::default(),
     };
     Arc::new(TableSnapshot {
         format: if deletes == Deletes::InEntries { TableFormat::Delta } else { TableFormat::Iceberg },

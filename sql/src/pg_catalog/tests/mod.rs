@@ -33,6 +33,7 @@ fn column(name: &str, type_oid: u32, type_modifier: i32, nullable: bool) -> Colu
         nullable,
         comment: (name == "amount").then(|| "with tax".to_string()),
         default: (name == "status").then(|| "'new'".to_string()),
+        identity: None,
     }
 }
 

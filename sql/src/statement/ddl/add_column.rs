@@ -45,6 +45,10 @@ fn new_column(column: &ColumnClause) -> Result<NewColumn> {
         not_supported(format!("{what} of column \"{}\", which is added", column.name))
             .with_hint("Add the column without it; its value in the rows that there are is NULL.")
     };
+    if column.identity.is_some() {
+        return Err(not_supported(format!("identity column \"{}\", which is added", column.name))
+            .with_hint("Identity columns are declared in CREATE TABLE."));
+    }
     if column.not_null {
         return Err(refused("NOT NULL"));
     }

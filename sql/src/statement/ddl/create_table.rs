@@ -15,6 +15,7 @@ use super::super::{CommandTag, Output, dml, not_supported, rows};
 use super::column_default;
 use super::constraint::{Declaring, not_in_iceberg};
 use super::foreign_key;
+use super::identity_column;
 use super::replace_table;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::numeric::INEXACT;
@@ -320,6 +321,7 @@ fn declared_columns(
             };
             let data_type = stored_type(&column.name, data_type.as_ref().map_err(Error::clone)?)?;
             Ok(ColumnDefinition {
+                identity: identity_column::declared(column, &data_type)?,
                 default: default(scope, format, column, &data_type)?,
                 name: column.name.clone(),
                 data_type,
@@ -346,6 +348,7 @@ fn query_columns(
         .enumerate()
         .map(|(i, (field, output))| {
             let clause = create.columns.get(i);
+            clause.map_or(Ok(()), identity_column::not_of_query)?;
             let name = clause.map_or(&output.name, |clause| &clause.name);
             let data_type = match clause.and_then(|clause| clause.data_type.as_ref()) {
                 Some(declared) => declared.as_ref().map_err(Error::clone)?,
@@ -353,6 +356,7 @@ fn query_columns(
             };
             let data_type = stored_type(name, data_type)?;
             Ok(ColumnDefinition {
+                identity: None,
                 default: match clause {
                     Some(clause) => default(scope, format, clause, &data_type)?,
                     None => None,

@@ -92,6 +92,7 @@ fn columns(create: &CreateView, planned: &PlannedQuery) -> Result<Vec<ColumnDefi
                 data_type,
                 nullable: true,
                 comment: None,
+                identity: None,
                 default: None,
             })
         })

@@ -15,6 +15,7 @@ pub mod drop_schema;
 pub mod drop_table;
 pub mod drop_view;
 mod foreign_key;
+mod identity_column;
 mod portable;
 pub mod rename;
 mod replace_table;

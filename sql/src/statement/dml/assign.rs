@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::identity::{self, Left, LeftToTable};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::math::rounded;
 use crate::parser::AuricDialect;
@@ -63,7 +64,8 @@ pub fn text_to_table(
     source: LogicalPlan,
     targets: &[String],
 ) -> Result<LogicalPlan> {
-    columns(scope, table, source, targets, &[], |_, _| Given::Unknown)
+    let rest = Rest::default();
+    columns(scope, table, source, targets, rest, |_, _| Given::Unknown)
 }
 
 /// A plan with exactly the table's columns, from one whose columns are for `targets`, in that order.
@@ -73,18 +75,27 @@ pub fn to_table(
     source: LogicalPlan,
     targets: &[String],
 ) -> Result<LogicalPlan> {
-    to_table_with(scope, table, source, targets, &[])
+    to_table_with(scope, table, source, targets, Rest::default())
 }
 
-/// [`to_table`], with the same value in every row for some columns (already of their type).
+/// What else the columns of a table are made of.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rest<'a> {
+    /// The same value in every row (already of the column's type).
+    pub constants: &'a [(String, ScalarValue)],
+    /// Identity columns among the targets that are left to the table.
+    pub left: Option<&'a LeftToTable>,
+}
+
+/// [`to_table`], with other sources of some columns.
 pub fn to_table_with(
     scope: &Scope,
     table: &Table,
     source: LogicalPlan,
     targets: &[String],
-    constants: &[(String, ScalarValue)],
+    rest: Rest<'_>,
 ) -> Result<LogicalPlan> {
-    columns(scope, table, source, targets, constants, Given::of_column)
+    columns(scope, table, source, targets, rest, Given::of_column)
 }
 
 fn columns(
@@ -92,12 +103,33 @@ fn columns(
     table: &Table,
     source: LogicalPlan,
     targets: &[String],
-    constants: &[(String, ScalarValue)],
+    Rest { constants, left }: Rest<'_>,
     given: impl Fn(&LogicalPlan, usize) -> Given,
 ) -> Result<LogicalPlan> {
     let schema = &table.snapshot.schema;
+    let given: Vec<Given> = (0..source.schema().fields().len()).map(|i| given(&source, i)).collect();
+    let left = |name: &str| left.and_then(|left| left.get(name));
+    // Columns whose values the table gives out, and in which rows.
+    let generated = |name: &str| {
+        let column = identity::of(table, name)?;
+        let constant = constants.iter().any(|(constant, _)| constant == name);
+        let target = targets.iter().any(|target| target == name);
+        match left(name) {
+            Some(left) => Some((column, left.clone())),
+            None => (!constant && !target).then_some((column, Left::All)),
+        }
+    };
+    let source = match schema.arrow.fields().iter().any(|field| generated(field.name()).is_some()) {
+        true => identity::numbered(source)?,
+        false => source,
+    };
     let mut expressions = Vec::with_capacity(schema.arrow.fields().len());
     for field in schema.arrow.fields() {
+        let generated = generated(field.name());
+        if let Some((column, Left::All)) = generated {
+            expressions.push(identity::value(column, field, identity::ordinal()).alias(field.name()));
+            continue;
+        }
         if let Some((_, value)) = constants.iter().find(|(name, _)| name == field.name()) {
             expressions.push(lit(value.clone()).alias(field.name()));
             continue;
@@ -106,7 +138,14 @@ fn columns(
             Some(index) => {
                 let (qualifier, from) = source.schema().qualified_field(index);
                 let column = Expr::Column(Column::new(qualifier.cloned(), from.name()));
-                convert(column, given(&source, index), (from, field), source.schema())?
+                let given = given.get(index).copied().unwrap_or(Given::Typed);
+                let value = convert(column, given, (from, field), source.schema())?;
+                match generated {
+                    Some((column, left)) => {
+                        identity::value_or(column, field, identity::ordinal(), left, value)
+                    }
+                    None => value,
+                }
             }
             None => default_of(scope, table, field)?,
         };

@@ -10,11 +10,11 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, SelectItem, SetExpr, Value};
 
 use super::row_change::{ReturnedColumn, SubqueryRow};
-use super::{assign, insert};
+use super::{assign, identity, insert};
 use crate::analyzer;
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
-use crate::parser::statement::{Assignment, Target};
+use crate::parser::statement::{Assignment, Overriding, Target};
 use crate::planner::parts::Parts;
 use crate::planner::{Parameter, Scope, names, select_items, system_columns};
 use crate::statement::not_supported;
@@ -184,6 +184,10 @@ impl<'a> BoundTarget<'a> {
             match assigned {
                 Assigned::Value { column, value } if is_default(value) => {
                     let Some(field) = self.fields().get(*column) else { continue };
+                    // An INSERT leaves it to the table; an UPDATE was refused.
+                    if identity::of(&self.table, field.name()).is_some() {
+                        continue;
+                    }
                     values.push((*column, assign::default_of(self.scope, &self.table, field)?));
                 }
                 Assigned::Value { column, .. } => values.push((*column, next()?)),
@@ -201,6 +205,54 @@ impl<'a> BoundTarget<'a> {
             }
         }
         Ok(values)
+    }
+
+    /// Fails for what an UPDATE cannot make of identity columns: 428C9 for a value of one that takes none.
+    pub fn check_updated(&self, assigned: &[Assigned]) -> Result<()> {
+        let check = |column: usize, value: Option<&ast::Expr>| {
+            let Some(field) = self.fields().get(column) else { return Ok(()) };
+            match identity::of(&self.table, field.name()) {
+                None => Ok(()),
+                Some(_) if value.is_some_and(is_default) => Err(identity::next_value_in_update(field.name())),
+                Some(identity) if identity.allow_explicit_insert => Ok(()),
+                Some(_) => Err(identity::not_updatable(field.name())),
+            }
+        };
+        for assigned in assigned {
+            match assigned {
+                Assigned::Value { column, value } => check(*column, Some(value))?,
+                Assigned::Row { columns, .. } => {
+                    columns.iter().try_for_each(|column| check(*column, None))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails with 428C9 for a value that an INSERT gives for an identity column that takes none. Leaves out
+    /// those that OVERRIDING USER VALUE ignores.
+    pub fn check_inserted<'v>(
+        &self,
+        assigned: Vec<Assigned<'v>>,
+        overriding: Option<Overriding>,
+    ) -> Result<Vec<Assigned<'v>>> {
+        let mut kept = Vec::with_capacity(assigned.len());
+        for assigned in assigned {
+            if let Assigned::Value { column, value } = &assigned
+                && !is_default(value)
+                && let Some(field) = self.fields().get(*column)
+                && let Some(identity) = identity::of(&self.table, field.name())
+            {
+                match overriding {
+                    Some(Overriding::System) => {}
+                    Some(Overriding::User) => continue,
+                    None if identity.allow_explicit_insert => {}
+                    None => return Err(identity::not_insertable(field.name())),
+                }
+            }
+            kept.push(assigned);
+        }
+        Ok(kept)
     }
 
     /// Columns of a list without names are all, from the first.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use auric_catalog::commit;
 use auric_catalog::dml::impact::Impact;
 use auric_catalog::dml::rows::{ChangeOptions, RowTarget};
+use auric_catalog::registry::Table;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
@@ -70,7 +71,30 @@ impl Attempts {
             return Ok(scope);
         }
         let (table, _) = scope.changeable_table(target, parsed).await?;
-        let turn = commit::turn(&table).await;
+        self.scope_in_turn(session, &table).await
+    }
+
+    /// [`Self::scope`] of an INSERT: into a table with identity columns it has the turn from the first attempt
+    /// on, as others that insert meanwhile would make it start again.
+    pub async fn scope_of_insert(
+        &self,
+        session: &Session,
+        target: &ObjectName,
+        parsed: &Parsed,
+    ) -> Result<Scope> {
+        let scope = self.scope(session, target, parsed).await?;
+        if session.block.is_some() || self.left <= IN_TURN {
+            return Ok(scope);
+        }
+        let (table, _) = scope.changeable_table(target, parsed).await?;
+        match table.snapshot.schema.identity.is_empty() {
+            true => Ok(scope),
+            false => self.scope_in_turn(session, &table).await,
+        }
+    }
+
+    async fn scope_in_turn(&self, session: &Session, table: &Table) -> Result<Scope> {
+        let turn = commit::turn(table).await;
         // At the version that the table has now.
         let scope = self.adapt(session.scope().await?);
         scope.tables.has_turn(turn);

@@ -48,7 +48,7 @@ pub async fn execute(
     session.check_writable("INSERT")?;
     let mut attempts = Attempts::new(session.block.is_some());
     loop {
-        let scope = attempts.scope(session, &insert.table, &prepared.parsed).await?;
+        let scope = attempts.scope_of_insert(session, &insert.table, &prepared.parsed).await?;
         let outcome = attempt(session, scope, insert, prepared, values.clone()).await;
         if let Some(outcome) = attempts.last(outcome) {
             return outcome;
@@ -138,13 +138,14 @@ impl<'a> InsertRows<'a> {
         (types, values): (Vec<Option<Parameter>>, Vec<ScalarValue>),
     ) -> Result<Self> {
         let plan = parameters::substitute(&source.planned.plan, values.clone())?;
-        let Source { table, targets, partition, .. } = source;
+        let Source { table, targets, partition, left, .. } = source;
         table.check_writable(match &insert.mode {
             InsertMode::Append => Operation::Append,
             InsertMode::Overwrite | InsertMode::ReplaceWhere(_) => Operation::Overwrite,
             InsertMode::OnConflict(_) => Operation::Merge,
         })?;
-        let rows = assign::to_table_with(&scope, table, plan, targets, &partition.values)?;
+        let rest = assign::Rest { constants: &partition.values, left: Some(left) };
+        let rows = assign::to_table_with(&scope, table, plan, targets, rest)?;
         let rows = check::enforce(&scope, table, rows, &check::Checked::default())?;
         Ok(Self { scope, insert, source, rows, parsed, types, values })
     }

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{self, Query, SelectItem};
 
 use super::bind::{self, Assigned, BoundTarget};
+use super::identity;
 use super::row_change::{Action, Clause, RowChange, SubqueryRow};
 use super::row_statement::{PlannedChange, has_subquery, predicate};
 use crate::error::{Error, Result, SqlState};
@@ -73,14 +74,16 @@ fn everything(merge: &Merge) -> Result<Query> {
 /// Columns and values that a clause writes out.
 fn assignments<'a>(target: &BoundTarget, clause: &'a MergeClause) -> Result<Vec<Assigned<'a>>> {
     match &clause.action {
-        MergeAction::Update(assignments) => target.assigned(assignments),
-        MergeAction::Insert { columns, values } => {
+        MergeAction::Update(assignments) => {
+            let assigned = target.assigned(assignments)?;
+            target.check_updated(&assigned)?;
+            Ok(assigned)
+        }
+        MergeAction::Insert { columns, overriding, values } => {
             let columns = target.insert_columns(columns, values.len())?;
-            Ok(columns
-                .into_iter()
-                .zip(values)
-                .map(|(column, value)| Assigned::Value { column, value })
-                .collect())
+            let assigned =
+                columns.into_iter().zip(values).map(|(column, value)| Assigned::Value { column, value });
+            target.check_inserted(assigned.collect(), *overriding)
         }
         _ => Ok(Vec::new()),
     }
@@ -149,15 +152,33 @@ fn action(
             return Err(Error::new(SqlState::SYNTAX_ERROR, message)
                 .with_hint("WHEN NOT MATCHED BY SOURCE applies to rows without one."));
         }
-        MergeAction::UpdateAll => Action::Update(by_name(target, source)?),
-        MergeAction::InsertAll => Action::Insert(by_name(target, source)?),
+        MergeAction::UpdateAll => {
+            let values = by_name(target, source, identity::not_updatable)?;
+            Action::Update(values)
+        }
+        MergeAction::InsertAll => {
+            let values = by_name(target, source, identity::not_insertable)?;
+            Action::Insert(values)
+        }
     })
 }
 
-/// Every column of the target from the source's column of that name.
-fn by_name(target: &BoundTarget, source: &LogicalPlan) -> Result<Vec<(usize, Expr)>> {
+/// Every column of the target from the source's column of that name; identity columns that the source has not
+/// are left to the table. `refused`: what to say of a value for one that takes none.
+fn by_name(
+    target: &BoundTarget,
+    source: &LogicalPlan,
+    refused: fn(&str) -> Error,
+) -> Result<Vec<(usize, Expr)>> {
     let mut values = Vec::new();
     for (i, field) in target.fields().iter().enumerate() {
+        if let Some(column) = identity::of(&target.table, field.name()) {
+            match source.schema().iter().any(|(_, candidate)| candidate.name() == field.name()) {
+                false => continue,
+                true if column.allow_explicit_insert => {}
+                true => return Err(refused(field.name())),
+            }
+        }
         let mut found = source.schema().iter().filter(|(_, candidate)| candidate.name() == field.name());
         let name = field.name();
         match (found.next(), found.next()) {

@@ -8,6 +8,7 @@ pub mod condition;
 mod delete;
 pub mod execute;
 pub(crate) mod failing_row;
+pub mod identity;
 pub mod insert;
 mod key_ranges;
 mod merge;

@@ -23,7 +23,7 @@ use super::insert::{Commit, InsertPlan, InsertRows};
 use super::new_rows::{self, NEW_ROWS, TARGET, column, item, quoted};
 use super::replace_where::project;
 use super::source::undefined_column;
-use super::{assign, collected_source, overwrite, returning};
+use super::{assign, collected_source, identity, overwrite, returning};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::Parsed;
 use crate::parser::statement::{ConflictAction, OnConflict};
@@ -249,6 +249,12 @@ fn assigned(table: &Table, assignments: &[ast::Assignment]) -> Result<HashMap<St
         }
         let is_default = matches!(value, ast::Expr::Identifier(ident)
             if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+        match identity::of(table, &name) {
+            None => {}
+            Some(_) if is_default => return Err(identity::next_value_in_update(&name)),
+            Some(column) if column.allow_explicit_insert => {}
+            Some(_) => return Err(identity::not_updatable(&name)),
+        }
         if result.insert(name.clone(), (!is_default).then(|| value.clone())).is_some() {
             let message = format!("multiple assignments to same column \"{name}\"");
             return Err(Error::new(SqlState::SYNTAX_ERROR, message));

@@ -19,6 +19,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::assign;
 use super::check::{self, Checked};
+use super::identity;
 use super::on_subquery::{self, Sides};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::merge_action;
@@ -205,7 +206,7 @@ impl RowChange {
     ) -> Result<LogicalPlan> {
         let joined = self.join(source, pruning)?;
         let chosen = self.with_clause(joined)?;
-        let complete = self.with_rows(chosen)?;
+        let complete = self.with_ordinal(self.with_rows(chosen)?)?;
         let changed = self.with_values(scope, complete)?;
         self.checked(scope, self.with_returning(changed)?)
     }
@@ -342,6 +343,33 @@ impl RowChange {
         LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)
     }
 
+    /// Whether a clause leaves an identity column to the table.
+    fn is_left(&self, clause: &Clause, name: &str, index: usize) -> bool {
+        match &clause.action {
+            Action::Insert(values) => {
+                identity::of(self.target.table(), name).is_some() && values.iter().all(|(i, _)| *i != index)
+            }
+            Action::Nothing | Action::Delete | Action::Update(_) => false,
+        }
+    }
+
+    /// Adds the number of each new row among those that get a value of an identity column.
+    fn with_ordinal(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let fields = self.target.table().snapshot.schema.arrow.fields();
+        let leaves = |clause: &Clause| {
+            fields.iter().enumerate().any(|(i, field)| self.is_left(clause, field.name(), i))
+        };
+        if !self.clauses.iter().any(leaves) {
+            return Ok(plan);
+        }
+        if self.only_clause().is_some() {
+            return identity::numbered(plan);
+        }
+        let clauses = self.clauses.iter().enumerate().filter(|(_, clause)| leaves(clause));
+        let counted = clauses.map(|(i, _)| (self.is_clause(i), lit(true))).collect();
+        identity::counted(plan, case(counted))
+    }
+
     fn is_clause(&self, clause: usize) -> Expr {
         Expr::Column(Column::new_unqualified(CLAUSE)).eq(number(clause))
     }
@@ -411,10 +439,13 @@ impl RowChange {
             Action::Delete if self.returning.is_empty() => null(field.data_type())?,
             Action::Delete => old(),
             Action::Update(values) => assigned(values)?.unwrap_or_else(old),
-            Action::Insert(values) => match assigned(values)? {
-                Some(value) => value,
-                None => assign::default_of(scope, self.target.table(), field)?,
-            },
+            Action::Insert(values) => {
+                match (assigned(values)?, identity::of(self.target.table(), field.name())) {
+                    (Some(value), _) => value,
+                    (None, Some(column)) => identity::value(column, field, identity::ordinal()),
+                    (None, None) => assign::default_of(scope, self.target.table(), field)?,
+                }
+            }
         }))
     }
 

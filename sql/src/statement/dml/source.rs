@@ -1,5 +1,6 @@
 //! The rows that an INSERT brings: SELECT, VALUES or defaults, and the columns that they are for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
@@ -11,9 +12,10 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::super::not_supported;
 use super::assign;
+use super::identity::{self, Left, LeftToTable};
 use super::partition::Partition;
 use crate::error::{Error, Result, SqlState};
-use crate::parser::statement::Insert;
+use crate::parser::statement::{Insert, Overriding};
 use crate::parser::{AuricDialect, Parsed};
 use crate::planner::{Parameter, PlannedQuery, Scope, names};
 use crate::types::literal;
@@ -24,6 +26,8 @@ pub struct Source {
     /// Columns that the source's columns go to, in order.
     pub targets: Vec<String>,
     pub partition: Partition,
+    /// Identity columns among the targets that are left to the table.
+    pub left: LeftToTable,
     pub planned: PlannedQuery,
 }
 
@@ -48,17 +52,19 @@ pub async fn resolve(
             parameters: Vec::new(),
             dependencies: None,
         };
-        return Ok(Source { table, targets: Vec::new(), partition, planned });
+        let left = LeftToTable::new();
+        return Ok(Source { table, targets: Vec::new(), partition, left, planned });
     };
     let mut targets = if explicit.is_empty() { all } else { explicit.clone() };
     let mut query = query.clone();
+    let mut left = LeftToTable::new();
     let width = values_width(&query);
     if let Some(width) = width {
         check_count(width, targets.len(), !explicit.is_empty())?;
         // As in Postgres, a list of values may be shorter than the table: the rest is defaulted.
         targets.truncate(width);
         check_values(scope, &table, &query, &targets)?;
-        replace_defaults(&table, &mut query, &targets)?;
+        left = replace_defaults(&table, &mut query, &targets)?;
     }
     let target_schema = width.map(|_| value_schema(&table, &query, &targets)).transpose()?;
     let given = with_column_types(&table, &query, &targets, given);
@@ -74,11 +80,35 @@ pub async fn resolve(
                 return Err(specified_twice(name));
             }
         }
-        return Ok(Source { table, targets: named, partition, planned });
+        check_identity(&table, insert, &partition, &named, &mut left)?;
+        return Ok(Source { table, targets: named, partition, left, planned });
     }
     check_count(found, targets.len(), !explicit.is_empty())?;
     targets.truncate(found);
-    Ok(Source { table, targets, partition, planned })
+    check_identity(&table, insert, &partition, &targets, &mut left)?;
+    Ok(Source { table, targets, partition, left, planned })
+}
+
+/// Fails with 428C9 for a value given for an identity column that takes none. What OVERRIDING USER VALUE
+/// ignores is left to the table.
+fn check_identity(
+    table: &Table,
+    insert: &Insert,
+    partition: &Partition,
+    targets: &[String],
+    left: &mut LeftToTable,
+) -> Result<()> {
+    let given = targets.iter().chain(partition.values.iter().map(|(name, _)| name));
+    for name in given {
+        let Some(column) = identity::of(table, name) else { continue };
+        match insert.overriding {
+            Some(Overriding::System) => {}
+            Some(Overriding::User) => _ = left.insert(name.clone(), Left::All),
+            None if column.allow_explicit_insert || left.get(name) == Some(&Left::All) => {}
+            None => return Err(identity::not_insertable(name)),
+        }
+    }
+    Ok(())
 }
 
 fn specified_twice(name: &str) -> Error {
@@ -233,17 +263,28 @@ fn with_column_types(
     given
 }
 
-/// `DEFAULT` in a VALUES list, as the column's default.
-fn replace_defaults(table: &Table, query: &mut Query, targets: &[String]) -> Result<()> {
+/// `DEFAULT` in a VALUES list, as the column's default. Returns the identity columns that have it.
+fn replace_defaults(table: &Table, query: &mut Query, targets: &[String]) -> Result<LeftToTable> {
+    let mut left = BTreeMap::<String, BTreeSet<u64>>::new();
     let SetExpr::Values(values) = query.body.as_mut() else {
-        return Ok(());
+        return Ok(LeftToTable::new());
     };
-    for row in &mut values.rows {
+    let count = values.rows.len();
+    let ordered = query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some();
+    for (row, number) in values.rows.iter_mut().zip(1..) {
         for (expr, target) in row.content.iter_mut().zip(targets) {
             let is_default = matches!(expr, Expr::Identifier(ident)
                 if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
             if !is_default {
                 continue;
+            }
+            if identity::of(table, target).is_some() {
+                if ordered {
+                    // Its rows are not those of the table any more.
+                    let message = "DEFAULT is not allowed in this context";
+                    return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+                }
+                left.entry(target.clone()).or_default().insert(number);
             }
             let schema = &table.snapshot.schema;
             let field = schema.arrow.field_with_name(target).ok();
@@ -270,5 +311,6 @@ fn replace_defaults(table: &Table, query: &mut Query, targets: &[String]) -> Res
                 })?;
         }
     }
-    Ok(())
+    let whole = |rows: BTreeSet<u64>| if rows.len() == count { Left::All } else { Left::Rows(rows) };
+    Ok(left.into_iter().map(|(column, rows)| (column, whole(rows))).collect())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auric_catalog::dml::overwrite;
+use auric_catalog::dml::overwrite::{self, TruncateOptions};
 use auric_catalog::table::Operation;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -24,12 +24,12 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
     for name in &truncate.tables {
         let (table, _) = scope.changeable_table(name, parsed).await?;
         table.check_writable(Operation::Truncate)?;
-        plan(&scope, name, parsed, Commit::DryRun).await?;
+        plan(&scope, truncate, name, parsed, Commit::DryRun).await?;
     }
     for name in &truncate.tables {
         let mut attempts = Attempts::new(session.block.is_some());
         loop {
-            if let Some(outcome) = attempts.last(one(session, name, parsed).await) {
+            if let Some(outcome) = attempts.last(one(session, truncate, name, parsed).await) {
                 outcome?;
                 break;
             }
@@ -38,22 +38,30 @@ pub async fn execute(session: &mut Session, truncate: &Truncate, parsed: &Parsed
     Ok(Output::Complete(CommandTag::Plain("TRUNCATE TABLE")))
 }
 
-async fn one(session: &mut Session, name: &ObjectName, parsed: &Parsed) -> Result<Output> {
+async fn one(
+    session: &mut Session,
+    truncate: &Truncate,
+    name: &ObjectName,
+    parsed: &Parsed,
+) -> Result<Output> {
     let scope = session.scope().await?;
-    let plan = plan(&scope, name, parsed, Commit::Yes).await?;
+    let plan = plan(&scope, truncate, name, parsed, Commit::Yes).await?;
     write::run(&scope, plan, None).await
 }
 
 /// The physical plan that empties one table.
 async fn plan(
     scope: &Scope,
+    truncate: &Truncate,
     name: &ObjectName,
     parsed: &Parsed,
     commit: Commit,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let (table, _) = scope.changeable_table(name, parsed).await?;
     let publish = scope.tables.publish(&table)?;
-    Ok(overwrite::truncate(&table, scope.state.as_ref(), commit == Commit::DryRun, publish)?)
+    let options =
+        TruncateOptions { dry_run: commit == Commit::DryRun, restarts_identity: truncate.restart_identity };
+    Ok(overwrite::truncate(&table, scope.state.as_ref(), options, publish)?)
 }
 
 /// The tables' names and physical plans, for EXPLAIN.
@@ -66,7 +74,7 @@ pub async fn explain(
     let commit = if mode == Explained::Impact { Commit::DryRun } else { Commit::Yes };
     let mut plans = Vec::new();
     for name in &truncate.tables {
-        plans.push((name.to_string(), plan(scope, name, parsed, commit).await?));
+        plans.push((name.to_string(), plan(scope, truncate, name, parsed, commit).await?));
     }
     Ok(plans)
 }

@@ -21,6 +21,7 @@ pub async fn resolve(
 ) -> Result<PlannedChange> {
     let target = BoundTarget::find(scope, &update.target, parsed).await?;
     let assigned = target.assigned(&update.assignments)?;
+    target.check_updated(&assigned)?;
     let mut given = given.to_vec();
     target.parameter_types(assigned.iter().filter_map(Assigned::plain), &mut given);
     let values =

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use auric_catalog::registry::Table;
+use auric_catalog::table::identity::PROPERTY as IDENTITY_PROPERTY;
 use auric_catalog::table::schema::{DEFAULT_SQL, TEXT_TYPE_PROPERTY};
 use auric_catalog::table::{PartitionSpec, TableFormat, Transform};
 use datafusion::sql::sqlparser::ast::ObjectName;
@@ -84,6 +85,14 @@ fn of_table(table: &Table) -> String {
         if let Some(default) = text(DEFAULT_SQL).cloned().or_else(written) {
             let _ = write!(element, " DEFAULT {default}");
         }
+        if let Some(identity) = schema.identity.get(id) {
+            let generation = if identity.allow_explicit_insert { "BY DEFAULT" } else { "ALWAYS" };
+            let (start, step) = (identity.start, identity.step);
+            let _ = write!(
+                element,
+                " GENERATED {generation} AS IDENTITY (START WITH {start} INCREMENT BY {step})"
+            );
+        }
         if let Some(comment) = text(auric_catalog::table::schema::COMMENT) {
             let _ = write!(element, " COMMENT {}", quoted(comment));
         }
@@ -162,6 +171,7 @@ fn clauses(table: &Table) -> String {
     let properties = snapshot.properties.iter().filter(|(key, _)| {
         !key.starts_with(PREFIX)
             && !key.starts_with(TEXT_TYPE_PROPERTY)
+            && !key.starts_with(IDENTITY_PROPERTY)
             && key.as_str() != "comment"
             // They come from other clauses, or of themselves.
             && !key.starts_with("delta.constraints.")

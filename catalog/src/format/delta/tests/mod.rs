@@ -399,6 +399,7 @@ fn definition(properties: &[(&str, &str)]) -> TableDefinition {
         data_type,
         nullable: name != "id",
         comment: (name == "id").then(|| "the key".into()),
+        identity: None,
         default: None,
     };
     TableDefinition {

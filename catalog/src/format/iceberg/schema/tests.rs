@@ -6,7 +6,15 @@ use iceberg::spec::PrimitiveLiteral;
 use super::*;
 
 fn column(name: &str, data_type: DataType) -> ColumnDefinition {
-    ColumnDefinition { name: name.into(), data_type, nullable: true, comment: None, default: None }
+    ColumnDefinition {
+        name: name.into(),
+        data_type,
+        nullable: true,
+        comment: None,
+        identity: None,
+        identity: None,
+        default: None,
+    }
 }
 
 fn there_and_back(data_type: DataType, version: FormatVersion) -> Result<DataType> {

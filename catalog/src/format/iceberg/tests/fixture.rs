@@ -172,7 +172,15 @@ pub fn storage() -> Storage {
 }
 
 pub fn column(name: &str, data_type: DataType) -> ColumnDefinition {
-    ColumnDefinition { name: name.into(), data_type, nullable: true, comment: None, default: None }
+    ColumnDefinition {
+        name: name.into(),
+        data_type,
+        nullable: true,
+        comment: None,
+        identity: None,
+        identity: None,
+        default: None,
+    }
 }
 
 /// `id bigint, name text, score double precision, ts timestamptz`.
