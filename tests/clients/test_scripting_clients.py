@@ -50,7 +50,8 @@ STEPS = [
         *PHP.steps("changes", "pg_meta_data, pg_insert, pg_select, pg_update, pg_delete")]),
     *((RUBY, step) for step in [
         *RUBY.steps("introspection", "create_table, columns, primary keys, tables"), *RUBY.steps("changes", "create, insert_all, upsert_all, update, destroy"),
-        *RUBY.steps("queries", "where, aggregates, find_each, joins of conditions"), *RUBY.steps("transactions", "transactions, savepoints, locks, errors")]),
+        *RUBY.steps("queries", "where, aggregates, find_each, joins of conditions"), *RUBY.steps("transactions", "transactions, savepoints, locks, errors"),
+        *RUBY.steps("changes", "keys that the server gives out")]),
 ]
 
 

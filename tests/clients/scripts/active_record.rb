@@ -66,3 +66,10 @@ step('transactions, savepoints, locks, errors') do
     same(e.message.include?('character varying(50)'), true)
   end
 end
+step('keys that the server gives out') do
+  DB.create_table(:numbered) { |t| t.string :name }
+  numbered = Class.new(ActiveRecord::Base) { self.table_name = 'numbered' }
+  same([numbered.create!(name: 'a').id, numbered.create!(name: 'b').id], [1, 2])
+  same(numbered.insert_all!([{ name: 'c' }, { name: 'd' }], returning: %w[id name]).rows, [[3, 'c'], [4, 'd']])
+  DB.drop_table(:numbered)
+end

@@ -226,7 +226,6 @@ mod tests {
             nullable: true,
             comment,
             identity: None,
-            identity: None,
             default: None,
         }
     }

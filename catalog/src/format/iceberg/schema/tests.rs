@@ -12,7 +12,6 @@ fn column(name: &str, data_type: DataType) -> ColumnDefinition {
         nullable: true,
         comment: None,
         identity: None,
-        identity: None,
         default: None,
     }
 }

@@ -178,7 +178,6 @@ pub fn column(name: &str, data_type: DataType) -> ColumnDefinition {
         nullable: true,
         comment: None,
         identity: None,
-        identity: None,
         default: None,
     }
 }
