@@ -1,6 +1,6 @@
 """MERGE, UPDATE, DELETE and INSERT OVERWRITE over `lineitem`: Auric, deltalake and (where installed) Sail.
 
-`python benches/dml.py --bin target/release --cache DIR [--scale 1] [--runs 3] [--only merge]`. Times are medians; every run
+`python benches/dml.py --bin target/release --cache DIR [--scale 1] [--runs 3] [--only merge] [--layouts …]`. Times are medians; every run
 has keys of its own; the others' tables begin with Auric's files. "written" is the bytes of new data files over the
 bytes of the data files that hold a match."""
 
@@ -60,7 +60,7 @@ class Data:
 
     def engines(self, **how) -> dict[str, object]:
         """All engines on tables that hold the same."""
-        found = {f"auric {layout}": self.table(layout, **how) for layout in LAYOUTS}
+        found = {f"auric {layout}": self.table(layout, **how) for layout in self.options.layouts}
         folder = self.data_dir / "warehouse" / SCHEMA / found["auric delta copy"].name.split(".")[1]
         found["deltalake"] = DeltalakeTable(copy_of(folder, self.scratch / "deltalake"))
         if self.sail:
@@ -216,6 +216,7 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--file-size", type=int, default=32, help="MiB of a data file")
     parser.add_argument("--only", choices=BENCHES, help="one part instead of all")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="Auric's tables; \"delta copy\" is the others', too")
     data = Data(parser.parse_args())
     try:
         for name, bench in BENCHES.items():
