@@ -35,6 +35,8 @@ pub const TEXT_LENGTH: &str = "auric.text_length";
 /// Table property of a `varchar(n)`, `char(n)`, `json` or `jsonb` column, followed by its name; the value is the
 /// type. Both formats have one type of text only.
 pub const TEXT_TYPE_PROPERTY: &str = "auric.text-type.";
+/// Table property of a foreign key that nothing enforces, followed by the name of the constraint.
+pub const FOREIGN_KEY_PROPERTY: &str = "auric.foreign-key.";
 
 /// How the columns of a data file are found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -55,8 +55,8 @@ pub struct FannedOut {
     pub files: Vec<NewDataFile>,
     pub remainders: HashMap<PartitionKey, Remainder>,
     pub rows: u64,
-    /// Account for the remainders until they are written.
-    reservations: Vec<MemoryReservation>,
+    /// Accounts for the remainders until they are written.
+    reservation: Option<MemoryReservation>,
 }
 
 /// Takes batches of one input stream.
@@ -127,8 +127,8 @@ impl FanOut {
                 remainders.insert(key, remainder);
             }
         }
-        let (files, rows, reservations) = (self.files, self.rows, vec![self.reservation]);
-        Ok(FannedOut { files, remainders, rows, reservations })
+        self.reservation.resize(self.memory);
+        Ok(FannedOut { files: self.files, remainders, rows: self.rows, reservation: Some(self.reservation) })
     }
 
     async fn keep_back(&mut self, key: &PartitionKey, rows: RecordBatch) -> Result<()> {
@@ -227,7 +227,12 @@ pub fn join(fanned_out: Vec<FannedOut>) -> FannedOut {
     for mut one in fanned_out {
         all.files.append(&mut one.files);
         all.rows += one.rows;
-        all.reservations.append(&mut one.reservations);
+        // One for all: the pool divides its memory by how many there are.
+        match (&all.reservation, one.reservation.take()) {
+            (Some(all), Some(own)) => all.grow(own.free()),
+            (None, own) => all.reservation = own,
+            (Some(_), None) => {}
+        }
         for (key, mut remainder) in one.remainders {
             match all.remainders.get_mut(&key) {
                 Some(known) => known.batches.append(&mut remainder.batches),
@@ -244,7 +249,7 @@ pub fn join(fanned_out: Vec<FannedOut>) -> FannedOut {
 pub async fn merge(context: &Arc<WriteContext>, kept_back: FannedOut) -> Result<Vec<NewDataFile>> {
     let mut files = kept_back.files;
     // Dropped once everything is written.
-    let _reservations = kept_back.reservations;
+    let _reservation = kept_back.reservation;
     let mut waiting = kept_back.remainders.into_values();
     let mut tasks = JoinSet::new();
     loop {

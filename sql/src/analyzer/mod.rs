@@ -60,7 +60,7 @@ pub use self::own_exprs::{any_own_expr, change_own_exprs};
 pub use self::present_output::{OBJECT_IDENTIFIERS, Presentation, present_output};
 pub use self::result_types::name_result_types;
 pub use self::row_comparison::row;
-pub use self::untyped_literal::place_beside;
+pub use self::untyped_literal::{is_place, place_beside};
 pub use self::vector_subscript::VectorSubscripts;
 
 /// Rewrites a freshly parsed statement, query or expression. Call once, before planning.

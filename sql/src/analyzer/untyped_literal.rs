@@ -86,12 +86,16 @@ fn text_literal(expr: &Expr) -> Option<&str> {
 /// The `tid` that a text literal means beside another.
 pub fn place_beside(literal: &Expr, other: &Expr, schema: &dyn ExprSchema) -> Option<Result<Expr>> {
     let text = text_literal(literal)?;
-    let (_, other) = other.to_field(schema).ok()?;
-    let is_tid = other.metadata().get(PG_TYPE).is_some_and(|name| name == "tid");
-    if !is_tid || *other.data_type() != DataType::Int64 {
-        return None;
-    }
-    Some(text_input::tid(text).map(lit).ok_or_else(|| invalid_tid(text)))
+    is_place(other, schema).then(|| text_input::tid(text).map(lit).ok_or_else(|| invalid_tid(text)))
+}
+
+/// Whether an expression is a `tid`.
+pub fn is_place(expr: &Expr, schema: &dyn ExprSchema) -> bool {
+    let is_tid = |field: &FieldRef| {
+        let name = field.metadata().get(PG_TYPE);
+        name.is_some_and(|name| name == "tid") && *field.data_type() == DataType::Int64
+    };
+    expr.to_field(schema).is_ok_and(|(_, field)| is_tid(&field))
 }
 
 /// The date, time, interval or uuid that a text literal means beside another: of the same type where the two

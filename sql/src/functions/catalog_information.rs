@@ -5,7 +5,7 @@ use datafusion::error::Result;
 use super::function::{Call, Definition, oid, text};
 use super::string::quote_ident;
 use crate::pg_catalog::CatalogContext;
-use crate::pg_catalog::foreign_key::ReferentialAction;
+use crate::pg_catalog::foreign_key::StoredKey;
 use crate::pg_catalog::image::{ForeignKey, Found, Relation};
 use crate::pg_catalog::static_rows::{Proc, proc_by_oid};
 use crate::pg_catalog::types;
@@ -85,24 +85,21 @@ fn constraint_definition(call: &Call<'_>, arguments: &[Value]) -> Result<Value> 
 /// A foreign key as PostgreSQL 18 shows one that nothing enforces.
 fn foreign_key_definition(context: &CatalogContext, relation: &Relation, key: &ForeignKey) -> Option<String> {
     let Some(Found::User(other)) = context.image.relation_by_oid(key.table) else { return None };
-    let list = |names: Vec<&str>| names.into_iter().map(quote_ident).collect::<Vec<_>>().join(", ");
-    let mut text = format!("FOREIGN KEY ({}) REFERENCES ", list(relation.column_names(&key.columns)));
+    let mut to = quote_ident(&other.name);
     let seen = context.image.relation_in_path(&context.info.search_path, &other.name);
     if seen.is_none_or(|seen| seen.oid() != other.oid) {
-        text.push_str(&quote_ident(&other.namespace));
-        text.push('.');
+        to = format!("{}.{to}", quote_ident(&other.namespace));
     }
-    text.push_str(&format!("{}({})", quote_ident(&other.name), list(other.column_names(&key.referenced))));
-    if key.match_full {
-        text.push_str(" MATCH FULL");
-    }
-    for (event, action) in [("UPDATE", key.on_update), ("DELETE", key.on_delete)] {
-        if action != ReferentialAction::NoAction {
-            text.push_str(&format!(" ON {event} {}", action.words()));
-        }
-    }
-    text.push_str(" NOT ENFORCED");
-    Some(text)
+    let names = |names: Vec<&str>| names.into_iter().map(str::to_string).collect();
+    let key = StoredKey {
+        columns: names(relation.column_names(&key.columns)),
+        references: names(other.column_names(&key.referenced)),
+        on_update: key.on_update,
+        on_delete: key.on_delete,
+        match_full: key.match_full,
+        ..StoredKey::default()
+    };
+    Some(key.definition(&to))
 }
 
 /// The CREATE INDEX that a key amounts to.

@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 
 use auric_catalog::table::TableSnapshot;
+use auric_catalog::table::schema::FOREIGN_KEY_PROPERTY;
 
 use crate::error::Result;
+use crate::functions::string::quote_ident;
 use crate::materialize::json;
-
-/// Before the name of the constraint, in keys of properties.
-pub const PROPERTY: &str = "auric.foreign-key.";
 
 const COLUMNS: &str = "columns";
 const TABLE_ID: &str = "table-id";
@@ -123,18 +122,39 @@ impl StoredKey {
         })
     }
 
-    /// Whether this table of those there are is the one that is referred to. `own`: the table that has the key.
+    /// Whether this table of those there are is the one that is referred to, and all columns are there. `own`: the
+    /// table that has the key.
     pub fn refers_to(&self, own: &TableSnapshot, table: &TableSnapshot) -> bool {
         let id = self.table_id.as_ref().unwrap_or(&own.table_id);
-        let has = |name: &String| table.schema.arrow.column_with_name(name).is_some();
-        *id == table.table_id && self.references.iter().all(has)
+        let has_all = |table: &TableSnapshot, names: &[String]| {
+            names.iter().all(|name| table.schema.arrow.column_with_name(name).is_some())
+        };
+        *id == table.table_id && has_all(table, &self.references) && has_all(own, &self.columns)
+    }
+
+    /// The constraint as SQL has it. `to`: the table that is referred to, quoted as needed.
+    pub fn definition(&self, to: &str) -> String {
+        let list =
+            |names: &[String]| names.iter().map(|name| quote_ident(name)).collect::<Vec<_>>().join(", ");
+        let mut text =
+            format!("FOREIGN KEY ({}) REFERENCES {to}({})", list(&self.columns), list(&self.references));
+        if self.match_full {
+            text.push_str(" MATCH FULL");
+        }
+        for (event, action) in [("UPDATE", self.on_update), ("DELETE", self.on_delete)] {
+            if action != ReferentialAction::NoAction {
+                text.push_str(&format!(" ON {event} {}", action.words()));
+            }
+        }
+        text.push_str(" NOT ENFORCED");
+        text
     }
 }
 
 /// The foreign keys among a table's properties, by name. Those that cannot be read are none.
 pub fn of(properties: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, StoredKey)> {
     properties.iter().filter_map(|(key, value)| {
-        let name = key.strip_prefix(PROPERTY)?;
+        let name = key.strip_prefix(FOREIGN_KEY_PROPERTY)?;
         match StoredKey::of_json(value) {
             Ok(key) => Some((name, key)),
             Err(error) => {

@@ -11,10 +11,11 @@ use auric_catalog::registry::{
 
 use auric_catalog::table::TableSnapshot;
 use auric_catalog::table::identity::PROPERTY as IDENTITY_PROPERTY;
+use auric_catalog::table::schema::FOREIGN_KEY_PROPERTY;
 use parking_lot::Mutex;
 
 use super::CatalogContext;
-use super::foreign_key::{self, PROPERTY, StoredKey};
+use super::foreign_key::{self, StoredKey};
 use super::image::{CatalogImage, Check, Column, Database, ForeignKey, Namespace, Relation, RelationKind};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -262,7 +263,7 @@ fn describe(relation: &mut Relation, snapshot: &TableSnapshot) {
     relation.comment = snapshot.comment.clone().filter(|comment| !comment.is_empty());
     relation.properties = snapshot.properties.clone();
     // What `pg_constraint` shows better.
-    relation.properties.retain(|key, _| !key.starts_with(PROPERTY));
+    relation.properties.retain(|key, _| !key.starts_with(FOREIGN_KEY_PROPERTY));
     // Shown with the columns.
     relation.properties.retain(|key, _| !key.starts_with(IDENTITY_PROPERTY));
     relation.has_partitions = !snapshot.default_spec.is_unpartitioned();

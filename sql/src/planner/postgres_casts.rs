@@ -18,7 +18,7 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use super::{blank_padded, json_operators};
-use crate::analyzer::place_beside;
+use crate::analyzer::{is_place, place_beside};
 use crate::functions::floats;
 use crate::functions::math::rounded as rounded_number;
 use crate::functions::text_output;
@@ -120,6 +120,9 @@ fn with_places(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::Between(between) => (between.expr.as_ref(), vec![&mut between.low, &mut between.high]),
         _ => return Ok(expr),
     };
+    if !is_place(value, schema) {
+        return Ok(expr);
+    }
     for literal in literals {
         if let Some(read) = place_beside(literal, value, schema) {
             *literal = read?;

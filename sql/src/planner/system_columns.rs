@@ -18,8 +18,8 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, JoinOperator, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableFactor, TableWithJoins, Visitor, VisitorMut, With,
+    Distinct, Expr, GroupByExpr, Ident, JoinOperator, ObjectName, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableFactor, TableWithJoins, Visitor, VisitorMut, With,
 };
 
 use super::Relations;
@@ -402,23 +402,69 @@ fn output(query: &Query) -> Option<Vec<String>> {
     select.projection.iter().map(name).collect()
 }
 
-/// Marks a key of ORDER BY or GROUP BY that is the name of an output column: that comes before others there.
-/// `select`: what has the columns; `None`: all names are those of output columns.
-fn mark(key: &mut Expr, select: Option<&[SelectItem]>) {
-    let Expr::Identifier(ident) = key else { return };
-    let name = folded(ident);
-    let is_given =
-        |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { alias, .. } if folded(alias) == name);
-    if NAMES.contains(&name.as_str()) && select.is_none_or(|items| items.iter().any(is_given)) {
-        ident.value = format!("{OUTPUT}{}", ident.value);
+/// Marks names of output columns, which come before others in the keys of ORDER BY, GROUP BY and DISTINCT ON
+/// and, other than in Postgres, in expressions of HAVING and ORDER BY. What the planner will take for one must
+/// not be replaced.
+struct Mark<'a> {
+    /// What has the columns; `None`: all names are those of output columns.
+    select: Option<&'a [SelectItem]>,
+    /// Of queries within, which have names of their own.
+    depth: usize,
+}
+
+impl Mark<'_> {
+    fn all<'e>(select: Option<&[SelectItem]>, keys: impl IntoIterator<Item = &'e mut Expr>) {
+        for key in keys {
+            let _ = key.walk_mut(&mut Mark { select, depth: 0 });
+        }
     }
 }
 
-fn unmark(key: &mut Expr) {
-    if let Expr::Identifier(ident) = key
-        && let Some(name) = ident.value.strip_prefix(OUTPUT)
-    {
-        ident.value = name.to_string();
+impl VisitorMut for Mark<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Expr::Identifier(ident) = expr
+        {
+            let name = folded(ident);
+            let is_given = |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { alias, .. } if folded(alias) == name);
+            if NAMES.contains(&name.as_str()) && self.select.is_none_or(|items| items.iter().any(is_given)) {
+                ident.value = format!("{OUTPUT}{}", ident.value);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Unmark;
+
+impl VisitorMut for Unmark {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(ident) = expr
+            && let Some(name) = ident.value.strip_prefix(OUTPUT)
+        {
+            ident.value = name.to_string();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn unmark<'e>(keys: impl IntoIterator<Item = &'e mut Expr>) {
+    for key in keys {
+        let _ = key.walk_mut(&mut Unmark);
     }
 }
 
@@ -431,12 +477,21 @@ fn ordered(query: &mut Query) -> impl Iterator<Item = &mut Expr> {
     keys.iter_mut().map(|key| &mut key.expr)
 }
 
-/// The keys of GROUP BY.
-fn grouped(by: &mut GroupByExpr) -> &mut [Expr] {
-    match by {
-        GroupByExpr::Expressions(keys, _) => keys,
+/// Where a SELECT may name its output columns.
+fn naming<'s>(
+    by: &'s mut GroupByExpr,
+    distinct: &'s mut Option<Distinct>,
+    filters: [&'s mut Option<Expr>; 2],
+) -> impl Iterator<Item = &'s mut Expr> {
+    let grouped = match by {
+        GroupByExpr::Expressions(keys, _) => keys.as_mut_slice(),
         GroupByExpr::All(_) => &mut [],
-    }
+    };
+    let distinct = match distinct {
+        Some(Distinct::On(keys)) => keys.as_mut_slice(),
+        _ => &mut [],
+    };
+    grouped.iter_mut().chain(distinct).chain(filters.into_iter().flatten())
 }
 
 impl VisitorMut for Replace<'_> {
@@ -456,22 +511,21 @@ impl VisitorMut for Replace<'_> {
             SetExpr::Select(select) => Some(select.projection.clone()),
             _ => None,
         };
-        ordered(query).for_each(|key| mark(key, items.as_deref()));
+        Mark::all(items.as_deref(), ordered(query));
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.scopes.pop();
         query.with = self.with.pop().flatten();
-        ordered(query).for_each(unmark);
+        unmark(ordered(query));
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.push(Some(self.items(&select.from)));
-        for key in grouped(&mut select.group_by) {
-            mark(key, Some(&select.projection));
-        }
+        let Select { projection, group_by, distinct, having, qualify, .. } = select;
+        Mark::all(Some(projection), naming(group_by, distinct, [having, qualify]));
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item
                 && let Some((name, expr)) =
@@ -485,7 +539,8 @@ impl VisitorMut for Replace<'_> {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.pop();
-        grouped(&mut select.group_by).iter_mut().for_each(unmark);
+        let Select { group_by, distinct, having, qualify, .. } = select;
+        unmark(naming(group_by, distinct, [having, qualify]));
         ControlFlow::Continue(())
     }
 

@@ -26,6 +26,10 @@ pub fn named(plan: LogicalPlan, registry: &dyn FunctionRegistry) -> Result<Logic
         let names = NamePreserver::new(&node);
         let node = node.map_expressions(|expr| {
             // What is above knows the column by the name that it has.
+            let casts = expr.exists(|expr| Ok(matches!(expr, Expr::Cast(_))))?;
+            if !casts {
+                return Ok(Transformed::no(expr));
+            }
             let name = names.save(&expr);
             let expr = expr.transform_up(|expr| named_cast(expr, &schema, registry))?;
             Ok(if expr.transformed { expr.update_data(|expr| name.restore(expr)) } else { expr })

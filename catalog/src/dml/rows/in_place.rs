@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt64Array};
+use arrow::array::{Array, RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, interleave_record_batch, not, take_record_batch};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
@@ -59,8 +59,11 @@ impl Waiting {
             return Ok(new.rows);
         }
         let updated = compact(filter_record_batch(&new.rows, &new.updates).map_err(internal)?);
+        // Nested texts hold on to all those of the batch they came in.
+        let nested = updated.columns().iter().filter(|column| column.data_type().is_nested());
+        let nested: usize = nested.map(|column| column.get_array_memory_size()).sum();
         // Twice: as they come, and in the order of their file.
-        let bytes = 2 * batch_bytes(&updated) + size_of::<Place>() * new.places.len();
+        let bytes = 2 * batch_bytes(&updated) + nested + size_of::<Place>() * new.places.len();
         if self.reservation.size() + bytes > MOST_BYTES || self.reservation.try_grow(bytes).is_err() {
             return Ok(new.rows);
         }

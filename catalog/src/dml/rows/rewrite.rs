@@ -64,7 +64,8 @@ impl Apply {
         context: &Arc<TaskContext>,
         writer: &mut TableWriter,
     ) -> Result<Vec<Arc<LiveFile>>> {
-        let (mut sorted, mut other) = (Vec::new(), Vec::new());
+        let (mut sorted, mut other, mut moved_at_last) = (Vec::new(), Vec::new(), Vec::new());
+        let has_order = !self.target.table().snapshot.sort_order.fields.is_empty();
         for files in files.chunks(SPLICED_AT_ONCE) {
             let (mut splices, mut moved) = (Vec::new(), Vec::new());
             for touched in files {
@@ -83,9 +84,15 @@ impl Apply {
                     _ => other.push(touched),
                 }
             }
-            writer.rows(moved, context).await?;
+            match has_order {
+                // In order, all of them make few files.
+                true => moved_at_last.append(&mut moved),
+                // New files that have room take them.
+                false => writer.rows(moved, context).await?,
+            }
             writer.splice(splices, context).await?;
         }
+        writer.rows(moved_at_last, context).await?;
         for (files, order) in [(sorted, InputOrder::TableOrder), (other, InputOrder::Any)] {
             if files.is_empty() {
                 continue;

@@ -53,7 +53,7 @@ pub fn altered(
                 }
             }
             Alteration::RestartIdentity => {
-                let marks = identity::of_properties(base.properties(), base.location())?;
+                let marks = identity::of_table(base)?;
                 let marks = altered_identity(&marks, alterations);
                 builder = builder.set_properties(identity::stored(&marks)).map_err(rejected)?;
             }

@@ -170,7 +170,7 @@ impl Writer<'_> {
         };
         let base = altered.as_ref().unwrap_or(base);
         let mut builder = base.clone().into_builder(previous.map(str::to_string));
-        let marks = identity::of_properties(base.properties(), base.location())?;
+        let marks = identity::of_table(base)?;
         let raised = raised(&marks, &change.added)?;
         if !raised.is_empty() {
             builder = builder.set_properties(identity::stored(&raised)).map_err(rejected)?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use iceberg::spec::Schema;
+use iceberg::spec::{PrimitiveType, Schema, TableMetadata};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -21,8 +21,12 @@ struct Stored {
     high_water_mark: Option<i64>,
 }
 
-/// What a table's properties say. Fails with `Corrupt` for what is no identity column.
-pub fn of_properties(properties: &HashMap<String, String>, location: &str) -> Result<IdentityColumns> {
+/// What a table's properties say of columns that it has. Fails with `Corrupt` for what is no identity column.
+pub fn of_properties(
+    properties: &HashMap<String, String>,
+    schema: &Schema,
+    location: &str,
+) -> Result<IdentityColumns> {
     let mut columns = IdentityColumns::new();
     for (key, text) in properties {
         let Some(id) = key.strip_prefix(PREFIX) else { continue };
@@ -33,9 +37,19 @@ pub fn of_properties(properties: &HashMap<String, String>, location: &str) -> Re
         if step == 0 {
             return Err(corrupt(&"the step is zero"));
         }
-        columns.insert(id, IdentityColumn { start, step, high_water_mark, allow_explicit_insert });
+        // Another engine may have dropped the column, or made a number with a fraction of it.
+        let column =
+            schema.as_struct().field_by_id(id).and_then(|field| field.field_type.as_primitive_type());
+        if let Some(PrimitiveType::Int | PrimitiveType::Long) = column {
+            columns.insert(id, IdentityColumn { start, step, high_water_mark, allow_explicit_insert });
+        }
     }
     Ok(columns)
+}
+
+/// What the table's metadata says.
+pub fn of_table(table: &TableMetadata) -> Result<IdentityColumns> {
+    of_properties(table.properties(), table.current_schema(), table.location())
 }
 
 /// The properties that hold columns.
@@ -58,11 +72,6 @@ pub fn of_definition(definition: &TableDefinition, schema: &Schema) -> HashMap<S
     stored(&columns.collect())
 }
 
-/// Names of the properties that hold columns.
-pub fn keys(properties: &HashMap<String, String>) -> Vec<String> {
-    properties.keys().filter(|key| key.starts_with(PREFIX)).cloned().collect()
-}
-
 /// Fails with `Invalid` if one of the names is of a property that holds a column.
 pub fn check_not_given<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<()> {
     match names.find(|name| name.starts_with(PREFIX)) {
@@ -73,7 +82,19 @@ pub fn check_not_given<'a>(mut names: impl Iterator<Item = &'a String>) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use iceberg::spec::{NestedField, Type};
+
     use super::*;
+
+    fn schema() -> Schema {
+        let column = |id, name: &str, kind| NestedField::optional(id, name, Type::Primitive(kind)).into();
+        let columns = [
+            column(1, "text", PrimitiveType::String),
+            column(3, "up", PrimitiveType::Long),
+            column(7, "down", PrimitiveType::Int),
+        ];
+        Schema::builder().with_fields(columns).build().unwrap()
+    }
 
     #[test]
     fn what_is_stored_is_read() {
@@ -87,10 +108,8 @@ mod tests {
         let columns = IdentityColumns::from([(3, up), (7, down)]);
         let mut properties = stored(&columns);
         properties.insert("other".into(), "x".into());
-        assert_eq!(of_properties(&properties, "t").unwrap(), columns);
-        let mut found = keys(&properties);
-        found.sort();
-        assert_eq!(found, ["auric.identity.3", "auric.identity.7"]);
+        assert_eq!(of_properties(&properties, &schema(), "t").unwrap(), columns);
+        assert!(properties.contains_key("auric.identity.3") && properties.contains_key("auric.identity.7"));
     }
 
     #[test]
@@ -100,7 +119,16 @@ mod tests {
             [("auric.identity.x", "{}"), ("auric.identity.1", "{}"), ("auric.identity.1", whole)]
         {
             let properties = HashMap::from([(key.to_string(), text.to_string())]);
-            assert!(matches!(of_properties(&properties, "t"), Err(Error::Corrupt { .. })), "{key} {text}");
+            let read = of_properties(&properties, &schema(), "t");
+            assert!(matches!(read, Err(Error::Corrupt { .. })), "{key} {text}");
         }
+    }
+
+    #[test]
+    fn columns_that_are_gone_or_of_another_type_are_none() {
+        let column = IdentityColumn { start: 1, step: 1, high_water_mark: None, allow_explicit_insert: true };
+        let properties = stored(&IdentityColumns::from([(1, column), (2, column), (3, column)]));
+        let read = of_properties(&properties, &schema(), "t").unwrap();
+        assert_eq!(read, IdentityColumns::from([(3, column)]));
     }
 }

@@ -13,6 +13,8 @@ use super::{identity, properties, stage};
 use crate::TableIdent;
 use crate::error::{Error, Result};
 use crate::table::TableDefinition;
+use crate::table::identity::PROPERTY as IDENTITY;
+use crate::table::schema::{FOREIGN_KEY_PROPERTY, TEXT_TYPE_PROPERTY};
 
 /// The table's next metadata, made from scratch. Fails with `Invalid`, `ColumnNotFound`, `Unsupported`.
 pub fn staged(ident: &TableIdent, base: &TableMetadata, new: &TableDefinition) -> Result<TableMetadata> {
@@ -34,7 +36,11 @@ pub fn staged(ident: &TableIdent, base: &TableMetadata, new: &TableDefinition) -
     let builder = base.clone().into_builder(None).remove_ref(MAIN_BRANCH);
     let builder = builder.upgrade_format_version(version).map_err(invalid)?;
     let builder = shaped(builder, schema, spec, order)?;
-    let mut gone = identity::keys(base.properties());
+    // They tell of columns that the table had.
+    let is_of_columns = |key: &&String| {
+        [IDENTITY, TEXT_TYPE_PROPERTY, FOREIGN_KEY_PROPERTY].iter().any(|prefix| key.starts_with(prefix))
+    };
+    let mut gone: Vec<String> = base.properties().keys().filter(is_of_columns).cloned().collect();
     gone.push(properties::COMMENT.to_string());
     let builder = builder.remove_properties(&gone).map_err(invalid)?;
     let staged = builder.set_properties(given).and_then(|b| b.build()).map_err(invalid)?.metadata;

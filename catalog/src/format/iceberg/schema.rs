@@ -48,7 +48,7 @@ pub fn table_schema(
         initial_defaults,
         write_defaults,
         identifier_field_ids,
-        identity: identity::of_properties(properties, location)?,
+        identity: identity::of_properties(properties, schema, location)?,
     })
 }
 

@@ -8,6 +8,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::arrow::arrow_writer::ArrowColumnWriter;
 
 use super::{ParquetFile, close_column, encoding, write_column};
 use crate::error::{Error, Result};
@@ -34,7 +35,8 @@ impl ParquetFile {
         let mut chunks = source.chunks(group)?.into_iter();
         let mut writer = self.writer.next_row_group().map_err(|e| encoding(&self.path, e))?;
         for (leaves, size) in source.runs(group)? {
-            reservation.try_resize(size)?;
+            // Little, and there is no way to do with less.
+            reservation.resize(size);
             let bytes = source.read(group, leaves.clone()).await?;
             let mut uncounted = BTreeSet::new();
             for (column, leaves) in source.columns(leaves) {
@@ -51,6 +53,8 @@ impl ParquetFile {
                             counts.update(&values);
                             write_column(&mut writers, field, &values)
                                 .map_err(|e| encoding(&self.path, e))?;
+                            let encoded: usize = writers.iter().map(ArrowColumnWriter::memory_size).sum();
+                            reservation.resize(size + encoded);
                         }
                         for chunk in close_column(writers).map_err(|e| encoding(&self.path, e))? {
                             chunk.append_to_row_group(&mut writer).map_err(|e| encoding(&self.path, e))?;

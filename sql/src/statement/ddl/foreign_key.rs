@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use auric_catalog::TableIdent;
 use auric_catalog::registry::{Catalog, Table};
+use auric_catalog::table::schema::FOREIGN_KEY_PROPERTY;
 use auric_catalog::table::{Alteration, PropertyChange, TableSnapshot};
 
 use super::super::not_supported;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::materialize::definition::is_materialized_view;
 use crate::parser::Parsed;
 use crate::parser::statement::{CreateTable, ForeignKey};
-use crate::pg_catalog::foreign_key::{self, PROPERTY, StoredKey};
+use crate::pg_catalog::foreign_key::{self, StoredKey};
 use crate::pg_catalog::types;
 use crate::planner::Scope;
 use crate::session::Session;
@@ -128,7 +129,7 @@ pub async fn added(
 
 /// Takes away a foreign key. `None`: the table has none of that name.
 pub fn dropped(table: &Table, name: &str) -> Option<Alteration> {
-    let property = format!("{PROPERTY}{name}");
+    let property = format!("{FOREIGN_KEY_PROPERTY}{name}");
     let unset = table.snapshot.properties.contains_key(&property).then(|| vec![property])?;
     Some(Alteration::Properties(PropertyChange { unset, ..PropertyChange::default() }))
 }
@@ -157,7 +158,7 @@ impl Declaring<'_> {
                 Some(name) => name.clone(),
                 None => self.chosen_name(&key.columns),
             };
-            all.push((format!("{PROPERTY}{name}"), stored.to_json()));
+            all.push((format!("{FOREIGN_KEY_PROPERTY}{name}"), stored.to_json()));
         }
         Ok(all)
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use auric_catalog::registry::Table;
 use auric_catalog::table::identity::PROPERTY as IDENTITY_PROPERTY;
-use auric_catalog::table::schema::{DEFAULT_SQL, TEXT_TYPE_PROPERTY};
+use auric_catalog::table::schema::{DEFAULT_SQL, FOREIGN_KEY_PROPERTY, TEXT_TYPE_PROPERTY};
 use auric_catalog::table::{PartitionSpec, TableFormat, Transform};
 use datafusion::sql::sqlparser::ast::ObjectName;
 
@@ -15,6 +15,7 @@ use crate::functions::string::quote_ident;
 use crate::materialize::definition::{Definition, PREFIX, RefreshPolicy, is_materialized_view};
 use crate::parser::Parsed;
 use crate::parser::statement::Shown;
+use crate::pg_catalog::foreign_key::{self, StoredKey};
 use crate::pg_catalog::types::format_type;
 use crate::session::Session;
 use crate::types::literal;
@@ -38,7 +39,7 @@ pub async fn execute(session: &Session, kind: Shown, name: &ObjectName, parsed: 
                 return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message)
                     .with_hint("Use SHOW CREATE MATERIALIZED VIEW."));
             }
-            of_table(&table)
+            of_table(&table).await?
         }
         Shown::Task => return super::super::task::show_create::execute(session, name).await,
         Shown::View => match scope.view(name).await? {
@@ -69,7 +70,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn of_table(table: &Table) -> String {
+async fn of_table(table: &Table) -> Result<String> {
     let snapshot = &table.snapshot;
     let schema = &snapshot.schema;
     let mut elements = Vec::new();
@@ -110,10 +111,27 @@ fn of_table(table: &Table) -> String {
         let condition = condition::shown(&constraint.expression);
         elements.push(format!("CONSTRAINT {} CHECK ({condition})", quote_ident(&constraint.name)));
     }
+    elements.extend(foreign_keys(table).await?);
     let elements = elements.join(",\n    ");
-    format!("CREATE TABLE {} (\n    {elements})\n{}", qualified(&table.ident), clauses(table))
-        .trim_end()
-        .to_string()
+    let text = format!("CREATE TABLE {} (\n    {elements})\n{}", qualified(&table.ident), clauses(table));
+    Ok(text.trim_end().to_string())
+}
+
+/// Those to tables that there are.
+async fn foreign_keys(table: &Table) -> Result<Vec<String>> {
+    let own = &table.snapshot;
+    let declared: Vec<_> = foreign_key::of(&own.properties).collect();
+    if declared.is_empty() {
+        return Ok(Vec::new());
+    }
+    let contents = table.catalog.table_summaries().await?;
+    let text = |(name, key): (&str, StoredKey)| {
+        let mut tables = contents.tables();
+        let to = tables.find(|other| other.snapshot.as_ref().is_ok_and(|other| key.refers_to(own, other)))?;
+        let definition = key.definition(&qualified(&to.entry.ident));
+        Some(format!("CONSTRAINT {} {definition}", quote_ident(name)))
+    };
+    Ok(declared.into_iter().filter_map(text).collect())
 }
 
 fn of_materialized_view(table: &Table, definition: &Definition) -> String {
@@ -172,6 +190,7 @@ fn clauses(table: &Table) -> String {
         !key.starts_with(PREFIX)
             && !key.starts_with(TEXT_TYPE_PROPERTY)
             && !key.starts_with(IDENTITY_PROPERTY)
+            && !key.starts_with(FOREIGN_KEY_PROPERTY)
             && key.as_str() != "comment"
             // They come from other clauses, or of themselves.
             && !key.starts_with("delta.constraints.")
