@@ -270,7 +270,7 @@ impl TableWriter {
             return Ok(());
         }
         if let Some(order) = write_order(&self.snapshot, &schema, 0)? {
-            rows = sort_batch(&rows, &order, None).map_err(|e| Error::DataFusion(e.into()))?;
+            rows = sort_batch(&rows, &order, None).map_err(Error::DataFusion)?;
         }
         let rows = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(rows)])));
         self.round(vec![vec![rows]], InputOrder::TableOrder, task).await

@@ -33,7 +33,7 @@ pub struct StoredColumn<'a> {
 impl StoredColumn<'_> {
     /// Whether the new values are those that are there, to the bit.
     pub fn has(&self, new: &NewValues) -> Result<bool> {
-        let values = self.new(new)?;
+        let values = self.values(new)?;
         let total = usize::try_from(self.source.group_rows(self.group)?).unwrap_or(usize::MAX);
         let rows = RowSelection::from_consecutive_ranges(runs(&new.rows).into_iter(), total);
         let mut seen = 0;
@@ -53,7 +53,7 @@ impl StoredColumn<'_> {
 
     /// All values of the column, the new ones in place of the old.
     pub fn with(&self, new: &NewValues) -> Result<impl Iterator<Item = Result<ArrayRef>>> {
-        let values = self.new(new)?;
+        let values = self.values(new)?;
         let (mut first, mut used) = (0, 0);
         Ok(self.read(None)?.map(move |old| {
             let old = old?;
@@ -67,7 +67,7 @@ impl StoredColumn<'_> {
         }))
     }
 
-    fn new<'n>(&self, new: &'n NewValues) -> Result<&'n ArrayRef> {
+    fn values<'n>(&self, new: &'n NewValues) -> Result<&'n ArrayRef> {
         let missing = || Error::Internal(format!("new rows have no column {}", self.column));
         new.values.columns().get(self.column).ok_or_else(missing)
     }
