@@ -128,8 +128,12 @@ def measure(result: Result, engine, job, matching=None):
     result.milliseconds.append((time.perf_counter() - start) * 1000)
     if engine.memory:
         result.peaks.append(engine.memory.peak_mib())
+    after = engine.files()
     if held:
-        result.written.append(sum(size for path, size in engine.files().items() if path not in before) / held)
+        result.written.append(sum(size for path, size in after.items() if path not in before) / held)
+    # Large scales would fill the disk with what nothing reads any more.
+    for path in before.keys() - after.keys():
+        pathlib.Path(path).unlink()
 
 
 def report(title: str, results: dict[str, Result]):
