@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use auric_catalog::registry::Registry;
 use chrono::{DateTime, Utc};
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
@@ -166,6 +167,9 @@ fn base_state(runtime: &Arc<RuntimeEnv>, options: &EngineOptions) -> Result<Sess
         let reserved = &mut settings.execution.sort_spill_reservation_bytes;
         *reserved = most.min(*reserved);
     }
+    // One batch to a file: of two files that are written to, what reads them would wait for the older one, and
+    // its writer for the reader (https://github.com/apache/datafusion/issues/24883).
+    settings.execution.max_spill_file_size_bytes = ConfigNonZeroUsize::try_new(1)?;
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
         // Those that change a subscript before the one that takes it for an array's.
         vec![Arc::new(VectorSubscripts), Arc::new(JsonOperators), Arc::new(RegexOperators), Arc::new(ArraySubscripts)];
