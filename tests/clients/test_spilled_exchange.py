@@ -19,7 +19,7 @@ def small(tmp_path_factory):
 
 @pytest.mark.parametrize("groups", [1_000, ROWS])
 def test_statements_end(small, groups):
-    """One attempt in six did not, when a file took several batches."""
+    """One attempt in six did not, when a file took several batches. Whether all find memory depends on the threads."""
     query = f"select count(*), sum(c) from (select k % {groups} as g, count(distinct v) as c from s.t group by 1) x"
     for _ in range(ATTEMPTS):
         with small.connect() as connection:
