@@ -8,6 +8,7 @@ pub mod definition;
 pub mod deletes;
 pub mod deletion_vector;
 pub mod identity;
+pub mod left_files;
 pub mod live_file;
 pub mod partition;
 pub mod pending;

@@ -4,9 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array, new_null_array};
-use arrow::compute::{FilterBuilder, FilterPredicate, concat};
-use arrow::datatypes::{DataType, UInt64Type};
+use arrow::array::Array;
 use delta_kernel::log_replay::FileActionKey;
 use delta_kernel::log_segment::LogSegment;
 use delta_kernel::log_segment_files::LogSegmentFiles;
@@ -22,14 +20,12 @@ use super::{commit_location, vectors};
 use crate::error::{Error, Result};
 use crate::storage::{Key, to_url};
 use crate::table::data_file::FileList;
+use crate::table::left_files::added_to;
 use crate::table::partition::PartitionSpec;
-use crate::table::schema::{FieldId, TableSchema};
-use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
+use crate::table::schema::TableSchema;
 
 /// Most commits that are gone through: a checkpoint is quicker to read than many small files.
 const MAX_COMMITS: u64 = 100;
-/// Strings of so many lists are copied into one.
-const MAX_STRING_BUFFERS: usize = 16;
 
 /// The name of a list that may be in memory.
 #[derive(Debug, Clone)]
@@ -116,98 +112,6 @@ impl<'a> Gone<'a> {
 fn joined(root: &str, added: FileList, earlier: &FileList, gone: &Gone<'_>) -> Result<FileList> {
     let (new, old) = (LoggedAdds::taken(&added)?, LoggedAdds::of(earlier)?);
     let (logged, stays) = new.before(root, &old, |rows, row| gone.contains(rows, row))?;
-    let left = Left::new(stays);
-    let FileList { mut files, stats: new, .. } = added;
-    let old = &earlier.stats;
-    let mut columns: HashMap<FieldId, ColumnBounds> = HashMap::with_capacity(old.columns.len());
-    for id in new.columns.keys().chain(old.columns.keys()) {
-        if !columns.contains_key(id) {
-            let both = (new.columns.get(id), old.columns.get(id));
-            columns.extend(left.bounds(both, new.len)?.map(|bounds| (*id, bounds)));
-        }
-    }
-    let partitions = new.partitions.iter().zip(&old.partitions);
-    let partitions = partitions.map(|(new, old)| left.partition(new, old)).collect::<Result<_>>()?;
-    let kept = earlier.files.iter().zip(left.stays.values().iter()).filter(|(_, stays)| *stays);
-    files.extend(kept.map(|(file, _)| file.clone()));
-    let stats = StatisticsTable {
-        len: files.len(),
-        row_counts: left.numbers(&new.row_counts, &old.row_counts)?,
-        columns,
-        spec: new.spec,
-        partitions,
-    };
-    Ok(FileList { files, stats, state: Some(Arc::new(logged)) })
-}
-
-/// What is left of an earlier list.
-struct Left {
-    stays: BooleanArray,
-    filter: FilterPredicate,
-}
-
-impl Left {
-    fn new(stays: BooleanArray) -> Self {
-        let filter = FilterBuilder::new(&stays).optimize().build();
-        Self { stays, filter }
-    }
-
-    fn behind(&self, new: &dyn Array, old: &dyn Array) -> Result<ArrayRef> {
-        let internal = |e: arrow::error::ArrowError| Error::Internal(e.to_string());
-        let old = self.filter.filter(old).map_err(internal)?;
-        let both = concat(&[new, old.as_ref()]).map_err(internal)?;
-        Ok(match both.data_type() {
-            DataType::Utf8View if both.as_string_view().data_buffers().len() > MAX_STRING_BUFFERS => {
-                Arc::new(both.as_string_view().gc())
-            }
-            DataType::BinaryView if both.as_binary_view().data_buffers().len() > MAX_STRING_BUFFERS => {
-                Arc::new(both.as_binary_view().gc())
-            }
-            _ => both,
-        })
-    }
-
-    fn numbers(&self, new: &UInt64Array, old: &UInt64Array) -> Result<UInt64Array> {
-        Ok(self.behind(new, old)?.as_primitive::<UInt64Type>().clone())
-    }
-
-    /// Of a column of which one of the lists may know nothing.
-    fn bounds(
-        &self,
-        (new, old): (Option<&ColumnBounds>, Option<&ColumnBounds>),
-        added: usize,
-    ) -> Result<Option<ColumnBounds>> {
-        let Some(known) = new.or(old) else { return Ok(None) };
-        let nothing = |len: usize| ColumnBounds {
-            lower: new_null_array(known.lower.data_type(), len),
-            upper: new_null_array(known.upper.data_type(), len),
-            null_count: UInt64Array::new_null(len),
-            nan_count: known.nan_count.as_ref().map(|_| UInt64Array::new_null(len)),
-            exact: known.exact,
-        };
-        let (no_new, no_old) = (nothing(added), nothing(self.stays.len()));
-        let (new, old) = (new.unwrap_or(&no_new), old.unwrap_or(&no_old));
-        Ok(Some(ColumnBounds {
-            lower: self.behind(&new.lower, &old.lower)?,
-            upper: self.behind(&new.upper, &old.upper)?,
-            null_count: self.numbers(&new.null_count, &old.null_count)?,
-            nan_count: match (&new.nan_count, &old.nan_count) {
-                (Some(new), Some(old)) => Some(self.numbers(new, old)?),
-                _ => None,
-            },
-            exact: new.exact && old.exact,
-        }))
-    }
-
-    fn partition(&self, new: &PartitionBounds, old: &PartitionBounds) -> Result<PartitionBounds> {
-        // The value of a file is both.
-        let values = self.behind(&new.lower, &old.lower)?;
-        let left = old.may_contain_null.iter().zip(self.stays.values().iter()).filter(|(_, stays)| *stays);
-        let may_contain_null = new.may_contain_null.iter().chain(left.map(|(null, _)| null)).copied();
-        Ok(PartitionBounds {
-            lower: values.clone(),
-            upper: values,
-            may_contain_null: may_contain_null.collect(),
-        })
-    }
+    let list = added_to(added, earlier, stays)?;
+    Ok(FileList { state: Some(Arc::new(logged)), ..list })
 }

@@ -7,10 +7,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use iceberg::spec::{DataFile, ManifestEntry, ManifestFile, ManifestWriter};
+use iceberg::spec::{DataFile, ManifestFile, ManifestMetadata};
 
+use super::copied_entries::{Copied, Copier};
 use super::manifest_merge::{origin, with_row_id};
-use super::manifests::{IcebergFiles, READ_CONCURRENCY, read_manifest};
+use super::manifests::{IcebergFiles, READ_CONCURRENCY, parse, read_bytes};
+use super::new_manifest::NewManifest;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::LiveFile;
@@ -75,37 +77,83 @@ pub struct Rewritten {
     pub removed: Vec<(i64, DataFile)>,
 }
 
-/// Writes `file` anew through the writer that `open` gives for its schema and spec, without the live
-/// entries that `goes` picks by entry and data sequence number. `None`: it picks none.
+/// Which live entries of a manifest go.
+#[derive(Clone, Copy)]
+pub enum Goes<'a> {
+    /// Data files of these paths.
+    DataFiles(&'a HashSet<&'a str>),
+    DeleteFiles(&'a (dyn Fn(&DataFile) -> bool + Sync)),
+}
+
+/// Writes `file` anew without what `goes`, into the manifest that `open` gives for its schema and spec.
+/// `None`: nothing goes.
 pub async fn rewrite(
     storage: &Storage,
     file: &ManifestFile,
-    goes: impl Fn(&ManifestEntry, i64) -> bool,
-    open: impl FnOnce(&iceberg::spec::ManifestMetadata) -> Result<ManifestWriter>,
+    snapshot_id: i64,
+    goes: Goes<'_>,
+    open: impl Fn(&ManifestMetadata) -> Result<NewManifest>,
 ) -> Result<Option<Rewritten>> {
-    let manifest = read_manifest(storage, file).await?;
-    let invalid = |e: iceberg::Error| Error::corrupt(&file.manifest_path, e);
+    let bytes = read_bytes(storage, file).await?;
+    if let Goes::DataFiles(gone) = goes
+        && let Some(copied) = copied(&bytes, file, gone, snapshot_id)
+        && let Some(rewritten) = rewrite_copied(storage, file, copied, &open).await?
+    {
+        return Ok(Some(rewritten));
+    }
+    let manifest = parse(file, bytes).await?;
     // The manifest's own schema and spec fit its partition values; the table's may have changed since.
-    let mut writer = open(manifest.metadata())?;
+    let mut new = open(manifest.metadata())?;
     let mut next_row_id = file.first_row_id.and_then(|id| i64::try_from(id).ok());
     let mut removed = Vec::new();
     for entry in manifest.entries().iter().filter(|e| e.is_alive()) {
         let data = with_row_id(file, entry.data_file(), &mut next_row_id)?;
         let (snapshot, sequence, file_sequence) = origin(file, entry)?;
-        if goes(entry, sequence) {
-            writer.add_delete_file(data.clone(), sequence, Some(file_sequence)).map_err(invalid)?;
+        let goes = match goes {
+            Goes::DataFiles(gone) => gone.contains(data.file_path()),
+            Goes::DeleteFiles(goes) => goes(&data),
+        };
+        if goes {
+            new.remove(data.clone(), sequence, file_sequence)?;
             removed.push((sequence, data));
         } else {
-            writer.add_existing_file(data, snapshot, sequence, Some(file_sequence)).map_err(invalid)?;
+            new.keep(data, (snapshot, sequence, file_sequence))?;
         }
     }
     if removed.is_empty() {
         return Ok(None);
     }
-    let written = writer.write_manifest_file().await;
-    let mut rewritten = written.map_err(|e| Error::storage(&file.manifest_path, e))?;
-    // All its files have their row ids by now, so it needs no range of new ones. A manifest from before
-    // v3 has none yet: the list writer gives it one.
-    rewritten.first_row_id = file.first_row_id;
-    Ok(Some(Rewritten { file: rewritten, removed }))
+    let rewritten = new.write(storage).await?;
+    Ok(Some(Rewritten { file: with_row_ids_of(file, rewritten), removed }))
+}
+
+fn copied(bytes: &[u8], file: &ManifestFile, gone: &HashSet<&str>, snapshot_id: i64) -> Option<Copied> {
+    let mut copier = Copier::like(bytes)?;
+    copier.add(bytes, file, gone, snapshot_id)?;
+    copier.finish()
+}
+
+/// The same with entries that stay as they are encoded. `None`: the crate encodes them in another way, or
+/// nothing goes.
+async fn rewrite_copied(
+    storage: &Storage,
+    file: &ManifestFile,
+    copied: Copied,
+    open: impl Fn(&ManifestMetadata) -> Result<NewManifest>,
+) -> Result<Option<Rewritten>> {
+    let sample = parse(file, copied.sample).await?;
+    let gone = sample.entries().iter().filter(|entry| !entry.is_alive());
+    let removed: Vec<_> =
+        gone.filter_map(|entry| Some((entry.sequence_number()?, entry.data_file().clone()))).collect();
+    if removed.is_empty() {
+        return Ok(None);
+    }
+    let written = open(sample.metadata())?.write_copied(storage, &sample, &copied.entries).await?;
+    Ok(written.map(|written| Rewritten { file: with_row_ids_of(file, written), removed }))
+}
+
+/// All files have their row ids by now, so the new manifest needs no range of new ones. One from before v3
+/// has none yet: the list writer gives it one.
+fn with_row_ids_of(file: &ManifestFile, rewritten: ManifestFile) -> ManifestFile {
+    ManifestFile { first_row_id: file.first_row_id, ..rewritten }
 }

@@ -1,14 +1,20 @@
 //! The header of a manifest, where the `iceberg` crate would not take it, or writes another than the
 //! specification asks for (Avro specification, "Object Container Files").
 
+use super::avro::{Cursor, put_long};
+
 /// Start of an Avro object container file.
 const MAGIC: &[u8] = b"Obj\x01";
+
+/// Key of the Avro schema of the entries.
+pub const AVRO_SCHEMA: &str = "avro.schema";
 
 /// A manifest, its header taken apart.
 #[derive(Debug)]
 pub struct ManifestHeader<'a> {
     entries: Vec<(&'a [u8], Vec<u8>)>,
-    rest: &'a [u8],
+    /// The synchronization marker and the blocks of entries.
+    pub rest: &'a [u8],
 }
 
 impl<'a> ManifestHeader<'a> {
@@ -44,6 +50,11 @@ impl<'a> ManifestHeader<'a> {
     }
 
     pub fn to_manifest(&self) -> Option<Vec<u8>> {
+        self.followed_by(self.rest)
+    }
+
+    /// A manifest of this header and another rest.
+    pub fn followed_by(&self, rest: &[u8]) -> Option<Vec<u8>> {
         let mut written = MAGIC.to_vec();
         put_long(&mut written, i64::try_from(self.entries.len()).ok()?);
         for (key, value) in &self.entries {
@@ -53,45 +64,9 @@ impl<'a> ManifestHeader<'a> {
             }
         }
         put_long(&mut written, 0);
-        written.extend_from_slice(self.rest);
+        written.extend_from_slice(rest);
         Some(written)
     }
-}
-
-/// Reads Avro's binary encoding (Avro specification, "Binary Encoding").
-struct Cursor<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Cursor<'a> {
-    fn long(&mut self) -> Option<i64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-            }
-        }
-        None
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.long()?).ok()?;
-        let (bytes, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(bytes)
-    }
-}
-
-fn put_long(bytes: &mut Vec<u8>, value: i64) {
-    let mut value = ((value << 1) ^ (value >> 63)) as u64;
-    while value >= 0x80 {
-        bytes.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }
 
 /// A file of these entries, for tests.
@@ -104,16 +79,6 @@ pub fn container(entries: &[(&str, &str)]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn longs_survive() {
-        for value in [0, 1, -1, 63, 64, -64, -65, 300, i64::MAX, i64::MIN] {
-            let mut bytes = Vec::new();
-            put_long(&mut bytes, value);
-            assert_eq!(Cursor { rest: &bytes }.long(), Some(value));
-        }
-        assert_eq!(Cursor { rest: &[0xff; 11] }.long(), None);
-    }
 
     #[test]
     fn a_header_survives_and_one_that_is_cut_is_none() {

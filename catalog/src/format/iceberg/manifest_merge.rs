@@ -5,14 +5,17 @@
 //! **Invariant:** a file keeps its snapshot, its sequence numbers and its row ids; merging changes
 //! where a file is listed and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use bytes::Bytes;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, Manifest, ManifestContentType, ManifestEntry, ManifestFile,
-    ManifestWriter, Type,
+    Type,
 };
 
-use super::manifests::{read_manifest, sequence_number};
+use super::copied_entries::{Copied, Copier};
+use super::manifests::{parse, read_bytes, sequence_number};
+use super::new_manifest::NewManifest;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 
@@ -70,27 +73,43 @@ pub fn plan(manifests: &[ManifestFile], properties: &HashMap<String, String>, ow
     groups
 }
 
-/// Adds the live files of `files` to `writer` as existing ones. Fails with `Unsupported` if the
-/// partition values of one are of an older type than the writer's.
-pub async fn add_existing(
+/// Writes the live files of `files` into the manifest that `open` gives, as existing ones. Fails with
+/// `Unsupported` if the partition values of one are of an older type than the new manifest's.
+pub async fn merge(
     storage: &Storage,
     files: &[&ManifestFile],
     partition_types: &[Type],
-    writer: &mut ManifestWriter,
-) -> Result<()> {
+    open: impl Fn() -> Result<NewManifest>,
+) -> Result<ManifestFile> {
+    let mut manifests = Vec::with_capacity(files.len());
     for file in files {
-        let manifest = read_manifest(storage, file).await?;
+        manifests.push(read_bytes(storage, file).await?);
+    }
+    if let (Some(first), Some(copied)) = (files.first(), copied(files, &manifests)) {
+        let sample = parse(first, copied.sample).await?;
+        if let Some(written) = open()?.write_copied(storage, &sample, &copied.entries).await? {
+            return Ok(written);
+        }
+    }
+    let mut new = open()?;
+    for (file, bytes) in files.iter().zip(manifests) {
+        let manifest = parse(file, bytes).await?;
         check_partition_types(file, &manifest, partition_types)?;
         let mut next_row_id = file.first_row_id.and_then(|id| i64::try_from(id).ok());
         for entry in manifest.entries().iter().filter(|e| e.is_alive()) {
             let data = with_row_id(file, entry.data_file(), &mut next_row_id)?;
-            let (snapshot, sequence, file_sequence) = origin(file, entry)?;
-            writer
-                .add_existing_file(data, snapshot, sequence, Some(file_sequence))
-                .map_err(|e| Error::corrupt(&file.manifest_path, e))?;
+            new.keep(data, origin(file, entry)?)?;
         }
     }
-    Ok(())
+    new.write(storage).await
+}
+
+fn copied(files: &[&ManifestFile], manifests: &[Bytes]) -> Option<Copied> {
+    let mut copier = Copier::like(manifests.first()?)?;
+    for (file, manifest) in files.iter().zip(manifests) {
+        copier.add(manifest, file, &HashSet::new(), file.added_snapshot_id)?;
+    }
+    copier.finish()
 }
 
 fn check_partition_types(file: &ManifestFile, manifest: &Manifest, expected: &[Type]) -> Result<()> {

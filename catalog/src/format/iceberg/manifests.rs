@@ -1,8 +1,8 @@
 //! The files of a snapshot: manifest list, data manifests, delete manifests, each read once and
 //! converted once (Iceberg spec, "Manifests" and "Manifest Lists").
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::table::FileList;
 use crate::table::deletes::DeleteIndex;
+use crate::table::left_files::left_of;
 use crate::table::snapshot::{FileListIndex, SnapshotFiles};
 use crate::table::statistics::{PartitionBounds, StatisticsTable};
 
@@ -73,10 +74,19 @@ fn parse_listing(path: &str, bytes: &[u8], version: FormatVersion) -> Result<Vec
 
 /// Reads and parses one manifest, without the cache.
 pub async fn read_manifest(storage: &Storage, file: &ManifestFile) -> Result<Manifest> {
+    parse(file, read_bytes(storage, file).await?).await
+}
+
+/// One manifest as it is stored, without the cache.
+pub async fn read_bytes(storage: &Storage, file: &ManifestFile) -> Result<Bytes> {
     if file.key_metadata.is_some() {
         return Err(Error::unsupported(&file.manifest_path, "encryption"));
     }
-    let bytes = storage.read(&file.manifest_path).await?;
+    storage.read(&file.manifest_path).await
+}
+
+/// Parses what [`read_bytes`] gave for `file`.
+pub async fn parse(file: &ManifestFile, bytes: Bytes) -> Result<Manifest> {
     let path = file.manifest_path.clone();
     parse_aside(&file.manifest_path, move || {
         let bytes = unknown_transforms::without_fields(&bytes).map_or(bytes, Bytes::from);
@@ -212,6 +222,27 @@ impl IcebergFiles {
             Ok((converted, bytes))
         };
         storage.memory().get_or_read(key, read).await
+    }
+
+    /// Keeps in memory what a new data manifest lists: what `old` does, but the files `gone`.
+    pub async fn keep_without(
+        &self,
+        old: &ManifestFile,
+        new: &ManifestFile,
+        gone: &HashSet<&str>,
+    ) -> Result<()> {
+        // It is given row ids with the manifest list only.
+        if new.first_row_id.is_none() && self.version == FormatVersion::V3 {
+            return Ok(());
+        }
+        let before = self.data_manifest(old).await?;
+        let stays = before.list.files.iter().map(|file| Some(!gone.contains(file.path.as_str())));
+        let list = left_of(&before.list, stays.collect())?;
+        let manifest = Arc::new(DataManifest { list: Arc::new(list) });
+        let bytes = manifest.size_bytes();
+        let key = self.caches.data_manifest(self.key(new, self.spec_of(old)?));
+        self.storage()?.memory().insert(key, manifest, bytes);
+        Ok(())
     }
 
     /// The live entries of one delete manifest.

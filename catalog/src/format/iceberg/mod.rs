@@ -21,12 +21,13 @@
 //! the specification gives an error that names it, never a panic and never a wrong row.
 
 mod alter;
+mod avro;
 mod cache;
 mod commit;
+mod copied_entries;
 mod data_manifest;
 mod delete_manifest;
 mod features;
-mod file_io;
 mod history;
 mod identity;
 mod literal;
@@ -36,6 +37,7 @@ mod manifest_merge;
 mod manifests;
 mod metadata_file;
 mod metrics;
+mod new_manifest;
 mod partition;
 mod properties;
 mod puffin;

@@ -9,21 +9,19 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use iceberg::ErrorKind;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataFile, FormatVersion, ManifestContentType, ManifestEntry, ManifestFile, ManifestListWriter,
-    ManifestWriter, ManifestWriterBuilder, Operation, PartitionSpec, SchemaRef, Snapshot, TableMetadata,
+    DataFile, FormatVersion, ManifestContentType, ManifestFile, ManifestListWriter, ManifestMetadata,
+    Operation, PartitionSpec, SchemaRef, Snapshot, TableMetadata,
 };
-use object_store::ObjectStoreExt;
 use uuid::Uuid;
 
 use super::cache::Caches;
 use super::delete_manifest::referenced_data_file;
-use super::file_io::{file_io, file_io_with_uuids};
-use super::manifest_filter::{Rewritten, find, rewrite, wanted};
+use super::manifest_filter::{Goes, Rewritten, find, rewrite, wanted};
 use super::manifest_merge;
 use super::manifests::IcebergFiles;
+use super::new_manifest::{NewManifest, failed};
 use super::partition::BoundSpec;
 use super::properties::metadata_folder;
 use super::summary::SummaryCollector;
@@ -61,7 +59,6 @@ pub struct SnapshotProducer<'a> {
     metadata: &'a TableMetadata,
     /// The files of the parent snapshot.
     base: IcebergFiles,
-    io: FileIO,
     snapshot_id: i64,
     commit_id: Uuid,
     /// Files written so far, to be removed if the commit certainly does not happen.
@@ -89,7 +86,6 @@ impl<'a> SnapshotProducer<'a> {
             storage,
             metadata,
             base,
-            io: file_io(storage),
             snapshot_id: fresh_snapshot_id(metadata),
             commit_id: Uuid::new_v4(),
             written: Vec::new(),
@@ -161,8 +157,7 @@ impl<'a> SnapshotProducer<'a> {
             let listed = found.manifests.get(&m.manifest_path);
             listed.is_some_and(|paths| paths.iter().any(|path| removed.contains(path.as_str())))
         };
-        let goes = |entry: &ManifestEntry, _| removed.contains(entry.file_path());
-        Ok(self.without(manifests, lists_removed, goes, summary).await?.0)
+        Ok(self.without(manifests, lists_removed, Goes::DataFiles(&removed), summary).await?.0)
     }
 
     /// The parent's delete manifests without what applies to nothing any more: deletes of removed files,
@@ -187,11 +182,12 @@ impl<'a> SnapshotProducer<'a> {
                 touched.insert(manifest.manifest_path.clone());
             }
         }
-        let goes = |entry: &ManifestEntry, _| {
-            no_file_stays || referenced_data_file(entry.data_file()).is_some_and(|path| is_obsolete(&path))
+        let goes = |file: &DataFile| {
+            no_file_stays || referenced_data_file(file).is_some_and(|path| is_obsolete(&path))
         };
         let touched = |m: &ManifestFile| touched.contains(&m.manifest_path);
-        let (manifests, dropped) = self.without(manifests, touched, goes, summary).await?;
+        let (manifests, dropped) =
+            self.without(manifests, touched, Goes::DeleteFiles(&goes), summary).await?;
         superseded.check(&dropped).map_err(|reason| self.conflict(reason))?;
         Ok(manifests)
     }
@@ -202,7 +198,7 @@ impl<'a> SnapshotProducer<'a> {
         &mut self,
         manifests: Vec<ManifestFile>,
         touched: impl Fn(&ManifestFile) -> bool,
-        goes: impl Fn(&ManifestEntry, i64) -> bool + Sync,
+        goes: Goes<'_>,
         summary: &mut SummaryCollector,
     ) -> Result<(Vec<ManifestFile>, Vec<(i64, DataFile)>)> {
         let mut planned = Vec::with_capacity(manifests.len());
@@ -211,7 +207,6 @@ impl<'a> SnapshotProducer<'a> {
             planned.push((manifest, path));
         }
         let this = &*self;
-        let goes = &goes;
         let rewrites: Vec<_> = planned
             .into_iter()
             .map(|(manifest, path)| async move { this.rewritten(manifest, path, goes).await }.boxed())
@@ -232,14 +227,17 @@ impl<'a> SnapshotProducer<'a> {
         &self,
         manifest: ManifestFile,
         path: Option<String>,
-        goes: &(impl Fn(&ManifestEntry, i64) -> bool + Sync),
+        goes: Goes<'_>,
     ) -> Result<Rewritten> {
         if let Some(path) = path {
-            let open = |header: &iceberg::spec::ManifestMetadata| {
+            let open = |header: &ManifestMetadata| {
                 let spec = header.partition_spec().clone();
-                self.manifest_writer(manifest.content, header.schema().clone(), spec, &path)
+                self.new_manifest(manifest.content, header.schema().clone(), spec, path.clone())
             };
-            if let Some(rewritten) = rewrite(self.storage, &manifest, goes, open).await? {
+            if let Some(rewritten) = rewrite(self.storage, &manifest, self.snapshot_id, goes, open).await? {
+                if let Goes::DataFiles(gone) = goes {
+                    self.base.keep_without(&manifest, &rewritten.file, gone).await?;
+                }
                 return Ok(rewritten);
             }
         }
@@ -259,13 +257,13 @@ impl<'a> SnapshotProducer<'a> {
         summary: &mut SummaryCollector,
     ) -> Result<ManifestFile> {
         let path = self.manifest_path();
-        let mut writer = self.writer_for_spec(content, spec_id, &path)?;
+        let (schema, spec) = self.schema_and_spec(spec_id)?;
+        let mut manifest = self.new_manifest(content, schema, spec, path)?;
         for file in files {
             summary.add(file, spec_id);
-            let sequence = iceberg::spec::UNASSIGNED_SEQUENCE_NUMBER;
-            writer.add_file(file.clone(), sequence).map_err(|e| failed(&path, e))?;
+            manifest.add(file.clone())?;
         }
-        writer.write_manifest_file().await.map_err(|e| failed(&path, e))
+        manifest.write(self.storage).await
     }
 
     /// Merging is housekeeping: what cannot be merged stays as it is and fails no commit.
@@ -298,16 +296,15 @@ impl<'a> SnapshotProducer<'a> {
         files: &[&ManifestFile],
     ) -> Result<ManifestFile> {
         let path = self.manifest_path();
-        let mut writer = self.writer_for_spec(content, spec_id, &path)?;
         let (schema, spec) = self.schema_and_spec(spec_id)?;
-        let schema = match UuidPartitions::of(self.metadata, &schema, &spec)? {
+        let hidden = match UuidPartitions::of(self.metadata, &schema, &spec)? {
             Some(uuids) => uuids.hidden_schema()?,
-            None => schema,
+            None => schema.clone(),
         };
-        let types = spec.partition_type(&schema).map_err(|e| failed(&path, e))?;
+        let types = spec.partition_type(&hidden).map_err(|e| failed(&path, e))?;
         let types: Vec<_> = types.fields().iter().map(|f| f.field_type.as_ref().clone()).collect();
-        manifest_merge::add_existing(self.storage, files, &types, &mut writer).await?;
-        let mut merged = writer.write_manifest_file().await.map_err(|e| failed(&path, e))?;
+        let open = || self.new_manifest(content, schema.clone(), spec.clone(), path.clone());
+        let mut merged = manifest_merge::merge(self.storage, files, &types, open).await?;
         // Where every file has its row id by now, a range of new ids would be used by no row. Otherwise
         // (manifests from before v3) the list writer gives out a new range.
         let first_row_ids: Option<Vec<u64>> = files.iter().map(|f| f.first_row_id).collect();
@@ -317,16 +314,6 @@ impl<'a> SnapshotProducer<'a> {
 
     fn manifest_path(&mut self) -> String {
         self.next_path(&format!("{}-m{}.avro", self.commit_id, self.written.len()))
-    }
-
-    fn writer_for_spec(
-        &self,
-        content: ManifestContentType,
-        spec_id: i32,
-        path: &str,
-    ) -> Result<ManifestWriter> {
-        let (schema, spec) = self.schema_and_spec(spec_id)?;
-        self.manifest_writer(content, schema, spec, path)
     }
 
     /// A partition spec and a schema that it can be bound to: the current one, or the newest that still
@@ -344,56 +331,21 @@ impl<'a> SnapshotProducer<'a> {
         }
     }
 
-    fn manifest_writer(
+    fn new_manifest(
         &self,
         content: ManifestContentType,
         schema: SchemaRef,
         spec: PartitionSpec,
-        path: &str,
-    ) -> Result<ManifestWriter> {
-        let (output, schema) = match UuidPartitions::of(self.metadata, &schema, &spec)? {
-            Some(uuids) => {
-                let hidden = uuids.hidden_schema()?;
-                (file_io_with_uuids(self.storage, uuids).new_output(path), hidden)
-            }
-            None => (self.io.new_output(path), schema),
-        };
-        let output = output.map_err(|e| failed(path, e))?;
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec);
-        Ok(match (self.metadata.format_version(), content) {
-            (FormatVersion::V1, ManifestContentType::Data) => builder.build_v1(),
-            (FormatVersion::V1, ManifestContentType::Deletes) => {
-                return Err(Error::unsupported(&self.table, "delete files in format version 1"));
-            }
-            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
-            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
-            (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
-            (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
-        })
-    }
-
-    /// Says how long those manifests have become that were put right after the crate had measured them.
-    async fn measure(&self, manifests: &mut [ManifestFile]) -> Result<()> {
-        for file in manifests.iter_mut().filter(|file| file.added_snapshot_id == self.snapshot_id) {
-            let (schema, spec) = self.schema_and_spec(file.partition_spec_id)?;
-            if UuidPartitions::of(self.metadata, &schema, &spec)?.is_some() {
-                let at = self.storage.locate(&file.manifest_path)?;
-                let found = at.store.head(&at.path).await;
-                let size = found.map_err(|e| Error::storage(&file.manifest_path, e))?.size;
-                file.manifest_length = i64::try_from(size).unwrap_or(i64::MAX);
-            }
-        }
-        Ok(())
+        path: String,
+    ) -> Result<NewManifest> {
+        NewManifest::new(self.metadata, self.snapshot_id, content, schema, spec, path)
     }
 
     /// Path of the list, and the table's next row id after it (v3).
-    async fn write_manifest_list(
-        &mut self,
-        mut manifests: Vec<ManifestFile>,
-    ) -> Result<(String, Option<u64>)> {
-        self.measure(&mut manifests).await?;
+    async fn write_manifest_list(&mut self, manifests: Vec<ManifestFile>) -> Result<(String, Option<u64>)> {
         let path = self.next_path(&format!("snap-{}-0-{}.avro", self.snapshot_id, self.commit_id));
-        let output = self.io.new_output(&path).map_err(|e| failed(&path, e))?;
+        let memory = FileIO::new_with_memory();
+        let output = memory.new_output(&path).map_err(|e| failed(&path, e))?;
         let out = output.writer().await.map_err(|e| failed(&path, e))?;
         let (id, parent) = (self.snapshot_id, self.metadata.current_snapshot_id());
         let sequence = self.metadata.next_sequence_number();
@@ -407,6 +359,8 @@ impl<'a> SnapshotProducer<'a> {
         writer.add_manifests(manifests.into_iter()).map_err(|e| failed(&path, e))?;
         let next_row_id = writer.next_row_id();
         writer.close().await.map_err(|e| failed(&path, e))?;
+        let encoded = memory.new_input(&path).map_err(|e| failed(&path, e))?.read().await;
+        self.storage.create_own(&path, encoded.map_err(|e| failed(&path, e))?).await?;
         Ok((path, next_row_id))
     }
 
@@ -415,14 +369,6 @@ impl<'a> SnapshotProducer<'a> {
         let path = format!("{folder}/{name}");
         self.written.push(path.clone());
         path
-    }
-}
-
-/// The crate reports our storage's errors as unexpected ones; the others are about what we gave it.
-fn failed(path: &str, e: iceberg::Error) -> Error {
-    match e.kind() {
-        ErrorKind::Unexpected => Error::storage(path, e),
-        _ => Error::Internal(format!("writing {path}: {e}")),
     }
 }
 

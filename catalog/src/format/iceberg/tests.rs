@@ -1,6 +1,7 @@
 //! The format against a catalog in memory and files in a temporary folder.
 
 mod changes;
+mod copied_entries;
 mod corrupt;
 mod deletes;
 mod evolution;

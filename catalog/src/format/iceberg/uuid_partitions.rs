@@ -12,11 +12,10 @@ use iceberg::spec::{
 };
 use serde_json::{Value, json};
 
-use super::manifest_header::ManifestHeader;
+use super::manifest_header::{AVRO_SCHEMA, ManifestHeader};
 use crate::error::{Error, Result};
 
-/// Keys of a manifest's header.
-const AVRO_SCHEMA: &str = "avro.schema";
+/// Key of the schema in a manifest's header.
 const SCHEMA: &str = "schema";
 const UUID: &str = "uuid";
 const FIXED: &str = "fixed[16]";

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
+use iceberg::io::FileIO;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal, Manifest,
     ManifestContentType, ManifestFile, ManifestWriterBuilder, Struct,
@@ -14,7 +15,6 @@ use super::fixture::{Fixture, definition, storage};
 use crate::error::Error;
 use crate::format::iceberg::data_manifest;
 use crate::format::iceberg::delete_manifest::{DeleteManifest, convert, index};
-use crate::format::iceberg::file_io::file_io;
 use crate::format::iceberg::metadata;
 use crate::format::iceberg::partition::bind_specs;
 use crate::table::deletes::{DeleteIndex, FileDeletes};
@@ -37,7 +37,7 @@ async fn written(table: &TableSnapshot, folder: &str, deletes: Vec<DataFile>) ->
     assert_eq!(metadata.format_version(), FormatVersion::V3);
     let path = format!("{folder}/{}.avro", uuid::Uuid::new_v4());
     let spec = metadata.default_partition_spec().as_ref().clone();
-    let output = file_io(&storage()).new_output(&path).unwrap();
+    let output = FileIO::new_with_fs().new_output(&path).unwrap();
     let schema = metadata.current_schema().clone();
     let mut writer = ManifestWriterBuilder::new(output, Some(1), schema, spec).build_v3_deletes();
     for delete in deletes {
@@ -54,7 +54,7 @@ async fn written_data(table: &TableSnapshot, folder: &str, files: Vec<DataFile>)
     let metadata = metadata(table).unwrap();
     let path = format!("{folder}/{}.avro", uuid::Uuid::new_v4());
     let spec = metadata.default_partition_spec().as_ref().clone();
-    let output = file_io(&storage()).new_output(&path).unwrap();
+    let output = FileIO::new_with_fs().new_output(&path).unwrap();
     let schema = metadata.current_schema().clone();
     let mut writer = ManifestWriterBuilder::new(output, Some(1), schema, spec).build_v3_data();
     for file in files {

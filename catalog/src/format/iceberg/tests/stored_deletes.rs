@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
+use iceberg::io::FileIO;
 use iceberg::puffin::{DELETION_VECTOR_V1, PuffinReader};
 use iceberg::spec::FormatVersion;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -14,7 +15,6 @@ use super::changes::{altered, commit, entries, live, mark, stored, summary};
 use super::fixture::{Fixture, definition, file};
 use crate::format::Format;
 use crate::format::iceberg::delete_manifest::FILE_PATH;
-use crate::format::iceberg::file_io::file_io;
 use crate::format::iceberg::metadata;
 use crate::table::deletes::{RowDeletes, StoredDeletes};
 use crate::table::deletion_vector::{self, DeletionVectorStorage};
@@ -46,7 +46,7 @@ async fn one_puffin_file_holds_all_vectors_of_a_change() {
     assert_eq!(stored[0].stored.path(), stored[1].stored.path());
     let expected = [[3, 5, 9].into_iter().collect(), many];
 
-    let input = file_io(&fixture.storage).new_input(stored[0].stored.path()).unwrap();
+    let input = FileIO::new_with_fs().new_input(stored[0].stored.path()).unwrap();
     let size = input.metadata().await.unwrap().size;
     let puffin = PuffinReader::new(input);
     let blobs = puffin.file_metadata().await.unwrap().blobs().to_vec();
