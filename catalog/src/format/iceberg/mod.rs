@@ -12,7 +12,8 @@
 //! | `manifests`, `data_manifest`, `delete_manifest` | manifests | columns of statistics, an index of deletes |
 //! | `stage` | a table definition | the metadata of a new table |
 //! | `row_deletes`, `puffin` | deleted positions | deletion vectors or position delete files |
-//! | `metrics`, `summary`, `snapshot_producer`, `manifest_filter`, `superseded`, `manifest_merge`, `commit` | a change | a committed version |
+//! | `metrics`, `summary`, `snapshot_producer`, `new_manifest`, `manifest_filter`, `superseded`, `manifest_merge`, `commit` | a change | a committed version |
+//! | `avro`, `copied_entries` | entries of a manifest that stay | those of a new one |
 //! | `manifest_header`, `unknown_transforms`, `uuid_partitions` | what the crate would not take of a manifest | what it takes |
 //! | `view` | a view | its metadata file, and back |
 //! | `history` | a snapshot id, branch, tag or time | an earlier version |
