@@ -23,6 +23,7 @@ mod splice;
 mod upload;
 mod written_files;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -308,6 +309,12 @@ impl TableWriter {
             true => Ok(Some(self.schema.project(&rows)?)),
             false => Ok(None),
         }
+    }
+
+    /// Numbers among the stored columns of columns of the table, as far as they are stored.
+    pub fn stored_columns(&self, columns: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let stored = self.schema.stored.iter().enumerate();
+        stored.filter(|(_, column)| columns.contains(column)).map(|(number, _)| number).collect()
     }
 
     /// The stored columns that say where a row belongs in the table's sort order.

@@ -1,6 +1,8 @@
 //! New values of rows that stay in their places: which columns of a row group they change, and what those become.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::interleave;
@@ -20,6 +22,8 @@ pub struct NewValues {
     pub rows: Vec<usize>,
     /// A row for each, of all stored columns.
     pub values: RecordBatch,
+    /// The stored columns that may have other values than before. `None`: all of them.
+    pub assigned: Option<Arc<BTreeSet<usize>>>,
 }
 
 /// A stored column of a row group, its bytes read.
@@ -33,6 +37,9 @@ pub struct StoredColumn<'a> {
 impl StoredColumn<'_> {
     /// Whether the new values are those that are there, to the bit.
     pub fn has(&self, new: &NewValues) -> Result<bool> {
+        if new.assigned.as_ref().is_some_and(|assigned| !assigned.contains(&self.column)) {
+            return Ok(true);
+        }
         let values = self.values(new)?;
         let total = usize::try_from(self.source.group_rows(self.group)?).unwrap_or(usize::MAX);
         let rows = RowSelection::from_consecutive_ranges(runs(&new.rows).into_iter(), total);
@@ -120,8 +127,6 @@ fn replace(old: &ArrayRef, first: usize, places: &[usize], new: &ArrayRef) -> Re
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::Int32Array;
 
     use super::*;

@@ -26,7 +26,7 @@ use super::Relations;
 use super::names::{folded, of_expr};
 use super::parts::ROW;
 use super::relations::reference;
-use crate::analyzer::{call, number, string};
+use crate::analyzer::{call, change_own_exprs, number, string};
 use crate::error::{Error, Result, SqlState};
 use crate::parser::walk::{Walk, WalkMut};
 
@@ -404,67 +404,32 @@ fn output(query: &Query) -> Option<Vec<String>> {
 
 /// Marks names of output columns, which come before others in the keys of ORDER BY, GROUP BY and DISTINCT ON
 /// and, other than in Postgres, in expressions of HAVING and ORDER BY. What the planner will take for one must
-/// not be replaced.
-struct Mark<'a> {
-    /// What has the columns; `None`: all names are those of output columns.
-    select: Option<&'a [SelectItem]>,
-    /// Of queries within, which have names of their own.
-    depth: usize,
-}
-
-impl Mark<'_> {
-    fn all<'e>(select: Option<&[SelectItem]>, keys: impl IntoIterator<Item = &'e mut Expr>) {
-        for key in keys {
-            let _ = key.walk_mut(&mut Mark { select, depth: 0 });
-        }
-    }
-}
-
-impl VisitorMut for Mark<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Identifier(ident) = expr
-        {
-            let name = folded(ident);
-            let is_given = |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { alias, .. } if folded(alias) == name);
-            if NAMES.contains(&name.as_str()) && self.select.is_none_or(|items| items.iter().any(is_given)) {
+/// not be replaced. `select` has the columns; `None`: all names are those of output columns.
+fn mark<'e>(select: Option<&[SelectItem]>, keys: impl IntoIterator<Item = &'e mut Expr>) {
+    let is_output = |name: &str| {
+        let is_given = |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { alias, .. } if folded(alias) == name);
+        NAMES.contains(&name) && select.is_none_or(|items| items.iter().any(is_given))
+    };
+    for key in keys {
+        change_own_exprs(key, |expr| {
+            if let Expr::Identifier(ident) = expr
+                && is_output(&folded(ident))
+            {
                 ident.value = format!("{OUTPUT}{}", ident.value);
             }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-struct Unmark;
-
-impl VisitorMut for Unmark {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(ident) = expr
-            && let Some(name) = ident.value.strip_prefix(OUTPUT)
-        {
-            ident.value = name.to_string();
-        }
-        ControlFlow::Continue(())
+        });
     }
 }
 
 fn unmark<'e>(keys: impl IntoIterator<Item = &'e mut Expr>) {
     for key in keys {
-        let _ = key.walk_mut(&mut Unmark);
+        change_own_exprs(key, |expr| {
+            if let Expr::Identifier(ident) = expr
+                && let Some(name) = ident.value.strip_prefix(OUTPUT)
+            {
+                ident.value = name.to_string();
+            }
+        });
     }
 }
 
@@ -511,7 +476,7 @@ impl VisitorMut for Replace<'_> {
             SetExpr::Select(select) => Some(select.projection.clone()),
             _ => None,
         };
-        Mark::all(items.as_deref(), ordered(query));
+        mark(items.as_deref(), ordered(query));
         ControlFlow::Continue(())
     }
 
@@ -525,7 +490,7 @@ impl VisitorMut for Replace<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.push(Some(self.items(&select.from)));
         let Select { projection, group_by, distinct, having, qualify, .. } = select;
-        Mark::all(Some(projection), naming(group_by, distinct, [having, qualify]));
+        mark(Some(projection), naming(group_by, distinct, [having, qualify]));
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item
                 && let Some((name, expr)) =

@@ -1,26 +1,29 @@
 //! Rows with new values that wait for the file of the old ones to be made anew: there they can take the places of
 //! the old ones, so that columns without a new value need not be written again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, interleave_record_batch, not, take_record_batch};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
 use super::changes::NewRows;
 use crate::error::{Error, Result};
 use crate::write::{NewValues, batch_bytes, compact};
 
-/// Memory of the rows that wait, in bytes. What is beyond does not wait.
-const MOST_BYTES: usize = 256 << 20;
+/// The share of the memory of queries that rows may wait in. What is beyond does not wait.
+const POOL_SHARE: usize = 4;
+/// The same where that memory has no limit, in bytes.
+const MOST_BYTES: usize = 1 << 30;
 
 #[derive(Debug)]
 pub struct Waiting {
     rows: Mutex<Rows>,
     reservation: MemoryReservation,
+    most_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +53,11 @@ pub struct Updated {
 impl Waiting {
     pub fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let reservation = MemoryConsumer::new("updated rows").with_can_spill(true).register(pool);
-        Self { rows: Mutex::default(), reservation }
+        let most_bytes = match pool.memory_limit() {
+            MemoryLimit::Finite(limit) => limit / POOL_SHARE,
+            MemoryLimit::Infinite | MemoryLimit::Unknown => MOST_BYTES,
+        };
+        Self { rows: Mutex::default(), reservation, most_bytes }
     }
 
     /// Keeps those of the rows that replace others, if there is memory. Returns the ones that do not wait.
@@ -64,7 +71,7 @@ impl Waiting {
         let nested: usize = nested.map(|column| column.get_array_memory_size()).sum();
         // Twice: as they come, and in the order of their file.
         let bytes = 2 * batch_bytes(&updated) + nested + size_of::<Place>() * new.places.len();
-        if self.reservation.size() + bytes > MOST_BYTES || self.reservation.try_grow(bytes).is_err() {
+        if self.reservation.size() + bytes > self.most_bytes || self.reservation.try_grow(bytes).is_err() {
             return Ok(new.rows);
         }
         let rest = filter_record_batch(&new.rows, &not(&new.updates).map_err(internal)?).map_err(internal)?;
@@ -101,11 +108,13 @@ impl Waiting {
 
 impl Updated {
     /// New values of rows of row groups that are taken over (number and positions, ascending), by the number;
-    /// and the other rows. `stored`: the rows as the file stores them.
+    /// and the other rows. `stored`: the rows as the file stores them; `assigned`: those of its columns that may
+    /// have other values than before.
     pub fn by_group(
         &self,
         groups: &[(usize, Range<u64>)],
         stored: &RecordBatch,
+        assigned: &Option<Arc<BTreeSet<usize>>>,
     ) -> Result<(HashMap<usize, NewValues>, RecordBatch)> {
         let (mut by_group, mut rest, mut next) = (HashMap::new(), Vec::new(), 0);
         for (number, group) in groups {
@@ -118,7 +127,10 @@ impl Updated {
                 let row = |position: &u64| usize::try_from(position - group.start);
                 let rows = positions.iter().map(row).collect::<Result<_, _>>();
                 let rows = rows.map_err(|e| Error::Internal(e.to_string()))?;
-                by_group.insert(*number, NewValues { rows, values: stored.slice(start, end - start) });
+                by_group.insert(
+                    *number,
+                    NewValues { rows, values: stored.slice(start, end - start), assigned: assigned.clone() },
+                );
             }
         }
         rest.extend(next..self.positions.len());

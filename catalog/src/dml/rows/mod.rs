@@ -11,7 +11,7 @@ mod exec;
 mod in_place;
 mod rewrite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -73,6 +73,9 @@ pub struct ChangeOptions {
     /// Trailing columns of the input that are returned for each changed row (of an overwrite: for each
     /// new one), instead of the impact.
     pub returning: usize,
+    /// Indexes of the table's columns that updated rows may have other values in than before: the others
+    /// are not compared with what is there. `None`: all of them.
+    pub assigned: Option<BTreeSet<usize>>,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
 }

@@ -148,13 +148,15 @@ impl Apply {
             Some(updated) => writer.stored(&updated.rows, &partition)?,
             None => None,
         };
+        let assigned = self.options.assigned.as_ref();
+        let assigned = assigned.map(|columns| Arc::new(writer.stored_columns(columns)));
         let sort_order_id = self.sort_order_id(touched);
         let mut replaced = RoaringTreemap::new();
         if let (Some(updated), Some(stored)) = (updated, &stored) {
             replaced.extend(updated.positions.iter().copied());
             let all: Vec<_> = source.positions().into_iter().enumerate().collect();
             if sort_order_id.is_some() {
-                let (new_values, _) = updated.by_group(&all, stored)?;
+                let (new_values, _) = updated.by_group(&all, stored, &assigned)?;
                 for (number, positions) in all {
                     if let Some(new) = new_values.get(&number)
                         && !source.has(number, &writer.sort_columns(), new).await?
@@ -175,7 +177,7 @@ impl Apply {
         }
         let (new_values, moved) = match (updated, stored) {
             (Some(updated), Some(stored)) => {
-                let (new_values, rest) = updated.by_group(&groups, &stored)?;
+                let (new_values, rest) = updated.by_group(&groups, &stored, &assigned)?;
                 (new_values, Some(rest))
             }
             (updated, _) => (HashMap::new(), updated.map(|updated| updated.rows.clone())),

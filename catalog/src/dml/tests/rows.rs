@@ -41,6 +41,7 @@ impl Lake {
             parameters: Default::default(),
             reads_all: false,
             returning: 0,
+            assigned: None,
             dry_run: false,
         };
         self.change_with(table, query, options).await
@@ -192,6 +193,7 @@ async fn a_second_change_of_a_row_is_refused_or_ignored() {
             parameters: Default::default(),
             reads_all: false,
             returning: 0,
+            assigned: None,
             dry_run: false,
         };
         let dry = ChangeOptions { dry_run: true, ..options.clone() };

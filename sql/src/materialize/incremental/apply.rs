@@ -57,6 +57,7 @@ pub async fn change(
         parameters: BTreeMap::new(),
         reads_all: true,
         returning: 0,
+        assigned: None,
         dry_run: false,
     };
     Ok(target.change(scope.state.as_ref(), both, options)?)

@@ -67,6 +67,7 @@ pub async fn plan(statement: &InsertRows<'_>, clause: &OnConflict, commit: Commi
         parameters: Default::default(),
         reads_all: overwrite::reads(&statement.rows, table) || overwrite::reads(&returned.plan, table),
         returning: returned.columns.len(),
+        assigned: None,
         dry_run: commit == Commit::DryRun,
     };
     let plan = change_plan(&statement.scope, &target, &returned.plan, options).await?;

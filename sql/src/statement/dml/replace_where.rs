@@ -52,6 +52,7 @@ pub async fn plan(statement: &InsertRows<'_>, predicate: &ast::Expr, commit: Com
         parameters: [("predicate".to_string(), predicate.to_string())].into(),
         reads_all: whole_files::reads(&plan, table),
         returning: returned.columns.len(),
+        assigned: None,
         dry_run: commit == Commit::DryRun,
     };
     let plan = change_plan(scope, &target, &plan, options).await?;

@@ -4,7 +4,7 @@
 //! number of the WHEN clause that applies (UPDATE and DELETE have one that always does), and by it an
 //! action and new values. Expressions of a clause are evaluated for its own rows only.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
@@ -185,6 +185,15 @@ impl RowChange {
         columns_of(self.condition.iter().chain(values).chain(rows).chain(returned))
     }
 
+    /// The columns that updates give values.
+    fn assigned(&self) -> BTreeSet<usize> {
+        let updates = self.clauses.iter().filter_map(|clause| match &clause.action {
+            Action::Update(values) => Some(values),
+            _ => None,
+        });
+        updates.flatten().map(|(column, _)| *column).collect()
+    }
+
     pub fn options(&self, dry_run: bool) -> ChangeOptions {
         ChangeOptions {
             operation: self.operation,
@@ -192,6 +201,7 @@ impl RowChange {
             parameters: self.parameters.clone(),
             reads_all: self.reads_target,
             returning: if dry_run { 0 } else { self.returning.len() },
+            assigned: Some(self.assigned()),
             dry_run,
         }
     }

@@ -46,6 +46,7 @@ pub fn of_block(
         parameters: Default::default(),
         reads_all: false,
         returning,
+        assigned: None,
         dry_run,
     };
     Ok(Some(ToldRows { target, plan: project(rows.clone(), columns)?, options }))

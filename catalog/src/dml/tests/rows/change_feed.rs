@@ -121,6 +121,7 @@ async fn a_statement_that_fails_leaves_no_change_files() {
         parameters: Default::default(),
         reads_all: false,
         returning: 0,
+        assigned: None,
         dry_run: true,
     };
     lake.change_with(&table, MERGE, options).await.unwrap();
