@@ -36,6 +36,9 @@ def test_random_statements(server, duck, tmp_path):
         if found := difference(server, duck, case, tally):
             reports.append(report(server, duck, case, found, tmp_path))
         seed += 1
+        if (seed - SEED) % 100 == 0:
+            # A long run that is cut has said how far it came.
+            print(f"seeds {SEED} to {seed - 1}: {len(reports)} failed", flush=True)
     print(f"seeds {SEED} to {seed - 1}: {tally}")
     if reports:
         pytest.fail("\n\n".join(reports), pytrace=False)

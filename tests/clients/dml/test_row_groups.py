@@ -167,6 +167,33 @@ def test_rows_that_go_to_another_partition(server, schema, duck, layout):
 
 
 @every_layout
+def test_columns_behind_a_partition_column(server, schema, duck, layout):
+    """Which is in no data file of a Delta table: columns that a statement assigns are others by number there."""
+    properties = ", ".join(f"'{key}' = '{value}'" for key, value in (*layout.properties, ("write.parquet.row-group-limit", str(GROUP))))
+    server.sql(f"create table {schema}.t (a int, p int, b int, c text) using {layout.format} partitioned by (p) tblproperties ({properties})")
+    server.sql(f"insert into {schema}.t select n, 1, n, 'c' || n from generate_series(1, {ROWS}) as g(n)")
+    outside = Outside(server, duck, schema, "t", layout.format)
+
+    def expect(expected: list[tuple], changed: list[set[str]], before: pathlib.Path) -> pathlib.Path:
+        assert same(server.sql(f"select a, b, c from {schema}.t where p = 1")) == same(expected)
+        names = ["a", "b", "c"]
+        assert same(outside.by_pyiceberg(names) if outside.format == "iceberg" else outside.by_deltalake(names)) == same(expected)
+        [after] = files(outside)
+        assert written_anew(before, after) == changed
+        return after
+
+    [file] = files(outside)
+    server.sql(f"update {schema}.t set b = -b where a % 50 = 1")
+    rows = [(n, -n if n % 50 == 1 else n, f"c{n}") for n in range(1, ROWS + 1)]
+    file = expect(rows, [{"b"}] * 10, file)
+    # Clauses that assign different columns.
+    server.sql(f"merge into {schema}.t t using (values (5), (505), (905)) as s(k) on t.a = s.k "
+               "when matched and s.k < 100 then update set c = 'new' when matched and s.k < 600 then update set b = 0, p = 1")
+    rows[4], rows[504] = (5, 5, "new"), (505, 0, "c505")
+    expect(rows, [{"c"}, *[set()] * 4, {"b"}, *[set()] * 4], file)
+
+
+@every_layout
 def test_a_column_of_all_rows(server, schema, duck, layout):
     outside = fill(server, schema, layout, duck)
     [old] = files(outside)
