@@ -7,23 +7,20 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, UInt64Array};
 use arrow::compute::{filter_record_batch, interleave_record_batch, not, take_record_batch};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
 use super::changes::NewRows;
 use crate::error::{Error, Result};
 use crate::write::{NewValues, batch_bytes, compact};
 
-/// The share of the memory of queries that rows may wait in. What is beyond does not wait.
-const POOL_SHARE: usize = 4;
-/// The same where that memory has no limit, in bytes.
-const MOST_BYTES: usize = 1 << 30;
+/// Memory of the rows that wait, in bytes. What is beyond does not wait.
+const MOST_BYTES: usize = 256 << 20;
 
 #[derive(Debug)]
 pub struct Waiting {
     rows: Mutex<Rows>,
     reservation: MemoryReservation,
-    most_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -53,11 +50,7 @@ pub struct Updated {
 impl Waiting {
     pub fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let reservation = MemoryConsumer::new("updated rows").with_can_spill(true).register(pool);
-        let most_bytes = match pool.memory_limit() {
-            MemoryLimit::Finite(limit) => limit / POOL_SHARE,
-            MemoryLimit::Infinite | MemoryLimit::Unknown => MOST_BYTES,
-        };
-        Self { rows: Mutex::default(), reservation, most_bytes }
+        Self { rows: Mutex::default(), reservation }
     }
 
     /// Keeps those of the rows that replace others, if there is memory. Returns the ones that do not wait.
@@ -71,7 +64,7 @@ impl Waiting {
         let nested: usize = nested.map(|column| column.get_array_memory_size()).sum();
         // Twice: as they come, and in the order of their file.
         let bytes = 2 * batch_bytes(&updated) + nested + size_of::<Place>() * new.places.len();
-        if self.reservation.size() + bytes > self.most_bytes || self.reservation.try_grow(bytes).is_err() {
+        if self.reservation.size() + bytes > MOST_BYTES || self.reservation.try_grow(bytes).is_err() {
             return Ok(new.rows);
         }
         let rest = filter_record_batch(&new.rows, &not(&new.updates).map_err(internal)?).map_err(internal)?;
