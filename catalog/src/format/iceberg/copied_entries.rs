@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::avro::{Cursor, Layout, optional_long, put_long, put_optional_long};
 use super::manifest_header::{AVRO_SCHEMA, ManifestHeader};
-use super::manifests::sequence_number;
+use super::manifests::{first_row_id, sequence_number};
 
 /// Length of the marker after the header and each block.
 const MARKER: usize = 16;
@@ -133,12 +133,7 @@ impl<'a> Copier<'a> {
         let status = if entry.status == ADDED { ManifestStatus::Added } else { ManifestStatus::Existing };
         let sequence = sequence_number(file, status, entry.sequence_number).ok()?;
         let file_sequence = sequence_number(file, status, entry.file_sequence_number).ok()?;
-        // As `manifest_merge::with_row_id` does.
-        let first_row_id = match (&mut *next_row_id, entry.first_row_id) {
-            (Some(next), None) => Some(std::mem::replace(next, next.saturating_add(entry.record_count))),
-            (Some(_), own) => own,
-            (None, _) => None,
-        };
+        let first_row_id = first_row_id(next_row_id, entry.first_row_id, entry.record_count);
         let removed = gone.contains(entry.path);
         let origin = entry.snapshot_id.unwrap_or(file.added_snapshot_id);
         let mut head = Vec::new();

@@ -12,7 +12,7 @@ use iceberg::spec::{
 };
 
 use super::literal::to_array;
-use super::manifests::sequence_number;
+use super::manifests::{first_row_id, sequence_number};
 use super::partition::{BoundSpec, is_untold};
 use crate::error::{Error, Result};
 use crate::table::statistics::{ColumnBounds, PartitionBounds, StatisticsTable};
@@ -46,27 +46,18 @@ impl DataManifest {
 /// Parquet, `Corrupt` for what the spec forbids.
 pub fn convert(file: &ManifestFile, manifest: &Manifest, bound: &BoundSpec) -> Result<DataManifest> {
     let live: Vec<&ManifestEntryRef> = manifest.entries().iter().filter(|e| e.is_alive()).collect();
-    // Iceberg spec, "First Row ID Inheritance": files without an id of their own follow one another
-    // from the manifest's; a manifest without one is from before row lineage.
     let mut next_row_id = file.first_row_id.and_then(|id| i64::try_from(id).ok());
     let mut files = Vec::with_capacity(live.len());
     for entry in &live {
         let data = entry.data_file();
         check_readable(file, data)?;
-        let mut first_row_id = None;
-        if let Some(next) = &mut next_row_id {
-            first_row_id = data.first_row_id();
-            if first_row_id.is_none() {
-                first_row_id = Some(*next);
-                *next = next.saturating_add(i64::try_from(data.record_count()).unwrap_or(i64::MAX));
-            }
-        }
+        let rows = i64::try_from(data.record_count()).unwrap_or(i64::MAX);
         files.push(DataFile {
             path: data.file_path().to_string(),
             size_bytes: data.file_size_in_bytes(),
             record_count: Some(data.record_count()),
             sequence_number: sequence_number(file, entry.status(), entry.sequence_number())?,
-            first_row_id,
+            first_row_id: first_row_id(&mut next_row_id, data.first_row_id(), rows),
             deletion_vector: None,
             sort_order_id: data.sort_order_id(),
             split_offsets: data.split_offsets().map(<[i64]>::to_vec).unwrap_or_default(),

@@ -14,7 +14,7 @@ use iceberg::spec::{
 };
 
 use super::copied_entries::{Copied, Copier};
-use super::manifests::{parse, read_bytes, sequence_number};
+use super::manifests::{first_row_id, parse, read_bytes, sequence_number};
 use super::new_manifest::NewManifest;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
@@ -136,16 +136,14 @@ pub fn origin(file: &ManifestFile, entry: &ManifestEntry) -> Result<(i64, i64, i
 /// The entry with the row id that it inherits from this manifest and would not from another. To be
 /// called for every live entry in order; `next_row_id` begins with the manifest's.
 pub fn with_row_id(file: &ManifestFile, data: &DataFile, next_row_id: &mut Option<i64>) -> Result<DataFile> {
-    let first_row_id = match (next_row_id, data.first_row_id()) {
-        (Some(next), None) if data.content_type() == DataContentType::Data => {
-            let first_row_id = *next;
-            *next = next.saturating_add(i64::try_from(data.record_count()).unwrap_or(i64::MAX));
-            Some(first_row_id)
-        }
-        // Iceberg spec, "First Row ID Inheritance": without one of the manifest, the file's is void.
-        (None, Some(_)) => None,
-        _ => return Ok(data.clone()),
+    let rows = i64::try_from(data.record_count()).unwrap_or(i64::MAX);
+    let first_row_id = match data.content_type() {
+        DataContentType::Data => first_row_id(next_row_id, data.first_row_id(), rows),
+        _ => data.first_row_id().filter(|_| next_row_id.is_some()),
     };
+    if first_row_id == data.first_row_id() {
+        return Ok(data.clone());
+    }
     let mut builder = DataFileBuilder::default();
     builder
         .content(data.content_type())

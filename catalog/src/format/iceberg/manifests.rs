@@ -106,6 +106,14 @@ pub fn sequence_number(file: &ManifestFile, status: ManifestStatus, own: Option<
     }
 }
 
+/// The first row id of a data file, inherited where it was left out (Iceberg spec, "First Row ID
+/// Inheritance"). To be called for every live file in order; `next` begins with the manifest's, and without
+/// one of the manifest the file's `own` is void.
+pub fn first_row_id(next: &mut Option<i64>, own: Option<i64>, rows: i64) -> Option<i64> {
+    let next = next.as_mut()?;
+    own.or_else(|| Some(std::mem::replace(next, next.saturating_add(rows))))
+}
+
 /// The files of one snapshot.
 #[derive(Debug)]
 pub struct IcebergFiles {
