@@ -77,7 +77,7 @@ pub(crate) use self::live_files::{deleted_row_counts, live_files};
 pub use self::partition_keys::may_be_key;
 pub(crate) use self::row_columns::ROW_ID;
 pub(crate) use self::row_deletes::load as deleted_positions;
-pub(crate) use self::surviving_rows::surviving_rows;
+pub(crate) use self::surviving_rows::{Beside, surviving_rows};
 pub use self::told_apart::{RowFiles, told_apart};
 use crate::registry::Table;
 use crate::storage::readers::Reading;

@@ -17,19 +17,32 @@ use crate::registry::Table;
 use crate::storage::Storage;
 use crate::table::{LiveFile, RowLineage, TableSnapshot};
 
-/// The table's columns, then with `lineage` the lineage columns, of the rows of `files` that are not
-/// at the positions given with each file (those deleted before included), nor removed by equality
-/// deletes.
+/// What is told of rows beside the table's columns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    Nothing,
+    /// The lineage columns.
+    Lineage(&'a RowLineage),
+    /// The position in the file.
+    Position,
+}
+
+/// The table's columns, then what is `beside` them, of the rows of `files` that are not at the positions
+/// given with each file (those deleted before included), nor removed by equality deletes.
 ///
 /// Each file is read by one partition and in its order, so that what is copied stays clustered.
 pub(crate) async fn surviving_rows(
     table: &Table,
     state: &dyn Session,
     files: Vec<(Arc<LiveFile>, RoaringTreemap)>,
-    lineage: Option<&RowLineage>,
+    beside: Beside<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut columns: Vec<RowColumn> = ScanColumn::all(&table.snapshot.schema).map(RowColumn::Table).collect();
-    columns.extend(lineage.into_iter().flat_map(RowColumn::lineage));
+    match beside {
+        Beside::Nothing => {}
+        Beside::Lineage(lineage) => columns.extend(RowColumn::lineage(lineage)),
+        Beside::Position => columns.push(RowColumn::Position),
+    }
     rows_of(&table.snapshot, table.catalog.storage(), state, files, RowColumns(columns)).await
 }
 

@@ -30,19 +30,24 @@ pub fn conform(batch: &RecordBatch, schema: &FileSchema, table: &str) -> Result<
             schema.physical.fields().len()
         )));
     }
-    let columns = batch.columns().iter().zip(schema.table.fields()).zip(schema.physical.fields());
-    let columns: Vec<ArrayRef> = columns
-        .map(|((values, logical), physical)| {
-            let values = conform_array(values, logical, physical).map_err(|e| e.of(table, logical.name()))?;
-            if !physical.is_nullable() && has_nulls(&values) {
-                return Err(Mismatch::Null(logical.name().clone()).of(table, logical.name()));
-            }
-            Ok(values)
-        })
+    let columns: Vec<ArrayRef> = (0..batch.num_columns())
+        .map(|index| conform_column(batch.column(index), schema, index, table))
         .collect::<Result<_>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.physical.clone(), columns, &options)
         .map_err(|e| Error::Internal(format!("writing {table}: {e}")))
+}
+
+/// Values of one column of the table, as [`conform`] makes them. Fails as it does.
+pub fn conform_column(values: &ArrayRef, schema: &FileSchema, index: usize, table: &str) -> Result<ArrayRef> {
+    let fields = schema.table.fields().get(index).zip(schema.physical.fields().get(index));
+    let (logical, physical) =
+        fields.ok_or_else(|| Error::Internal(format!("{table} has no column {index}")))?;
+    let values = conform_array(values, logical, physical).map_err(|e| e.of(table, logical.name()))?;
+    if !physical.is_nullable() && has_nulls(&values) {
+        return Err(Mismatch::Null(logical.name().clone()).of(table, logical.name()));
+    }
+    Ok(values)
 }
 
 enum Mismatch {

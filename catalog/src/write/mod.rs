@@ -7,6 +7,7 @@
 //!
 //! Works on the neutral model alone, for published and staged snapshots alike.
 
+mod assigned_columns;
 mod column_stats;
 mod conform;
 mod encodings;
@@ -23,11 +24,11 @@ mod splice;
 mod upload;
 mod written_files;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::TaskContext;
@@ -40,12 +41,13 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use parquet::file::metadata::ParquetMetaData;
 
+pub use self::assigned_columns::AssignedColumns;
 pub use self::fan_out::{batch_bytes, compact};
 pub use self::file_schema::FileSchema;
 pub use self::new_values::NewValues;
 pub use self::options::{BOUND_BYTES, WriteOptions, data_location};
 pub use self::order::{TransformFunction, write_order};
-pub use self::partition::{PartitionKey, PartitionRows, Partitioner};
+pub use self::partition::{PartitionKey, PartitionRows, Partitioner, source_path};
 pub use self::source::{Part, Source};
 pub use self::splice::Splice;
 pub use self::upload::Upload;
@@ -300,13 +302,18 @@ impl TableWriter {
         Source::of(located, footer, &self.schema, &self.options)
     }
 
-    /// Rows of the table as files of a partition store them. `None`: some belong to another partition.
-    pub fn stored(&self, rows: &RecordBatch, partition: &[ScalarValue]) -> Result<Option<RecordBatch>> {
+    /// Rows of the table as files of a partition store them, by number of the stored column. `None`: some belong
+    /// to another partition.
+    pub fn stored(
+        &self,
+        rows: &RecordBatch,
+        partition: &[ScalarValue],
+    ) -> Result<Option<BTreeMap<usize, ArrayRef>>> {
         let rows = conform(rows, &self.schema, &self.table)?;
         let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
         let key = partitioner.key(partition)?;
         match partitioner.split(rows.clone())?.iter().all(|piece| piece.key == key) {
-            true => Ok(Some(self.schema.project(&rows)?)),
+            true => Ok(Some(self.schema.project(&rows)?.columns().iter().cloned().enumerate().collect())),
             false => Ok(None),
         }
     }
@@ -315,6 +322,11 @@ impl TableWriter {
     pub fn stored_columns(&self, columns: &BTreeSet<usize>) -> BTreeSet<usize> {
         let stored = self.schema.stored.iter().enumerate();
         stored.filter(|(_, column)| columns.contains(column)).map(|(number, _)| number).collect()
+    }
+
+    /// Columns of the table, to be stored without the rest of their rows.
+    pub fn assigned(&self, columns: &BTreeSet<usize>) -> Result<AssignedColumns> {
+        AssignedColumns::new(&self.table, &self.schema, columns)
     }
 
     /// The stored columns that say where a row belongs in the table's sort order.

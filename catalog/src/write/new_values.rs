@@ -1,10 +1,9 @@
 //! New values of rows that stay in their places: which columns of a row group they change, and what those become.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef};
 use arrow::compute::interleave;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
@@ -20,10 +19,8 @@ const BATCH_ROWS: usize = 8_192;
 pub struct NewValues {
     /// Which rows, counted from the row group's first; ascending.
     pub rows: Vec<usize>,
-    /// A row for each, of all stored columns.
-    pub values: RecordBatch,
-    /// The stored columns that may have other values than before. `None`: all of them.
-    pub assigned: Option<Arc<BTreeSet<usize>>>,
+    /// A value for each, by number of the stored column; other columns keep their values.
+    pub values: BTreeMap<usize, ArrayRef>,
 }
 
 /// A stored column of a row group, its bytes read.
@@ -37,10 +34,7 @@ pub struct StoredColumn<'a> {
 impl StoredColumn<'_> {
     /// Whether the new values are those that are there, to the bit.
     pub fn has(&self, new: &NewValues) -> Result<bool> {
-        if new.assigned.as_ref().is_some_and(|assigned| !assigned.contains(&self.column)) {
-            return Ok(true);
-        }
-        let values = self.values(new)?;
+        let Some(values) = new.values.get(&self.column) else { return Ok(true) };
         let total = usize::try_from(self.source.group_rows(self.group)?).unwrap_or(usize::MAX);
         let rows = RowSelection::from_consecutive_ranges(runs(&new.rows).into_iter(), total);
         let mut seen = 0;
@@ -60,7 +54,8 @@ impl StoredColumn<'_> {
 
     /// All values of the column, the new ones in place of the old.
     pub fn with(&self, new: &NewValues) -> Result<impl Iterator<Item = Result<ArrayRef>>> {
-        let values = self.values(new)?;
+        let missing = || Error::Internal(format!("there are no new values for column {}", self.column));
+        let values = new.values.get(&self.column).ok_or_else(missing)?;
         let (mut first, mut used) = (0, 0);
         Ok(self.read(None)?.map(move |old| {
             let old = old?;
@@ -72,11 +67,6 @@ impl StoredColumn<'_> {
             used += places.len();
             Ok(replaced)
         }))
-    }
-
-    fn values<'n>(&self, new: &'n NewValues) -> Result<&'n ArrayRef> {
-        let missing = || Error::Internal(format!("new rows have no column {}", self.column));
-        new.values.columns().get(self.column).ok_or_else(missing)
     }
 
     /// The column's values, of all rows or of some.

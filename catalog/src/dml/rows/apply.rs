@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use super::change_feed::{self, BeforeImages, ChangeFeed};
 use super::changes::{Changes, Collected, InputColumns, new_rows_schema};
-use super::in_place::Waiting;
+use super::in_place::{Kept, Waiting};
 use super::rewrite::Touched;
 use super::{ChangeOptions, RowTarget};
 use crate::dml::impact::Impact;
@@ -47,6 +47,8 @@ pub struct Apply {
     pub options: ChangeOptions,
     pub columns: InputColumns,
     pub mode: RowLevelMode,
+    /// See [`RowTarget::needs_only_assigned`].
+    pub needs_only_assigned: bool,
     /// Plans the reading of files that are rewritten.
     pub session: SessionState,
 }
@@ -87,7 +89,7 @@ impl Apply {
         let lineage = table.snapshot.row_lineage.as_ref();
         let name = table.ident.to_string();
         let mut writer = TableWriter::new(&name, table.catalog.storage(), &table.snapshot, lineage)?;
-        let waiting = self.keeps_places().then(|| Arc::new(Waiting::new(context.memory_pool())));
+        let waiting = self.waiting(&writer, &context)?;
         let mut feed = ChangeFeed::of(table, self.options.operation, writer.guard())?;
         let collected = match &mut feed {
             None => self.read_input(inputs, sorted, &context, &mut writer, &waiting, None).await?,
@@ -100,7 +102,7 @@ impl Apply {
         let Collected { deleted, updated, mut counts, returned, reservation } = collected;
         let whole = self.target.book().whole_files();
         counts.deleted += whole_rows(&whole)?;
-        let fates = self.fates(deleted, waiting.as_deref())?;
+        let fates = self.fates(deleted, waiting.as_deref(), &updated)?;
         // A file that the transaction has written itself is not marked but replaced.
         let files = &table.snapshot.files;
         let rewrites = |touched: &Touched| {
@@ -111,7 +113,7 @@ impl Apply {
             Some(feed) => self.finish_feed(feed, &fates, &updated, &context).await?,
         };
         let (rewritten, marked): (Vec<Touched>, Vec<Touched>) = fates.kept.into_iter().partition(rewrites);
-        let rewritten = self.rewrite(&rewritten, waiting.as_deref(), &context, &mut writer).await?;
+        let rewritten = self.rewrite(&rewritten, waiting.as_ref(), &context, &mut writer).await?;
         let written = writer.finish().await?;
         counts.copied = written.rows.saturating_sub(counts.inserted + counts.updated);
         let marked = self.mark(marked, &written).await?;
@@ -143,8 +145,9 @@ impl Apply {
     ) -> Result<Collected> {
         let snapshot = &self.target.table().snapshot;
         let reservation = MemoryConsumer::new("returning").register(context.memory_pool());
+        let keeps_updates = images.is_some() || self.needs_only_assigned;
         let changes =
-            Arc::new(Changes::new(self.columns, self.options.second_change, images.is_some(), reservation));
+            Arc::new(Changes::new(self.columns, self.options.second_change, keeps_updates, reservation));
         let schema = new_rows_schema(&snapshot.schema.arrow, snapshot.row_lineage.is_some());
         let table_columns = self.columns.table_columns;
         let new_rows = |input: SendableRecordBatchStream| {
@@ -157,7 +160,7 @@ impl Apply {
                         change_feed::send_after(&images, &new, table_columns).await?;
                     }
                     match waiting {
-                        Some(waiting) => Ok(waiting.keep(new)?),
+                        Some(waiting) => Ok(waiting.keep(new).await?),
                         None => Ok(new.rows),
                     }
                 }
@@ -198,16 +201,33 @@ impl Apply {
         feed.finish().await
     }
 
-    /// Whether updated rows may stay in their places.
-    fn keeps_places(&self) -> bool {
-        self.mode == RowLevelMode::CopyOnWrite && self.target.table().snapshot.row_lineage.is_none()
+    /// Where updated rows wait. `None`: they cannot stay in their places.
+    fn waiting(&self, writer: &TableWriter, context: &TaskContext) -> Result<Option<Arc<Waiting>>> {
+        let keeps_places =
+            self.mode == RowLevelMode::CopyOnWrite && self.target.table().snapshot.row_lineage.is_none();
+        let kept = match &self.options.assigned {
+            _ if !keeps_places => return Ok(None),
+            Some(assigned) if self.needs_only_assigned => Kept::Values(Arc::new(writer.assigned(assigned)?)),
+            _ => Kept::Row,
+        };
+        Ok(Some(Arc::new(Waiting::new(kept, context)?)))
     }
 
-    fn fates(&self, deleted: HashMap<i32, RoaringTreemap>, waiting: Option<&Waiting>) -> Result<Fates> {
+    fn fates(
+        &self,
+        deleted: HashMap<i32, RoaringTreemap>,
+        waiting: Option<&Waiting>,
+        updated: &HashMap<i32, RoaringTreemap>,
+    ) -> Result<Fates> {
         let book = self.target.book();
         let mut fates = Fates::default();
         // In order of their numbers, so that the same statement makes the same files.
-        for (number, deleted) in deleted.into_iter().collect::<BTreeMap<_, _>>() {
+        for (number, mut deleted) in deleted.into_iter().collect::<BTreeMap<_, _>>() {
+            if self.needs_only_assigned
+                && let Some(updated) = updated.get(&number)
+            {
+                deleted -= updated;
+            }
             let file = book.file(number);
             let file = file.ok_or_else(|| Error::Internal(format!("the target has no file {number}")))?;
             let touched = Touched { number, file, deleted, before: book.deleted_before(number) };

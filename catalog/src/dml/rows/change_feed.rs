@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::changes::{NewRows, new_rows_schema};
 use crate::error::{Error, Result};
 use crate::registry::Table;
-use crate::scan::surviving_rows;
+use crate::scan::{Beside, surviving_rows};
 use crate::table::{LiveFile, NewDataFile, Operation};
 use crate::write::{InputOrder, TableWriter, WrittenFiles};
 
@@ -97,7 +97,8 @@ impl ChangeFeed {
             if let Some(before) = images.deleted_before {
                 others |= before;
             }
-            let plan = surviving_rows(table, session, vec![(images.file.clone(), others)], None).await?;
+            let plan =
+                surviving_rows(table, session, vec![(images.file.clone(), others)], Beside::Nothing).await?;
             let streams = self.streams(&plan, kind, context)?;
             self.writer.round(vec![streams], InputOrder::Any, context).await?;
         }

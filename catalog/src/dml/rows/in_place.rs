@@ -1,134 +1,191 @@
-//! Rows with new values that wait for the file of the old ones to be made anew: there they can take the places of
+//! New values of rows that wait for the file of the old ones to be made anew: there they can take the places of
 //! the old ones, so that columns without a new value need not be written again.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, UInt64Array};
-use arrow::compute::{filter_record_batch, interleave_record_batch, not, take_record_batch};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use arrow::array::RecordBatch;
+use arrow::compute::{filter_record_batch, interleave_record_batch, not};
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use parking_lot::Mutex;
 
 use super::changes::NewRows;
+use super::spilled_values::{SpilledValues, ValueSpill};
+use super::updated::Updated;
 use crate::error::{Error, Result};
-use crate::write::{NewValues, batch_bytes, compact};
+use crate::write::{AssignedColumns, batch_bytes, compact};
 
-/// Memory of the rows that wait, in bytes. What is beyond does not wait.
-const MOST_BYTES: usize = 256 << 20;
+/// Memory of whole rows that wait, in bytes. What is beyond does not wait.
+const MOST_BYTES_OF_ROWS: usize = 256 << 20;
+/// Memory of values that wait, in bytes. What is beyond waits on disk.
+const MOST_BYTES_OF_VALUES: usize = 512 << 20;
 
+/// What waits of an updated row.
 #[derive(Debug)]
+pub enum Kept {
+    /// All of it, as it may belong elsewhere now. What there is no memory for is a new row.
+    Row,
+    /// The values that it has been assigned, which do not say where it belongs: it stays in its place, and the
+    /// other values are those that its file has.
+    Values(Arc<AssignedColumns>),
+}
+
+/// Collects the updated rows of one statement from all its tasks.
 pub struct Waiting {
+    kept: Kept,
     rows: Mutex<Rows>,
     reservation: MemoryReservation,
+    /// Of [`Kept::Values`].
+    spill: Option<Arc<ValueSpill>>,
+}
+
+#[derive(Default)]
+struct Rows {
+    in_memory: InMemory,
+    /// By number of the file.
+    on_disk: HashMap<i32, Vec<SpilledValues>>,
 }
 
 #[derive(Debug, Default)]
-struct Rows {
+struct InMemory {
     batches: Vec<RecordBatch>,
     /// By number of the file.
-    places: HashMap<i32, Vec<Place>>,
+    places: BTreeMap<i32, Vec<Place>>,
+    /// What is reserved for it.
+    bytes: usize,
 }
 
 /// Position in the file, and where its new values are.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     position: u64,
-    batch: usize,
-    row: usize,
-}
-
-/// New values of rows of one file.
-#[derive(Debug)]
-pub struct Updated {
-    /// Ascending.
-    pub positions: Vec<u64>,
-    /// A row for each: the table's columns.
-    pub rows: RecordBatch,
+    batch: u32,
+    row: u32,
 }
 
 impl Waiting {
-    pub fn new(pool: &Arc<dyn MemoryPool>) -> Self {
-        let reservation = MemoryConsumer::new("updated rows").with_can_spill(true).register(pool);
-        Self { rows: Mutex::default(), reservation }
+    pub fn new(kept: Kept, context: &TaskContext) -> Result<Self> {
+        let consumer = MemoryConsumer::new("updated rows").with_can_spill(true);
+        let spill = match &kept {
+            Kept::Row => None,
+            Kept::Values(columns) => Some(Arc::new(ValueSpill::new(columns.schema(), context)?)),
+        };
+        let reservation = consumer.register(context.memory_pool());
+        Ok(Self { kept, rows: Mutex::default(), reservation, spill })
     }
 
-    /// Keeps those of the rows that replace others, if there is memory. Returns the ones that do not wait.
-    pub fn keep(&self, new: NewRows) -> Result<RecordBatch> {
+    /// The columns whose values wait. `None`: whole rows do.
+    pub fn columns(&self) -> Option<&Arc<AssignedColumns>> {
+        match &self.kept {
+            Kept::Row => None,
+            Kept::Values(columns) => Some(columns),
+        }
+    }
+
+    /// Keeps those of the rows that replace others. Returns the ones that do not wait.
+    pub async fn keep(&self, new: NewRows) -> Result<RecordBatch> {
         if new.places.is_empty() {
             return Ok(new.rows);
         }
-        let updated = compact(filter_record_batch(&new.rows, &new.updates).map_err(internal)?);
+        let updated = filter_record_batch(&new.rows, &new.updates).map_err(internal)?;
+        let (updated, most) = match &self.kept {
+            Kept::Row => (compact(updated), MOST_BYTES_OF_ROWS),
+            Kept::Values(columns) => (compact(columns.values(&updated)?), MOST_BYTES_OF_VALUES),
+        };
         // Nested texts hold on to all those of the batch they came in.
         let nested = updated.columns().iter().filter(|column| column.data_type().is_nested());
         let nested: usize = nested.map(|column| column.get_array_memory_size()).sum();
         // Twice: as they come, and in the order of their file.
         let bytes = 2 * batch_bytes(&updated) + nested + size_of::<Place>() * new.places.len();
-        if self.reservation.size() + bytes > MOST_BYTES || self.reservation.try_grow(bytes).is_err() {
-            return Ok(new.rows);
+        let has_room = self.reservation.size() + bytes <= most && self.reservation.try_grow(bytes).is_ok();
+        let full = match (&self.spill, has_room) {
+            (None, false) => return Ok(new.rows),
+            (None | Some(_), true) => {
+                self.rows.lock().in_memory.add(updated, new.places, bytes)?;
+                None
+            }
+            (Some(spill), false) => {
+                let mut rows = self.rows.lock();
+                rows.in_memory.add(updated, new.places, 0)?;
+                Some((spill, std::mem::take(&mut rows.in_memory)))
+            }
+        };
+        if let Some((spill, full)) = full {
+            self.spill(spill, full).await?;
         }
-        let rest = filter_record_batch(&new.rows, &not(&new.updates).map_err(internal)?).map_err(internal)?;
+        filter_record_batch(&new.rows, &not(&new.updates).map_err(internal)?).map_err(internal)
+    }
+
+    async fn spill(&self, spill: &Arc<ValueSpill>, mut full: InMemory) -> Result<()> {
+        let (spill, bytes) = (spill.clone(), full.bytes);
+        let write = move || {
+            let mut written = Vec::with_capacity(full.places.len());
+            while let Some((file, places)) = full.places.pop_first() {
+                written.push((file, spill.write(&full.gather(places)?)?));
+            }
+            Ok::<_, Error>(written)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        let written = written.map_err(|e| Error::Internal(format!("spilling updated rows: {e}")))??;
+        self.reservation.shrink(bytes);
         let mut rows = self.rows.lock();
-        let batch = rows.batches.len();
-        rows.batches.push(updated);
-        for (row, (file, position)) in new.places.into_iter().enumerate() {
-            rows.places.entry(file).or_default().push(Place { position, batch, row });
+        for (file, values) in written {
+            rows.on_disk.entry(file).or_default().push(values);
         }
-        Ok(rest)
+        Ok(())
     }
 
     /// Whether rows of a file wait.
     pub fn has(&self, file: i32) -> bool {
-        self.rows.lock().places.contains_key(&file)
+        let rows = self.rows.lock();
+        rows.in_memory.places.contains_key(&file) || rows.on_disk.contains_key(&file)
     }
 
-    /// The rows that wait for a file, which then do not any more.
-    pub fn take(&self, file: i32) -> Result<Option<Updated>> {
-        let mut rows = self.rows.lock();
-        let Some(mut places) = rows.places.remove(&file) else { return Ok(None) };
-        places.sort_unstable_by_key(|place| place.position);
-        // A file's rows come in few of all batches.
-        let mut used: Vec<usize> = places.iter().map(|place| place.batch).collect();
-        used.sort_unstable();
-        used.dedup();
-        let batches: Vec<&RecordBatch> = used.iter().filter_map(|batch| rows.batches.get(*batch)).collect();
-        let index = |place: &Place| (used.partition_point(|batch| *batch < place.batch), place.row);
-        let indices: Vec<_> = places.iter().map(index).collect();
-        let all = interleave_record_batch(&batches, &indices).map_err(internal)?;
-        Ok(Some(Updated { positions: places.iter().map(|place| place.position).collect(), rows: all }))
+    /// What waits for a file, which then does not any more.
+    pub async fn take(&self, file: i32) -> Result<Option<Updated>> {
+        let (in_memory, on_disk) = {
+            let mut rows = self.rows.lock();
+            let places = rows.in_memory.places.remove(&file);
+            let in_memory = places.map(|places| rows.in_memory.gather(places)).transpose()?;
+            (in_memory, rows.on_disk.remove(&file).unwrap_or_default())
+        };
+        let mut parts: Vec<Updated> = in_memory.into_iter().collect();
+        if let Some(spill) = &self.spill {
+            for values in on_disk {
+                parts.push(spill.read(values, self.reservation.new_empty()).await?);
+            }
+        }
+        Updated::join(parts)
     }
 }
 
-impl Updated {
-    /// New values of rows of row groups that are taken over (number and positions, ascending), by the number;
-    /// and the other rows. `stored`: the rows as the file stores them; `assigned`: those of its columns that may
-    /// have other values than before.
-    pub fn by_group(
-        &self,
-        groups: &[(usize, Range<u64>)],
-        stored: &RecordBatch,
-        assigned: &Option<Arc<BTreeSet<usize>>>,
-    ) -> Result<(HashMap<usize, NewValues>, RecordBatch)> {
-        let (mut by_group, mut rest, mut next) = (HashMap::new(), Vec::new(), 0);
-        for (number, group) in groups {
-            let start = self.positions.partition_point(|position| *position < group.start);
-            let end = self.positions.partition_point(|position| *position < group.end);
-            rest.extend(next..start);
-            next = end;
-            if start < end {
-                let positions = self.positions.get(start..end).unwrap_or_default();
-                let row = |position: &u64| usize::try_from(position - group.start);
-                let rows = positions.iter().map(row).collect::<Result<_, _>>();
-                let rows = rows.map_err(|e| Error::Internal(e.to_string()))?;
-                by_group.insert(
-                    *number,
-                    NewValues { rows, values: stored.slice(start, end - start), assigned: assigned.clone() },
-                );
-            }
+impl InMemory {
+    fn add(&mut self, rows: RecordBatch, places: Vec<(i32, u64)>, bytes: usize) -> Result<()> {
+        let number = |number: usize| u32::try_from(number).map_err(|e| Error::Internal(e.to_string()));
+        let batch = number(self.batches.len())?;
+        for (row, (file, position)) in places.into_iter().enumerate() {
+            let place = Place { position, batch, row: number(row)? };
+            self.places.entry(file).or_default().push(place);
         }
-        rest.extend(next..self.positions.len());
-        let rest: UInt64Array = rest.into_iter().map(|row| row as u64).collect();
-        Ok((by_group, take_record_batch(&self.rows, &rest).map_err(internal)?))
+        self.batches.push(rows);
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// The rows of one file, in its order.
+    fn gather(&self, mut places: Vec<Place>) -> Result<Updated> {
+        places.sort_unstable_by_key(|place| place.position);
+        // A file's rows come in few of all batches.
+        let mut used: Vec<u32> = places.iter().map(|place| place.batch).collect();
+        used.sort_unstable();
+        used.dedup();
+        let batches: Vec<&RecordBatch> =
+            used.iter().filter_map(|batch| self.batches.get(*batch as usize)).collect();
+        let index = |place: &Place| (used.partition_point(|batch| *batch < place.batch), place.row as usize);
+        let indices: Vec<_> = places.iter().map(index).collect();
+        let values = interleave_record_batch(&batches, &indices).map_err(internal)?;
+        Ok(Updated::new(places.iter().map(|place| place.position).collect(), values))
     }
 }
 

@@ -10,6 +10,9 @@ mod changes;
 mod exec;
 mod in_place;
 mod rewrite;
+mod spilled_values;
+mod splice;
+mod updated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,10 +31,11 @@ use super::impact;
 use super::insert::sorted;
 use super::publish::Publish;
 use crate::error::{Error, Result};
+use crate::format::RowLevelMode;
 use crate::registry::Table;
 use crate::scan::{AddressBook, AddressedTable, ROW_ID};
 use crate::table::Operation;
-use crate::write::write_order;
+use crate::write::{source_path, write_order};
 
 /// Address column: which of the target's files (a number that only its [`RowTarget`] understands).
 pub const FILE: &str = "__auric_file";
@@ -73,8 +77,8 @@ pub struct ChangeOptions {
     /// Trailing columns of the input that are returned for each changed row (of an overwrite: for each
     /// new one), instead of the impact.
     pub returning: usize,
-    /// Indexes of the table's columns that updated rows may have other values in than before: the others
-    /// are not compared with what is there. `None`: all of them.
+    /// Indexes of the table's columns that updated rows may have other values in than before: in the others they
+    /// have what they had. `None`: all of them.
     pub assigned: Option<BTreeSet<usize>>,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
@@ -149,6 +153,26 @@ impl RowTarget {
         Ok(())
     }
 
+    /// Whether of updated rows only the columns `assigned` (by index) need to be in the input of
+    /// [`Self::change`]: the rows stay where they are, and whatever the input has in the other columns, they keep
+    /// the values that they have. Fails with `Unsupported` if the table cannot be written.
+    pub fn needs_only_assigned(&self, operation: Operation, assigned: &BTreeSet<usize>) -> Result<bool> {
+        let snapshot = &self.table.snapshot;
+        let format = self.table.catalog.format(snapshot.format);
+        let is_rewritten = format.row_level_mode(snapshot, operation)? == RowLevelMode::CopyOnWrite;
+        // Under row lineage a file gives its rows their identity by their places; a feed of changes has whole rows.
+        let has_whole_rows =
+            snapshot.row_lineage.is_some() || format.change_feed(snapshot, operation)?.is_some();
+        let partitioned_by = snapshot.default_spec.fields.iter().map(|field| field.source_id);
+        let sorted_by = snapshot.sort_order.fields.iter().map(|field| field.source_id);
+        let schema = &snapshot.schema;
+        let says_where = |id| {
+            let source = source_path(&schema.arrow, &schema.field_ids, id);
+            source.is_some_and(|(path, _)| path.first().is_some_and(|column| assigned.contains(column)))
+        };
+        Ok(is_rewritten && !has_whole_rows && !partitioned_by.chain(sorted_by).any(says_where))
+    }
+
     /// Plan that carries out the changes of `input`: address columns, [`ACTION`] (`Int8`), the
     /// table's columns in order, then those of RETURNING. Returns one row of
     /// [`impact::schema`], or the RETURNING columns of every changed row.
@@ -192,16 +216,21 @@ impl RowTarget {
             }
             _ => impact::schema(),
         };
+        let needs_only_assigned = match &options.assigned {
+            Some(assigned) => self.needs_only_assigned(options.operation, assigned)?,
+            None => false,
+        };
         let order = match options.operation {
             // No new rows.
             Operation::Delete => None,
+            Operation::Update if needs_only_assigned => None,
             _ => write_order(snapshot, &input.schema(), columns.values)?,
         };
         let input = match &order {
             Some(order) => sorted(input, order),
             None => input,
         };
-        let apply = Apply { target: self.clone(), options, columns, mode, session };
+        let apply = Apply { target: self.clone(), options, columns, mode, needs_only_assigned, session };
         Ok(Arc::new(RowChangeExec::new(Arc::new(apply), input, order, schema)))
     }
 }

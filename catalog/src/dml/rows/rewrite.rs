@@ -4,10 +4,8 @@
 //! same today; if rows of it are only updated, so are those of its columns that the update leaves as they are. The
 //! rows of the others, and of all other files, are read and written again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
@@ -16,11 +14,13 @@ use futures::{StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
 
 use super::apply::{Apply, READ_AHEAD};
-use super::in_place::{Updated, Waiting};
-use crate::error::Result;
-use crate::scan::{footer, surviving_rows};
+use super::in_place::Waiting;
+use super::splice::Planned;
+use super::updated::Updated;
+use crate::error::{Error, Result};
+use crate::scan::{Beside, surviving_rows};
 use crate::table::LiveFile;
-use crate::write::{InputOrder, Part, Splice, TableWriter};
+use crate::write::{AssignedColumns, InputOrder, TableWriter};
 
 /// Files whose footers are kept while they are made anew.
 const SPLICED_AT_ONCE: usize = 32;
@@ -49,18 +49,12 @@ impl Touched {
     }
 }
 
-/// How a file is made anew, and the updated rows that do not stay in it.
-struct PlannedSplice {
-    splice: Splice,
-    moved: Option<RecordBatch>,
-}
-
 impl Apply {
     /// Copies what is left of files to new ones, with the rows that are `waiting` for them; returns the files.
     pub(super) async fn rewrite(
         &self,
         files: &[Touched],
-        waiting: Option<&Waiting>,
+        waiting: Option<&Arc<Waiting>>,
         context: &Arc<TaskContext>,
         writer: &mut TableWriter,
     ) -> Result<Vec<Arc<LiveFile>>> {
@@ -69,14 +63,13 @@ impl Apply {
         for files in files.chunks(SPLICED_AT_ONCE) {
             let (mut splices, mut moved) = (Vec::new(), Vec::new());
             for touched in files {
-                let updated = waiting.map(|waiting| waiting.take(touched.number)).transpose()?.flatten();
-                match self.splice(touched, updated.as_ref(), context, writer).await? {
-                    Some(planned) => {
-                        splices.push(planned.splice);
-                        moved.extend(planned.moved);
+                match self.splice(touched, waiting, context, writer).await? {
+                    Planned::Splice { splice, moved: rows } => {
+                        splices.push(*splice);
+                        moved.extend(rows);
                         continue;
                     }
-                    None => moved.extend(updated.map(|updated| updated.rows)),
+                    Planned::Anew { moved: rows } => moved.extend(rows),
                 }
                 match touched.rows_left()? {
                     Some(0) => {}
@@ -102,7 +95,7 @@ impl Apply {
             let mut inputs: Vec<Vec<SendableRecordBatchStream>> = (0..tasks).map(|_| Vec::new()).collect();
             for (i, touched) in files.into_iter().enumerate() {
                 // Runs of neighbouring files stay together: what was clustered stays so.
-                let streams = self.survivors(&touched.file, touched.all_deleted(), context).await?;
+                let streams = self.rows_left(touched, waiting, context).await?;
                 if let Some(input) = inputs.get_mut(i * tasks / count) {
                     input.extend(streams);
                 }
@@ -112,8 +105,30 @@ impl Apply {
         Ok(files.iter().map(|touched| touched.file.clone()).collect())
     }
 
+    /// What is left of a file, with the values that its rows have now.
+    async fn rows_left(
+        &self,
+        touched: &Touched,
+        waiting: Option<&Arc<Waiting>>,
+        context: &Arc<TaskContext>,
+    ) -> Result<Vec<SendableRecordBatchStream>> {
+        let (file, deleted) = (&touched.file, touched.all_deleted());
+        let with_values = waiting.and_then(|waiting| Some((waiting.clone(), waiting.columns()?.clone())));
+        let Some((waiting, columns)) = with_values.filter(|(waiting, _)| waiting.has(touched.number)) else {
+            return self.survivors(file, deleted, self.lineage(), context).await;
+        };
+        let number = touched.number;
+        // Only when it is the file's turn are its values in one piece.
+        let updated = async move {
+            let missing = || Error::Internal(format!("no values wait for file {number}"));
+            waiting.take(number).await?.map(Arc::new).ok_or_else(missing)
+        };
+        let rows = self.survivors(file, deleted, Beside::Position, context).await?;
+        Ok(vec![with_values_put(rows, columns, updated)])
+    }
+
     /// The table's sort order, if the file follows it.
-    fn sort_order_id(&self, touched: &Touched) -> Option<i32> {
+    pub(super) fn sort_order_id(&self, touched: &Touched) -> Option<i32> {
         let snapshot = &self.target.table().snapshot;
         let order = &snapshot.sort_order;
         let id = touched.file.file().ok().and_then(|file| file.sort_order_id);
@@ -123,96 +138,43 @@ impl Apply {
         is_sorted.then_some(order.order_id)
     }
 
-    /// `None`: none of the file's row groups can be taken over.
-    async fn splice(
-        &self,
-        touched: &Touched,
-        updated: Option<&Updated>,
-        context: &Arc<TaskContext>,
-        writer: &TableWriter,
-    ) -> Result<Option<PlannedSplice>> {
-        let table = self.target.table();
-        let is_elsewhere = touched.file.spec().spec_id != table.snapshot.default_spec.spec_id;
-        // Under row lineage a file gives its rows their identity by their places.
-        let is_placed = table.snapshot.row_lineage.is_some();
-        if is_elsewhere || is_placed || !touched.file.deletes.equality.is_empty() {
-            return Ok(None);
+    pub(super) fn lineage(&self) -> Beside<'_> {
+        match &self.target.table().snapshot.row_lineage {
+            Some(lineage) => Beside::Lineage(lineage),
+            None => Beside::Nothing,
         }
-        let file = touched.file.file()?;
-        let located = table.catalog.storage().locate(&file.path)?;
-        let footer = footer(&self.session, &located, file.size_bytes).await?;
-        let Some(source) = writer.source(located, footer) else { return Ok(None) };
-        let partition = touched.file.partition()?;
-        // As the file would store them, unless some belong to another partition.
-        let stored = match updated.filter(|_| source.takes_new_values()) {
-            Some(updated) => writer.stored(&updated.rows, &partition)?,
-            None => None,
-        };
-        let assigned = self.options.assigned.as_ref();
-        let assigned = assigned.map(|columns| Arc::new(writer.stored_columns(columns)));
-        let sort_order_id = self.sort_order_id(touched);
-        let mut replaced = RoaringTreemap::new();
-        if let (Some(updated), Some(stored)) = (updated, &stored) {
-            replaced.extend(updated.positions.iter().copied());
-            let all: Vec<_> = source.positions().into_iter().enumerate().collect();
-            if sort_order_id.is_some() {
-                let (new_values, _) = updated.by_group(&all, stored, &assigned)?;
-                for (number, positions) in all {
-                    if let Some(new) = new_values.get(&number)
-                        && !source.has(number, &writer.sort_columns(), new).await?
-                    {
-                        replaced.remove_range(positions);
-                    }
-                }
-            }
-        }
-        let mut unread = touched.all_deleted();
-        let Some(parts) = source.parts(&unread, &replaced) else { return Ok(None) };
-        let mut groups = Vec::new();
-        for part in &parts {
-            if let Part::Group { number, positions } = part {
-                unread.insert_range(positions.clone());
-                groups.push((*number, positions.clone()));
-            }
-        }
-        let (new_values, moved) = match (updated, stored) {
-            (Some(updated), Some(stored)) => {
-                let (new_values, rest) = updated.by_group(&groups, &stored, &assigned)?;
-                (new_values, Some(rest))
-            }
-            (updated, _) => (HashMap::new(), updated.map(|updated| updated.rows.clone())),
-        };
-        let schema = table.snapshot.schema.arrow.clone();
-        let streams = match groups.len() < parts.len() {
-            true => self.survivors(&touched.file, unread, context).await?,
-            false => Vec::new(),
-        };
-        let rows = futures::stream::iter(streams).flatten();
-        let splice = Splice {
-            source,
-            parts,
-            new_values,
-            rows: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
-            partition,
-            sort_order_id,
-        };
-        Ok(Some(PlannedSplice { splice, moved }))
     }
 
     /// The rows of a file that are not at the positions `deleted`, in its order, decoded ahead of whoever takes
     /// them.
-    async fn survivors(
+    pub(super) async fn survivors(
         &self,
         file: &Arc<LiveFile>,
         deleted: RoaringTreemap,
+        beside: Beside<'_>,
         context: &Arc<TaskContext>,
     ) -> Result<Vec<SendableRecordBatchStream>> {
         let table = self.target.table();
         let files = vec![(file.clone(), deleted)];
-        let plan = surviving_rows(table, &self.session, files, table.snapshot.row_lineage.as_ref()).await?;
+        let plan = surviving_rows(table, &self.session, files, beside).await?;
         let partitions = plan.output_partitioning().partition_count();
         Ok((0..partitions).map(|i| read_ahead(&plan, i, context)).collect())
     }
+}
+
+/// The rows of a file, which come with their positions, with the values that they have now.
+pub(super) fn with_values_put(
+    rows: Vec<SendableRecordBatchStream>,
+    columns: Arc<AssignedColumns>,
+    updated: impl Future<Output = Result<Arc<Updated>>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    let schema = columns.row_schema().clone();
+    let put = async move {
+        let updated = updated.await?;
+        let rows = futures::stream::iter(rows).flatten();
+        Ok::<_, DataFusionError>(rows.map(move |batch| Ok(updated.put(&columns, &batch?)?)))
+    };
+    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(put).try_flatten()))
 }
 
 /// A partition of a plan, run by a task of its own once its first batch is asked for.

@@ -24,6 +24,8 @@ use crate::planner::Scope;
 pub struct Checked {
     /// Position of the table's first column in the plan; the others follow.
     pub first_column: usize,
+    /// Position of a column that is written whatever becomes of the others: the checks are made with it.
+    pub carrier: usize,
     /// Only rows for which this is true are checked. `None`: all.
     pub rows: Option<Expr>,
 }
@@ -121,7 +123,7 @@ fn check(
     }
     let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
     let mut arguments = Vec::with_capacity(conditions.len() + shown + 1);
-    arguments.extend(columns.get(checked.first_column).cloned());
+    arguments.extend(columns.get(checked.carrier).cloned());
     let mut violations = Vec::with_capacity(conditions.len());
     for (condition, violation) in conditions {
         arguments.push(match &checked.rows {
@@ -139,7 +141,7 @@ fn check(
     let mut projected = Vec::with_capacity(columns.len());
     for (i, column) in columns.into_iter().enumerate() {
         projected.push(match &column {
-            Expr::Column(Column { relation, name, .. }) if i == checked.first_column => {
+            Expr::Column(Column { relation, name, .. }) if i == checked.carrier => {
                 function.call(arguments.clone()).alias_qualified(relation.clone(), name)
             }
             _ => column,

@@ -58,7 +58,8 @@ pub async fn plan(statement: &InsertRows<'_>, clause: &OnConflict, commit: Commi
     let (plan, _) = changes(statement, clause, &target, &keys, sides).await?;
     let plan = parameters::substitute(&plan, statement.values.clone())?;
     let own = target.address_columns().len() + 1;
-    let updated = Checked { first_column: own, rows: Some(col(ACTION).eq(action(RowAction::Update))) };
+    let rows = Some(col(ACTION).eq(action(RowAction::Update)));
+    let updated = Checked { first_column: own, carrier: own, rows };
     let plan = check::enforce(&statement.scope, table, plan, &updated)?;
     let returned = returning::plan(&statement.scope, table, statement.insert, plan, statement.parsed).await?;
     let options = ChangeOptions {

@@ -214,24 +214,51 @@ impl RowChange {
         source: Option<LogicalPlan>,
         pruning: Vec<Expr>,
     ) -> Result<LogicalPlan> {
+        self.target.table().check_writable(self.operation)?;
         let joined = self.join(source, pruning)?;
         let chosen = self.with_clause(joined)?;
         let complete = self.with_ordinal(self.with_rows(chosen)?)?;
         let changed = self.with_values(scope, complete)?;
-        self.checked(scope, self.with_returning(changed)?)
+        let checked = self.checked(scope, self.with_returning(changed)?)?;
+        self.with_what_is_assigned(checked)
+    }
+
+    /// Where the columns of the table begin: they follow addresses and action.
+    fn first_value(&self) -> usize {
+        self.target.address_columns().len() + 1
     }
 
     /// New rows satisfy the table's constraints.
     fn checked(&self, scope: &Scope, plan: LogicalPlan) -> Result<LogicalPlan> {
         let action = Expr::Column(Column::new_unqualified(ACTION));
         let checked = Checked {
-            first_column: self.target.address_columns().len() + 1,
+            first_column: self.first_value(),
+            carrier: self.target.address_columns().len(),
             rows: Some(action.not_eq(lit(RowAction::Delete as i8))),
         };
         match self.operation {
             Operation::Delete => Ok(plan),
             _ => check::enforce(scope, self.target.table(), plan, &checked),
         }
+    }
+
+    /// Where the target needs no more, only what updates assign: then the other columns need not be read.
+    fn with_what_is_assigned(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let assigned = self.assigned();
+        let inserts = self.clauses.iter().any(|clause| matches!(clause.action, Action::Insert(_)));
+        if inserts || assigned.is_empty() || !self.target.needs_only_assigned(self.operation, &assigned)? {
+            return Ok(plan);
+        }
+        let first = self.first_value();
+        let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        for (i, field) in self.target.table().snapshot.schema.arrow.fields().iter().enumerate() {
+            if !assigned.contains(&i)
+                && let Some(column) = columns.get_mut(first + i)
+            {
+                *column = null(field.data_type())?.alias(field.name());
+            }
+        }
+        LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)
     }
 
     fn join(&self, source: Option<LogicalPlan>, pruning: Vec<Expr>) -> Result<LogicalPlan> {

@@ -44,11 +44,6 @@ impl From<(LogicalPlan, RowChange, Vec<Parameter>)> for PlannedChange {
 }
 
 impl PlannedChange {
-    fn check_writable(self) -> Result<Self> {
-        self.change.target.table().check_writable(self.change.operation)?;
-        Ok(self)
-    }
-
     /// The columns of RETURNING; `None`: there is none.
     fn columns(&self) -> Option<Vec<OutputColumn>> {
         if self.change.returning.is_empty() {
@@ -101,12 +96,11 @@ impl<'a> RowStatement<'a> {
         given: &[Option<Parameter>],
         parsed: &Parsed,
     ) -> Result<PlannedChange> {
-        let planned = match self {
+        match self {
             Self::Update(update) => update::resolve(scope, update, given, parsed).await,
             Self::Delete(delete) => delete::resolve(scope, delete, given, parsed).await,
             Self::Merge(merge) => merge::resolve(scope, merge, given, parsed).await,
-        };
-        planned?.check_writable()
+        }
     }
 }
 
