@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 use datafusion::common::runtime::JoinSet;
@@ -357,15 +358,23 @@ pub fn compact(batch: RecordBatch) -> RecordBatch {
     RecordBatch::try_new(batch.schema(), columns).unwrap_or(batch)
 }
 
-fn buffer_bytes(buffers: &[arrow::buffer::Buffer]) -> usize {
-    buffers.iter().map(arrow::buffer::Buffer::len).sum()
+fn buffer_bytes(buffers: &[Buffer]) -> usize {
+    buffers.iter().map(Buffer::len).sum()
 }
 
-/// Bytes of a batch's rows: of slices only what they show.
+/// Bytes of a batch's rows: of slices only what they show; a text that many rows share counts once.
 pub fn batch_bytes(batch: &RecordBatch) -> usize {
+    let of_views =
+        |rows: usize, shown: usize, buffers: &[Buffer]| 16 * rows + shown.min(buffer_bytes(buffers));
     let size = |values: &ArrayRef| match values.data_type() {
-        DataType::Utf8View => values.len() * 16 + values.as_string_view().total_buffer_bytes_used(),
-        DataType::BinaryView => values.len() * 16 + values.as_binary_view().total_buffer_bytes_used(),
+        DataType::Utf8View => {
+            let views = values.as_string_view();
+            of_views(views.len(), views.total_buffer_bytes_used(), views.data_buffers())
+        }
+        DataType::BinaryView => {
+            let views = values.as_binary_view();
+            of_views(views.len(), views.total_buffer_bytes_used(), views.data_buffers())
+        }
         _ => values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_array_memory_size()),
     };
     batch.columns().iter().map(size).sum()

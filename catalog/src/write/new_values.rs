@@ -117,6 +117,8 @@ fn replace(old: &ArrayRef, first: usize, places: &[usize], new: &ArrayRef) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::Int32Array;
 
     use super::*;

@@ -4,6 +4,8 @@ row groups in which rows are only updated, the columns in which nothing changes.
 import math
 import pathlib
 
+import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from outside import Outside, of_arrow
@@ -239,6 +241,79 @@ def test_columns_of_every_type_are_taken_over_or_replaced(server, schema, duck, 
     shown = [value for value in values if value not in ("time", "uuid", "timestamptz", "int[]", "text[]", "bytea")]
     keep = [0, *(1 + list(values).index(type) for type in shown)]
     assert same([row[i] for i in keep] for row in by_duckdb) == same([row[i] for i in keep] for row in expected.values())
+
+
+@every_layout
+@pytest.mark.parametrize("by", ["", "partitioned by (p)"])
+def test_rows_stay_where_others_go(server, schema, duck, layout, by):
+    """A row group of which a row goes is written anew; updated rows keep their places in it."""
+    outside = fill(server, schema, layout, duck, by)
+    rows = {row[0]: row for row in rows_of(server, schema)}
+    [old] = files(outside)
+    server.sql(f"merge into {schema}.t t using (values (150), (151), (552), (555), (560), (999)) as s(k) on t.k = s.k "
+               "when matched and s.k in (151, 555) then delete when matched then update set name = 'new', tags = array['x', null]")
+    for k in (150, 552, 560, 999):
+        rows[k] = (rows[k][0], "new", *rows[k][2:8], ["x", None], rows[k][9])
+    del rows[151], rows[555]
+    check(server, schema, outside, list(rows.values()))
+    [new] = files(outside)
+    assert of_arrow(pq.read_table(new, columns=["k"])) == [(k,) for k in rows]
+    were, are = columns(old), columns(new)
+    changed = [{name.split(".")[0] for name in were[i] if were[i][name] != are[i][name]} for i in (0, 2, 3, 4, 6, 7, 8, 9)]
+    assert changed == [*[set()] * 7, {"name", "tags"}]
+
+
+def append_outside(outside: Outside, rows: int):
+    """A file of another program, with rows that follow those of the table."""
+    values = {"k": pa.array([ROWS + n for n in range(1, rows + 1)]), "code": pa.array([n for n in range(1, rows + 1)], pa.int32()),
+              "p": pa.array([1] * rows, pa.int32())}
+    if outside.format == "iceberg":
+        table = outside.iceberg()
+        wanted = table.schema().as_arrow()
+        arrays = [values[field.name] if field.name in values else pa.nulls(rows, field.type) for field in wanted]
+        table.append(pa.Table.from_arrays(arrays, schema=wanted))
+    else:
+        from deltalake import DeltaTable, write_deltalake
+
+        wanted = pa.schema(DeltaTable(str(outside.folder)).schema())
+        arrays = [values[field.name] if field.name in values else pa.nulls(rows, field.type) for field in wanted]
+        write_deltalake(str(outside.folder), pa.Table.from_arrays(arrays, schema=wanted), mode="append")
+
+
+@every_layout
+@pytest.mark.parametrize("by", ["", "partitioned by (p)"])
+def test_files_of_other_programs(server, schema, duck, layout, by):
+    """Of which no row group is taken over: what is not assigned comes from them, and rows keep their order."""
+    outside = fill(server, schema, layout, duck, by)
+    append_outside(outside, 500)
+    before = rows_of(server, schema)
+    assert len(before) == ROWS + 500
+    server.sql(f"update {schema}.t set name = 'n' || code where k % 3 = 0")
+    expected = [(*row[:1], None if row[7] is None else f"n{row[7]}", *row[2:]) if row[0] % 3 == 0 else row for row in before]
+    check(server, schema, outside, expected)
+    server.sql(f"merge into {schema}.t t using (select k from {schema}.t where k % 100 < 2) s on t.k = s.k "
+               "when matched and s.k % 100 = 0 then delete when matched then update set weight = -s.k, flag = null")
+    expected = [(*row[:3], -float(row[0]), *row[4:6], None, *row[7:]) if row[0] % 100 == 1 else row for row in expected if row[0] % 100]
+    check(server, schema, outside, expected)
+    for path in files(outside):
+        keys = [k for [k] in of_arrow(pq.read_table(path, columns=["k"]))]
+        assert keys == sorted(keys)
+
+
+@every_layout
+def test_constraints_see_whole_rows(server, schema, duck, layout):
+    """Also the values that the statement does not assign, and that are not stored again."""
+    outside = fill(server, schema, layout, duck)
+    server.sql(f"alter table {schema}.t add constraint small check (code is null or code <= k * 10)")
+    before = rows_of(server, schema)
+    with pytest.raises(psycopg.errors.CheckViolation) as failure:
+        server.sql(f"update {schema}.t set code = 5000 where k in (500, 499)")
+    assert "(499, name 499, 124.75" in failure.value.diag.message_detail
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        server.sql(f"update {schema}.t set k = nullif(k, 700) where k > 600")
+    check(server, schema, outside, before)
+    assert server.sql(f"update {schema}.t set code = 5000 where k = 500 returning k, name, code") == [(500, "name 500", 5000)]
+    check(server, schema, outside, [(*row[:7], 5000, *row[8:]) if row[0] == 500 else row for row in before])
 
 
 @pytest.mark.parametrize("by", ["", "partitioned by (p)"])

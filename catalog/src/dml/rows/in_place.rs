@@ -192,3 +192,99 @@ impl InMemory {
 fn internal(e: arrow::error::ArrowError) -> Error {
     Error::Internal(e.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use arrow::array::{AsArray, BooleanArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
+    use arrow::datatypes::Int64Type;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+
+    use super::*;
+    use crate::dml::tests::Lake;
+    use crate::table::TableFormat;
+    use crate::write::FileSchema;
+
+    /// For a table of `id`, `name` and `at`, of which `name` is assigned.
+    async fn waiting(memory: usize) -> (Waiting, TaskContext) {
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc().unwrap();
+        let context = TaskContext::default().with_runtime(runtime);
+        let table = Lake::new().await.stage(TableFormat::Delta, &[], &[]).await;
+        let schema = Arc::new(FileSchema::of(&table.snapshot).unwrap());
+        let columns = AssignedColumns::new("t", &schema, &BTreeSet::from([1])).unwrap();
+        (Waiting::new(Kept::Values(Arc::new(columns)), &context).unwrap(), context)
+    }
+
+    /// Rows that replace those at `places`, and one that is new.
+    fn rows(places: Vec<(i32, u64)>) -> NewRows {
+        let names = places.iter().map(|(file, position)| format!("row {position} of file {file}"));
+        let names: StringViewArray = names.chain(["new".to_string()]).map(Some).collect();
+        let ids = Int64Array::new_null(places.len() + 1);
+        let updates = (0..=places.len()).map(|row| Some(row < places.len())).collect::<BooleanArray>();
+        let rows = RecordBatch::try_from_iter_with_nullable([
+            ("c0", Arc::new(ids) as _, true),
+            ("c1", Arc::new(names) as _, true),
+            ("c2", Arc::new(TimestampMicrosecondArray::new_null(places.len() + 1)) as _, true),
+        ]);
+        NewRows { rows: rows.unwrap(), updates, places }
+    }
+
+    #[tokio::test]
+    async fn values_wait_in_memory_and_on_disk() {
+        for memory in [64 << 20, 64 << 10] {
+            let (waiting, context) = waiting(memory).await;
+            for batch in 0..40u64 {
+                // Of two files, in an order that is not theirs.
+                let position = |n: u64| (n * 37) % 1_000 + 1_000 * batch;
+                let places = (0..200).map(|n| ((n % 2 + 5) as i32, position(n))).collect();
+                let rest = waiting.keep(rows(places)).await.unwrap();
+                assert_eq!(rest.column(1).as_string_view().iter().collect::<Vec<_>>(), [Some("new")]);
+            }
+            let spilled = context.runtime_env().disk_manager.used_disk_space();
+            assert_eq!(spilled > 0, memory < 1 << 20, "{spilled} bytes on disk");
+            for file in [5, 6] {
+                assert!(waiting.has(file));
+                let updated = waiting.take(file).await.unwrap().unwrap();
+                assert_eq!(updated.positions.len(), 40 * 100);
+                assert!(updated.positions.is_sorted());
+                let names = updated.values.column(0).as_string_view();
+                for (position, name) in updated.positions.iter().zip(names) {
+                    assert_eq!(name, Some(format!("row {position} of file {file}").as_str()));
+                }
+                assert!(!waiting.has(file) && waiting.take(file).await.unwrap().is_none());
+            }
+            drop(waiting);
+            assert_eq!(context.memory_pool().reserved(), 0);
+            assert_eq!(context.runtime_env().disk_manager.used_disk_space(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn values_are_put_in_the_places_of_old_ones() {
+        let (waiting, _) = waiting(1 << 20).await;
+        waiting.keep(rows(vec![(0, 7), (0, 3), (1, 4), (0, 20)])).await.unwrap();
+        let updated = waiting.take(0).await.unwrap().unwrap();
+        let columns = waiting.columns().unwrap();
+        // As no scan gives them: also then each row gets its own.
+        for positions in [vec![2, 3, 4, 7, 20, 21], vec![20, 7, 3, 4]] {
+            let names: StringViewArray = positions.iter().map(|p| Some(format!("old {p}"))).collect();
+            let stored = RecordBatch::try_from_iter([
+                ("id", Arc::new(Int64Array::from(positions.clone())) as _),
+                ("name", Arc::new(names) as _),
+                ("at", Arc::new(TimestampMicrosecondArray::new_null(positions.len())) as _),
+                ("position", Arc::new(Int64Array::from(positions.clone())) as _),
+            ]);
+            let put = updated.put(columns, &stored.unwrap()).unwrap();
+            assert_eq!(put.column(0).as_primitive::<Int64Type>().values(), positions.as_slice());
+            let names = put.column(1).as_string_view();
+            for (position, name) in positions.iter().zip(names) {
+                let expected = match [3, 7, 20].contains(position) {
+                    true => format!("row {position} of file 0"),
+                    false => format!("old {position}"),
+                };
+                assert_eq!(name, Some(expected.as_str()));
+            }
+        }
+    }
+}

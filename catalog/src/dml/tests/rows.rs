@@ -2,6 +2,7 @@
 
 mod change_feed;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -65,11 +66,17 @@ impl Lake {
 
     /// Ids and names of the current version, in order.
     async fn rows(&self) -> Vec<(i64, String)> {
+        self.rows_where("true").await
+    }
+
+    async fn rows_where(&self, condition: &str) -> Vec<(i64, String)> {
         let table = self.current().await;
         self.session.deregister_table("now").unwrap();
         self.session.register_table("now", table.provider()).unwrap();
-        let query = "SELECT id, coalesce(arrow_cast(name, 'Utf8'), '-') FROM now ORDER BY id, 2";
-        let batches = self.session.sql(query).await.unwrap().collect().await.unwrap();
+        let query = format!(
+            "SELECT id, coalesce(arrow_cast(name, 'Utf8'), '-') FROM now WHERE {condition} ORDER BY id, 2"
+        );
+        let batches = self.session.sql(&query).await.unwrap().collect().await.unwrap();
         let mut rows = vec![];
         for batch in batches {
             let ids = batch.column(0).as_primitive::<Int64Type>();
@@ -169,6 +176,54 @@ async fn updated_rows_have_their_new_values_once() {
             false => Some((v, name)),
         };
         assert_rows(&lake.rows().await, &expected(300, changed), &format!("{format} {properties:?}"));
+    }
+}
+
+#[tokio::test]
+async fn columns_that_are_not_assigned_keep_their_values() {
+    for (format, properties) in MODES {
+        for partitioned in [false, true] {
+            let lake = filled(format, properties, partitioned, 1_000).await;
+            let table = lake.current().await;
+            // The last column, `at`.
+            let assigned = BTreeSet::from([2]);
+            let target = RowTarget::new(table.clone());
+            let is_enough = target.needs_only_assigned(Operation::Merge, &assigned).unwrap();
+            assert_eq!(is_enough, !is_merge_on_read(format, properties), "{format} {properties:?}");
+            let by_name = target.needs_only_assigned(Operation::Merge, &BTreeSet::from([1, 2])).unwrap();
+            assert_eq!(by_name, is_enough && !partitioned, "{format} {properties:?}");
+            let (id, name) = match is_enough {
+                true => ("arrow_cast(NULL, 'Int64')", "arrow_cast('lost', 'Utf8View')"),
+                false => ("id", "name"),
+            };
+            let merge = format!(
+                "SELECT ADDRESS, arrow_cast(CASE WHEN id % 5 = 0 THEN 1 ELSE 2 END, 'Int8'), {id}, {name}, \
+                 TIMESTAMP '2027-01-01 00:00:00' FROM target WHERE id % 3 = 0"
+            );
+            let options = ChangeOptions {
+                operation: Operation::Merge,
+                second_change: SecondChange::Refuse("MERGE"),
+                parameters: Default::default(),
+                reads_all: false,
+                returning: 0,
+                assigned: Some(assigned),
+                dry_run: false,
+            };
+            let impact = lake.change_with(&table, &merge, options).await.unwrap();
+            assert_eq!((impact.rows_updated, impact.rows_deleted), (267, 66), "{format} {properties:?}");
+            let left = |v: i64, name| (v % 15 != 0).then_some((v, name));
+            assert_rows(&lake.rows().await, &expected(1_000, left), &format!("{format} {properties:?}"));
+            let changed = lake.rows_where("at >= TIMESTAMP '2027-01-01 00:00:00'").await;
+            let updated = |v: i64, name| (v % 3 == 0 && v % 5 != 0).then_some((v, name));
+            assert_rows(&changed, &expected(1_000, updated), &format!("{format} {properties:?}"));
+        }
+    }
+}
+
+fn is_merge_on_read(format: TableFormat, properties: &[(&str, &str)]) -> bool {
+    match format {
+        TableFormat::Iceberg => properties.contains(&MERGE_ON_READ[2]),
+        TableFormat::Delta => properties.contains(&("delta.enableDeletionVectors", "true")),
     }
 }
 
