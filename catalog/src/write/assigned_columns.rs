@@ -63,13 +63,11 @@ impl AssignedColumns {
     pub fn put(
         &self,
         rows: &RecordBatch,
-        values: &RecordBatch,
+        values: Option<&RecordBatch>,
         places: &[(usize, usize)],
     ) -> Result<RecordBatch> {
         let rows = conform(rows, &self.schema, &self.table)?;
-        if places.is_empty() {
-            return Ok(rows);
-        }
+        let Some(values) = values.filter(|_| !places.is_empty()) else { return Ok(rows) };
         let mut which: Vec<(usize, usize)> = (0..rows.num_rows()).map(|row| (0, row)).collect();
         for (row, value) in places {
             let no_row = || Error::Internal(format!("there is no row {row} to be changed"));

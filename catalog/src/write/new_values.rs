@@ -53,11 +53,21 @@ impl StoredColumn<'_> {
     }
 
     /// All values of the column, the new ones in place of the old.
-    pub fn with(&self, new: &NewValues) -> Result<impl Iterator<Item = Result<ArrayRef>>> {
+    pub fn with<'n>(
+        &self,
+        new: &'n NewValues,
+    ) -> Result<Box<dyn Iterator<Item = Result<ArrayRef>> + Send + 'n>> {
         let missing = || Error::Internal(format!("there are no new values for column {}", self.column));
         let values = new.values.get(&self.column).ok_or_else(missing)?;
         let (mut first, mut used) = (0, 0);
-        Ok(self.read(None)?.map(move |old| {
+        if new.rows.len() as u64 == self.source.group_rows(self.group)? {
+            // None of the old values stays.
+            let values = values.clone();
+            let starts = (0..values.len()).step_by(BATCH_ROWS);
+            let slice = move |start: usize| Ok(values.slice(start, BATCH_ROWS.min(values.len() - start)));
+            return Ok(Box::new(starts.map(slice)));
+        }
+        Ok(Box::new(self.read(None)?.map(move |old| {
             let old = old?;
             let end = first + old.len();
             let ahead = new.rows.get(used..).unwrap_or_default();
@@ -66,7 +76,7 @@ impl StoredColumn<'_> {
             first = end;
             used += places.len();
             Ok(replaced)
-        }))
+        })))
     }
 
     /// The column's values, of all rows or of some.

@@ -135,8 +135,11 @@ impl Changes {
         let places = places(batch, &is_update)?;
         if let Some(updated) = &self.updated {
             let mut updated = updated.lock();
-            for (file, position) in &places {
-                updated.entry(*file).or_default().insert(*position);
+            // Neighbours in a file are noted at once.
+            for run in places.chunk_by(|(file, position), next| *next == (*file, position + 1)) {
+                if let (Some((file, first)), Some((_, last))) = (run.first(), run.last()) {
+                    updated.entry(*file).or_default().insert_range(*first..=*last);
+                }
             }
         }
         let rows = self.new_rows(batch, &is_new, &is_update)?;

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::changes::NewRows;
 use super::spilled_values::{SpilledValues, ValueSpill};
-use super::updated::Updated;
+use super::updated::{Updated, UpdatedInOrder};
 use crate::error::{Error, Result};
 use crate::write::{AssignedColumns, batch_bytes, compact};
 
@@ -20,6 +20,8 @@ use crate::write::{AssignedColumns, batch_bytes, compact};
 const MOST_BYTES_OF_ROWS: usize = 256 << 20;
 /// Memory of values that wait, in bytes. What is beyond waits on disk.
 const MOST_BYTES_OF_VALUES: usize = 512 << 20;
+/// Memory that values take whatever else needs it: what is spilled at a time is not less.
+const LEAST_BYTES_OF_VALUES: usize = 4 << 20;
 
 /// What waits of an updated row.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl Waiting {
         let nested: usize = nested.map(|column| column.get_array_memory_size()).sum();
         // Twice: as they come, and in the order of their file.
         let bytes = 2 * batch_bytes(&updated) + nested + size_of::<Place>() * new.places.len();
-        let has_room = self.reservation.size() + bytes <= most && self.reservation.try_grow(bytes).is_ok();
+        let has_room = self.has_room(bytes, most);
         let full = match (&self.spill, has_room) {
             (None, false) => return Ok(new.rows),
             (None | Some(_), true) => {
@@ -115,6 +117,18 @@ impl Waiting {
             self.spill(spill, full).await?;
         }
         filter_record_batch(&new.rows, &not(&new.updates).map_err(internal)?).map_err(internal)
+    }
+
+    fn has_room(&self, bytes: usize, most: usize) -> bool {
+        let all = self.reservation.size() + bytes;
+        if all <= most && self.reservation.try_grow(bytes).is_ok() {
+            return true;
+        }
+        let is_little = self.spill.is_some() && all <= LEAST_BYTES_OF_VALUES;
+        if is_little {
+            self.reservation.grow(bytes);
+        }
+        is_little
     }
 
     async fn spill(&self, spill: &Arc<ValueSpill>, mut full: InMemory) -> Result<()> {
@@ -142,21 +156,34 @@ impl Waiting {
         rows.in_memory.places.contains_key(&file) || rows.on_disk.contains_key(&file)
     }
 
+    /// For [`Self::take`]. `None`: there is too little memory for what waits for a file.
+    pub fn memory_for(&self, file: i32) -> Option<MemoryReservation> {
+        let rows = self.rows.lock();
+        let on_disk = rows.on_disk.get(&file).map_or(&[][..], Vec::as_slice);
+        let memory = self.reservation.new_empty();
+        // Twice: as it comes, and in the file's order.
+        let bytes = on_disk.iter().map(|values| 2 * values.bytes()).sum();
+        memory.try_grow(bytes).is_ok().then_some(memory)
+    }
+
     /// What waits for a file, which then does not any more.
-    pub async fn take(&self, file: i32) -> Result<Option<Updated>> {
-        let (in_memory, on_disk) = {
-            let mut rows = self.rows.lock();
-            let places = rows.in_memory.places.remove(&file);
-            let in_memory = places.map(|places| rows.in_memory.gather(places)).transpose()?;
-            (in_memory, rows.on_disk.remove(&file).unwrap_or_default())
-        };
-        let mut parts: Vec<Updated> = in_memory.into_iter().collect();
-        if let Some(spill) = &self.spill {
-            for values in on_disk {
-                parts.push(spill.read(values, self.reservation.new_empty()).await?);
+    pub async fn take(&self, file: i32, memory: MemoryReservation) -> Result<Option<Updated>> {
+        let mut values = self.in_order(file)?;
+        Ok(values.up_to(u64::MAX).await?.map(|all| all.accounted(memory)))
+    }
+
+    /// The same, to be taken piece by piece.
+    pub fn in_order(&self, file: i32) -> Result<UpdatedInOrder> {
+        let mut rows = self.rows.lock();
+        let places = rows.in_memory.places.remove(&file);
+        let in_memory = places.map(|places| rows.in_memory.gather(places)).transpose()?;
+        let mut all = UpdatedInOrder::new(in_memory);
+        for values in rows.on_disk.remove(&file).unwrap_or_default() {
+            if let Some(spill) = &self.spill {
+                all.add(spill.read(values)?);
             }
         }
-        Updated::join(parts)
+        Ok(all)
     }
 }
 
@@ -230,29 +257,51 @@ mod tests {
         NewRows { rows: rows.unwrap(), updates, places }
     }
 
+    async fn taken(waiting: &Waiting, file: i32) -> Option<Updated> {
+        let memory = waiting.memory_for(file).unwrap();
+        waiting.take(file, memory).await.unwrap()
+    }
+
     #[tokio::test]
     async fn values_wait_in_memory_and_on_disk() {
-        for memory in [64 << 20, 64 << 10] {
+        // With very little memory, at least some values are spilled at a time.
+        for (memory, spills) in [(64 << 20, false), (8 << 20, true), (64 << 10, true)] {
             let (waiting, context) = waiting(memory).await;
             for batch in 0..40u64 {
                 // Of two files, in an order that is not theirs.
-                let position = |n: u64| (n * 37) % 1_000 + 1_000 * batch;
-                let places = (0..200).map(|n| ((n % 2 + 5) as i32, position(n))).collect();
+                let position = |n: u64| (n * 37) % 2_000 + 2_000 * batch;
+                let places = (0..2_000).map(|n| ((n % 2 + 5) as i32, position(n))).collect();
                 let rest = waiting.keep(rows(places)).await.unwrap();
                 assert_eq!(rest.column(1).as_string_view().iter().collect::<Vec<_>>(), [Some("new")]);
             }
             let spilled = context.runtime_env().disk_manager.used_disk_space();
-            assert_eq!(spilled > 0, memory < 1 << 20, "{spilled} bytes on disk");
+            assert_eq!(spilled > 0, spills, "{spilled} bytes on disk");
             for file in [5, 6] {
                 assert!(waiting.has(file));
-                let updated = waiting.take(file).await.unwrap().unwrap();
-                assert_eq!(updated.positions.len(), 40 * 100);
-                assert!(updated.positions.is_sorted());
-                let names = updated.values.column(0).as_string_view();
-                for (position, name) in updated.positions.iter().zip(names) {
-                    assert_eq!(name, Some(format!("row {position} of file {file}").as_str()));
+                let pieces = match memory < 1 << 20 {
+                    true => {
+                        assert!(waiting.memory_for(file).is_none());
+                        let mut values = waiting.in_order(file).unwrap();
+                        let mut pieces = Vec::new();
+                        for end in (0..100_000).step_by(777) {
+                            pieces.extend(values.up_to(end).await.unwrap());
+                        }
+                        pieces
+                    }
+                    false => taken(&waiting, file).await.into_iter().collect(),
+                };
+                let mut last = None;
+                let mut count = 0;
+                for updated in pieces {
+                    let names = updated.values.column(0).as_string_view();
+                    for (position, name) in updated.positions.iter().zip(names) {
+                        assert!(last < Some(*position));
+                        assert_eq!(name, Some(format!("row {position} of file {file}").as_str()));
+                        (last, count) = (Some(*position), count + 1);
+                    }
                 }
-                assert!(!waiting.has(file) && waiting.take(file).await.unwrap().is_none());
+                assert_eq!(count, 40 * 1_000);
+                assert!(!waiting.has(file));
             }
             drop(waiting);
             assert_eq!(context.memory_pool().reserved(), 0);
@@ -264,21 +313,22 @@ mod tests {
     async fn values_are_put_in_the_places_of_old_ones() {
         let (waiting, _) = waiting(1 << 20).await;
         waiting.keep(rows(vec![(0, 7), (0, 3), (1, 4), (0, 20)])).await.unwrap();
-        let updated = waiting.take(0).await.unwrap().unwrap();
+        let mut values = waiting.in_order(0).unwrap();
         let columns = waiting.columns().unwrap();
-        // As no scan gives them: also then each row gets its own.
-        for positions in [vec![2, 3, 4, 7, 20, 21], vec![20, 7, 3, 4]] {
+        let stored = |positions: &[i64]| {
             let names: StringViewArray = positions.iter().map(|p| Some(format!("old {p}"))).collect();
             let stored = RecordBatch::try_from_iter([
-                ("id", Arc::new(Int64Array::from(positions.clone())) as _),
+                ("id", Arc::new(Int64Array::from(positions.to_vec())) as _),
                 ("name", Arc::new(names) as _),
                 ("at", Arc::new(TimestampMicrosecondArray::new_null(positions.len())) as _),
-                ("position", Arc::new(Int64Array::from(positions.clone())) as _),
+                ("position", Arc::new(Int64Array::from(positions.to_vec())) as _),
             ]);
-            let put = updated.put(columns, &stored.unwrap()).unwrap();
+            stored.unwrap()
+        };
+        for positions in [vec![1, 2], vec![3], vec![4, 7, 8], vec![], vec![19, 20, 21]] {
+            let put = values.put(columns, &stored(&positions)).await.unwrap();
             assert_eq!(put.column(0).as_primitive::<Int64Type>().values(), positions.as_slice());
-            let names = put.column(1).as_string_view();
-            for (position, name) in positions.iter().zip(names) {
+            for (position, name) in positions.iter().zip(put.column(1).as_string_view()) {
                 let expected = match [3, 7, 20].contains(position) {
                     true => format!("row {position} of file 0"),
                     false => format!("old {position}"),
@@ -286,5 +336,6 @@ mod tests {
                 assert_eq!(name, Some(expected.as_str()));
             }
         }
+        assert!(values.put(columns, &stored(&[23, 22])).await.is_err(), "out of order");
     }
 }

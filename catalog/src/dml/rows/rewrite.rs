@@ -16,8 +16,8 @@ use roaring::RoaringTreemap;
 use super::apply::{Apply, READ_AHEAD};
 use super::in_place::Waiting;
 use super::splice::Planned;
-use super::updated::Updated;
-use crate::error::{Error, Result};
+use super::updated::UpdatedInOrder;
+use crate::error::Result;
 use crate::scan::{Beside, surviving_rows};
 use crate::table::LiveFile;
 use crate::write::{AssignedColumns, InputOrder, TableWriter};
@@ -117,14 +117,10 @@ impl Apply {
         let Some((waiting, columns)) = with_values.filter(|(waiting, _)| waiting.has(touched.number)) else {
             return self.survivors(file, deleted, self.lineage(), context).await;
         };
-        let number = touched.number;
-        // Only when it is the file's turn are its values in one piece.
-        let updated = async move {
-            let missing = || Error::Internal(format!("no values wait for file {number}"));
-            waiting.take(number).await?.map(Arc::new).ok_or_else(missing)
-        };
         let rows = self.survivors(file, deleted, Beside::Position, context).await?;
-        Ok(vec![with_values_put(rows, columns, updated)])
+        let number = touched.number;
+        // Only when it is the file's turn are its values put in order.
+        Ok(vec![with_values_put(rows, columns, move || waiting.in_order(number))])
     }
 
     /// The table's sort order, if the file follows it.
@@ -166,15 +162,19 @@ impl Apply {
 pub(super) fn with_values_put(
     rows: Vec<SendableRecordBatchStream>,
     columns: Arc<AssignedColumns>,
-    updated: impl Future<Output = Result<Arc<Updated>>> + Send + 'static,
+    values: impl FnOnce() -> Result<UpdatedInOrder> + Send + 'static,
 ) -> SendableRecordBatchStream {
     let schema = columns.row_schema().clone();
-    let put = async move {
-        let updated = updated.await?;
-        let rows = futures::stream::iter(rows).flatten();
-        Ok::<_, DataFusionError>(rows.map(move |batch| Ok(updated.put(&columns, &batch?)?)))
-    };
-    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(put).try_flatten()))
+    let start =
+        async move { Ok::<_, DataFusionError>((futures::stream::iter(rows).flatten(), values()?, columns)) };
+    let put = futures::stream::once(start).map_ok(|state| {
+        futures::stream::try_unfold(state, |(mut rows, mut values, columns)| async move {
+            let Some(batch) = rows.try_next().await? else { return Ok(None) };
+            let put = values.put(&columns, &batch).await?;
+            Ok::<_, DataFusionError>(Some((put, (rows, values, columns))))
+        })
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, put.try_flatten()))
 }
 
 /// A partition of a plan, run by a task of its own once its first batch is asked for.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt64Type};
-use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SpillFile, TaskContext};
 use datafusion::physical_plan::SpillManager;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
-use futures::TryStreamExt;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 
 use super::updated::Updated;
 use crate::error::{Error, Result};
@@ -54,18 +54,24 @@ impl ValueSpill {
         Ok(SpilledValues { file, bytes: batch_bytes(&rows) })
     }
 
-    /// `memory`: to account for them. Fails if there is too little.
-    pub async fn read(&self, values: SpilledValues, memory: MemoryReservation) -> Result<Updated> {
-        // Twice: batch by batch, and in one.
-        memory.try_grow(2 * values.bytes)?;
-        let batches: Vec<RecordBatch> =
-            self.files.read_spill_as_stream_unbuffered(values.file, None)?.try_collect().await?;
-        let mut rows = arrow::compute::concat_batches(&self.schema, &batches).map_err(internal)?;
-        let positions = rows.remove_column(0);
-        let positions = positions.as_primitive_opt::<UInt64Type>();
-        let positions =
-            positions.ok_or_else(|| Error::Internal("spilled positions are no numbers".into()))?;
-        Ok(Updated::new(positions.values().to_vec(), rows).accounted(memory))
+    /// The values in the order of their file.
+    pub fn read(&self, values: SpilledValues) -> Result<BoxStream<'static, Result<Updated>>> {
+        let batches = self.files.read_spill_as_stream_unbuffered(values.file, None)?;
+        let updated = batches.map(|batch| {
+            let mut rows = batch?;
+            let positions = rows.remove_column(0);
+            let positions = positions.as_primitive_opt::<UInt64Type>();
+            let positions =
+                positions.ok_or_else(|| Error::Internal("spilled positions are no numbers".into()))?;
+            Ok(Updated::new(positions.values().to_vec(), rows))
+        });
+        Ok(updated.boxed())
+    }
+}
+
+impl SpilledValues {
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

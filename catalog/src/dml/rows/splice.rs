@@ -14,7 +14,7 @@ use roaring::RoaringTreemap;
 use super::apply::Apply;
 use super::in_place::Waiting;
 use super::rewrite::{Touched, with_values_put};
-use super::updated::Updated;
+use super::updated::{Updated, UpdatedInOrder};
 use crate::error::Result;
 use crate::scan::{Beside, footer};
 use crate::write::{AssignedColumns, NewValues, Part, Source, Splice, TableWriter};
@@ -53,7 +53,7 @@ impl Apply {
             (Some(_), None) => (None, None),
             (None, _) => {
                 let updated = match waiting {
-                    Some(waiting) => waiting.take(touched.number).await?,
+                    Some(waiting) => waiting.in_order(touched.number)?.up_to(u64::MAX).await?,
                     None => None,
                 };
                 match &source {
@@ -86,7 +86,8 @@ impl Apply {
         Ok(writer.source(located, footer))
     }
 
-    /// Where updated rows stay, whatever becomes of their row group. `None`: none can be taken over.
+    /// Where updated rows stay, whatever becomes of their row group. `None`: none can be taken over, or there is no
+    /// memory for the new values of its rows.
     async fn pieces_in_place(
         &self,
         touched: &Touched,
@@ -98,22 +99,18 @@ impl Apply {
         if waiting.has(touched.number) && !source.takes_new_values() {
             return Ok(None);
         }
-        let mut unread = touched.all_deleted();
-        let Some(parts) = source.parts(&unread, &RoaringTreemap::new()) else { return Ok(None) };
-        let Some(updated) = waiting.take(touched.number).await?.map(Arc::new) else {
-            let rows = self.rows_of_parts(touched, &parts, unread, context).await?;
+        let deleted = touched.all_deleted();
+        let Some(parts) = source.parts(&deleted, &RoaringTreemap::new()) else { return Ok(None) };
+        let Some(memory) = waiting.memory_for(touched.number) else { return Ok(None) };
+        let Some(updated) = waiting.take(touched.number, memory).await? else {
+            let rows = self.rows_of_parts(touched, &parts, deleted, self.lineage(), context).await?;
+            let rows = self.joined(rows);
             return Ok(Some(Pieces { parts, new_values: HashMap::new(), rows }));
         };
-        let groups = groups_of(&parts);
-        let (new_values, _) = updated.by_group(&groups, &columns.by_stored_column(&updated.values))?;
-        let streams = match groups.len() < parts.len() {
-            true => {
-                groups.into_iter().for_each(|(_, positions)| _ = unread.insert_range(positions));
-                self.survivors(&touched.file, unread, Beside::Position, context).await?
-            }
-            false => Vec::new(),
-        };
-        let rows = with_values_put(streams, columns.clone(), std::future::ready(Ok(updated)));
+        let stored = columns.by_stored_column(&updated.values);
+        let (new_values, _) = updated.by_group(&groups_of(&parts), &stored)?;
+        let rows = self.rows_of_parts(touched, &parts, deleted, Beside::Position, context).await?;
+        let rows = with_values_put(rows, columns.clone(), move || Ok(UpdatedInOrder::new(Some(updated))));
         Ok(Some(Pieces { parts, new_values, rows }))
     }
 
@@ -148,7 +145,8 @@ impl Apply {
             }
             None => (HashMap::new(), all()),
         };
-        let rows = self.rows_of_parts(touched, &parts, unread, context).await?;
+        let rows = self.rows_of_parts(touched, &parts, unread, self.lineage(), context).await?;
+        let rows = self.joined(rows);
         Ok((Some(Pieces { parts, new_values, rows }), moved))
     }
 
@@ -197,19 +195,20 @@ impl Apply {
         touched: &Touched,
         parts: &[Part],
         mut unread: RoaringTreemap,
+        beside: Beside<'_>,
         context: &Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    ) -> Result<Vec<SendableRecordBatchStream>> {
         let groups = groups_of(parts);
-        let streams = match groups.len() < parts.len() {
-            true => {
-                groups.into_iter().for_each(|(_, positions)| _ = unread.insert_range(positions));
-                self.survivors(&touched.file, unread, self.lineage(), context).await?
-            }
-            false => Vec::new(),
-        };
+        if groups.len() == parts.len() {
+            return Ok(Vec::new());
+        }
+        groups.into_iter().for_each(|(_, positions)| _ = unread.insert_range(positions));
+        self.survivors(&touched.file, unread, beside, context).await
+    }
+
+    fn joined(&self, rows: Vec<SendableRecordBatchStream>) -> SendableRecordBatchStream {
         let schema = self.target.table().snapshot.schema.arrow.clone();
-        let rows = futures::stream::iter(streams).flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+        Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(rows).flatten()))
     }
 }
 

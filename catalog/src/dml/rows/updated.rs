@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::Int64Type;
 use datafusion::execution::memory_pool::MemoryReservation;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 
 use crate::error::{Error, Result};
 use crate::write::{AssignedColumns, NewValues};
@@ -18,7 +21,7 @@ pub struct Updated {
     pub positions: Vec<u64>,
     pub values: RecordBatch,
     /// For what is not accounted for elsewhere.
-    memory: Vec<MemoryReservation>,
+    memory: Vec<Arc<MemoryReservation>>,
 }
 
 impl Updated {
@@ -28,7 +31,7 @@ impl Updated {
 
     /// What `memory` accounts for.
     pub fn accounted(self, memory: MemoryReservation) -> Self {
-        Self { memory: vec![memory], ..self }
+        Self { memory: vec![Arc::new(memory)], ..self }
     }
 
     /// Parts that have no position in common. `None`: there are none.
@@ -82,38 +85,84 @@ impl Updated {
         take_record_batch(&self.values, &numbers).map_err(internal)
     }
 
-    /// Rows of the file, as it has them, followed by their positions; returned as the table writes them, with the
-    /// values of `columns` that they have now.
-    pub fn put(&self, columns: &AssignedColumns, rows: &RecordBatch) -> Result<RecordBatch> {
-        let mut rows = rows.clone();
-        let last = rows.num_columns().saturating_sub(1);
-        let unknown = || Error::Internal("rows of a file come without their positions".into());
-        if last == 0 || rows.column(last).as_primitive_opt::<Int64Type>().is_none() {
-            return Err(unknown());
-        }
-        let positions = rows.remove_column(last);
-        let positions = positions.as_primitive_opt::<Int64Type>().ok_or_else(unknown)?;
-        let (mut places, mut next, mut before) = (Vec::new(), 0, None);
-        for (row, position) in positions.values().iter().enumerate() {
-            let position = u64::try_from(*position).map_err(|_| unknown())?;
-            match before.is_some_and(|before| before < position) {
-                true => {
-                    next += self
-                        .positions
-                        .get(next..)
-                        .unwrap_or_default()
-                        .iter()
-                        .take_while(|known| **known < position)
-                        .count()
+    fn slice(&self, rows: Range<usize>) -> Self {
+        let positions = self.positions.get(rows.clone()).unwrap_or_default().to_vec();
+        let values = self.values.slice(rows.start, rows.len());
+        Self { positions, values, memory: self.memory.clone() }
+    }
+}
+
+/// The updated rows of one file, in its order, as far as they have not been asked for.
+pub struct UpdatedInOrder {
+    parts: Vec<Part>,
+}
+
+struct Part {
+    next: Option<Updated>,
+    rest: BoxStream<'static, Result<Updated>>,
+}
+
+impl UpdatedInOrder {
+    pub fn new(in_memory: Option<Updated>) -> Self {
+        let part = |next| Part { next: Some(next), rest: futures::stream::empty().boxed() };
+        Self { parts: in_memory.into_iter().map(part).collect() }
+    }
+
+    /// More, which has an order of its own and no position in common with what is there.
+    pub fn add(&mut self, rest: BoxStream<'static, Result<Updated>>) {
+        self.parts.push(Part { next: None, rest });
+    }
+
+    /// The next rows, up to this position. `None`: there are none.
+    pub async fn up_to(&mut self, position: u64) -> Result<Option<Updated>> {
+        let mut found = Vec::new();
+        for part in &mut self.parts {
+            while let Some(next) = match part.next.take() {
+                Some(next) => Some(next),
+                None => part.rest.next().await.transpose()?,
+            } {
+                let end = next.positions.partition_point(|known| *known <= position);
+                if end == next.positions.len() {
+                    found.push(next);
+                    continue;
                 }
-                false => next = self.positions.partition_point(|known| *known < position),
+                if end > 0 {
+                    found.push(next.slice(0..end));
+                }
+                part.next = Some(next.slice(end..next.positions.len()));
+                break;
             }
-            before = Some(position);
-            if self.positions.get(next) == Some(&position) {
+        }
+        Updated::join(found)
+    }
+
+    /// The next rows of the file, as it has them, followed by their positions; returned as the table writes them,
+    /// with the values of `columns` that they have now.
+    pub async fn put(&mut self, columns: &AssignedColumns, rows: &RecordBatch) -> Result<RecordBatch> {
+        let mut rows = rows.clone();
+        let last = rows.num_columns().checked_sub(1);
+        let positions = last.map(|last| rows.remove_column(last));
+        let positions = positions.as_ref().and_then(|positions| positions.as_primitive_opt::<Int64Type>());
+        let misplaced = || Error::Internal("rows of a file do not come with their positions in order".into());
+        let positions = positions.map(|positions| positions.values().as_ref()).ok_or_else(misplaced)?;
+        if !positions.is_sorted() {
+            return Err(misplaced());
+        }
+        let last = positions.last().map(|last| u64::try_from(*last)).transpose().map_err(|_| misplaced())?;
+        let updated = match last {
+            Some(last) => self.up_to(last).await?,
+            None => None,
+        };
+        let Some(updated) = updated else { return columns.put(&rows, None, &[]) };
+        let (mut places, mut next) = (Vec::with_capacity(updated.positions.len()), 0);
+        for (row, position) in positions.iter().enumerate() {
+            let is_before = |known: &&u64| i64::try_from(**known).is_ok_and(|known| known < *position);
+            next += updated.positions.get(next..).unwrap_or_default().iter().take_while(is_before).count();
+            if updated.positions.get(next).is_some_and(|known| i64::try_from(*known) == Ok(*position)) {
                 places.push((row, next));
             }
         }
-        columns.put(&rows, &self.values, &places)
+        columns.put(&rows, Some(&updated.values), &places)
     }
 }
 

@@ -33,8 +33,9 @@ use parking_lot::Mutex;
 
 use super::super::rows;
 use super::key_ranges::{MAX_RANGES, in_ranges};
-use super::row_change::{RowChange, columns_of};
+use super::row_change::RowChange;
 use super::row_statement::has_subquery;
+use super::used_columns::columns_of;
 use crate::error::{Error, Result};
 use crate::planner::Scope;
 

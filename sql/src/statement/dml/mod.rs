@@ -25,4 +25,5 @@ mod source;
 pub mod told_rows;
 pub mod truncate;
 mod update;
+mod used_columns;
 pub mod write;

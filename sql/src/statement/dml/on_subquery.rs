@@ -5,7 +5,7 @@ use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 
-use super::row_change::columns_of;
+use super::used_columns::columns_of;
 use crate::error::{Error, Result};
 use crate::statement::not_supported;
 

@@ -5,22 +5,23 @@
 //! action and new values. Expressions of a clause are evaluated for its own rows only.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
 use auric_catalog::table::Operation;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::assign;
 use super::check::{self, Checked};
 use super::identity;
 use super::on_subquery::{self, Sides};
+use super::used_columns::columns_of;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::merge_action;
 use crate::parser::statement::MergeKind;
@@ -106,34 +107,6 @@ fn null(data_type: &DataType) -> Result<Expr> {
 fn case(branches: Vec<(Expr, Expr)>) -> Expr {
     let branches = branches.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect();
     Expr::Case(Case::new(None, branches, None))
-}
-
-/// Columns that expressions use, those that their subqueries refer to included.
-pub fn columns_of<'a>(exprs: impl IntoIterator<Item = &'a Expr>) -> HashSet<Column> {
-    let mut found = HashSet::new();
-    for expr in exprs {
-        // The closure cannot fail.
-        let _ = expr.apply(|e| {
-            let outer = match e {
-                Expr::Column(column) => {
-                    found.insert(column.clone());
-                    None
-                }
-                Expr::ScalarSubquery(subquery) => Some(&subquery.outer_ref_columns),
-                Expr::Exists(exists) => Some(&exists.subquery.outer_ref_columns),
-                Expr::InSubquery(inside) => Some(&inside.subquery.outer_ref_columns),
-                Expr::SetComparison(comparison) => Some(&comparison.subquery.outer_ref_columns),
-                _ => None,
-            };
-            for reference in outer.into_iter().flatten() {
-                if let Expr::OuterReferenceColumn(_, column) = reference {
-                    found.insert(column.clone());
-                }
-            }
-            Ok(TreeNodeRecursion::Continue)
-        });
-    }
-    found
 }
 
 impl RowChange {
@@ -431,7 +404,7 @@ impl RowChange {
             [] => null(data_type),
             // Rows without a clause are not there any more.
             [(_, only)] if matches!(only, Expr::Column(_) | Expr::Literal(..)) => Ok(only.clone()),
-            _ => Ok(case(branches)),
+            _ => Ok(case(branches.into_iter().map(|(when, value)| (when, bare(value, data_type))).collect())),
         }
     }
 
@@ -508,6 +481,27 @@ impl RowChange {
             columns.push(expr.alias(format!("__auric_returning_{i}")));
         }
         LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)
+    }
+}
+
+/// A value of a nested type, whose fields then carry no ids: constants lose theirs when they are folded, and branches
+/// of different types cannot be merged.
+fn bare(value: Expr, data_type: &DataType) -> Expr {
+    match without_metadata(data_type) {
+        bare if bare == *data_type => value,
+        bare => cast(value, bare),
+    }
+}
+
+fn without_metadata(data_type: &DataType) -> DataType {
+    let strip = |field: &FieldRef| {
+        Arc::new(Field::new(field.name(), without_metadata(field.data_type()), field.is_nullable()))
+    };
+    match data_type {
+        DataType::List(item) => DataType::List(strip(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(strip).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(strip(entries), *sorted),
+        other => other.clone(),
     }
 }
 
