@@ -5,7 +5,7 @@
 //! that has read the keys it looked up, so that two of them cannot insert the same key side by side, and
 //! statements with other keys, in other files or partitions, can.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
 use auric_catalog::registry::Table;
@@ -68,7 +68,7 @@ pub async fn plan(statement: &InsertRows<'_>, clause: &OnConflict, commit: Commi
         parameters: Default::default(),
         reads_all: overwrite::reads(&statement.rows, table) || overwrite::reads(&returned.plan, table),
         returning: returned.columns.len(),
-        assigned: None,
+        assigned: Some(updated_columns(table, clause)?),
         dry_run: commit == Commit::DryRun,
     };
     let plan = change_plan(&statement.scope, &target, &returned.plan, options).await?;
@@ -236,6 +236,14 @@ fn case(inserted: Expr, updated: datafusion::error::Result<Expr>) -> Result<Expr
 
 fn action(action: RowAction) -> Expr {
     lit(ScalarValue::Int8(Some(action as i8)))
+}
+
+/// Indexes of the columns that DO UPDATE assigns.
+fn updated_columns(table: &Table, clause: &OnConflict) -> Result<BTreeSet<usize>> {
+    let ConflictAction::Update { assignments, .. } = &clause.action else { return Ok(BTreeSet::new()) };
+    let assigned = assigned(table, assignments)?;
+    let fields = table.snapshot.schema.arrow.fields().iter().enumerate();
+    Ok(fields.filter(|(_, field)| assigned.contains_key(field.name())).map(|(index, _)| index).collect())
 }
 
 /// Values by column; `None`: DEFAULT.
