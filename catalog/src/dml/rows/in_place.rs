@@ -265,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn values_wait_in_memory_and_on_disk() {
         // With very little memory, at least some values are spilled at a time.
-        for (memory, spills) in [(64 << 20, false), (8 << 20, true), (64 << 10, true)] {
+        for (memory, spills) in [(64 << 20, false), (6 << 20, true), (64 << 10, true)] {
             let (waiting, context) = waiting(memory).await;
             for batch in 0..40u64 {
                 // Of two files, in an order that is not theirs.
