@@ -12,6 +12,7 @@ pub mod identity;
 pub mod insert;
 mod key_ranges;
 mod merge;
+mod nested_types;
 pub(crate) mod new_rows;
 mod on_conflict;
 mod on_subquery;

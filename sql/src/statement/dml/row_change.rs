@@ -5,7 +5,6 @@
 //! action and new values. Expressions of a clause are evaluated for its own rows only.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
@@ -14,12 +13,13 @@ use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::assign;
 use super::check::{self, Checked};
 use super::identity;
+use super::nested_types::bare;
 use super::on_subquery::{self, Sides};
 use super::used_columns::columns_of;
 use crate::error::{Error, Result, SqlState};
@@ -481,27 +481,6 @@ impl RowChange {
             columns.push(expr.alias(format!("__auric_returning_{i}")));
         }
         LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)
-    }
-}
-
-/// A value of a nested type, whose fields then carry no ids: constants lose theirs when they are folded, and branches
-/// of different types cannot be merged.
-fn bare(value: Expr, data_type: &DataType) -> Expr {
-    match without_metadata(data_type) {
-        bare if bare == *data_type => value,
-        bare => cast(value, bare),
-    }
-}
-
-fn without_metadata(data_type: &DataType) -> DataType {
-    let strip = |field: &FieldRef| {
-        Arc::new(Field::new(field.name(), without_metadata(field.data_type()), field.is_nullable()))
-    };
-    match data_type {
-        DataType::List(item) => DataType::List(strip(item)),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(strip).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(strip(entries), *sorted),
-        other => other.clone(),
     }
 }
 
