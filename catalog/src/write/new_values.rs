@@ -80,7 +80,7 @@ impl StoredColumn<'_> {
     }
 
     /// The column's values, of all rows or of some.
-    fn read(&self, rows: Option<RowSelection>) -> Result<impl Iterator<Item = Result<ArrayRef>> + use<>> {
+    pub fn read(&self, rows: Option<RowSelection>) -> Result<impl Iterator<Item = Result<ArrayRef>> + use<>> {
         let leaves = self.source.footer().file_metadata().schema_descr();
         let metadata = self.source.as_written()?.clone();
         let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata)

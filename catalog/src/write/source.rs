@@ -1,5 +1,5 @@
 //! A data file of ours whose row groups can be taken over by another as they are: not decoded, not encoded
-//! and not compressed again.
+//! and not compressed again; nor are those decoded of which rows go.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -41,7 +41,7 @@ pub struct Source {
 /// What becomes of a file's rows, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// A row group, without a row that goes, is taken over.
+    /// A row group is taken over, without its rows that go.
     Group { number: usize, positions: Range<u64> },
     /// So many rows that are left of others are written anew.
     Rows(u64),
@@ -51,17 +51,11 @@ pub enum Part {
 struct Fate {
     positions: Range<u64>,
     /// No row goes.
-    stays: bool,
-    /// Enough to be taken over, whatever its neighbours are.
+    is_whole: bool,
+    /// What is left is enough to be taken over, whatever its neighbours are.
     is_large: bool,
-    /// Rows that are left where some go.
+    /// Rows that are left if it is not taken over.
     left: u64,
-}
-
-impl Fate {
-    fn is_settled(&self) -> bool {
-        self.stays && self.is_large
-    }
 }
 
 impl Source {
@@ -141,8 +135,9 @@ impl Source {
         for (number, fate) in groups.iter().enumerate() {
             let before = number.checked_sub(1).and_then(|before| groups.get(before));
             let beside = [before, groups.get(number + 1)];
-            // One that is too small is joined with a neighbour that is written anew or too small itself.
-            let stays = fate.stays && (fate.is_large || beside.into_iter().flatten().all(Fate::is_settled));
+            // One that is too small is joined with a neighbour that is too small itself.
+            let settled = || beside.into_iter().flatten().all(|fate| fate.is_large);
+            let stays = fate.is_large || fate.is_whole && settled();
             match parts.last_mut() {
                 _ if stays => {
                     taken_over = true;
@@ -163,11 +158,16 @@ impl Source {
         replaced: &RoaringTreemap,
     ) -> Fate {
         let rows = positions.end - positions.start;
-        let gone = deleted.range_cardinality(positions.clone());
+        let deleted = deleted.range_cardinality(positions.clone());
+        let gone = deleted.saturating_sub(replaced.range_cardinality(positions.clone()));
+        let stay = rows.saturating_sub(gone);
+        // What is left of a row group takes about its share of the bytes.
+        let bytes = i128::from(group.compressed_size()) * i128::from(stay) / i128::from(rows.max(1));
+        let is_enough = stay >= self.worth_rows.max(1) || bytes >= i128::from(self.worth_bytes.max(1));
         Fate {
-            stays: gone == replaced.range_cardinality(positions.clone()),
-            is_large: rows >= self.worth_rows || group.compressed_size() >= self.worth_bytes,
-            left: rows.saturating_sub(gone),
+            is_whole: gone == 0,
+            is_large: is_enough && (gone == 0 || self.as_written.is_some()),
+            left: rows.saturating_sub(deleted),
             positions,
         }
     }

@@ -2,9 +2,11 @@
 //! groups have a changed row.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use auric_pages::KeptRows;
 use datafusion::common::runtime::JoinSet;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -12,10 +14,11 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use parking_lot::Mutex;
+use roaring::RoaringTreemap;
 
 use super::conform::conform;
 use super::fan_out::{FannedOut, Remainder, join_small};
-use super::file::ParquetFile;
+use super::file::{ParquetFile, TakenOver};
 use super::new_values::NewValues;
 use super::partition::Partitioner;
 use super::source::{Part, Source};
@@ -27,6 +30,8 @@ use crate::table::NewDataFile;
 pub struct Splice {
     pub source: Source,
     pub parts: Vec<Part>,
+    /// Positions of the rows that go. Row groups that are taken over lose them.
+    pub gone: RoaringTreemap,
     /// New values of rows of row groups that are taken over, by the row group's number.
     pub new_values: HashMap<usize, NewValues>,
     /// The rows of the parts that are not row groups, in order; all columns of the table.
@@ -90,9 +95,10 @@ impl Splice {
         let mut rows = Rows { stream: self.rows, rest: None };
         for part in &self.parts {
             match part {
-                Part::Group { number, .. } => {
-                    let new = self.new_values.get(number);
-                    file.take_over(&self.source, *number, new, reservation).await?;
+                Part::Group { number, positions } => {
+                    let kept = kept_rows(&self.gone, positions)?;
+                    let group = TakenOver { number: *number, kept, new: self.new_values.get(number) };
+                    file.take_over(&self.source, &group, reservation).await?;
                 }
                 Part::Rows(count) => {
                     let mut wanted = usize::try_from(*count).map_err(|e| Error::Internal(e.to_string()))?;
@@ -127,6 +133,19 @@ impl Splice {
         reservation.free();
         Ok((NewDataFile { sort_order_id: self.sort_order_id, ..file }, rows))
     }
+}
+
+/// The rows of a row group that stay. `None`: all of them.
+fn kept_rows(gone: &RoaringTreemap, positions: &Range<u64>) -> Result<Option<KeptRows>> {
+    if gone.range_cardinality(positions.clone()) == 0 {
+        return Ok(None);
+    }
+    let number = |positions: u64| usize::try_from(positions).map_err(|e| Error::Internal(e.to_string()));
+    let mut gone = gone.iter();
+    gone.advance_to(positions.start);
+    let gone = gone.take_while(|position| *position < positions.end);
+    let rows: Vec<usize> = gone.map(|position| number(position - positions.start)).collect::<Result<_>>()?;
+    Ok(Some(KeptRows::without(number(positions.end - positions.start)?, rows)))
 }
 
 /// Where memory is short, the row group ends.

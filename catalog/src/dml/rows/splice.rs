@@ -30,6 +30,8 @@ pub(super) enum Planned {
 /// Row groups that are taken over, with the new values in them, and the rows of the others.
 struct Pieces {
     parts: Vec<Part>,
+    /// Positions of the rows that go.
+    gone: RoaringTreemap,
     new_values: HashMap<usize, NewValues>,
     rows: SendableRecordBatchStream,
 }
@@ -64,10 +66,10 @@ impl Apply {
                 }
             }
         };
-        let (Some(source), Some(Pieces { parts, new_values, rows })) = (source, pieces) else {
+        let (Some(source), Some(Pieces { parts, gone, new_values, rows })) = (source, pieces) else {
             return Ok(Planned::Anew { moved });
         };
-        let splice = Box::new(Splice { source, parts, new_values, rows, partition, sort_order_id });
+        let splice = Box::new(Splice { source, parts, gone, new_values, rows, partition, sort_order_id });
         Ok(Planned::Splice { splice, moved })
     }
 
@@ -103,15 +105,15 @@ impl Apply {
         let Some(parts) = source.parts(&deleted, &RoaringTreemap::new()) else { return Ok(None) };
         let Some(memory) = waiting.memory_for(touched.number) else { return Ok(None) };
         let Some(updated) = waiting.take(touched.number, memory).await? else {
-            let rows = self.rows_of_parts(touched, &parts, deleted, self.lineage(), context).await?;
+            let rows = self.rows_of_parts(touched, &parts, deleted.clone(), self.lineage(), context).await?;
             let rows = self.joined(rows);
-            return Ok(Some(Pieces { parts, new_values: HashMap::new(), rows }));
+            return Ok(Some(Pieces { parts, gone: deleted, new_values: HashMap::new(), rows }));
         };
         let stored = columns.by_stored_column(&updated.values);
         let (new_values, _) = updated.by_group(&groups_of(&parts), &stored)?;
-        let rows = self.rows_of_parts(touched, &parts, deleted, Beside::Position, context).await?;
+        let rows = self.rows_of_parts(touched, &parts, deleted.clone(), Beside::Position, context).await?;
         let rows = with_values_put(rows, columns.clone(), move || Ok(UpdatedInOrder::new(Some(updated))));
-        Ok(Some(Pieces { parts, new_values, rows }))
+        Ok(Some(Pieces { parts, gone: deleted, new_values, rows }))
     }
 
     /// Where whole rows have new values. Those of row groups that cannot be taken over, or that belong elsewhere now,
@@ -140,14 +142,18 @@ impl Apply {
         let Some(parts) = source.parts(&unread, &replaced) else { return Ok((None, all())) };
         let (new_values, moved) = match in_place {
             Some((updated, stored)) => {
-                let (new_values, rest) = updated.by_group(&groups_of(&parts), &stored)?;
+                // Updated rows of a row group stay in it all or none.
+                let mut groups = groups_of(&parts);
+                groups.retain(|(_, positions)| replaced.range_cardinality(positions.clone()) > 0);
+                let (new_values, rest) = updated.by_group(&groups, &stored)?;
                 (new_values, Some(updated.rows(rest)?))
             }
             None => (HashMap::new(), all()),
         };
+        let gone = &unread - &replaced;
         let rows = self.rows_of_parts(touched, &parts, unread, self.lineage(), context).await?;
         let rows = self.joined(rows);
-        Ok((Some(Pieces { parts, new_values, rows }), moved))
+        Ok((Some(Pieces { parts, gone, new_values, rows }), moved))
     }
 
     /// Those of the stored columns that may have other values than before.

@@ -1,5 +1,6 @@
 //! One Parquet file being written: encoding, by several tasks if asked to, and upload as it grows.
 
+mod retain;
 mod take_over;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
+pub use self::take_over::TakenOver;
 use super::WriteContext;
 use super::column_stats::{ColumnCounts, written_columns};
 use super::partition_path::partition_path;

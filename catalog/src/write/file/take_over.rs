@@ -1,66 +1,116 @@
-//! Row groups of another file, as they are or with new values of some rows: then columns without a new value are
-//! taken over as they are, and the others written anew.
+//! Row groups of another file, as they are, without some of their rows, or with new values of some: columns without
+//! a new value are taken over, and the others written anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::ArrayRef;
+use auric_pages::KeptRows;
 use datafusion::execution::memory_pool::MemoryReservation;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::arrow_writer::ArrowColumnWriter;
+use parquet::column::writer::ColumnCloseResult;
 
+use super::retain::{retain, without_what_goes};
 use super::{ParquetFile, close_column, encoding, write_column};
 use crate::error::{Error, Result};
 use crate::write::column_stats::ColumnCounts;
 use crate::write::new_values::{NewValues, StoredColumn};
 use crate::write::source::{GroupBytes, Source};
 
+/// A row group of another file, and what becomes of it.
+pub struct TakenOver<'a> {
+    pub number: usize,
+    /// `None`: all of them.
+    pub kept: Option<KeptRows>,
+    pub new: Option<&'a NewValues>,
+}
+
 impl ParquetFile {
     /// Appends a row group of another file.
     pub async fn take_over(
         &mut self,
         source: &Source,
-        group: usize,
-        new: Option<&NewValues>,
+        group: &TakenOver<'_>,
         reservation: &MemoryReservation,
     ) -> Result<()> {
         self.end_row_group().await?;
-        let mut anew = match new {
-            Some(_) => self.column_writers()?,
-            None => Vec::new(),
+        let TakenOver { number, kept, new } = group;
+        let is_as_it_was = kept.is_none() && new.is_none();
+        let mut anew = match is_as_it_was {
+            true => Vec::new(),
+            false => self.column_writers()?,
         };
-        let known = source.null_counts(group)?;
+        let known = source.null_counts(*number)?;
         let schema = self.context.schema.arrow.clone();
-        let mut chunks = source.chunks(group)?.into_iter();
+        let mut chunks = source.chunks(*number)?.into_iter();
         let mut writer = self.writer.next_row_group().map_err(|e| encoding(&self.path, e))?;
-        for (leaves, size) in source.runs(group)? {
+        for (leaves, size) in source.runs(*number)? {
             // Little, and there is no way to do with less.
             reservation.resize(size);
-            let bytes = source.read(group, leaves.clone()).await?;
-            let mut uncounted = BTreeSet::new();
+            let bytes = source.read(*number, leaves.clone()).await?;
+            let (mut columns, mut to_retain) = (Vec::new(), Vec::new());
             for (column, leaves) in source.columns(leaves) {
-                let stored = StoredColumn { source, group, bytes: &bytes, column };
+                let stored = StoredColumn { source, group: *number, bytes: &bytes, column };
+                let chunks: Vec<ColumnCloseResult> = chunks.by_ref().take(leaves.len()).collect();
+                let new = match new {
+                    Some(new) if !stored.has(new)? => Some(*new),
+                    _ => None,
+                };
+                if let (None, Some(_)) = (new, kept) {
+                    to_retain.extend(chunks.iter().map(|chunk| (column, chunk.clone())));
+                }
+                columns.push((column, stored, chunks, new));
+            }
+            let mut retained = match kept {
+                Some(kept) => {
+                    reservation.resize(2 * size);
+                    retain(&self.context, &bytes, to_retain, kept).await?
+                }
+                None => BTreeMap::new(),
+            };
+            let mut uncounted = BTreeSet::new();
+            for (column, stored, chunks, new) in columns {
                 let missing = || Error::Internal(format!("{}: there is no column {column}", self.path));
                 let counts = self.counts.get_mut(column).ok_or_else(missing)?;
                 let field = schema.fields().get(column).ok_or_else(missing)?;
-                let chunks: Vec<_> = chunks.by_ref().take(leaves.len()).collect();
-                match new {
-                    Some(new) if !stored.has(new)? => {
-                        let mut writers = std::mem::take(anew.get_mut(column).ok_or_else(missing)?);
-                        for values in stored.with(new)? {
-                            let values = values?;
-                            counts.update(&values);
-                            write_column(&mut writers, field, &values)
-                                .map_err(|e| encoding(&self.path, e))?;
-                            let encoded: usize = writers.iter().map(ArrowColumnWriter::memory_size).sum();
-                            reservation.resize(size + encoded);
-                        }
-                        for chunk in close_column(writers).map_err(|e| encoding(&self.path, e))? {
-                            chunk.append_to_row_group(&mut writer).map_err(|e| encoding(&self.path, e))?;
-                        }
+                let mut encode = |values: &mut dyn Iterator<Item = Result<ArrayRef>>| -> Result<()> {
+                    let mut writers = std::mem::take(anew.get_mut(column).ok_or_else(missing)?);
+                    for values in values {
+                        let values = values?;
+                        counts.update(&values);
+                        write_column(&mut writers, field, &values).map_err(|e| encoding(&self.path, e))?;
+                        let encoded: usize = writers.iter().map(ArrowColumnWriter::memory_size).sum();
+                        reservation.resize(2 * size + encoded);
                     }
-                    _ => {
+                    for chunk in close_column(writers).map_err(|e| encoding(&self.path, e))? {
+                        chunk.append_to_row_group(&mut writer).map_err(|e| encoding(&self.path, e))?;
+                    }
+                    Ok(())
+                };
+                match (new, kept) {
+                    (Some(new), Some(kept)) => encode(&mut without_what_goes(stored.with(new)?, kept))?,
+                    (Some(new), None) => encode(&mut stored.with(new)?)?,
+                    (None, Some(kept)) => match retained.remove(&column) {
+                        Some(left) => {
+                            let statistics = left.close.metadata.statistics();
+                            match statistics.and_then(|statistics| statistics.null_count_opt()) {
+                                Some(nulls) if !field.data_type().is_floating() => counts.add_nulls(nulls),
+                                _ => {
+                                    for values in without_what_goes(stored.read(None)?, kept) {
+                                        counts.update(&values?);
+                                    }
+                                }
+                            }
+                            writer
+                                .append_column(&left.bytes, left.close)
+                                .map_err(|e| encoding(&self.path, e))?;
+                        }
+                        None => encode(&mut without_what_goes(stored.read(None)?, kept))?,
+                    },
+                    (None, None) => {
                         for chunk in chunks {
                             writer.append_column(&bytes, chunk).map_err(|e| encoding(&self.path, e))?;
                         }
@@ -73,18 +123,21 @@ impl ParquetFile {
                 if let Some(bytes) = self.outbox.take() {
                     self.upload.put(bytes).await?;
                 }
-                if new.is_some() {
+                if !is_as_it_was {
                     // Decoding and encoding take their time, in which the statement can be cancelled.
                     tokio::task::yield_now().await;
                 }
             }
-            count(&mut self.counts, source, group, &bytes, &uncounted).await?;
+            count(&mut self.counts, source, *number, &bytes, &uncounted).await?;
         }
         let written = writer.close().map_err(|e| encoding(&self.path, e))?;
         if new.is_some() {
             self.context.encodings.learn(&written);
         }
-        self.rows += source.group_rows(group)?;
+        self.rows += match kept {
+            Some(kept) => kept.count() as u64,
+            None => source.group_rows(*number)?,
+        };
         self.send().await
     }
 }
