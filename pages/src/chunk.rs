@@ -47,6 +47,7 @@ pub struct ColumnChunk<'a, R> {
 #[derive(Debug)]
 pub struct Retained {
     pub bytes: Bytes,
+    pub nulls: u64,
     pub close: ColumnCloseResult,
 }
 
@@ -318,7 +319,7 @@ impl NewChunk {
             column_index,
             offset_index,
         };
-        Ok(Retained { bytes, close })
+        Ok(Retained { bytes, nulls: self.nulls as u64, close })
     }
 }
 

@@ -9,74 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from outside import Outside, of_arrow
-from shape import DELTA_COPY, V1, V2_COPY, Layout
-
-LAYOUTS = {"v1": V1, "v2": V2_COPY, "delta": DELTA_COPY}
-every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-ROWS, GROUP = 1000, 100
-COLUMNS = """k bigint not null, name text, price numeric(10,2), weight double precision, day date, at timestamp, flag boolean,
-    code int, tags text[], p int"""
-ROW = """n, case when n % 7 = 0 then null else 'name ' || n end, n / 4.0, case when n % 250 = 1 then 'NaN'::float8 else n * 0.5 end,
-    date '2024-01-01' + n::int, timestamp '2024-01-01 00:00:00' + n * interval '1 minute', n % 3 = 0,
-    case when n <= 200 then null else n end, case when n % 5 = 0 then null else array['a' || n, null] end, 1"""
-NAMES = ["k", "name", "price", "weight", "day", "at", "flag", "code", "tags", "p"]
-
-
-def fill(server, schema: str, layout: Layout, duck, by: str = "", more: str = "") -> Outside:
-    properties = ", ".join(f"'{key}' = '{value}'" for key, value in (*layout.properties, ("write.parquet.row-group-limit", str(GROUP))))
-    server.sql(f"create table {schema}.t ({COLUMNS}) using {layout.format} {by} tblproperties ({properties}{more})")
-    server.sql(f"insert into {schema}.t select {ROW} from generate_series(1, {ROWS}) as g(n)")
-    return Outside(server, duck, schema, "t", layout.format)
-
-
-def files(outside: Outside) -> list[pathlib.Path]:
-    """The live data files."""
-    if outside.format == "iceberg":
-        return [pathlib.Path(task.file.file_path.removeprefix("file://")) for task in outside.iceberg().scan().plan_files()]
-    from deltalake import DeltaTable
-
-    return [pathlib.Path(uri.removeprefix("file://")) for uri in DeltaTable(str(outside.folder)).file_uris()]
-
-
-def columns(path: pathlib.Path) -> list[dict[str, bytes]]:
-    """The bytes of each column of each row group."""
-    content, metadata = path.read_bytes(), pq.ParquetFile(path).metadata
-    found = []
-    for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
-        chunks = [group.column(i) for i in range(group.num_columns)]
-        starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
-        found.append({chunk.path_in_schema: content[at:at + chunk.total_compressed_size] for at, chunk in zip(starts, chunks)})
-    return found
-
-
-def groups(path: pathlib.Path) -> list[tuple[int, bytes]]:
-    """Rows and bytes of each row group."""
-    metadata = pq.ParquetFile(path).metadata
-    return [(metadata.row_group(i).num_rows, b"".join(chunks.values())) for i, chunks in enumerate(columns(path))]
-
-
-def written_anew(old: pathlib.Path, new: pathlib.Path) -> list[set[str]]:
-    """Of each row group the columns whose bytes are other ones."""
-    were, are = columns(old), columns(new)
-    assert len(were) == len(are)
-    return [{name for name, content in after.items() if before[name] != content} for before, after in zip(were, are)]
-
-
-def same(rows) -> list[tuple]:
-    """NaN is equal to itself; text for what has no order."""
-    return sorted(tuple(repr(value) for value in row) for row in rows)
-
-
-def check(server, schema, outside: Outside, expected: list[tuple]):
-    assert same(server.sql(f"select * from {schema}.t")) == same(expected)
-    if outside.format == "iceberg":
-        assert same(outside.by_pyiceberg(NAMES)) == same(expected)
-    else:
-        assert same(outside.by_deltalake(NAMES)) == same(expected)
-
-
-def rows_of(server, schema) -> list[tuple]:
-    return server.sql(f"select * from {schema}.t")
+from row_groups import GROUP, NAMES, ROWS, check, columns, every_layout, files, fill, groups, rows_of, same, written_anew
+from shape import DELTA_COPY, V1, V2_COPY
 
 
 @every_layout
@@ -128,8 +62,8 @@ def test_metrics_are_those_of_all_rows(server, schema, duck, layout):
 
 @every_layout
 def test_a_merge_writes_the_columns_that_it_changes(server, schema, duck, layout):
-    """`UPDATE SET *` gives every column a value; which of them are new, the rows tell. Rows that go make a row group one that is
-    written anew, and new rows come last."""
+    """`UPDATE SET *` gives every column a value; which of them are new, the rows tell. Rows that go leave a row group
+    that is one of fewer rows, and new rows come last."""
     outside = fill(server, schema, layout, duck)
     [old] = files(outside)
     rows = {row[0]: row for row in rows_of(server, schema)}
@@ -246,7 +180,7 @@ def test_columns_of_every_type_are_taken_over_or_replaced(server, schema, duck, 
 @every_layout
 @pytest.mark.parametrize("by", ["", "partitioned by (p)"])
 def test_rows_stay_where_others_go(server, schema, duck, layout, by):
-    """A row group of which a row goes is written anew; updated rows keep their places in it."""
+    """Of a row group of which a row goes the others stay, updated ones in their places."""
     outside = fill(server, schema, layout, duck, by)
     rows = {row[0]: row for row in rows_of(server, schema)}
     [old] = files(outside)

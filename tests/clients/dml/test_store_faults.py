@@ -5,6 +5,7 @@ How often and how long requests are repeated cannot be set, which is what takes 
 thousands and take hours: `AURIC_FAULT_CASES=60` (of each layout), `AURIC_DML_ALL=1 python -m pytest
 tests/clients/dml/test_store_faults.py --timeout 10800 -s`."""
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -35,6 +36,8 @@ SAMPLE = int(os.environ.get("AURIC_FAULT_CASES", "8"))
 WAREHOUSE = "warehouse"
 # They mostly wait for the repetitions of requests that fail.
 AT_A_TIME = 32
+# More of these statements than that do not fit into the server's memory.
+LARGE_AT_A_TIME = threading.BoundedSemaphore(6)
 
 
 LAYOUTS = {
@@ -200,6 +203,10 @@ class Undisturbed:
     new: Counter
 
 
+def turn(statement: str) -> contextlib.AbstractContextManager:
+    return LARGE_AT_A_TIME if statement == "large INSERT" else contextlib.nullcontext()
+
+
 class Run:
     """One statement on tables of its own."""
 
@@ -255,7 +262,7 @@ class Run:
 
 
 def undisturbed(place: Place, layout: Layout, statement: str) -> Undisturbed:
-    with Run(place, layout, statement) as run:
+    with turn(statement), Run(place, layout, statement) as run:
         before, fault = run.rows(), Fault()
         assert run.execute_with(fault) is None
         after = run.rows()
@@ -277,7 +284,7 @@ class Case:
 def check(place: Place, layout: Layout, case: Case, expected: Undisturbed) -> str:
     """What came of it."""
     kind = KINDS[case.kind]
-    with Run(place, layout, case.statement) as run:
+    with turn(case.statement), Run(place, layout, case.statement) as run:
         fault = Fault(kind, case.at)
         error = run.execute_with(fault)
         found = run.rows()

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::ArrayRef;
-use auric_pages::KeptRows;
+use auric_pages::{KeptRows, Retained};
 use datafusion::execution::memory_pool::MemoryReservation;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -26,6 +26,14 @@ pub struct TakenOver<'a> {
     /// `None`: all of them.
     pub kept: Option<KeptRows>,
     pub new: Option<&'a NewValues>,
+}
+
+/// What is left of a column.
+enum Left<'a> {
+    All(Vec<ColumnCloseResult>),
+    Pages(Retained),
+    /// To be encoded.
+    Values(Box<dyn Iterator<Item = Result<ArrayRef>> + Send + 'a>),
 }
 
 impl ParquetFile {
@@ -76,47 +84,50 @@ impl ParquetFile {
                 let missing = || Error::Internal(format!("{}: there is no column {column}", self.path));
                 let counts = self.counts.get_mut(column).ok_or_else(missing)?;
                 let field = schema.fields().get(column).ok_or_else(missing)?;
-                let mut encode = |values: &mut dyn Iterator<Item = Result<ArrayRef>>| -> Result<()> {
-                    let mut writers = std::mem::take(anew.get_mut(column).ok_or_else(missing)?);
-                    for values in values {
-                        let values = values?;
-                        counts.update(&values);
-                        write_column(&mut writers, field, &values).map_err(|e| encoding(&self.path, e))?;
-                        let encoded: usize = writers.iter().map(ArrowColumnWriter::memory_size).sum();
-                        reservation.resize(2 * size + encoded);
-                    }
-                    for chunk in close_column(writers).map_err(|e| encoding(&self.path, e))? {
-                        chunk.append_to_row_group(&mut writer).map_err(|e| encoding(&self.path, e))?;
-                    }
-                    Ok(())
-                };
-                match (new, kept) {
-                    (Some(new), Some(kept)) => encode(&mut without_what_goes(stored.with(new)?, kept))?,
-                    (Some(new), None) => encode(&mut stored.with(new)?)?,
+                let left = match (new, kept) {
+                    (None, None) => Left::All(chunks),
                     (None, Some(kept)) => match retained.remove(&column) {
                         Some(left) => {
-                            let statistics = left.close.metadata.statistics();
-                            match statistics.and_then(|statistics| statistics.null_count_opt()) {
-                                Some(nulls) if !field.data_type().is_floating() => counts.add_nulls(nulls),
-                                _ => {
-                                    for values in without_what_goes(stored.read(None)?, kept) {
-                                        counts.update(&values?);
-                                    }
-                                }
+                            if field.data_type().is_floating() {
+                                without_what_goes(stored.read(None)?, kept)
+                                    .try_for_each(|values| values.map(|values| counts.update(&values)))?;
+                            } else {
+                                counts.add_nulls(left.nulls);
                             }
-                            writer
-                                .append_column(&left.bytes, left.close)
-                                .map_err(|e| encoding(&self.path, e))?;
+                            Left::Pages(left)
                         }
-                        None => encode(&mut without_what_goes(stored.read(None)?, kept))?,
+                        None => Left::Values(Box::new(without_what_goes(stored.read(None)?, kept))),
                     },
-                    (None, None) => {
+                    (Some(new), None) => Left::Values(stored.with(new)?),
+                    (Some(new), Some(kept)) => {
+                        Left::Values(Box::new(without_what_goes(stored.with(new)?, kept)))
+                    }
+                };
+                match left {
+                    Left::All(chunks) => {
                         for chunk in chunks {
                             writer.append_column(&bytes, chunk).map_err(|e| encoding(&self.path, e))?;
                         }
                         match known.get(&column) {
                             Some(nulls) if !field.data_type().is_floating() => counts.add_nulls(*nulls),
                             _ => _ = uncounted.insert(column),
+                        }
+                    }
+                    Left::Pages(Retained { bytes, close, .. }) => {
+                        writer.append_column(&bytes, close).map_err(|e| encoding(&self.path, e))?;
+                    }
+                    Left::Values(values) => {
+                        let mut writers = std::mem::take(anew.get_mut(column).ok_or_else(missing)?);
+                        for values in values {
+                            let values = values?;
+                            counts.update(&values);
+                            write_column(&mut writers, field, &values)
+                                .map_err(|e| encoding(&self.path, e))?;
+                            let encoded: usize = writers.iter().map(ArrowColumnWriter::memory_size).sum();
+                            reservation.resize(2 * size + encoded);
+                        }
+                        for chunk in close_column(writers).map_err(|e| encoding(&self.path, e))? {
+                            chunk.append_to_row_group(&mut writer).map_err(|e| encoding(&self.path, e))?;
                         }
                     }
                 }
