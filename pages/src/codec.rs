@@ -10,7 +10,7 @@ use super::Result;
 /// Compresses page after page.
 pub enum Compressor {
     None,
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
@@ -19,7 +19,7 @@ impl Compressor {
     pub fn of(codec: CompressionCodec, level: i32) -> io::Result<Option<Self>> {
         Ok(match codec {
             CompressionCodec::UNCOMPRESSED => Some(Self::None),
-            CompressionCodec::SNAPPY => Some(Self::Snappy(snap::raw::Encoder::new())),
+            CompressionCodec::SNAPPY => Some(Self::Snappy(Box::new(snap::raw::Encoder::new()))),
             CompressionCodec::ZSTD => Some(Self::Zstd(zstd::bulk::Compressor::new(level)?)),
             _ => None,
         })

@@ -31,7 +31,7 @@ pub struct TakenOver<'a> {
 /// What is left of a column.
 enum Left<'a> {
     All(Vec<ColumnCloseResult>),
-    Pages(Retained),
+    Pages(Box<Retained>),
     /// To be encoded.
     Values(Box<dyn Iterator<Item = Result<ArrayRef>> + Send + 'a>),
 }
@@ -94,7 +94,7 @@ impl ParquetFile {
                             } else {
                                 counts.add_nulls(left.nulls);
                             }
-                            Left::Pages(left)
+                            Left::Pages(Box::new(left))
                         }
                         None => Left::Values(Box::new(without_what_goes(stored.read(None)?, kept))),
                     },
@@ -113,8 +113,8 @@ impl ParquetFile {
                             _ => _ = uncounted.insert(column),
                         }
                     }
-                    Left::Pages(Retained { bytes, close, .. }) => {
-                        writer.append_column(&bytes, close).map_err(|e| encoding(&self.path, e))?;
+                    Left::Pages(left) => {
+                        writer.append_column(&left.bytes, left.close).map_err(|e| encoding(&self.path, e))?;
                     }
                     Left::Values(values) => {
                         let mut writers = std::mem::take(anew.get_mut(column).ok_or_else(missing)?);
