@@ -1,17 +1,19 @@
 //! A column chunk without some of its rows.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::basic::{BoundaryOrder, CompressionCodec, Encoding, PageType, Type, ZstdLevel};
-use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
+use parquet::basic::{
+    BoundaryOrder, CompressionCodec, ConvertedType, Encoding, LogicalType, PageType, Type, ZstdLevel,
+};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats,
 };
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
@@ -27,8 +29,7 @@ use super::page::{Form, Survivors};
 use super::plain::{Plain, Width};
 use super::{Result, corrupt};
 
-/// Longest bound, in bytes, that is taken from values. Of longer ones those stay that there were: they may be
-/// shortened, and are bounds of what is left, too.
+/// Longest bound, in bytes, that is kept whole.
 const BOUND_BYTES: usize = 64;
 
 /// A column chunk of a file with a page index.
@@ -37,8 +38,15 @@ pub struct ColumnChunk<'a, R> {
     /// Has at least the chunk's bytes, at their places in the file.
     pub bytes: &'a Arc<R>,
     pub metadata: &'a ColumnChunkMetaData,
-    pub column_index: &'a ColumnIndexMetaData,
     pub offset_index: &'a OffsetIndexMetaData,
+}
+
+impl<R: ChunkReader> ColumnChunk<'_, R> {
+    fn read(&self, start: i64, length: i64) -> Result<Bytes> {
+        let start = u64::try_from(start).map_err(|e| corrupt(&e.to_string()))?;
+        let length = usize::try_from(length).map_err(|e| corrupt(&e.to_string()))?;
+        self.bytes.get_bytes(start, length)
+    }
 }
 
 /// What is left of a column chunk, as [`append_column`] takes it.
@@ -69,7 +77,9 @@ fn form(metadata: &ColumnChunkMetaData) -> Option<Form> {
     let column = metadata.column_descr();
     let (order, width) = (Order::of(column)?, Width::of(column)?);
     let is_flat = column.max_rep_level() == 0 && column.max_def_level() <= 1;
-    is_flat.then_some(Form { order, width, is_optional: column.max_def_level() == 1 })
+    let is_text = matches!(column.logical_type_ref(), Some(LogicalType::String))
+        || column.converted_type() == ConvertedType::UTF8;
+    is_flat.then_some(Form { order, width, is_optional: column.max_def_level() == 1, is_text })
 }
 
 /// The column chunk with only the rows that are `kept`, compressed as it was (`zstd`: the level of zstd). `None`: it
@@ -90,18 +100,23 @@ pub fn retain<R: ChunkReader>(
         Some(locations.clone()),
     )?;
     let mut new = NewChunk::new(chunk.metadata, form, compressor);
-    let mut locations = locations.iter().enumerate();
+    let mut locations = locations.iter();
     let mut first = 0;
     for page in pages {
         match page? {
-            Page::DictionaryPage { buf, num_values, encoding, is_sorted } => {
-                new.dictionary(buf, num_values, encoding, is_sorted)?;
+            Page::DictionaryPage { buf, num_values, encoding, .. } => {
+                let (start, end) =
+                    (chunk.metadata.dictionary_page_offset(), chunk.metadata.data_page_offset());
+                let start = start.ok_or_else(|| corrupt("a dictionary that is not in the footer"))?;
+                new.dictionary(&chunk.read(start, end - start)?, buf, num_values, encoding)?;
             }
             Page::DataPage { buf, num_values, encoding, def_level_encoding: Encoding::RLE, .. } => {
-                let (number, location) =
-                    locations.next().ok_or_else(|| corrupt("it is not in the page index"))?;
+                let location = locations.next().ok_or_else(|| corrupt("it is not in the page index"))?;
                 let rows = first..first + num_values as usize;
                 first = rows.end;
+                if rows.end > kept.total() {
+                    return Err(corrupt("it has more rows than the row group"));
+                }
                 let here = kept.within(&rows);
                 if here.is_empty() {
                     continue;
@@ -109,15 +124,11 @@ pub fn retain<R: ChunkReader>(
                 let Some(left) = Survivors::of(&buf, encoding, rows.len(), here, form)? else {
                     return Ok(None);
                 };
-                let index = chunk.column_index;
                 if left.rows == rows.len() {
-                    let size = usize::try_from(location.compressed_page_size);
-                    let size = size.map_err(|e| corrupt(&e.to_string()))?;
-                    let start = u64::try_from(location.offset).map_err(|e| corrupt(&e.to_string()))?;
-                    let bytes = chunk.bytes.get_bytes(start, size)?;
-                    new.copy(&bytes, buf.len(), encoding, &left, (index, number))?;
+                    let bytes = chunk.read(location.offset, location.compressed_page_size.into())?;
+                    new.whole_page(&bytes, buf.len(), encoding, &left)?;
                 } else {
-                    new.page(encoding, &left, (index, number))?;
+                    new.page(encoding, &left)?;
                 }
             }
             _ => return Ok(None),
@@ -172,21 +183,27 @@ impl NewChunk {
         }
     }
 
-    fn dictionary(&mut self, bytes: Bytes, count: u32, encoding: Encoding, is_sorted: bool) -> Result<()> {
-        let (size, compressed) = (bytes.len(), self.compressor.compress(bytes.to_vec())?.into());
-        let page = Page::DictionaryPage { buf: compressed, num_values: count, encoding, is_sorted };
-        self.dictionary_offset = Some(self.write(page, size)?.offset);
-        self.dictionary = Some(Plain::new(bytes, self.form.width, count as usize)?);
+    /// The dictionary stays as it is. `page`: its header and its compressed bytes.
+    fn dictionary(&mut self, page: &Bytes, values: Bytes, count: u32, encoding: Encoding) -> Result<()> {
+        self.dictionary_offset = Some(self.copy(page, values.len(), PageType::DICTIONARY_PAGE, encoding)?);
+        self.dictionary = Some(Plain::new(values, self.form.width, count as usize)?);
         Ok(())
     }
 
-    /// A page of which rows go.
-    fn page(
+    /// A page of which every row stays.
+    fn whole_page(
         &mut self,
+        page: &Bytes,
+        uncompressed: usize,
         encoding: Encoding,
         left: &Survivors,
-        index: (&ColumnIndexMetaData, usize),
     ) -> Result<()> {
+        let offset = self.copy(page, uncompressed, PageType::DATA_PAGE, encoding)?;
+        self.data_page(offset, page.len(), left)
+    }
+
+    /// A page of which rows go.
+    fn page(&mut self, encoding: Encoding, left: &Survivors) -> Result<()> {
         let bytes = left.encode()?;
         let size = bytes.len();
         let page = Page::DataPage {
@@ -197,34 +214,21 @@ impl NewChunk {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let written = self.write(page, size)?;
-        self.data_page(written.offset, written.compressed_size, left, index)
+        let written =
+            SerializedPageWriter::new(&mut self.sink).write_page(CompressedPage::new(page, size))?;
+        self.uncompressed_bytes += written.uncompressed_size;
+        self.count(PageType::DATA_PAGE, encoding);
+        self.data_page(written.offset, written.compressed_size, left)
     }
 
-    /// A page of which every row stays. `page`: its header and its compressed bytes.
-    fn copy(
-        &mut self,
-        page: &Bytes,
-        uncompressed: usize,
-        encoding: Encoding,
-        left: &Survivors,
-        index: (&ColumnIndexMetaData, usize),
-    ) -> Result<()> {
+    /// Returns where the page is.
+    fn copy(&mut self, page: &Bytes, uncompressed: usize, kind: PageType, encoding: Encoding) -> Result<u64> {
         let header = header_bytes(page)?;
         let offset = self.sink.bytes_written() as u64;
-        std::io::Write::write_all(&mut self.sink, page)?;
+        self.sink.write_all(page)?;
         self.uncompressed_bytes += header + uncompressed;
-        self.count(PageType::DATA_PAGE, encoding);
-        self.data_page(offset, page.len(), left, index)
-    }
-
-    fn write(&mut self, page: Page, uncompressed: usize) -> Result<PageWriteSpec> {
-        let (kind, encoding) = (page.page_type(), page.encoding());
-        let page = CompressedPage::new(page, uncompressed);
-        let written = SerializedPageWriter::new(&mut self.sink).write_page(page)?;
-        self.uncompressed_bytes += written.uncompressed_size;
         self.count(kind, encoding);
-        Ok(written)
+        Ok(offset)
     }
 
     fn count(&mut self, page_type: PageType, encoding: Encoding) {
@@ -235,13 +239,7 @@ impl NewChunk {
     }
 
     /// Says where a data page is and what it has.
-    fn data_page(
-        &mut self,
-        offset: u64,
-        size: usize,
-        left: &Survivors,
-        (index, number): (&ColumnIndexMetaData, usize),
-    ) -> Result<()> {
+    fn data_page(&mut self, offset: u64, size: usize, left: &Survivors) -> Result<()> {
         let Form { order, width, .. } = self.form;
         self.data_offset.get_or_insert(offset);
         let signed = |number: usize| i64::try_from(number).map_err(|e| corrupt(&e.to_string()));
@@ -261,22 +259,16 @@ impl NewChunk {
             self.column_index.append(true, vec![], vec![], nulls);
             return Ok(());
         }
-        let indexed = match bounds {
-            Some(bounds) => {
-                let indexed = shortened(&bounds, index, number);
-                match &mut self.bounds {
-                    Some(all) => all.widen(&bounds, order),
-                    None => self.bounds = Some(bounds),
-                }
-                indexed
-            }
+        let Some(bounds) = bounds else {
             // Nothing but NaN.
-            None => None,
-        };
-        let Some(bounds) = indexed else {
             self.column_index.to_invalid();
             return Ok(());
         };
+        match &mut self.bounds {
+            Some(all) => all.widen(&bounds, order),
+            None => self.bounds = Some(bounds.clone()),
+        }
+        let (bounds, _) = bounds.shortened(BOUND_BYTES, self.form.is_text);
         self.column_index.append(false, bounds.min.clone(), bounds.max.clone(), nulls);
         if let Some(last) = &self.last {
             self.ascends &= bounds.ascend_from(last, order);
@@ -304,7 +296,7 @@ impl NewChunk {
             .set_num_values(signed(rows)?)
             .set_data_page_offset(signed(self.data_offset.unwrap_or_default())?)
             .set_dictionary_page_offset(self.dictionary_offset.map(signed).transpose()?)
-            .set_statistics(statistics(old, self.bounds, self.nulls as u64)?)
+            .set_statistics(statistics(old, self.bounds, self.nulls as u64, self.form)?)
             .set_unencoded_byte_array_data_bytes(
                 (self.form.width == Width::Variable).then_some(self.variable_bytes),
             )
@@ -323,31 +315,18 @@ impl NewChunk {
     }
 }
 
-/// Bounds of a page as its index has them. `None`: they are too long, and were not known before.
-fn shortened(bounds: &Bounds, index: &ColumnIndexMetaData, page: usize) -> Option<Bounds> {
-    let (min, max) = match index {
-        ColumnIndexMetaData::BYTE_ARRAY(index) | ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(index) => {
-            (index.min_value(page), index.max_value(page))
-        }
-        _ => (None, None),
-    };
-    let short = |bound: &[u8], before: Option<&[u8]>| match bound.len() > BOUND_BYTES {
-        true => before.map(<[u8]>::to_vec),
-        false => Some(bound.to_vec()),
-    };
-    Some(Bounds { min: short(&bounds.min, min)?, max: short(&bounds.max, max)? })
-}
-
-fn statistics(old: &ColumnChunkMetaData, bounds: Option<Bounds>, nulls: u64) -> Result<Statistics> {
-    let before = old.statistics();
-    // A bound, and whether it is one of the values.
-    let short = |bound: Option<Vec<u8>>, before: Option<&[u8]>| match bound {
-        Some(bound) if bound.len() > BOUND_BYTES => (before.map(<[u8]>::to_vec), false),
-        bound => (bound, true),
+fn statistics(
+    old: &ColumnChunkMetaData,
+    bounds: Option<Bounds>,
+    nulls: u64,
+    form: Form,
+) -> Result<Statistics> {
+    let shortened = bounds.map(|bounds| bounds.shortened(BOUND_BYTES, form.is_text));
+    let (bounds, [min_is_exact, max_is_exact]) = match shortened {
+        Some((bounds, are_values)) => (Some(bounds), are_values),
+        None => (None, [false, false]),
     };
     let (min, max) = bounds.map(|bounds| (bounds.min, bounds.max)).unzip();
-    let (min, min_is_exact) = short(min, before.and_then(Statistics::min_bytes_opt));
-    let (max, max_is_exact) = short(max, before.and_then(Statistics::max_bytes_opt));
     let is_signed = old.column_descr().sort_order().is_signed();
     macro_rules! of {
         ($value:expr) => {{

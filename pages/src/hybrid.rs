@@ -26,15 +26,16 @@ pub fn decode(mut bytes: &[u8], bits: u8, count: usize) -> Result<Vec<u32>> {
             let packed = bytes.get(..bytes.len().min(groups.saturating_mul(width))).unwrap_or_default();
             unpack(packed, width, groups, &mut values)?;
             bytes = bytes.get(packed.len()..).unwrap_or_default();
-            if groups < length && values.len() < count {
-                return Err(corrupt("a run that ends early"));
-            }
         } else {
             let value =
                 bytes.split_off(..width.div_ceil(8)).ok_or_else(|| corrupt("a run without a value"))?;
             let mut word = [0; 4];
             word.iter_mut().zip(value).for_each(|(to, from)| *to = *from);
-            values.resize(values.len() + length.min(count - values.len()), u32::from_le_bytes(word));
+            let value = u32::from_le_bytes(word);
+            if u64::from(value) >> width > 0 {
+                return Err(corrupt("a value of too many bits"));
+            }
+            values.resize(values.len() + length.min(count - values.len()), value);
         }
         if length == 0 {
             return Err(corrupt("an empty run"));
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn bad_bytes_are_refused() {
-        for bytes in [&[][..], &[0x80], &[0x03], &[0x04], &[0x00, 0x00], &[0x01]] {
+        for bytes in [&[][..], &[0x80], &[0x03], &[0x04], &[0x00, 0x00], &[0x01], &[0x10, 0x08]] {
             assert!(decode(bytes, 3, 8).is_err(), "{bytes:?}");
         }
         assert!(decode(&[0x02, 0, 0, 0, 0], 33, 1).is_err());

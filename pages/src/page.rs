@@ -17,6 +17,8 @@ pub struct Form {
     pub width: Width,
     /// There are definition levels, of a single bit: 1 is a value, 0 is NULL.
     pub is_optional: bool,
+    /// Of UTF-8.
+    pub is_text: bool,
 }
 
 /// Rows of a page that stay.
@@ -58,7 +60,10 @@ impl Survivors {
         };
         let kept_rows = kept.iter().map(Range::len).sum();
         let (present, runs, kept_levels) = match levels {
-            Some(levels) if levels.contains(&0) => present(&levels, &kept),
+            Some(levels) if levels.contains(&0) => {
+                let (present, runs, kept_levels) = present(&levels, &kept);
+                (present, runs, Some(kept_levels))
+            }
             Some(_) => (rows, kept, Some(vec![1; kept_rows])),
             None => (rows, kept, None),
         };
@@ -97,16 +102,22 @@ impl Survivors {
                     None if entries.is_empty() => return Ok((None, None)),
                     None => return Err(missing()),
                 };
+                if entries.iter().any(|entry| *entry as usize >= dictionary.len()) {
+                    return Err(missing());
+                }
+                let bytes = |entry: usize| dictionary.variable_bytes(&(entry..entry + 1));
+                if entries.len() < dictionary.len() {
+                    let used = || entries.iter().map(|entry| *entry as usize);
+                    let bounds = Bounds::of(used().map(|entry| dictionary.value(entry)), order);
+                    return Ok((bounds, used().map(bytes).sum()));
+                }
                 let mut times = vec![0_i64; dictionary.len()];
                 for entry in entries {
                     *times.get_mut(*entry as usize).ok_or_else(missing)? += 1;
                 }
                 let used = || times.iter().enumerate().filter(|(_, times)| **times > 0);
                 let bounds = Bounds::of(used().map(|(entry, _)| dictionary.value(entry)), order);
-                let bytes = used()
-                    .map(|(entry, times)| Some(dictionary.variable_bytes(&(entry..entry + 1))? * times))
-                    .sum();
-                Ok((bounds, bytes))
+                Ok((bounds, used().map(|(entry, times)| Some(bytes(entry)? * times)).sum()))
             }
         }
     }
@@ -135,7 +146,7 @@ impl Survivors {
 }
 
 /// How many values a page with NULLs has, runs of those that stay, and the levels of the rows that do.
-fn present(levels: &[u32], kept: &[Range<usize>]) -> (usize, Vec<Range<usize>>, Option<Vec<u32>>) {
+fn present(levels: &[u32], kept: &[Range<usize>]) -> (usize, Vec<Range<usize>>, Vec<u32>) {
     let (mut runs, mut kept_levels) = (Vec::with_capacity(kept.len()), Vec::with_capacity(levels.len()));
     let (mut row, mut value) = (0, 0);
     let count = |levels: &[u32]| levels.iter().sum::<u32>() as usize;
@@ -147,5 +158,5 @@ fn present(levels: &[u32], kept: &[Range<usize>]) -> (usize, Vec<Range<usize>>, 
         runs.push(value..end);
         (row, value) = (run.end, end);
     }
-    (value + count(levels.get(row..).unwrap_or_default()), runs, Some(kept_levels))
+    (value + count(levels.get(row..).unwrap_or_default()), runs, kept_levels)
 }

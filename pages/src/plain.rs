@@ -53,6 +53,9 @@ impl Plain {
                 }
             }
             Width::Variable => {
+                if count > bytes.len() / LENGTH {
+                    return Err(corrupt("values are missing"));
+                }
                 starts.reserve_exact(count + 1);
                 let mut at = 0;
                 for _ in 0..count {

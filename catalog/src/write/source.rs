@@ -161,8 +161,12 @@ impl Source {
         let deleted = deleted.range_cardinality(positions.clone());
         let gone = deleted.saturating_sub(replaced.range_cardinality(positions.clone()));
         let stay = rows.saturating_sub(gone);
-        // What is left of a row group takes about its share of the bytes.
-        let bytes = i128::from(group.compressed_size()) * i128::from(stay) / i128::from(rows.max(1));
+        // What is left of a row group takes about its share of the bytes. Dictionaries stay, and say nothing of it.
+        let bytes = match gone {
+            0 => group.compressed_size(),
+            _ => group.columns().iter().map(bytes_of_rows).sum(),
+        };
+        let bytes = i128::from(bytes) * i128::from(stay) / i128::from(rows.max(1));
         let is_enough = stay >= self.worth_rows.max(1) || bytes >= i128::from(self.worth_bytes.max(1));
         Fate {
             is_whole: gone == 0,
@@ -266,6 +270,12 @@ impl Source {
     fn missing(&self, group: usize) -> Error {
         Error::Internal(format!("{} has no row group {group} with a page index", self.location()))
     }
+}
+
+/// Compressed bytes of a column without its dictionary.
+fn bytes_of_rows(column: &ColumnChunkMetaData) -> i64 {
+    let dictionary = column.dictionary_page_offset().map_or(0, |start| column.data_page_offset() - start);
+    column.compressed_size() - dictionary
 }
 
 /// Bytes of a row group's columns, found by their place in the file.

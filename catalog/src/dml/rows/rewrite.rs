@@ -1,8 +1,8 @@
 //! Copy-on-write: new files of what is left of others.
 //!
-//! A row group in which nothing is deleted is taken over as it is, where the file is one that we would write the
-//! same today; if rows of it are only updated, so are those of its columns that the update leaves as they are. The
-//! rows of the others, and of all other files, are read and written again.
+//! A row group is taken over, where the file is one that we would write the same today: as it is, without the rows
+//! that go, and with new values in the columns that an update changes. The rows of row groups of which little is
+//! left, and of all other files, are read and written again.
 
 use std::sync::Arc;
 

@@ -142,7 +142,7 @@ impl Apply {
         let Some(parts) = source.parts(&unread, &replaced) else { return Ok((None, all())) };
         let (new_values, moved) = match in_place {
             Some((updated, stored)) => {
-                // Updated rows of a row group stay in it all or none.
+                // Rows that wait for a row group stay in it all or none.
                 let mut groups = groups_of(&parts);
                 groups.retain(|(_, positions)| replaced.range_cardinality(positions.clone()) > 0);
                 let (new_values, rest) = updated.by_group(&groups, &stored)?;

@@ -8,12 +8,10 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter;
 use auric_pages::{ColumnChunk, KeptRows, Retained};
 use datafusion::common::runtime::JoinSet;
+use datafusion::error::DataFusionError;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
-use parquet::errors::ParquetError;
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
-use super::encoding;
 use crate::error::{Error, Result};
 use crate::write::WriteContext;
 use crate::write::source::GroupBytes;
@@ -27,7 +25,6 @@ pub async fn retain(
     kept: &KeptRows,
 ) -> Result<BTreeMap<usize, Retained>> {
     let (bytes, kept) = (Arc::new(bytes.clone()), Arc::new(kept.clone()));
-    let failed = |e| encoding(&context.table, e);
     let mut all = BTreeMap::new();
     let mut tasks = JoinSet::new();
     for (column, chunk) in chunks {
@@ -40,7 +37,7 @@ pub async fn retain(
             _ => ZstdLevel::default(),
         };
         if context.encoders() < 2 {
-            let left = retain_column(&bytes, &chunk, &kept, level).map_err(failed)?;
+            let left = retain_column(&bytes, &chunk, &kept, level)?;
             all.extend(left.map(|left| (column, left)));
             // It takes its time, in which the statement can be cancelled.
             tokio::task::yield_now().await;
@@ -52,7 +49,7 @@ pub async fn retain(
     while let Some(joined) = tasks.join_next().await {
         let (column, left) =
             joined.map_err(|e| Error::Internal(format!("writing {}: {e}", context.table)))?;
-        all.extend(left.map_err(failed)?.map(|left| (column, left)));
+        all.extend(left?.map(|left| (column, left)));
     }
     Ok(all)
 }
@@ -62,14 +59,15 @@ fn retain_column(
     chunk: &ColumnCloseResult,
     kept: &KeptRows,
     zstd: ZstdLevel,
-) -> Result<Option<Retained>, ParquetError> {
+) -> Result<Option<Retained>> {
     let Some(offset_index) = &chunk.offset_index else { return Ok(None) };
-    let column_index = chunk.column_index.as_ref().unwrap_or(&ColumnIndexMetaData::NONE);
-    auric_pages::retain(
-        &ColumnChunk { bytes, metadata: &chunk.metadata, column_index, offset_index },
-        kept,
-        zstd,
-    )
+    let metadata = &chunk.metadata;
+    auric_pages::retain(&ColumnChunk { bytes, metadata, offset_index }, kept, zstd).map_err(|e| {
+        let column = metadata.column_path();
+        Error::DataFusion(
+            DataFusionError::from(e).context(format!("column {column} of a file to be made anew")),
+        )
+    })
 }
 
 /// A column's values, which are those of a whole row group, without the rows that go.

@@ -142,7 +142,8 @@ impl ParquetFile {
             count(&mut self.counts, source, *number, &bytes, &uncounted).await?;
         }
         let written = writer.close().map_err(|e| encoding(&self.path, e))?;
-        if new.is_some() {
+        // Dictionaries that stay have entries of rows that went.
+        if new.is_some() && kept.is_none() {
             self.context.encodings.learn(&written);
         }
         self.rows += match kept {
