@@ -11,15 +11,15 @@ pub struct KeptRows {
 }
 
 impl KeptRows {
-    /// All of `total` rows but `gone`, which ascend.
-    pub fn without(total: usize, gone: impl IntoIterator<Item = usize>) -> Self {
+    /// All of `total` rows but the runs `gone`, which ascend.
+    pub fn without(total: usize, gone: impl IntoIterator<Item = Range<usize>>) -> Self {
         let mut runs = Vec::new();
         let mut start = 0;
-        for row in gone {
-            if row > start {
-                runs.push(start..row);
+        for gone in gone {
+            if gone.start > start {
+                runs.push(start..gone.start);
             }
-            start = row + 1;
+            start = gone.end;
         }
         if start < total {
             runs.push(start..total);
@@ -56,13 +56,13 @@ mod tests {
 
     #[test]
     fn runs_between_what_goes() {
-        let kept = KeptRows::without(10, [0, 3, 4, 9]);
+        let kept = KeptRows::without(10, [0..1, 3..4, 4..5, 9..10]);
         assert_eq!(kept.runs(), [1..3, 5..9]);
         assert_eq!(kept.count(), 6);
         assert_eq!(kept.within(&(2..6)), [0..1, 3..4]);
         assert!(kept.within(&(3..5)).is_empty());
         assert_eq!(kept.within(&(0..10)), [1..3, 5..9]);
         assert_eq!(KeptRows::without(3, []).runs(), std::slice::from_ref(&(0..3)));
-        assert_eq!(KeptRows::without(2, [0, 1]).count(), 0);
+        assert_eq!(KeptRows::without(2, std::iter::once(0..2)).count(), 0);
     }
 }

@@ -4,22 +4,20 @@ use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use roaring::RoaringTreemap;
 
+use crate::table::positions::runs;
+
 /// The rows of a file of `rows` rows that are not deleted. A selection over the whole file: the source
 /// splits it by row groups when it opens the file, so that splitting files by byte ranges, pruning and
 /// late materialization go on working.
 pub(super) fn remaining_rows(deleted: &RoaringTreemap, rows: u64) -> ParquetRowSelection {
     let mut selectors: Vec<RowSelector> = Vec::new();
     let mut next = 0;
-    let mut positions = deleted.iter().take_while(|p| *p < rows).peekable();
-    while let Some(first) = positions.next() {
-        if first > next {
-            selectors.push(RowSelector::select((first - next) as usize));
+    for gone in runs(deleted, 0..rows) {
+        if gone.start > next {
+            selectors.push(RowSelector::select((gone.start - next) as usize));
         }
-        next = first + 1;
-        while positions.next_if_eq(&next).is_some() {
-            next += 1;
-        }
-        selectors.push(RowSelector::skip((next - first) as usize));
+        selectors.push(RowSelector::skip((gone.end - gone.start) as usize));
+        next = gone.end;
     }
     if next < rows {
         selectors.push(RowSelector::select((rows - next) as usize));

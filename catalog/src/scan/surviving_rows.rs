@@ -17,14 +17,13 @@ use crate::registry::Table;
 use crate::storage::Storage;
 use crate::table::{LiveFile, RowLineage, TableSnapshot};
 
-/// What is told of rows beside the table's columns.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Beside<'a> {
-    Nothing,
-    /// The lineage columns.
-    Lineage(&'a RowLineage),
+/// What is told of rows beside the table's columns, in this order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Beside<'a> {
+    /// The columns of row lineage.
+    pub lineage: Option<&'a RowLineage>,
     /// The position in the file.
-    Position,
+    pub position: bool,
 }
 
 /// The table's columns, then what is `beside` them, of the rows of `files` that are not at the positions
@@ -38,11 +37,8 @@ pub(crate) async fn surviving_rows(
     beside: Beside<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut columns: Vec<RowColumn> = ScanColumn::all(&table.snapshot.schema).map(RowColumn::Table).collect();
-    match beside {
-        Beside::Nothing => {}
-        Beside::Lineage(lineage) => columns.extend(RowColumn::lineage(lineage)),
-        Beside::Position => columns.push(RowColumn::Position),
-    }
+    columns.extend(beside.lineage.into_iter().flat_map(RowColumn::lineage));
+    columns.extend(beside.position.then_some(RowColumn::Position));
     rows_of(&table.snapshot, table.catalog.storage(), state, files, RowColumns(columns)).await
 }
 

@@ -12,6 +12,7 @@ pub mod left_files;
 pub mod live_file;
 pub mod partition;
 pub mod pending;
+pub mod positions;
 pub mod row_lineage;
 pub mod schema;
 pub mod snapshot;

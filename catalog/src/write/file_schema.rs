@@ -83,6 +83,11 @@ impl FileSchema {
         Ok(Self { table, physical, stored, arrow, field_ids, parquet })
     }
 
+    /// How many of the stored columns are not of row lineage; those are the last.
+    pub fn without_lineage(&self) -> usize {
+        self.field_ids.iter().take_while(|id| !is_lineage(**id)).count()
+    }
+
     /// The stored columns of a batch of `physical`.
     pub fn project(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         if self.stored.len() == batch.num_columns() {

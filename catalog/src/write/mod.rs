@@ -324,9 +324,11 @@ impl TableWriter {
         stored.filter(|(_, column)| columns.contains(column)).map(|(number, _)| number).collect()
     }
 
-    /// Columns of the table, to be stored without the rest of their rows.
+    /// Columns of the table, to be stored without the rest of their rows. Those of row lineage are among them.
     pub fn assigned(&self, columns: &BTreeSet<usize>) -> Result<AssignedColumns> {
-        AssignedColumns::new(&self.table, &self.schema, columns)
+        let lineage = self.snapshot.schema.arrow.fields().len()..self.schema.table.fields().len();
+        let columns = columns.iter().copied().chain(lineage).collect();
+        AssignedColumns::new(&self.table, &self.schema, &columns)
     }
 
     /// The stored columns that say where a row belongs in the table's sort order.

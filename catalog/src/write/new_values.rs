@@ -23,6 +23,16 @@ pub struct NewValues {
     pub values: BTreeMap<usize, ArrayRef>,
 }
 
+impl NewValues {
+    /// The values of a column where no row stays but those that have a new one.
+    pub fn only(&self, column: usize) -> Result<impl Iterator<Item = Result<ArrayRef>> + use<>> {
+        let missing = || Error::Internal(format!("there are no new values for column {column}"));
+        let values = self.values.get(&column).ok_or_else(missing)?.clone();
+        let starts = (0..values.len()).step_by(BATCH_ROWS);
+        Ok(starts.map(move |start| Ok(values.slice(start, BATCH_ROWS.min(values.len() - start)))))
+    }
+}
+
 /// A stored column of a row group, its bytes read.
 pub struct StoredColumn<'a> {
     pub source: &'a Source,
@@ -53,21 +63,11 @@ impl StoredColumn<'_> {
     }
 
     /// All values of the column, the new ones in place of the old.
-    pub fn with<'n>(
-        &self,
-        new: &'n NewValues,
-    ) -> Result<Box<dyn Iterator<Item = Result<ArrayRef>> + Send + 'n>> {
+    pub fn with<'n>(&self, new: &'n NewValues) -> Result<impl Iterator<Item = Result<ArrayRef>> + use<'n>> {
         let missing = || Error::Internal(format!("there are no new values for column {}", self.column));
         let values = new.values.get(&self.column).ok_or_else(missing)?;
         let (mut first, mut used) = (0, 0);
-        if new.rows.len() as u64 == self.source.group_rows(self.group)? {
-            // None of the old values stays.
-            let values = values.clone();
-            let starts = (0..values.len()).step_by(BATCH_ROWS);
-            let slice = move |start: usize| Ok(values.slice(start, BATCH_ROWS.min(values.len() - start)));
-            return Ok(Box::new(starts.map(slice)));
-        }
-        Ok(Box::new(self.read(None)?.map(move |old| {
+        Ok(self.read(None)?.map(move |old| {
             let old = old?;
             let end = first + old.len();
             let ahead = new.rows.get(used..).unwrap_or_default();
@@ -76,7 +76,7 @@ impl StoredColumn<'_> {
             first = end;
             used += places.len();
             Ok(replaced)
-        })))
+        }))
     }
 
     /// The column's values, of all rows or of some.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::datatypes::{Fields, Schema};
 use bytes::Bytes;
 use bytes::buf::{Buf, Reader};
 use object_store::ObjectStore;
@@ -59,9 +60,9 @@ struct Fate {
 }
 
 impl Source {
-    /// `None`: the file is not as we would write it now. It has other columns, or types, or names; another
-    /// program wrote it, whose statistics may mean something else; it has no page index; or the table asks for
-    /// bloom filters.
+    /// `None`: the file is not as we would write it now. It has other columns, or types, or names (those of row
+    /// lineage it may be without); another program wrote it, whose statistics may mean something else; it has no
+    /// page index; or the table asks for bloom filters.
     pub fn of(
         located: Located,
         footer: Arc<ParquetMetaData>,
@@ -70,7 +71,9 @@ impl Source {
     ) -> Option<Self> {
         let about = footer.file_metadata();
         let is_ours = about.created_by().is_some_and(|by| by.starts_with(CREATED_BY));
-        let is_alike = about.schema().get_fields() == schema.parquet.get_fields();
+        let columns = about.schema().get_fields();
+        let wanted = schema.parquet.get_fields();
+        let is_alike = columns == wanted || wanted.get(..schema.without_lineage()) == Some(columns);
         let is_indexed = footer.column_index().is_some() && footer.offset_index().is_some();
         let leaves = about.schema_descr().columns();
         let is_filtered =
@@ -78,7 +81,8 @@ impl Source {
         let worth_rows = options.row_group_rows as u64 / 2;
         let worth_bytes = i64::try_from(options.row_group_bytes / 2).unwrap_or(i64::MAX);
         let may_be = is_ours && is_alike && is_indexed && !is_filtered;
-        let types = ArrowReaderOptions::new().with_schema(schema.arrow.clone());
+        let types: Fields = schema.arrow.fields().iter().take(columns.len()).cloned().collect();
+        let types = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(types)));
         let as_written = ArrowReaderMetadata::try_new(footer.clone(), types).ok();
         may_be.then_some(Self { located, footer, as_written, worth_rows, worth_bytes })
     }
@@ -96,6 +100,11 @@ impl Source {
     pub fn as_written(&self) -> Result<&ArrowReaderMetadata> {
         let differs = || Error::Internal(format!("{} is not decoded as it is written", self.location()));
         self.as_written.as_ref().ok_or_else(differs)
+    }
+
+    /// How many of the stored columns the file has: all but, maybe, those of row lineage.
+    pub fn stored_columns(&self) -> usize {
+        self.footer.file_metadata().schema().get_fields().len()
     }
 
     /// Positions of each row group.

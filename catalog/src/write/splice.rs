@@ -20,11 +20,12 @@ use super::conform::conform;
 use super::fan_out::{FannedOut, Remainder, join_small};
 use super::file::{ParquetFile, TakenOver};
 use super::new_values::NewValues;
-use super::partition::Partitioner;
+use super::partition::{PartitionKey, Partitioner};
 use super::source::{Part, Source};
 use super::{Busy, InputOrder, TableWriter, WriteContext};
 use crate::error::{Error, Result};
 use crate::table::NewDataFile;
+use crate::table::positions::runs;
 
 /// A file to be made anew.
 pub struct Splice {
@@ -43,9 +44,10 @@ pub struct Splice {
 }
 
 impl TableWriter {
-    /// Makes each of `files` anew, several at a time. Where rows are in no order, those that earlier rounds have
-    /// left of the same partition go to the end of a new file that has room.
-    pub async fn splice(&mut self, files: Vec<Splice>, task: &TaskContext) -> Result<()> {
+    /// Writes new files, several at a time: one of each splice, unless they are `joined`; then what is of one
+    /// partition goes to one file, until that is large enough. Where rows are in no order, those that earlier rounds
+    /// have left of the same partition go to the end of a new file that has room.
+    pub async fn splice(&mut self, files: Vec<Splice>, joined: bool, task: &TaskContext) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
@@ -61,10 +63,25 @@ impl TableWriter {
             let busy = Busy::new(&context);
             running.spawn(async move {
                 let _busy = busy;
-                let mut made = Vec::new();
+                let partitioner = Partitioner::new(&context.snapshot, &context.table)?;
+                let (mut made, mut open) = (Vec::new(), None::<Open>);
                 loop {
-                    let Some(splice) = waiting.lock().pop_front() else { return Ok::<_, Error>(made) };
-                    made.push(splice.write(&context, &left, &reservation).await?);
+                    let next = { waiting.lock().pop_front() };
+                    let key = match &next {
+                        Some(splice) => Some(partitioner.key(&splice.partition)?),
+                        None => None,
+                    };
+                    let goes_on =
+                        |open: &mut Open| joined && key.as_ref() == Some(&open.key) && open.has_room();
+                    if let Some(full) = open.take_if(|open| !goes_on(open)) {
+                        made.push(full.finish(&left, &reservation).await?);
+                    }
+                    let Some((splice, key)) = next.zip(key) else { return Ok::<_, Error>(made) };
+                    let open = match &mut open {
+                        Some(open) => open,
+                        none => none.insert(Open::new(&context, key, &splice)?),
+                    };
+                    open.append(splice, &reservation).await?;
                 }
             });
         }
@@ -81,24 +98,33 @@ impl TableWriter {
     }
 }
 
-impl Splice {
-    /// Returns the file, and how many rows it has beside those that were left of earlier rounds.
-    async fn write(
-        self,
-        context: &Arc<WriteContext>,
-        left: &Mutex<FannedOut>,
-        reservation: &MemoryReservation,
-    ) -> Result<(NewDataFile, u64)> {
-        let partitioner = Partitioner::new(&context.snapshot, &context.table)?;
-        let key = partitioner.key(&self.partition)?;
-        let mut file = ParquetFile::open(context, self.partition)?;
-        let mut rows = Rows { stream: self.rows, rest: None };
-        for part in &self.parts {
+/// A file that is being made.
+struct Open {
+    context: Arc<WriteContext>,
+    key: PartitionKey,
+    file: ParquetFile,
+    sort_order_id: Option<i32>,
+}
+
+impl Open {
+    fn new(context: &Arc<WriteContext>, key: PartitionKey, first: &Splice) -> Result<Self> {
+        let file = ParquetFile::open(context, first.partition.clone())?;
+        Ok(Self { context: context.clone(), key, file, sort_order_id: first.sort_order_id })
+    }
+
+    fn has_room(&self) -> bool {
+        self.file.bytes() < self.context.options.target_file_bytes
+    }
+
+    async fn append(&mut self, splice: Splice, reservation: &MemoryReservation) -> Result<()> {
+        let context = &self.context;
+        let mut rows = Rows { stream: splice.rows, rest: None };
+        for part in &splice.parts {
             match part {
                 Part::Group { number, positions } => {
-                    let kept = kept_rows(&self.gone, positions)?;
-                    let group = TakenOver { number: *number, kept, new: self.new_values.get(number) };
-                    file.take_over(&self.source, &group, reservation).await?;
+                    let kept = kept_rows(&splice.gone, positions)?;
+                    let group = TakenOver { number: *number, kept, new: splice.new_values.get(number) };
+                    self.file.take_over(&splice.source, &group, reservation).await?;
                 }
                 Part::Rows(count) => {
                     let mut wanted = usize::try_from(*count).map_err(|e| Error::Internal(e.to_string()))?;
@@ -106,30 +132,37 @@ impl Splice {
                         let batch = rows.next(wanted).await?;
                         wanted -= batch.num_rows();
                         let batch = conform(&batch, &context.schema, &context.table)?;
-                        write(&mut file, &context.schema.project(&batch)?, reservation).await?;
+                        write(&mut self.file, &context.schema.project(&batch)?, reservation).await?;
                     }
                 }
             }
         }
-        rows.end().await?;
-        let rows = file.rows();
-        let has_room = |file: &ParquetFile| file.bytes() < context.options.target_file_bytes;
-        if has_room(&file)
-            && context.snapshot.sort_order.fields.is_empty()
-            && let Some(more) = { left.lock().remainders.remove(&key) }
+        rows.end().await
+    }
+
+    /// Returns the file, and how many rows it has beside those that were `left` of earlier rounds.
+    async fn finish(
+        mut self,
+        left: &Mutex<FannedOut>,
+        reservation: &MemoryReservation,
+    ) -> Result<(NewDataFile, u64)> {
+        let rows = self.file.rows();
+        if self.has_room()
+            && self.context.snapshot.sort_order.fields.is_empty()
+            && let Some(more) = { left.lock().remainders.remove(&self.key) }
         {
             let mut batches = join_small(more.batches)?.into_iter();
-            while has_room(&file)
+            while self.has_room()
                 && let Some(batch) = batches.next()
             {
-                write(&mut file, &batch, reservation).await?;
+                write(&mut self.file, &batch, reservation).await?;
             }
             let batches: Vec<_> = batches.collect();
             if !batches.is_empty() {
-                left.lock().remainders.insert(key, Remainder { batches, ..more });
+                left.lock().remainders.insert(self.key, Remainder { batches, ..more });
             }
         }
-        let file = file.finish().await?;
+        let file = self.file.finish().await?;
         reservation.free();
         Ok((NewDataFile { sort_order_id: self.sort_order_id, ..file }, rows))
     }
@@ -140,12 +173,13 @@ fn kept_rows(gone: &RoaringTreemap, positions: &Range<u64>) -> Result<Option<Kep
     if gone.range_cardinality(positions.clone()) == 0 {
         return Ok(None);
     }
-    let number = |positions: u64| usize::try_from(positions).map_err(|e| Error::Internal(e.to_string()));
-    let mut gone = gone.iter();
-    gone.advance_to(positions.start);
-    let gone = gone.take_while(|position| *position < positions.end);
-    let rows: Vec<usize> = gone.map(|position| number(position - positions.start)).collect::<Result<_>>()?;
-    Ok(Some(KeptRows::without(number(positions.end - positions.start)?, rows)))
+    let number = |position: u64| {
+        usize::try_from(position - positions.start).map_err(|e| Error::Internal(e.to_string()))
+    };
+    let gone = runs(gone, positions.clone());
+    let gone: Vec<Range<usize>> =
+        gone.map(|run| Ok(number(run.start)?..number(run.end)?)).collect::<Result<_>>()?;
+    Ok(Some(KeptRows::without(number(positions.end)?, gone)))
 }
 
 /// Where memory is short, the row group ends.

@@ -5,7 +5,9 @@
 //! 2. Files without a row left are removed. The others are, by the table's mode, marked (merge-on-read:
 //!    their bitmaps are stored) or rewritten (copy-on-write: their surviving rows go to the same writer,
 //!    so that few new rows end up in the rewritten files; [`rewrite`](super::rewrite) tells what is not
-//!    even decoded). Nothing else of the table is read or written.
+//!    even decoded). Nothing else of the table is read or written. Where the input has only the values
+//!    that are assigned, the rest of updated rows is taken from the files that they are in:
+//!    in their places by [`rewrite`](super::rewrite), into new files by [`moved`](super::moved).
 //! 3. All of it becomes one [`TableChange`], and is committed.
 
 use std::collections::{BTreeMap, HashMap};
@@ -53,11 +55,21 @@ pub struct Apply {
     pub session: SessionState,
 }
 
-/// Files of the target that go, and that stay with fewer rows.
+/// Files of the target with changed rows.
 #[derive(Default)]
 struct Fates {
+    /// They go.
     emptied: Vec<Touched>,
-    kept: Vec<Touched>,
+    /// New files take their places.
+    rewritten: Vec<Touched>,
+    /// They stay with fewer rows.
+    marked: Vec<Touched>,
+}
+
+impl Fates {
+    fn all(&self) -> impl Iterator<Item = &Touched> {
+        self.emptied.iter().chain(&self.rewritten).chain(&self.marked)
+    }
 }
 
 impl Apply {
@@ -103,20 +115,18 @@ impl Apply {
         let whole = self.target.book().whole_files();
         counts.deleted += whole_rows(&whole)?;
         let fates = self.fates(deleted, waiting.as_deref(), &updated)?;
-        // A file that the transaction has written itself is not marked but replaced.
-        let files = &table.snapshot.files;
-        let rewrites = |touched: &Touched| {
-            self.mode == RowLevelMode::CopyOnWrite || files.is_uncommitted(touched.file.path())
-        };
         let change_files = match feed {
             None => Vec::new(),
             Some(feed) => self.finish_feed(feed, &fates, &updated, &context).await?,
         };
-        let (rewritten, marked): (Vec<Touched>, Vec<Touched>) = fates.kept.into_iter().partition(rewrites);
-        let rewritten = self.rewrite(&rewritten, waiting.as_ref(), &context, &mut writer).await?;
+        if let Some(waiting) = &waiting {
+            let moved: Vec<&Touched> = fates.emptied.iter().chain(&fates.marked).collect();
+            self.move_updated(&moved, &updated, waiting, &context, &mut writer).await?;
+        }
+        let rewritten = self.rewrite(&fates.rewritten, waiting.as_ref(), &context, &mut writer).await?;
         let written = writer.finish().await?;
         counts.copied = written.rows.saturating_sub(counts.inserted + counts.updated);
-        let marked = self.mark(marked, &written).await?;
+        let marked = self.mark(fates.marked, &written).await?;
         let emptied = fates.emptied.iter().map(|touched| touched.file.clone());
         let removed = whole.into_iter().chain(emptied).chain(rewritten).collect();
         let (mut change, guard) = self.change(written, removed, marked, counts)?;
@@ -184,12 +194,13 @@ impl Apply {
         context: &Arc<TaskContext>,
     ) -> Result<Vec<NewDataFile>> {
         let was_whole = |touched: &Touched| touched.before.as_ref().is_none_or(|before| before.is_empty());
-        let whole_files = fates.kept.is_empty() && fates.emptied.iter().all(was_whole);
+        let whole_files =
+            fates.rewritten.is_empty() && fates.marked.is_empty() && fates.emptied.iter().all(was_whole);
         if self.options.operation == Operation::Delete && whole_files {
             return Ok(Vec::new());
         }
         let none = RoaringTreemap::new();
-        for touched in fates.emptied.iter().chain(&fates.kept) {
+        for touched in fates.all() {
             let before = BeforeImages {
                 file: &touched.file,
                 gone: &touched.deleted,
@@ -201,14 +212,14 @@ impl Apply {
         feed.finish().await
     }
 
-    /// Where updated rows wait. `None`: they cannot stay in their places.
+    /// Where updated rows wait for their old ones. `None`: they are new rows.
     fn waiting(&self, writer: &TableWriter, context: &TaskContext) -> Result<Option<Arc<Waiting>>> {
         let keeps_places =
             self.mode == RowLevelMode::CopyOnWrite && self.target.table().snapshot.row_lineage.is_none();
         let kept = match &self.options.assigned {
-            _ if !keeps_places => return Ok(None),
             Some(assigned) if self.needs_only_assigned => Kept::Values(Arc::new(writer.assigned(assigned)?)),
-            _ => Kept::Row,
+            _ if keeps_places => Kept::Row,
+            _ => return Ok(None),
         };
         Ok(Some(Arc::new(Waiting::new(kept, context)?)))
     }
@@ -219,22 +230,26 @@ impl Apply {
         waiting: Option<&Waiting>,
         updated: &HashMap<i32, RoaringTreemap>,
     ) -> Result<Fates> {
-        let book = self.target.book();
+        let (book, files) = (self.target.book(), &self.target.table().snapshot.files);
         let mut fates = Fates::default();
         // In order of their numbers, so that the same statement makes the same files.
         for (number, mut deleted) in deleted.into_iter().collect::<BTreeMap<_, _>>() {
-            if self.needs_only_assigned
+            let file = book.file(number);
+            let file = file.ok_or_else(|| Error::Internal(format!("the target has no file {number}")))?;
+            // A file that the transaction has written itself is not marked but replaced.
+            let is_rewritten = self.mode == RowLevelMode::CopyOnWrite || files.is_uncommitted(file.path());
+            if is_rewritten
+                && self.needs_only_assigned
                 && let Some(updated) = updated.get(&number)
             {
                 deleted -= updated;
             }
-            let file = book.file(number);
-            let file = file.ok_or_else(|| Error::Internal(format!("the target has no file {number}")))?;
             let touched = Touched { number, file, deleted, before: book.deleted_before(number) };
-            let has_new = waiting.is_some_and(|waiting| waiting.has(number));
+            let has_new = is_rewritten && waiting.is_some_and(|waiting| waiting.has(number));
             match touched.rows_left()? {
                 Some(0) if !has_new => fates.emptied.push(touched),
-                _ => fates.kept.push(touched),
+                _ if is_rewritten => fates.rewritten.push(touched),
+                _ => fates.marked.push(touched),
             }
         }
         Ok(fates)

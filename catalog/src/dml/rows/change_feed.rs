@@ -97,8 +97,8 @@ impl ChangeFeed {
             if let Some(before) = images.deleted_before {
                 others |= before;
             }
-            let plan =
-                surviving_rows(table, session, vec![(images.file.clone(), others)], Beside::Nothing).await?;
+            let plan = surviving_rows(table, session, vec![(images.file.clone(), others)], Beside::default())
+                .await?;
             let streams = self.streams(&plan, kind, context)?;
             self.writer.round(vec![streams], InputOrder::Any, context).await?;
         }

@@ -9,6 +9,7 @@ mod change_feed;
 mod changes;
 mod exec;
 mod in_place;
+mod moved;
 mod rewrite;
 mod spilled_values;
 mod splice;
@@ -154,15 +155,15 @@ impl RowTarget {
     }
 
     /// Whether of updated rows only the columns `assigned` (by index) need to be in the input of
-    /// [`Self::change`]: the rows stay where they are, and whatever the input has in the other columns, they keep
-    /// the values that they have. Fails with `Unsupported` if the table cannot be written.
+    /// [`Self::change`]: whatever the input has in the other columns, the rows keep the values that they have,
+    /// and their place in the table's partitioning and sort order. Fails with `Unsupported` if the table cannot be written.
     pub fn needs_only_assigned(&self, operation: Operation, assigned: &BTreeSet<usize>) -> Result<bool> {
         let snapshot = &self.table.snapshot;
         let format = self.table.catalog.format(snapshot.format);
-        let is_rewritten = format.row_level_mode(snapshot, operation)? == RowLevelMode::CopyOnWrite;
-        // Under row lineage a file gives its rows their identity by their places; a feed of changes has whole rows.
-        let has_whole_rows =
-            snapshot.row_lineage.is_some() || format.change_feed(snapshot, operation)?.is_some();
+        let is_marked = format.row_level_mode(snapshot, operation)? == RowLevelMode::MergeOnRead;
+        let needs_whole_rows = format.change_feed(snapshot, operation)?.is_some()
+            // To be put in order together with those of other files.
+            || is_marked && !snapshot.sort_order.fields.is_empty();
         let partitioned_by = snapshot.default_spec.fields.iter().map(|field| field.source_id);
         let sorted_by = snapshot.sort_order.fields.iter().map(|field| field.source_id);
         let schema = &snapshot.schema;
@@ -170,7 +171,7 @@ impl RowTarget {
             let source = source_path(&schema.arrow, &schema.field_ids, id);
             source.is_some_and(|(path, _)| path.first().is_some_and(|column| assigned.contains(column)))
         };
-        Ok(is_rewritten && !has_whole_rows && !partitioned_by.chain(sorted_by).any(says_where))
+        Ok(!needs_whole_rows && !partitioned_by.chain(sorted_by).any(says_where))
     }
 
     /// Plan that carries out the changes of `input`: address columns, [`ACTION`] (`Int8`), the

@@ -23,7 +23,7 @@ use crate::table::LiveFile;
 use crate::write::{AssignedColumns, InputOrder, TableWriter};
 
 /// Files whose footers are kept while they are made anew.
-const SPLICED_AT_ONCE: usize = 32;
+pub(super) const SPLICED_AT_ONCE: usize = 32;
 
 /// A file with deleted rows.
 pub struct Touched {
@@ -83,26 +83,34 @@ impl Apply {
                 // New files that have room take them.
                 false => writer.rows(moved, context).await?,
             }
-            writer.splice(splices, context).await?;
+            writer.splice(splices, false, context).await?;
         }
         writer.rows(moved_at_last, context).await?;
         for (files, order) in [(sorted, InputOrder::TableOrder), (other, InputOrder::Any)] {
-            if files.is_empty() {
-                continue;
+            let mut rows = Vec::with_capacity(files.len());
+            for touched in files {
+                rows.push(self.rows_left(touched, waiting, context).await?);
             }
-            let count = files.len();
-            let tasks = self.session.config().target_partitions().clamp(1, count);
-            let mut inputs: Vec<Vec<SendableRecordBatchStream>> = (0..tasks).map(|_| Vec::new()).collect();
-            for (i, touched) in files.into_iter().enumerate() {
-                // Runs of neighbouring files stay together: what was clustered stays so.
-                let streams = self.rows_left(touched, waiting, context).await?;
-                if let Some(input) = inputs.get_mut(i * tasks / count) {
-                    input.extend(streams);
-                }
-            }
-            writer.round(inputs, order, context).await?;
+            writer.round(self.shared_out(rows), order, context).await?;
         }
         Ok(files.iter().map(|touched| touched.file.clone()).collect())
+    }
+
+    /// Rows of files for the tasks that write them.
+    pub(super) fn shared_out(
+        &self,
+        files: Vec<Vec<SendableRecordBatchStream>>,
+    ) -> Vec<Vec<SendableRecordBatchStream>> {
+        let count = files.len();
+        let tasks = self.session.config().target_partitions().clamp(1, count.max(1));
+        let mut inputs: Vec<Vec<SendableRecordBatchStream>> = (0..tasks).map(|_| Vec::new()).collect();
+        for (i, rows) in files.into_iter().enumerate() {
+            // Runs of neighbouring files stay together: what was clustered stays so.
+            if let Some(input) = inputs.get_mut(i * tasks / count) {
+                input.extend(rows);
+            }
+        }
+        inputs
     }
 
     /// What is left of a file, with the values that its rows have now.
@@ -115,9 +123,9 @@ impl Apply {
         let (file, deleted) = (&touched.file, touched.all_deleted());
         let with_values = waiting.and_then(|waiting| Some((waiting.clone(), waiting.columns()?.clone())));
         let Some((waiting, columns)) = with_values.filter(|(waiting, _)| waiting.has(touched.number)) else {
-            return self.survivors(file, deleted, self.lineage(), context).await;
+            return self.survivors(file, deleted, self.beside(false), context).await;
         };
-        let rows = self.survivors(file, deleted, Beside::Position, context).await?;
+        let rows = self.survivors(file, deleted, self.beside(true), context).await?;
         let number = touched.number;
         // Only when it is the file's turn are its values put in order.
         Ok(vec![with_values_put(rows, columns, move || waiting.in_order(number))])
@@ -134,11 +142,9 @@ impl Apply {
         is_sorted.then_some(order.order_id)
     }
 
-    pub(super) fn lineage(&self) -> Beside<'_> {
-        match &self.target.table().snapshot.row_lineage {
-            Some(lineage) => Beside::Lineage(lineage),
-            None => Beside::Nothing,
-        }
+    /// What rows need to have beside them where they are copied.
+    pub(super) fn beside(&self, position: bool) -> Beside<'_> {
+        Beside { lineage: self.target.table().snapshot.row_lineage.as_ref(), position }
     }
 
     /// The rows of a file that are not at the positions `deleted`, in its order, decoded ahead of whoever takes

@@ -9,6 +9,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
+use parquet::file::metadata::ParquetMetaData;
 use roaring::RoaringTreemap;
 
 use super::apply::Apply;
@@ -17,6 +18,8 @@ use super::rewrite::{Touched, with_values_put};
 use super::updated::{Updated, UpdatedInOrder};
 use crate::error::Result;
 use crate::scan::{Beside, footer};
+use crate::storage::Located;
+use crate::table::LiveFile;
 use crate::write::{AssignedColumns, NewValues, Part, Source, Splice, TableWriter};
 
 /// How a file is made anew. `moved`: whole updated rows that do not stay in it.
@@ -44,7 +47,11 @@ impl Apply {
         context: &Arc<TaskContext>,
         writer: &TableWriter,
     ) -> Result<Planned> {
-        let source = self.source(touched, writer).await?;
+        // Under row lineage a file gives the rows that stay their identity by their places.
+        let source = match self.target.table().snapshot.row_lineage {
+            Some(_) => None,
+            None => self.source(touched, writer).await?,
+        };
         let sort_order_id = self.sort_order_id(touched);
         let partition = touched.file.partition()?;
         let with_values = waiting.and_then(|waiting| Some((waiting, waiting.columns()?)));
@@ -74,18 +81,21 @@ impl Apply {
     }
 
     /// `None`: nothing of the file can be taken over.
-    async fn source(&self, touched: &Touched, writer: &TableWriter) -> Result<Option<Source>> {
-        let table = self.target.table();
-        let is_elsewhere = touched.file.spec().spec_id != table.snapshot.default_spec.spec_id;
-        // Under row lineage a file gives its rows their identity by their places.
-        let is_placed = table.snapshot.row_lineage.is_some();
-        if is_elsewhere || is_placed || !touched.file.deletes.equality.is_empty() {
+    pub(super) async fn source(&self, touched: &Touched, writer: &TableWriter) -> Result<Option<Source>> {
+        let snapshot = &self.target.table().snapshot;
+        let is_elsewhere = touched.file.spec().spec_id != snapshot.default_spec.spec_id;
+        if is_elsewhere || !touched.file.deletes.equality.is_empty() {
             return Ok(None);
         }
-        let file = touched.file.file()?;
-        let located = table.catalog.storage().locate(&file.path)?;
-        let footer = footer(&self.session, &located, file.size_bytes).await?;
+        let (located, footer) = self.footer(&touched.file).await?;
         Ok(writer.source(located, footer))
+    }
+
+    pub(super) async fn footer(&self, file: &LiveFile) -> Result<(Located, Arc<ParquetMetaData>)> {
+        let file = file.file()?;
+        let located = self.target.table().catalog.storage().locate(&file.path)?;
+        let footer = footer(&self.session, &located, file.size_bytes).await?;
+        Ok((located, footer))
     }
 
     /// Where updated rows stay, whatever becomes of their row group. `None`: none can be taken over, or there is no
@@ -105,13 +115,14 @@ impl Apply {
         let Some(parts) = source.parts(&deleted, &RoaringTreemap::new()) else { return Ok(None) };
         let Some(memory) = waiting.memory_for(touched.number) else { return Ok(None) };
         let Some(updated) = waiting.take(touched.number, memory).await? else {
-            let rows = self.rows_of_parts(touched, &parts, deleted.clone(), self.lineage(), context).await?;
+            let rows =
+                self.rows_of_parts(touched, &parts, deleted.clone(), self.beside(false), context).await?;
             let rows = self.joined(rows);
             return Ok(Some(Pieces { parts, gone: deleted, new_values: HashMap::new(), rows }));
         };
         let stored = columns.by_stored_column(&updated.values);
         let (new_values, _) = updated.by_group(&groups_of(&parts), &stored)?;
-        let rows = self.rows_of_parts(touched, &parts, deleted.clone(), Beside::Position, context).await?;
+        let rows = self.rows_of_parts(touched, &parts, deleted.clone(), self.beside(true), context).await?;
         let rows = with_values_put(rows, columns.clone(), move || Ok(UpdatedInOrder::new(Some(updated))));
         Ok(Some(Pieces { parts, gone: deleted, new_values, rows }))
     }
@@ -151,7 +162,7 @@ impl Apply {
             None => (HashMap::new(), all()),
         };
         let gone = &unread - &replaced;
-        let rows = self.rows_of_parts(touched, &parts, unread, self.lineage(), context).await?;
+        let rows = self.rows_of_parts(touched, &parts, unread, self.beside(false), context).await?;
         let rows = self.joined(rows);
         Ok((Some(Pieces { parts, gone, new_values, rows }), moved))
     }
@@ -205,21 +216,21 @@ impl Apply {
         context: &Arc<TaskContext>,
     ) -> Result<Vec<SendableRecordBatchStream>> {
         let groups = groups_of(parts);
-        if groups.len() == parts.len() {
+        if parts.iter().all(|part| matches!(part, Part::Group { .. } | Part::Rows(0))) {
             return Ok(Vec::new());
         }
         groups.into_iter().for_each(|(_, positions)| _ = unread.insert_range(positions));
         self.survivors(&touched.file, unread, beside, context).await
     }
 
-    fn joined(&self, rows: Vec<SendableRecordBatchStream>) -> SendableRecordBatchStream {
+    pub(super) fn joined(&self, rows: Vec<SendableRecordBatchStream>) -> SendableRecordBatchStream {
         let schema = self.target.table().snapshot.schema.arrow.clone();
         Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(rows).flatten()))
     }
 }
 
 /// Number and positions of the row groups that are taken over.
-fn groups_of(parts: &[Part]) -> Vec<(usize, Range<u64>)> {
+pub(super) fn groups_of(parts: &[Part]) -> Vec<(usize, Range<u64>)> {
     let group = |part: &Part| match part {
         Part::Group { number, positions } => Some((*number, positions.clone())),
         Part::Rows(_) => None,

@@ -17,13 +17,16 @@ use crate::table::{Operation, TableFormat, Transform};
 use crate::{Error, Result};
 
 /// Formats and the properties that choose how their rows are changed.
-const MODES: [(TableFormat, &[(&str, &str)]); 6] = [
+const MODES: [(TableFormat, &[(&str, &str)]); 9] = [
     (TableFormat::Iceberg, &[("format-version", "1")]),
     (TableFormat::Iceberg, &[("format-version", "2")]),
     (TableFormat::Iceberg, &[("format-version", "2"), MERGE_ON_READ[0], MERGE_ON_READ[1], MERGE_ON_READ[2]]),
+    (TableFormat::Iceberg, &[("format-version", "3")]),
     (TableFormat::Iceberg, &[("format-version", "3"), MERGE_ON_READ[0], MERGE_ON_READ[1], MERGE_ON_READ[2]]),
     (TableFormat::Delta, &[("delta.enableDeletionVectors", "false")]),
     (TableFormat::Delta, &[("delta.enableDeletionVectors", "true")]),
+    (TableFormat::Delta, &[("delta.enableDeletionVectors", "false"), ("delta.enableRowTracking", "true")]),
+    (TableFormat::Delta, &[("delta.enableDeletionVectors", "true"), ("delta.enableRowTracking", "true")]),
 ];
 
 const MERGE_ON_READ: [(&str, &str); 3] = [
@@ -188,18 +191,12 @@ async fn columns_that_are_not_assigned_keep_their_values() {
             // The last column, `at`.
             let assigned = BTreeSet::from([2]);
             let target = RowTarget::new(table.clone());
-            let is_enough = target.needs_only_assigned(Operation::Merge, &assigned).unwrap();
-            assert_eq!(is_enough, !is_merge_on_read(format, properties), "{format} {properties:?}");
+            assert!(target.needs_only_assigned(Operation::Merge, &assigned).unwrap());
             let by_name = target.needs_only_assigned(Operation::Merge, &BTreeSet::from([1, 2])).unwrap();
-            assert_eq!(by_name, is_enough && !partitioned, "{format} {properties:?}");
-            let (id, name) = match is_enough {
-                true => ("arrow_cast(NULL, 'Int64')", "arrow_cast('lost', 'Utf8View')"),
-                false => ("id", "name"),
-            };
-            let merge = format!(
-                "SELECT ADDRESS, arrow_cast(CASE WHEN id % 5 = 0 THEN 1 ELSE 2 END, 'Int8'), {id}, {name}, \
-                 TIMESTAMP '2027-01-01 00:00:00' FROM target WHERE id % 3 = 0"
-            );
+            assert_eq!(by_name, !partitioned, "{format} {properties:?}");
+            let merge = "SELECT ADDRESS, arrow_cast(CASE WHEN id % 5 = 0 THEN 1 ELSE 2 END, 'Int8'), \
+                         arrow_cast(NULL, 'Int64'), arrow_cast('lost', 'Utf8View'), \
+                         TIMESTAMP '2027-01-01 00:00:00' FROM target WHERE id % 3 = 0";
             let options = ChangeOptions {
                 operation: Operation::Merge,
                 second_change: SecondChange::Refuse("MERGE"),
@@ -209,7 +206,7 @@ async fn columns_that_are_not_assigned_keep_their_values() {
                 assigned: Some(assigned),
                 dry_run: false,
             };
-            let impact = lake.change_with(&table, &merge, options).await.unwrap();
+            let impact = lake.change_with(&table, merge, options).await.unwrap();
             assert_eq!((impact.rows_updated, impact.rows_deleted), (267, 66), "{format} {properties:?}");
             let left = |v: i64, name| (v % 15 != 0).then_some((v, name));
             assert_rows(&lake.rows().await, &expected(1_000, left), &format!("{format} {properties:?}"));
@@ -217,13 +214,6 @@ async fn columns_that_are_not_assigned_keep_their_values() {
             let updated = |v: i64, name| (v % 3 == 0 && v % 5 != 0).then_some((v, name));
             assert_rows(&changed, &expected(1_000, updated), &format!("{format} {properties:?}"));
         }
-    }
-}
-
-fn is_merge_on_read(format: TableFormat, properties: &[(&str, &str)]) -> bool {
-    match format {
-        TableFormat::Iceberg => properties.contains(&MERGE_ON_READ[2]),
-        TableFormat::Delta => properties.contains(&("delta.enableDeletionVectors", "true")),
     }
 }
 
@@ -322,5 +312,22 @@ async fn rows_keep_their_identity() {
                       FROM target WHERE id IN (5, 50)";
         lake.change(&lake.current().await, Operation::Update, update).await.unwrap();
         assert_eq!(ids(lake.clone()).await, before, "{properties:?}");
+        // Those that have moved, and others.
+        let assign = "SELECT ADDRESS, arrow_cast(2, 'Int8'), arrow_cast(NULL, 'Int64'), \
+                      arrow_cast('newer', 'Utf8View'), arrow_cast(NULL, 'Timestamp(Microsecond, None)') \
+                      FROM target WHERE id BETWEEN 40 AND 60";
+        let options = ChangeOptions {
+            operation: Operation::Update,
+            second_change: SecondChange::Ignore,
+            parameters: Default::default(),
+            reads_all: false,
+            returning: 0,
+            assigned: Some(BTreeSet::from([1])),
+            dry_run: false,
+        };
+        lake.change_with(&lake.current().await, assign, options).await.unwrap();
+        assert_eq!(ids(lake.clone()).await, before, "{properties:?}");
+        let changed = lake.rows_where("name = 'newer'").await;
+        assert!(changed.iter().map(|row| row.0).eq(40..=60), "{properties:?} {changed:?}");
     }
 }

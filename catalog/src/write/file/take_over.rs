@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::Fields;
 use auric_pages::{KeptRows, Retained};
 use datafusion::execution::memory_pool::MemoryReservation;
 use parquet::arrow::ProjectionMask;
@@ -12,9 +13,11 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::arrow::arrow_writer::ArrowColumnWriter;
 use parquet::column::writer::ColumnCloseResult;
+use parquet::file::metadata::RowGroupMetaDataPtr;
+use parquet::file::writer::SerializedRowGroupWriter;
 
 use super::retain::{retain, without_what_goes};
-use super::{ParquetFile, close_column, encoding, write_column};
+use super::{Outbox, ParquetFile, close_column, encoding, write_column};
 use crate::error::{Error, Result};
 use crate::write::column_stats::ColumnCounts;
 use crate::write::new_values::{NewValues, StoredColumn};
@@ -25,7 +28,16 @@ pub struct TakenOver<'a> {
     pub number: usize,
     /// `None`: all of them.
     pub kept: Option<KeptRows>,
+    /// Of rows that stay; of columns that the file does not store, for each of them.
     pub new: Option<&'a NewValues>,
+}
+
+/// A column of a row group of another file.
+struct Column<'a> {
+    stored: StoredColumn<'a>,
+    chunks: Vec<ColumnCloseResult>,
+    /// If some differ from those that are there.
+    new: Option<&'a NewValues>,
 }
 
 /// What is left of a column.
@@ -34,6 +46,27 @@ enum Left<'a> {
     Pages(Box<Retained>),
     /// To be encoded.
     Values(Box<dyn Iterator<Item = Result<ArrayRef>> + Send + 'a>),
+}
+
+/// A row group that is made of another.
+struct NewGroup<'a> {
+    /// Of the file.
+    path: &'a str,
+    fields: &'a Fields,
+    writer: SerializedRowGroupWriter<'a, Outbox>,
+    /// Of the columns that are written anew, by stored column.
+    encoders: Vec<Vec<ArrowColumnWriter>>,
+    counts: &'a mut [ColumnCounts],
+}
+
+impl TakenOver<'_> {
+    /// Rows that are left.
+    fn rows(&self, source: &Source) -> Result<u64> {
+        match &self.kept {
+            Some(kept) => Ok(kept.count() as u64),
+            None => source.group_rows(self.number),
+        }
+    }
 }
 
 impl ParquetFile {
@@ -47,14 +80,21 @@ impl ParquetFile {
         self.end_row_group().await?;
         let TakenOver { number, kept, new } = group;
         let is_as_it_was = kept.is_none() && new.is_none();
-        let mut anew = match is_as_it_was {
+        let encoders = match is_as_it_was {
             true => Vec::new(),
             false => self.column_writers()?,
         };
+        let rows = group.rows(source)?;
         let known = source.null_counts(*number)?;
-        let schema = self.context.schema.arrow.clone();
+        let fields = self.context.schema.arrow.fields().clone();
         let mut chunks = source.chunks(*number)?.into_iter();
-        let mut writer = self.writer.next_row_group().map_err(|e| encoding(&self.path, e))?;
+        let mut made = NewGroup {
+            path: &self.path,
+            fields: &fields,
+            writer: self.writer.next_row_group().map_err(|e| encoding(&self.path, e))?,
+            encoders,
+            counts: &mut self.counts,
+        };
         for (leaves, size) in source.runs(*number)? {
             // Little, and there is no way to do with less.
             reservation.resize(size);
@@ -70,7 +110,7 @@ impl ParquetFile {
                 if let (None, Some(_)) = (new, kept) {
                     to_retain.extend(chunks.iter().map(|chunk| (column, chunk.clone())));
                 }
-                columns.push((column, stored, chunks, new));
+                columns.push(Column { stored, chunks, new });
             }
             let mut retained = match kept {
                 Some(kept) => {
@@ -80,56 +120,16 @@ impl ParquetFile {
                 None => BTreeMap::new(),
             };
             let mut uncounted = BTreeSet::new();
-            for (column, stored, chunks, new) in columns {
-                let missing = || Error::Internal(format!("{}: there is no column {column}", self.path));
-                let counts = self.counts.get_mut(column).ok_or_else(missing)?;
-                let field = schema.fields().get(column).ok_or_else(missing)?;
-                let left = match (new, kept) {
-                    (None, None) => Left::All(chunks),
-                    (None, Some(kept)) => match retained.remove(&column) {
-                        Some(left) => {
-                            if field.data_type().is_floating() {
-                                without_what_goes(stored.read(None)?, kept)
-                                    .try_for_each(|values| values.map(|values| counts.update(&values)))?;
-                            } else {
-                                counts.add_nulls(left.nulls);
-                            }
-                            Left::Pages(Box::new(left))
-                        }
-                        None => Left::Values(Box::new(without_what_goes(stored.read(None)?, kept))),
-                    },
-                    (Some(new), None) => Left::Values(stored.with(new)?),
-                    (Some(new), Some(kept)) => {
-                        Left::Values(Box::new(without_what_goes(stored.with(new)?, kept)))
-                    }
-                };
-                match left {
+            for mut column in columns {
+                let number = column.stored.column;
+                match column.left(kept.as_ref(), rows, retained.remove(&number))? {
                     Left::All(chunks) => {
-                        for chunk in chunks {
-                            writer.append_column(&bytes, chunk).map_err(|e| encoding(&self.path, e))?;
-                        }
-                        match known.get(&column) {
-                            Some(nulls) if !field.data_type().is_floating() => counts.add_nulls(*nulls),
-                            _ => _ = uncounted.insert(column),
+                        if !made.copy(number, &bytes, chunks, known.get(&number))? {
+                            uncounted.insert(number);
                         }
                     }
-                    Left::Pages(left) => {
-                        writer.append_column(&left.bytes, left.close).map_err(|e| encoding(&self.path, e))?;
-                    }
-                    Left::Values(values) => {
-                        let mut writers = std::mem::take(anew.get_mut(column).ok_or_else(missing)?);
-                        for values in values {
-                            let values = values?;
-                            counts.update(&values);
-                            write_column(&mut writers, field, &values)
-                                .map_err(|e| encoding(&self.path, e))?;
-                            let encoded: usize = writers.iter().map(ArrowColumnWriter::memory_size).sum();
-                            reservation.resize(2 * size + encoded);
-                        }
-                        for chunk in close_column(writers).map_err(|e| encoding(&self.path, e))? {
-                            chunk.append_to_row_group(&mut writer).map_err(|e| encoding(&self.path, e))?;
-                        }
-                    }
+                    Left::Pages(left) => made.append(number, *left, &column, kept.as_ref())?,
+                    Left::Values(values) => made.encode(number, values, 2 * size, reservation)?,
                 }
                 if let Some(bytes) = self.outbox.take() {
                     self.upload.put(bytes).await?;
@@ -139,19 +139,132 @@ impl ParquetFile {
                     tokio::task::yield_now().await;
                 }
             }
-            count(&mut self.counts, source, *number, &bytes, &uncounted).await?;
+            count(made.counts, source, *number, &bytes, &uncounted).await?;
         }
-        let written = writer.close().map_err(|e| encoding(&self.path, e))?;
+        for column in source.stored_columns()..fields.len() {
+            let new = new.filter(|new| new.rows.len() as u64 == rows);
+            let missing =
+                || Error::Internal(format!("{} has no values of every row for column {column}", made.path));
+            let values = new.ok_or_else(missing)?.only(column)?;
+            made.encode(column, Box::new(values), 0, reservation)?;
+        }
+        let written = made.close()?;
         // Dictionaries that stay have entries of rows that went.
         if new.is_some() && kept.is_none() {
             self.context.encodings.learn(&written);
         }
-        self.rows += match kept {
-            Some(kept) => kept.count() as u64,
-            None => source.group_rows(*number)?,
-        };
+        self.rows += rows;
         self.send().await
     }
+}
+
+impl<'a> Column<'a> {
+    /// `rows`: how many are left. `retained`: the column without the rows that go, if that could be done.
+    fn left(
+        &mut self,
+        kept: Option<&'a KeptRows>,
+        rows: u64,
+        retained: Option<Retained>,
+    ) -> Result<Left<'a>> {
+        Ok(match (self.new, kept) {
+            (None, None) => Left::All(std::mem::take(&mut self.chunks)),
+            (None, Some(kept)) => match retained {
+                Some(left) => Left::Pages(Box::new(left)),
+                None => Left::Values(Box::new(without_what_goes(self.stored.read(None)?, kept))),
+            },
+            // No old value stays.
+            (Some(new), _) if new.rows.len() as u64 == rows => {
+                Left::Values(Box::new(new.only(self.stored.column)?))
+            }
+            (Some(new), None) => Left::Values(Box::new(self.stored.with(new)?)),
+            (Some(new), Some(kept)) => {
+                Left::Values(Box::new(without_what_goes(self.stored.with(new)?, kept)))
+            }
+        })
+    }
+}
+
+impl NewGroup<'_> {
+    /// A column as it is. `nulls`: if they are known. Returns whether its values are counted.
+    fn copy(
+        &mut self,
+        column: usize,
+        bytes: &GroupBytes,
+        chunks: Vec<ColumnCloseResult>,
+        nulls: Option<&u64>,
+    ) -> Result<bool> {
+        for chunk in chunks {
+            self.writer.append_column(bytes, chunk).map_err(|e| encoding(self.path, e))?;
+        }
+        match nulls {
+            Some(nulls) if !self.is_floating(column)? => {
+                self.counts(column)?.add_nulls(*nulls);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// A column without the rows that go.
+    fn append(
+        &mut self,
+        number: usize,
+        left: Retained,
+        column: &Column<'_>,
+        kept: Option<&KeptRows>,
+    ) -> Result<()> {
+        match kept {
+            Some(kept) if self.is_floating(number)? => {
+                for values in without_what_goes(column.stored.read(None)?, kept) {
+                    self.counts(number)?.update(&values?);
+                }
+            }
+            _ => self.counts(number)?.add_nulls(left.nulls),
+        }
+        self.writer.append_column(&left.bytes, left.close).map_err(|e| encoding(self.path, e))
+    }
+
+    /// `memory`: bytes that are held beside the encoders'.
+    fn encode(
+        &mut self,
+        column: usize,
+        values: Box<dyn Iterator<Item = Result<ArrayRef>> + Send + '_>,
+        memory: usize,
+        reservation: &MemoryReservation,
+    ) -> Result<()> {
+        let path = self.path;
+        let encoders = self.encoders.get_mut(column).map(std::mem::take);
+        let mut encoders = encoders.ok_or_else(|| missing(path, column))?;
+        let field = self.fields.get(column).ok_or_else(|| missing(path, column))?;
+        for values in values {
+            let values = values?;
+            self.counts(column)?.update(&values);
+            write_column(&mut encoders, field, &values).map_err(|e| encoding(path, e))?;
+            let encoded: usize = encoders.iter().map(ArrowColumnWriter::memory_size).sum();
+            reservation.resize(memory + encoded);
+        }
+        for chunk in close_column(encoders).map_err(|e| encoding(path, e))? {
+            chunk.append_to_row_group(&mut self.writer).map_err(|e| encoding(path, e))?;
+        }
+        Ok(())
+    }
+
+    fn close(self) -> Result<RowGroupMetaDataPtr> {
+        self.writer.close().map_err(|e| encoding(self.path, e))
+    }
+
+    fn counts(&mut self, column: usize) -> Result<&mut ColumnCounts> {
+        self.counts.get_mut(column).ok_or_else(|| missing(self.path, column))
+    }
+
+    fn is_floating(&self, column: usize) -> Result<bool> {
+        let field = self.fields.get(column).ok_or_else(|| missing(self.path, column))?;
+        Ok(field.data_type().is_floating())
+    }
+}
+
+fn missing(path: &str, column: usize) -> Error {
+    Error::Internal(format!("{path}: there is no column {column}"))
 }
 
 /// Counts what is in stored columns (floating point and nested ones) of a row group that is taken over: its footer
