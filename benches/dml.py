@@ -23,6 +23,7 @@ COPY, MARK = "copy-on-write", "merge-on-read"
 MODES = ", ".join(f"'write.{statement}.mode' = '{{mode}}'" for statement in ("delete", "update", "merge"))
 LAYOUTS = {
     "iceberg copy": ("iceberg", "'format-version' = '2', " + MODES.format(mode=COPY)),
+    "iceberg v3 copy": ("iceberg", "'format-version' = '3', " + MODES.format(mode=COPY)),
     "iceberg v3 mark": ("iceberg", "'format-version' = '3', " + MODES.format(mode=MARK)),
     "delta copy": ("delta", ""),
     "delta mark": ("delta", "'delta.enableDeletionVectors' = 'true'"),

@@ -14,6 +14,7 @@ mod encodings;
 mod fan_out;
 mod file;
 mod file_schema;
+mod lineage;
 mod new_values;
 mod options;
 mod order;
@@ -56,9 +57,10 @@ pub use self::written_files::{WrittenFiles, delete_files};
 use self::conform::conform;
 use self::encodings::Encodings;
 use self::fan_out::{FanOut, FannedOut, join, merge};
+use self::lineage::Inherited;
 use crate::error::{Error, Result};
 use crate::storage::{Located, Storage};
-use crate::table::{NewDataFile, RowLineage, TableSnapshot};
+use crate::table::{LiveFile, NewDataFile, RowLineage, TableSnapshot};
 
 /// How rows arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,9 +299,14 @@ impl TableWriter {
         })
     }
 
-    /// The file as one whose row groups may be taken over, if they may be.
-    pub fn source(&self, located: Located, footer: Arc<ParquetMetaData>) -> Option<Source> {
-        Source::of(located, footer, &self.schema, &self.options)
+    /// A file as one whose row groups may be taken over, if they may be.
+    pub fn source(
+        &self,
+        file: &LiveFile,
+        located: Located,
+        footer: Arc<ParquetMetaData>,
+    ) -> Result<Option<Source>> {
+        Ok(Source::of(located, footer, Inherited::of(file)?, &self.schema, &self.options))
     }
 
     /// Rows of the table as files of a partition store them, by number of the stored column. `None`: some belong
@@ -318,17 +325,22 @@ impl TableWriter {
         }
     }
 
-    /// Numbers among the stored columns of columns of the table, as far as they are stored.
+    /// Numbers among the stored columns of columns of the table, as far as they are stored, and of those of row
+    /// lineage.
     pub fn stored_columns(&self, columns: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let columns = self.with_lineage(columns);
         let stored = self.schema.stored.iter().enumerate();
         stored.filter(|(_, column)| columns.contains(column)).map(|(number, _)| number).collect()
     }
 
     /// Columns of the table, to be stored without the rest of their rows. Those of row lineage are among them.
     pub fn assigned(&self, columns: &BTreeSet<usize>) -> Result<AssignedColumns> {
+        AssignedColumns::new(&self.table, &self.schema, &self.with_lineage(columns))
+    }
+
+    fn with_lineage(&self, columns: &BTreeSet<usize>) -> BTreeSet<usize> {
         let lineage = self.snapshot.schema.arrow.fields().len()..self.schema.table.fields().len();
-        let columns = columns.iter().copied().chain(lineage).collect();
-        AssignedColumns::new(&self.table, &self.schema, &columns)
+        columns.iter().copied().chain(lineage).collect()
     }
 
     /// The stored columns that say where a row belongs in the table's sort order.

@@ -12,7 +12,7 @@ use super::source::{GroupBytes, Source};
 use crate::error::{Error, Result};
 
 /// Rows that are decoded at a time.
-const BATCH_ROWS: usize = 8_192;
+pub const BATCH_ROWS: usize = 8_192;
 
 /// New values of some rows of a row group.
 #[derive(Debug)]
@@ -23,13 +23,36 @@ pub struct NewValues {
     pub values: BTreeMap<usize, ArrayRef>,
 }
 
+/// The values of a column, in the order of their rows.
+pub type Values<'a> = Box<dyn Iterator<Item = Result<ArrayRef>> + Send + 'a>;
+
 impl NewValues {
     /// The values of a column where no row stays but those that have a new one.
-    pub fn only(&self, column: usize) -> Result<impl Iterator<Item = Result<ArrayRef>> + use<>> {
-        let missing = || Error::Internal(format!("there are no new values for column {column}"));
-        let values = self.values.get(&column).ok_or_else(missing)?.clone();
+    pub fn only(&self, column: usize) -> Result<Values<'static>> {
+        let values = self.of(column)?.clone();
         let starts = (0..values.len()).step_by(BATCH_ROWS);
-        Ok(starts.map(move |start| Ok(values.slice(start, BATCH_ROWS.min(values.len() - start)))))
+        Ok(Box::new(starts.map(move |start| Ok(values.slice(start, BATCH_ROWS.min(values.len() - start))))))
+    }
+
+    /// `old`, the values of a column in all rows of the row group, with the new ones in their places.
+    pub fn put<'n>(&'n self, column: usize, old: Values<'n>) -> Result<Values<'n>> {
+        let values = self.of(column)?;
+        let (mut first, mut used) = (0, 0);
+        Ok(Box::new(old.map(move |old| {
+            let old = old?;
+            let end = first + old.len();
+            let ahead = self.rows.get(used..).unwrap_or_default();
+            let places = ahead.get(..ahead.partition_point(|row| *row < end)).unwrap_or_default();
+            let replaced = replace(&old, first, places, &values.slice(used, places.len()))?;
+            first = end;
+            used += places.len();
+            Ok(replaced)
+        })))
+    }
+
+    fn of(&self, column: usize) -> Result<&ArrayRef> {
+        let missing = || Error::Internal(format!("there are no new values for column {column}"));
+        self.values.get(&column).ok_or_else(missing)
     }
 }
 
@@ -62,25 +85,8 @@ impl StoredColumn<'_> {
         }
     }
 
-    /// All values of the column, the new ones in place of the old.
-    pub fn with<'n>(&self, new: &'n NewValues) -> Result<impl Iterator<Item = Result<ArrayRef>> + use<'n>> {
-        let missing = || Error::Internal(format!("there are no new values for column {}", self.column));
-        let values = new.values.get(&self.column).ok_or_else(missing)?;
-        let (mut first, mut used) = (0, 0);
-        Ok(self.read(None)?.map(move |old| {
-            let old = old?;
-            let end = first + old.len();
-            let ahead = new.rows.get(used..).unwrap_or_default();
-            let places = ahead.get(..ahead.partition_point(|row| *row < end)).unwrap_or_default();
-            let replaced = replace(&old, first, places, &values.slice(used, places.len()))?;
-            first = end;
-            used += places.len();
-            Ok(replaced)
-        }))
-    }
-
     /// The column's values, of all rows or of some.
-    pub fn read(&self, rows: Option<RowSelection>) -> Result<impl Iterator<Item = Result<ArrayRef>> + use<>> {
+    pub fn read(&self, rows: Option<RowSelection>) -> Result<Values<'static>> {
         let leaves = self.source.footer().file_metadata().schema_descr();
         let metadata = self.source.as_written()?.clone();
         let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata)
@@ -91,11 +97,11 @@ impl StoredColumn<'_> {
             reader = reader.with_row_selection(rows);
         }
         let batches = reader.build().map_err(|e| Error::DataFusion(e.into()))?;
-        Ok(batches.map(|batch| {
+        Ok(Box::new(batches.map(|batch| {
             let batch = batch.map_err(|e| Error::DataFusion(e.into()))?;
             let column = batch.columns().first().cloned();
             column.ok_or_else(|| Error::Internal("a column was not read".into()))
-        }))
+        })))
     }
 }
 

@@ -8,6 +8,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::file_schema::FileSchema;
 use crate::error::{Error, Result};
+use crate::table::row_lineage::ROW_ID;
 use crate::table::{TableFormat, TableSnapshot};
 
 const MIB: u64 = 1 << 20;
@@ -95,6 +96,12 @@ fn writer_properties(
         .set_data_page_size_limit(read.size("write.parquet.page-size-bytes", MIB)?)
         .set_data_page_row_count_limit(read.size("write.parquet.page-row-limit", 20_000)?)
         .set_max_row_group_row_count(None);
+    let columns = files.arrow.fields().iter().zip(&files.field_ids);
+    for (column, _) in columns.filter(|(_, id)| **id == ROW_ID) {
+        // No two rows have the same.
+        let path = ColumnPath::new(vec![column.name().clone()]);
+        builder = builder.set_column_dictionary_enabled(path, false);
+    }
     for (key, value) in &read.snapshot.properties {
         if let Some(column) = key.strip_prefix("write.parquet.bloom-filter-enabled.column.") {
             if boolean(key, value)? {

@@ -18,6 +18,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use roaring::RoaringTreemap;
 
 use super::file_schema::FileSchema;
+use super::lineage::Inherited;
 use super::new_values::{NewValues, StoredColumn};
 use super::options::{CREATED_BY, WriteOptions};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ const RUN_BYTES: usize = 8 << 20;
 pub struct Source {
     located: Located,
     footer: Arc<ParquetMetaData>,
+    /// Of its rows, in a table with row lineage.
+    lineage: Inherited,
     /// Decodes the types that are written. `None`: it does not.
     as_written: Option<ArrowReaderMetadata>,
     /// Rows or bytes from which on a row group is taken over. Smaller ones are joined with each other, so that
@@ -66,6 +69,7 @@ impl Source {
     pub fn of(
         located: Located,
         footer: Arc<ParquetMetaData>,
+        lineage: Inherited,
         schema: &FileSchema,
         options: &WriteOptions,
     ) -> Option<Self> {
@@ -84,7 +88,8 @@ impl Source {
         let types: Fields = schema.arrow.fields().iter().take(columns.len()).cloned().collect();
         let types = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(types)));
         let as_written = ArrowReaderMetadata::try_new(footer.clone(), types).ok();
-        may_be.then_some(Self { located, footer, as_written, worth_rows, worth_bytes })
+        let may_be = may_be && (as_written.is_some() || schema.without_lineage() == wanted.len());
+        may_be.then_some(Self { located, footer, lineage, as_written, worth_rows, worth_bytes })
     }
 
     pub fn footer(&self) -> &Arc<ParquetMetaData> {
@@ -100,6 +105,10 @@ impl Source {
     pub fn as_written(&self) -> Result<&ArrowReaderMetadata> {
         let differs = || Error::Internal(format!("{} is not decoded as it is written", self.location()));
         self.as_written.as_ref().ok_or_else(differs)
+    }
+
+    pub fn lineage(&self) -> &Inherited {
+        &self.lineage
     }
 
     /// How many of the stored columns the file has: all but, maybe, those of row lineage.

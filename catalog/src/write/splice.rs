@@ -123,7 +123,8 @@ impl Open {
             match part {
                 Part::Group { number, positions } => {
                     let kept = kept_rows(&splice.gone, positions)?;
-                    let group = TakenOver { number: *number, kept, new: splice.new_values.get(number) };
+                    let (number, first, new) = (*number, positions.start, splice.new_values.get(number));
+                    let group = TakenOver { number, first, kept, new };
                     self.file.take_over(&splice.source, &group, reservation).await?;
                 }
                 Part::Rows(count) => {

@@ -5,9 +5,9 @@ import pathlib
 import pyarrow.parquet as pq
 import pytest
 from outside import Outside
-from shape import DELTA_COPY, V1, V2_COPY, Layout
+from shape import DELTA_COPY, DELTA_TRACKED, V1, V2_COPY, V3_COPY, Layout
 
-LAYOUTS = {"v1": V1, "v2": V2_COPY, "delta": DELTA_COPY}
+LAYOUTS = {"v1": V1, "v2": V2_COPY, "v3": V3_COPY, "delta": DELTA_COPY, "tracked": DELTA_TRACKED}
 every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 ROWS, GROUP = 1000, 100
 COLUMNS = """k bigint not null, name text, price numeric(10,2), weight double precision, day date, at timestamp, flag boolean,
@@ -15,6 +15,7 @@ COLUMNS = """k bigint not null, name text, price numeric(10,2), weight double pr
 ROW = """n, case when n % 7 = 0 then null else 'name ' || n end, n / 4.0, case when n % 250 = 1 then 'NaN'::float8 else n * 0.5 end,
     date '2024-01-01' + n::int, timestamp '2024-01-01 00:00:00' + n * interval '1 minute', n % 3 = 0,
     case when n <= 200 then null else n end, case when n % 5 = 0 then null else array['a' || n, null] end, 1"""
+LINEAGE = ("_row_id", "_last_updated_sequence_number", "_row-id-col-", "_row-commit-version-col-")
 NAMES = ["k", "name", "price", "weight", "day", "at", "flag", "code", "tags", "p"]
 
 
@@ -35,13 +36,14 @@ def files(outside: Outside) -> list[pathlib.Path]:
 
 
 def columns(path: pathlib.Path) -> list[dict[str, bytes]]:
-    """The bytes of each column of each row group."""
+    """The bytes of each column of the table, of each row group."""
     content, metadata = path.read_bytes(), pq.ParquetFile(path).metadata
     found = []
     for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
         chunks = [group.column(i) for i in range(group.num_columns)]
         starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
-        found.append({chunk.path_in_schema: content[at:at + chunk.total_compressed_size] for at, chunk in zip(starts, chunks)})
+        found.append({chunk.path_in_schema: content[at:at + chunk.total_compressed_size] for at, chunk in zip(starts, chunks)
+                      if not chunk.path_in_schema.startswith(LINEAGE)})
     return found
 
 

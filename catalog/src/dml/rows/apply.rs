@@ -214,11 +214,9 @@ impl Apply {
 
     /// Where updated rows wait for their old ones. `None`: they are new rows.
     fn waiting(&self, writer: &TableWriter, context: &TaskContext) -> Result<Option<Arc<Waiting>>> {
-        let keeps_places =
-            self.mode == RowLevelMode::CopyOnWrite && self.target.table().snapshot.row_lineage.is_none();
         let kept = match &self.options.assigned {
             Some(assigned) if self.needs_only_assigned => Kept::Values(Arc::new(writer.assigned(assigned)?)),
-            _ if keeps_places => Kept::Row,
+            _ if self.mode == RowLevelMode::CopyOnWrite => Kept::Row,
             _ => return Ok(None),
         };
         Ok(Some(Arc::new(Waiting::new(kept, context)?)))

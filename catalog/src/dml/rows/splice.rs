@@ -47,11 +47,7 @@ impl Apply {
         context: &Arc<TaskContext>,
         writer: &TableWriter,
     ) -> Result<Planned> {
-        // Under row lineage a file gives the rows that stay their identity by their places.
-        let source = match self.target.table().snapshot.row_lineage {
-            Some(_) => None,
-            None => self.source(touched, writer).await?,
-        };
+        let source = self.source(touched, writer).await?;
         let sort_order_id = self.sort_order_id(touched);
         let partition = touched.file.partition()?;
         let with_values = waiting.and_then(|waiting| Some((waiting, waiting.columns()?)));
@@ -88,7 +84,7 @@ impl Apply {
             return Ok(None);
         }
         let (located, footer) = self.footer(&touched.file).await?;
-        Ok(writer.source(located, footer))
+        writer.source(&touched.file, located, footer)
     }
 
     pub(super) async fn footer(&self, file: &LiveFile) -> Result<(Located, Arc<ParquetMetaData>)> {
@@ -224,7 +220,10 @@ impl Apply {
     }
 
     pub(super) fn joined(&self, rows: Vec<SendableRecordBatchStream>) -> SendableRecordBatchStream {
-        let schema = self.target.table().snapshot.schema.arrow.clone();
+        let schema = match rows.first() {
+            Some(rows) => rows.schema(),
+            None => self.target.table().snapshot.schema.arrow.clone(),
+        };
         Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(rows).flatten()))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::BooleanArray;
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter;
 use auric_pages::{ColumnChunk, KeptRows, Retained};
@@ -14,6 +14,7 @@ use parquet::column::writer::ColumnCloseResult;
 
 use crate::error::{Error, Result};
 use crate::write::WriteContext;
+use crate::write::new_values::Values;
 use crate::write::source::GroupBytes;
 
 /// What is left of `chunks`, given by their stored columns, by several tasks where threads are free. Those that are
@@ -71,12 +72,9 @@ fn retain_column(
 }
 
 /// A column's values, which are those of a whole row group, without the rows that go.
-pub fn without_what_goes(
-    values: impl Iterator<Item = Result<ArrayRef>>,
-    kept: &KeptRows,
-) -> impl Iterator<Item = Result<ArrayRef>> {
+pub fn without_what_goes<'a>(values: Values<'a>, kept: &'a KeptRows) -> Values<'a> {
     let mut first = 0;
-    values.map(move |values| {
+    Box::new(values.map(move |values| {
         let values = values?;
         let rows = first..first + values.len();
         first = rows.end;
@@ -86,12 +84,12 @@ pub fn without_what_goes(
         }
         let stays = BooleanArray::new(BooleanBuffer::from(stays), None);
         filter(&values, &stays).map_err(|e| Error::DataFusion(e.into()))
-    })
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Int32Array;
+    use arrow::array::{ArrayRef, Int32Array};
 
     use super::*;
 
@@ -101,7 +99,7 @@ mod tests {
         let kept = KeptRows::without(6, [1..3, 4..5]);
         let values = [numbers(&[0, 1, 2]), numbers(&[3, 4, 5])].map(Ok);
         let left: Vec<ArrayRef> =
-            without_what_goes(values.into_iter(), &kept).collect::<Result<_>>().unwrap();
+            without_what_goes(Box::new(values.into_iter()), &kept).collect::<Result<_>>().unwrap();
         assert_eq!(left, [numbers(&[0]), numbers(&[3, 5])]);
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::Fields;
 use auric_pages::{KeptRows, Retained};
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -20,15 +19,18 @@ use super::retain::{retain, without_what_goes};
 use super::{Outbox, ParquetFile, close_column, encoding, write_column};
 use crate::error::{Error, Result};
 use crate::write::column_stats::ColumnCounts;
-use crate::write::new_values::{NewValues, StoredColumn};
+use crate::write::file_schema::FileSchema;
+use crate::write::new_values::{NewValues, StoredColumn, Values};
 use crate::write::source::{GroupBytes, Source};
 
 /// A row group of another file, and what becomes of it.
 pub struct TakenOver<'a> {
     pub number: usize,
+    /// Position of its first row.
+    pub first: u64,
     /// `None`: all of them.
     pub kept: Option<KeptRows>,
-    /// Of rows that stay; of columns that the file does not store, for each of them.
+    /// Of rows that stay.
     pub new: Option<&'a NewValues>,
 }
 
@@ -45,7 +47,7 @@ enum Left<'a> {
     All(Vec<ColumnCloseResult>),
     Pages(Box<Retained>),
     /// To be encoded.
-    Values(Box<dyn Iterator<Item = Result<ArrayRef>> + Send + 'a>),
+    Values(Values<'a>),
 }
 
 /// A row group that is made of another.
@@ -67,6 +69,43 @@ impl TakenOver<'_> {
             None => source.group_rows(self.number),
         }
     }
+
+    /// What is left of a column of which all rows have the values `old`.
+    fn values<'a>(
+        &'a self,
+        source: &Source,
+        column: usize,
+        new: Option<&'a NewValues>,
+        old: impl FnOnce() -> Result<Values<'a>>,
+    ) -> Result<Values<'a>> {
+        let rows = self.rows(source)?;
+        let with_new = match new {
+            Some(new) if new.rows.len() as u64 == rows => return new.only(column),
+            Some(new) => new.put(column, old()?)?,
+            None => old()?,
+        };
+        Ok(match &self.kept {
+            Some(kept) => without_what_goes(with_new, kept),
+            None => with_new,
+        })
+    }
+
+    /// What is left of a column of row lineage, none of which follows from the file any more. `stored`: where the
+    /// file has it.
+    fn lineage<'a>(
+        &'a self,
+        schema: &FileSchema,
+        stored: Option<&StoredColumn<'_>>,
+        column: usize,
+        source: &Source,
+    ) -> Result<Values<'a>> {
+        let id = *schema.field_ids.get(column).ok_or_else(|| missing("a file", column))?;
+        let rows = source.group_rows(self.number)?;
+        self.values(source, column, self.new, || {
+            let stored = stored.map(|stored| stored.read(None)).transpose()?;
+            Ok(source.lineage().values(id, self.first, rows, stored))
+        })
+    }
 }
 
 impl ParquetFile {
@@ -78,19 +117,24 @@ impl ParquetFile {
         reservation: &MemoryReservation,
     ) -> Result<()> {
         self.end_row_group().await?;
-        let TakenOver { number, kept, new } = group;
-        let is_as_it_was = kept.is_none() && new.is_none();
+        let TakenOver { number, kept, new, .. } = group;
+        let rows = group.rows(source)?;
+        let known = source.null_counts(*number)?;
+        let schema = self.context.schema.clone();
+        let fields = schema.arrow.fields();
+        // What follows from the file for its rows does not from another one.
+        let to_store: BTreeSet<usize> = (schema.without_lineage()..fields.len())
+            .filter(|column| !source.lineage().is_stored(known.get(column).copied()))
+            .collect();
+        let is_as_it_was = kept.is_none() && new.is_none() && to_store.is_empty();
         let encoders = match is_as_it_was {
             true => Vec::new(),
             false => self.column_writers()?,
         };
-        let rows = group.rows(source)?;
-        let known = source.null_counts(*number)?;
-        let fields = self.context.schema.arrow.fields().clone();
         let mut chunks = source.chunks(*number)?.into_iter();
         let mut made = NewGroup {
             path: &self.path,
-            fields: &fields,
+            fields,
             writer: self.writer.next_row_group().map_err(|e| encoding(&self.path, e))?,
             encoders,
             counts: &mut self.counts,
@@ -104,10 +148,11 @@ impl ParquetFile {
                 let stored = StoredColumn { source, group: *number, bytes: &bytes, column };
                 let chunks: Vec<ColumnCloseResult> = chunks.by_ref().take(leaves.len()).collect();
                 let new = match new {
+                    _ if to_store.contains(&column) => None,
                     Some(new) if !stored.has(new)? => Some(*new),
                     _ => None,
                 };
-                if let (None, Some(_)) = (new, kept) {
+                if new.is_none() && kept.is_some() && !to_store.contains(&column) {
                     to_retain.extend(chunks.iter().map(|chunk| (column, chunk.clone())));
                 }
                 columns.push(Column { stored, chunks, new });
@@ -122,7 +167,11 @@ impl ParquetFile {
             let mut uncounted = BTreeSet::new();
             for mut column in columns {
                 let number = column.stored.column;
-                match column.left(kept.as_ref(), rows, retained.remove(&number))? {
+                let left = match to_store.contains(&number) {
+                    true => Left::Values(group.lineage(&schema, Some(&column.stored), number, source)?),
+                    false => column.left(group, retained.remove(&number))?,
+                };
+                match left {
                     Left::All(chunks) => {
                         if !made.copy(number, &bytes, chunks, known.get(&number))? {
                             uncounted.insert(number);
@@ -142,15 +191,12 @@ impl ParquetFile {
             count(made.counts, source, *number, &bytes, &uncounted).await?;
         }
         for column in source.stored_columns()..fields.len() {
-            let new = new.filter(|new| new.rows.len() as u64 == rows);
-            let missing =
-                || Error::Internal(format!("{} has no values of every row for column {column}", made.path));
-            let values = new.ok_or_else(missing)?.only(column)?;
-            made.encode(column, Box::new(values), 0, reservation)?;
+            let values = group.lineage(&schema, None, column, source)?;
+            made.encode(column, values, 0, reservation)?;
         }
         let written = made.close()?;
         // Dictionaries that stay have entries of rows that went.
-        if new.is_some() && kept.is_none() {
+        if !is_as_it_was && kept.is_none() {
             self.context.encodings.learn(&written);
         }
         self.rows += rows;
@@ -159,26 +205,14 @@ impl ParquetFile {
 }
 
 impl<'a> Column<'a> {
-    /// `rows`: how many are left. `retained`: the column without the rows that go, if that could be done.
-    fn left(
-        &mut self,
-        kept: Option<&'a KeptRows>,
-        rows: u64,
-        retained: Option<Retained>,
-    ) -> Result<Left<'a>> {
-        Ok(match (self.new, kept) {
-            (None, None) => Left::All(std::mem::take(&mut self.chunks)),
-            (None, Some(kept)) => match retained {
-                Some(left) => Left::Pages(Box::new(left)),
-                None => Left::Values(Box::new(without_what_goes(self.stored.read(None)?, kept))),
-            },
-            // No old value stays.
-            (Some(new), _) if new.rows.len() as u64 == rows => {
-                Left::Values(Box::new(new.only(self.stored.column)?))
-            }
-            (Some(new), None) => Left::Values(Box::new(self.stored.with(new)?)),
-            (Some(new), Some(kept)) => {
-                Left::Values(Box::new(without_what_goes(self.stored.with(new)?, kept)))
+    /// `retained`: the column without the rows that go, if that could be done.
+    fn left(&mut self, group: &'a TakenOver<'_>, retained: Option<Retained>) -> Result<Left<'a>> {
+        Ok(match (self.new, &group.kept, retained) {
+            (None, None, _) => Left::All(std::mem::take(&mut self.chunks)),
+            (None, Some(_), Some(left)) => Left::Pages(Box::new(left)),
+            (new, ..) => {
+                let StoredColumn { source, column, .. } = self.stored;
+                Left::Values(group.values(source, column, new, || self.stored.read(None))?)
             }
         })
     }
@@ -228,7 +262,7 @@ impl NewGroup<'_> {
     fn encode(
         &mut self,
         column: usize,
-        values: Box<dyn Iterator<Item = Result<ArrayRef>> + Send + '_>,
+        values: Values<'_>,
         memory: usize,
         reservation: &MemoryReservation,
     ) -> Result<()> {

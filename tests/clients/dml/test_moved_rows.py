@@ -1,0 +1,263 @@
+"""Merge-on-read: updated rows go to new files, which take over what a statement does not assign: of row groups that are updated
+for the most part the bytes of its columns, without the rows that stay where they were."""
+
+import datetime
+import pathlib
+import struct
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+from outside import Outside
+from row_groups import GROUP, NAMES, ROWS, check, columns, files, fill, groups, rows_of, same
+from shape import DELTA_MARK, DELTA_TRACKED_MARK, V2_MARK, V3_MARK
+from test_row_groups import append_outside
+from test_row_tracking import History
+
+LAYOUTS = {"v2": V2_MARK, "v3": V3_MARK, "delta": DELTA_MARK, "tracked": DELTA_TRACKED_MARK}
+every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+
+
+def keys(path: pathlib.Path) -> list[int]:
+    return pq.read_table(path, columns=["k"])["k"].to_pylist()
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name, content in before.items() if after[name] != content}
+
+
+def one_new(outside: Outside, old: list[pathlib.Path]) -> pathlib.Path:
+    [new] = set(files(outside)) - set(old)
+    return new
+
+
+@every_layout
+@pytest.mark.parametrize("by", ["", "partitioned by (p)"])
+def test_row_groups_are_taken_over(server, schema, duck, layout, by):
+    outside = fill(server, schema, layout, duck, by)
+    before = rows_of(server, schema)
+    [old] = files(outside)
+    # All of groups 2 and 3, most of 4, few of 1 and 5, one of 9.
+    is_updated = lambda k: 190 < k <= 480 or k in (555, 1000)
+    server.sql(f"update {schema}.t set name = 'n' || k, price = null where k > 190 and k <= 480 or k in (555, 1000)")
+    expected = [(row[0], f"n{row[0]}", None, *row[3:]) if is_updated(row[0]) else row for row in before]
+    check(server, schema, outside, expected)
+    assert old in files(outside)
+    new = one_new(outside, [old])
+    assert sorted(keys(new)) == [row[0] for row in expected if is_updated(row[0])]
+    # Row groups in their order; the rows of others come last.
+    assert [count for count, _ in groups(new)] == [GROUP, GROUP, 80, 12]
+    assert keys(new)[:280] == list(range(201, 481))
+    were, are = columns(old), columns(new)
+    assert [changed(were[2 + i], are[i]) for i in range(2)] == [{"name", "price"}] * 2
+    # Whoever looks a row up by statistics and page index finds it once.
+    rows = {row[0]: row for row in expected}
+    for k in (1, 190, 191, 200, 201, 300, 301, 400, 401, 480, 481, 555, 556, 1000):
+        assert same(server.sql(f"select * from {schema}.t where k = {k}")) == same([rows[k]])
+    for name in ("n191", "n480", "n481", "name 480", "name 481"):
+        assert same(server.sql(f"select * from {schema}.t where name = '{name}'")) == same(row for row in expected if row[1] == name)
+
+
+@every_layout
+def test_all_rows(server, schema, duck, layout):
+    """The file goes; another one has its row groups."""
+    outside = fill(server, schema, layout, duck)
+    before = rows_of(server, schema)
+    [old] = files(outside)
+    were = columns(old)
+    server.sql(f"update {schema}.t set code = -1")
+    expected = [(*row[:7], -1, *row[8:]) for row in before]
+    check(server, schema, outside, expected)
+    [new] = files(outside)
+    assert keys(new) == keys(old)
+    assert [changed(*pair) for pair in zip(were, columns(new), strict=True)] == [{"code"}] * 10
+    # Of rows that have moved before, too.
+    server.sql(f"update {schema}.t set weight = weight + 1, tags = array[name] where k % 4 <> 1")
+    expected = [(*row[:3], row[3] + 1, *row[4:8], [row[1]], *row[9:]) if row[0] % 4 != 1 else row for row in expected]
+    check(server, schema, outside, expected)
+    newer = one_new(outside, [new])
+    assert [count for count, _ in groups(newer)] == [GROUP * 3 // 4] * 10
+    server.sql(f"delete from {schema}.t where k <= 500")
+    server.sql(f"update {schema}.t set day = '2000-01-01'")
+    expected = [(*row[:4], datetime.date(2000, 1, 1), *row[5:]) for row in expected if row[0] > 500]
+    check(server, schema, outside, expected)
+
+
+@every_layout
+def test_files_of_one_partition_are_joined(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck, "partitioned by (p)")
+    for p in (1, 2, 2):
+        server.sql(f"insert into {schema}.t select k + {ROWS}, name, price, weight, day, at, flag, code, tags, {p} "
+                   f"from {schema}.t where p = 1 and k <= {ROWS}")
+    before = rows_of(server, schema)
+    old = files(outside)
+    assert len(old) == 4
+    server.sql(f"update {schema}.t set code = k where (k - 1) % {ROWS} between 100 and 299")
+    expected = [(*row[:7], row[0], *row[8:]) if 100 <= (row[0] - 1) % ROWS <= 299 else row for row in before]
+    check(server, schema, outside, expected)
+    new = set(files(outside)) - set(old)
+    # Two threads write.
+    assert 2 <= len(new) <= 4
+    assert sorted(count for path in new for count, _ in groups(path)) == [GROUP] * 8
+    # A few rows of each file, which none of their row groups is worth.
+    server.sql(f"update {schema}.t set flag = null where k % 100 = 7")
+    expected = [(*row[:6], None, *row[7:]) if row[0] % 100 == 7 else row for row in expected]
+    check(server, schema, outside, expected)
+    assert len(set(files(outside)) - set(old) - new) == 2
+
+
+@every_layout
+def test_a_merge_updates_and_deletes(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck)
+    rows = {row[0]: row for row in rows_of(server, schema)}
+    [old] = files(outside)
+    server.sql(f"merge into {schema}.t t using (select generate_series as k from generate_series(1, {ROWS})) s on t.k = s.k "
+               "when matched and s.k % 10 = 0 then delete when matched and s.k % 10 = 1 then do nothing "
+               "when matched and s.k > 300 then update set name = 'new', tags = array['x', null]")
+    rows = {k: (k, "new", *row[2:8], ["x", None], *row[9:]) if k > 300 and k % 10 != 1 else row
+            for k, row in rows.items() if k % 10}
+    check(server, schema, outside, list(rows.values()))
+    new = one_new(outside, [old])
+    assert [count for count, _ in groups(new)] == [80] * 7
+    # `UPDATE SET *` gives values to all columns, and most are those that are there.
+    server.sql(f"create table {schema}.s as select k, name, price, weight, day, at, flag, -code as code, tags, p from {schema}.t where k > 500")
+    server.sql(f"merge into {schema}.t t using {schema}.s s on t.k = s.k when matched then update set *")
+    rows = {k: (*row[:7], -row[7], *row[8:]) if k > 500 else row for k, row in rows.items()}
+    check(server, schema, outside, list(rows.values()))
+
+
+@every_layout
+def test_rows_that_the_transaction_has_moved(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck)
+    rows = {row[0]: row for row in rows_of(server, schema)}
+    with server.connect(autocommit=False) as connection:
+        connection.execute(f"update {schema}.t set code = 1 where k <= 700")
+        connection.execute(f"update {schema}.t set name = 'twice' where k between 650 and 750")
+        connection.execute(f"delete from {schema}.t where k = 660")
+        connection.execute(f"update {schema}.t set flag = true where k between 655 and 670")
+        connection.commit()
+    for k, row in rows.items():
+        rows[k] = (k, "twice" if 650 <= k <= 750 else row[1], *row[2:6], True if 655 <= k <= 670 else row[6], 1 if k <= 700 else row[7], *row[8:])
+    del rows[660]
+    check(server, schema, outside, list(rows.values()))
+
+
+@every_layout
+def test_files_of_other_programs(server, schema, duck, layout):
+    if layout in (V3_MARK, DELTA_TRACKED_MARK):
+        pytest.skip("neither pyiceberg nor deltalake appends to them")
+    outside = fill(server, schema, layout, duck)
+    append_outside(outside, 500)
+    before = rows_of(server, schema)
+    server.sql(f"update {schema}.t set name = 'n' || code where k > 900")
+    expected = [(*row[:1], None if row[7] is None else f"n{row[7]}", *row[2:]) if row[0] > 900 else row for row in before]
+    check(server, schema, outside, expected)
+
+
+@pytest.mark.parametrize("layout", [V2_MARK, DELTA_MARK], ids=["v2", "delta"])
+def test_files_of_another_schema(server, schema, duck, layout):
+    """Also of files that lack a column, and of a column that is wider now."""
+    outside = fill(server, schema, layout, duck)
+    before = rows_of(server, schema)
+    server.sql(f"alter table {schema}.t add column extra text")
+    server.sql(f"update {schema}.t set flag = true where k <= 600")
+    server.sql(f"update {schema}.t set extra = 'e' || k where k between 500 and 800")
+    expected = [(*row[:6], True if row[0] <= 600 else row[6], *row[7:], f"e{row[0]}" if 500 <= row[0] <= 800 else None) for row in before]
+    assert same(server.sql(f"select * from {schema}.t")) == same(expected)
+    names = [*NAMES, "extra"]
+    assert same(outside.by_pyiceberg(names) if outside.format == "iceberg" else outside.by_deltalake(names)) == same(expected)
+
+
+def test_sorted_tables_stay_sorted(server, schema, duck):
+    """Rows of several files are put in order together."""
+    server.sql(f"create table {schema}.t (k bigint, v text) using iceberg sorted by (k) tblproperties ('format-version' = '2', "
+               "'write.update.mode' = 'merge-on-read', 'write.parquet.row-group-limit' = '100')")
+    for first in (1, 301):
+        server.sql(f"insert into {schema}.t select n, 'v' from generate_series({first}, {first} + 299) as g(n)")
+    outside = Outside(server, duck, schema, "t", "iceberg")
+    old = files(outside)
+    server.sql(f"update {schema}.t set v = 'new' where k > 50")
+    [new] = set(files(outside)) - set(old)
+    assert keys(new) == list(range(51, 601))
+    [task] = [task for task in outside.iceberg().scan().plan_files() if task.file.file_path.endswith(new.name)]
+    assert task.file.sort_order_id == outside.iceberg().metadata.default_sort_order_id
+
+
+def test_iceberg_rows_keep_their_ids(server, schema, duck):
+    outside = fill(server, schema, V3_MARK, duck)
+    [old] = files(outside)
+    first_row_ids = lambda: {pathlib.Path(path).name: first for path, first in server.sql(f'select file_path, first_row_id from {schema}."t$files"')}
+    first = first_row_ids()[old.name]
+    ids = {k: first + position for position, k in enumerate(keys(old))}
+
+    def check_ids(path: pathlib.Path):
+        """All rows of the file have changed just now."""
+        rows = pq.read_table(path, columns=["k", "_row_id", "_last_updated_sequence_number"]).to_pydict()
+        assert dict(zip(rows["k"], rows["_row_id"])) == {k: ids[k] for k in rows["k"]}
+        assert rows["_last_updated_sequence_number"] == [None] * len(rows["k"])
+
+    server.sql(f"update {schema}.t set name = 'new' where k > 250")
+    new = one_new(outside, [old])
+    assert len(keys(new)) == 750
+    check_ids(new)
+    # Of row groups that have the columns of row lineage already.
+    server.sql(f"update {schema}.t set code = 5 where k > 200 and k % 5 <> 0")
+    newer = one_new(outside, [old, new])
+    assert len(keys(newer)) == 640
+    check_ids(newer)
+    metadata = outside.iceberg().metadata
+    assert metadata.next_row_id >= first + ROWS
+
+
+def test_delta_rows_keep_their_ids(server, schema, duck):
+    history = History(server, duck, schema)
+    server.sql(f"create table {history.table} (k int, v text, p int) using delta tblproperties ('delta.enableRowTracking' = 'true', "
+               "'delta.enableDeletionVectors' = 'true', 'write.parquet.row-group-limit' = '100')")
+    history.run("insert into {t} select i, 'v' || i, 1 from generate_series(1, 1000) i", new=range(1, 1001))
+    history.run("update {t} set v = 'new' where k > 250", changed=range(251, 1001))
+    history.run("update {t} set p = 5 where k > 200 and k % 5 <> 0", changed=[k for k in range(201, 1001) if k % 5])
+    history.run("merge into {t} using (select k from {t} where k between 300 and 700) s on {t}.k = s.k when matched and s.k % 2 = 0 then delete "
+                "when matched then update set v = 'odd'", changed=range(301, 700, 2), gone=range(300, 701, 2))
+    history.run("update {t} set v = 'all'", changed=sorted(history.known))
+    history.run("insert into {t} values (2000, 'a', 1)", "update {t} set v = 'z' where k < 250 or k = 2000",
+                changed=range(1, 250), new=(2000,))
+
+
+@pytest.mark.parametrize("layout", [V2_MARK, V3_MARK], ids=["v2", "v3"])
+def test_metrics_are_those_of_the_moved_rows(server, schema, duck, layout):
+    outside = fill(server, schema, layout, duck)
+    [old] = files(outside)
+    server.sql(f"update {schema}.t set name = null where k > 320")
+    rows = [row for row in rows_of(server, schema) if row[0] > 320]
+    new = one_new(outside, [old])
+    [task] = [task for task in outside.iceberg().scan().plan_files() if task.file.file_path.endswith(new.name)]
+    ids = {field.name: field.field_id for field in outside.iceberg().schema().fields}
+    assert task.file.record_count == len(rows) == 680
+    for number, name in enumerate(NAMES):
+        values = [row[number] for row in rows]
+        if name != "tags":
+            assert task.file.value_counts[ids[name]] == len(rows), name
+            assert task.file.null_value_counts[ids[name]] == sum(value is None for value in values), name
+    assert task.file.nan_value_counts[ids["weight"]] == sum(row[3] != row[3] for row in rows) == 2
+    assert (task.file.lower_bounds[ids["k"]], task.file.upper_bounds[ids["k"]]) == (struct.pack("<q", 321), struct.pack("<q", ROWS))
+    assert struct.unpack("<d", task.file.lower_bounds[ids["weight"]])[0] == 160.5
+    assert ids["name"] not in task.file.lower_bounds
+
+
+def test_statistics_are_those_of_the_moved_rows(server, schema, duck):
+    outside = fill(server, schema, DELTA_MARK, duck)
+    [old] = files(outside)
+    server.sql(f"update {schema}.t set name = null where k > 320")
+    new = one_new(outside, [old])
+    adds = {add["path"]: add for add in pa.table(DeltaTable(str(outside.folder)).get_add_actions(flatten=True)).to_pylist()}
+    added = adds[new.name]
+    rows = [row for row in rows_of(server, schema) if row[0] > 320]
+    assert added["num_records"] == len(rows)
+    for number, name in enumerate(NAMES):
+        values = [row[number] for row in rows if row[number] is not None]
+        if name != "tags":
+            assert added[f"null_count.{name}"] == len(rows) - len(values), name
+        if name in ("k", "price", "day", "code"):
+            assert (added[f"min.{name}"], added[f"max.{name}"]) == (min(values), max(values)), name
