@@ -2,8 +2,10 @@
 
 import pathlib
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from outside import Outside
 from shape import DELTA_COPY, DELTA_TRACKED, V1, V2_COPY, V3_COPY, Layout
 
@@ -30,8 +32,6 @@ def files(outside: Outside) -> list[pathlib.Path]:
     """The live data files."""
     if outside.format == "iceberg":
         return [pathlib.Path(task.file.file_path.removeprefix("file://")) for task in outside.iceberg().scan().plan_files()]
-    from deltalake import DeltaTable
-
     return [pathlib.Path(uri.removeprefix("file://")) for uri in DeltaTable(str(outside.folder)).file_uris()]
 
 
@@ -75,3 +75,18 @@ def check(server, schema, outside: Outside, expected: list[tuple]):
 
 def rows_of(server, schema) -> list[tuple]:
     return server.sql(f"select * from {schema}.t")
+
+
+def append_outside(outside: Outside, rows: int):
+    """A file of another program, with rows that follow those of the table."""
+    values = {"k": pa.array([ROWS + n for n in range(1, rows + 1)]), "code": pa.array([n for n in range(1, rows + 1)], pa.int32()),
+              "p": pa.array([1] * rows, pa.int32())}
+    if outside.format == "iceberg":
+        table = outside.iceberg()
+        wanted = table.schema().as_arrow()
+        arrays = [values[field.name] if field.name in values else pa.nulls(rows, field.type) for field in wanted]
+        table.append(pa.Table.from_arrays(arrays, schema=wanted))
+    else:
+        wanted = pa.schema(DeltaTable(str(outside.folder)).schema())
+        arrays = [values[field.name] if field.name in values else pa.nulls(rows, field.type) for field in wanted]
+        write_deltalake(str(outside.folder), pa.Table.from_arrays(arrays, schema=wanted), mode="append")

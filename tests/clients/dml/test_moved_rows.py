@@ -10,10 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from outside import Outside
-from row_groups import GROUP, NAMES, ROWS, check, columns, files, fill, groups, rows_of, same
+from row_groups import GROUP, NAMES, ROWS, append_outside, check, columns, files, fill, groups, rows_of, same
 from shape import DELTA_MARK, DELTA_TRACKED_MARK, V2_MARK, V3_MARK
-from test_row_groups import append_outside
-from test_row_tracking import History
 
 LAYOUTS = {"v2": V2_MARK, "v3": V3_MARK, "delta": DELTA_MARK, "tracked": DELTA_TRACKED_MARK}
 every_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -183,46 +181,6 @@ def test_sorted_tables_stay_sorted(server, schema, duck):
     assert keys(new) == list(range(51, 601))
     [task] = [task for task in outside.iceberg().scan().plan_files() if task.file.file_path.endswith(new.name)]
     assert task.file.sort_order_id == outside.iceberg().metadata.default_sort_order_id
-
-
-def test_iceberg_rows_keep_their_ids(server, schema, duck):
-    outside = fill(server, schema, V3_MARK, duck)
-    [old] = files(outside)
-    first_row_ids = lambda: {pathlib.Path(path).name: first for path, first in server.sql(f'select file_path, first_row_id from {schema}."t$files"')}
-    first = first_row_ids()[old.name]
-    ids = {k: first + position for position, k in enumerate(keys(old))}
-
-    def check_ids(path: pathlib.Path):
-        """All rows of the file have changed just now."""
-        rows = pq.read_table(path, columns=["k", "_row_id", "_last_updated_sequence_number"]).to_pydict()
-        assert dict(zip(rows["k"], rows["_row_id"])) == {k: ids[k] for k in rows["k"]}
-        assert rows["_last_updated_sequence_number"] == [None] * len(rows["k"])
-
-    server.sql(f"update {schema}.t set name = 'new' where k > 250")
-    new = one_new(outside, [old])
-    assert len(keys(new)) == 750
-    check_ids(new)
-    # Of row groups that have the columns of row lineage already.
-    server.sql(f"update {schema}.t set code = 5 where k > 200 and k % 5 <> 0")
-    newer = one_new(outside, [old, new])
-    assert len(keys(newer)) == 640
-    check_ids(newer)
-    metadata = outside.iceberg().metadata
-    assert metadata.next_row_id >= first + ROWS
-
-
-def test_delta_rows_keep_their_ids(server, schema, duck):
-    history = History(server, duck, schema)
-    server.sql(f"create table {history.table} (k int, v text, p int) using delta tblproperties ('delta.enableRowTracking' = 'true', "
-               "'delta.enableDeletionVectors' = 'true', 'write.parquet.row-group-limit' = '100')")
-    history.run("insert into {t} select i, 'v' || i, 1 from generate_series(1, 1000) i", new=range(1, 1001))
-    history.run("update {t} set v = 'new' where k > 250", changed=range(251, 1001))
-    history.run("update {t} set p = 5 where k > 200 and k % 5 <> 0", changed=[k for k in range(201, 1001) if k % 5])
-    history.run("merge into {t} using (select k from {t} where k between 300 and 700) s on {t}.k = s.k when matched and s.k % 2 = 0 then delete "
-                "when matched then update set v = 'odd'", changed=range(301, 700, 2), gone=range(300, 701, 2))
-    history.run("update {t} set v = 'all'", changed=sorted(history.known))
-    history.run("insert into {t} values (2000, 'a', 1)", "update {t} set v = 'z' where k < 250 or k = 2000",
-                changed=range(1, 250), new=(2000,))
 
 
 @pytest.mark.parametrize("layout", [V2_MARK, V3_MARK], ids=["v2", "v3"])

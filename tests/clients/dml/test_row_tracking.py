@@ -163,6 +163,23 @@ def test_ids_stay(server, duck, schema, properties, partitioning):
     assert history.known
 
 
+@pytest.mark.parametrize("vectors", ["false", "true"])
+def test_ids_stay_where_row_groups_are_taken_over(server, duck, schema, vectors):
+    history = History(server, duck, schema)
+    run = history.run
+    server.sql(f"create table {history.table} (k int, v text, p int) using delta tblproperties ('delta.enableRowTracking' = 'true', "
+               f"'delta.enableDeletionVectors' = '{vectors}', 'write.parquet.row-group-limit' = '100')")
+    run("insert into {t} select i, 'v' || i, 1 from generate_series(1, 1000) i", new=range(1, 1001))
+    run("update {t} set v = 'new' where k > 250", changed=range(251, 1001))
+    run("update {t} set p = 5 where k > 200 and k % 5 <> 0", changed=[k for k in range(201, 1001) if k % 5])
+    run("delete from {t} where k % 10 = 3", gone=range(3, 1001, 10))
+    run("merge into {t} using (select k from {t} where k between 300 and 700) s on {t}.k = s.k when matched and s.k % 2 = 0 then delete "
+        "when matched then update set v = 'odd'", changed=[k for k in range(301, 700, 2) if k % 10 != 3], gone=range(300, 701, 2))
+    run("update {t} set v = 'all'", changed=sorted(history.known))
+    run("insert into {t} values (2000, 'a', 1)", "update {t} set v = 'z' where k < 250 or k = 2000",
+        changed=[k for k in history.known if k < 250], new=(2000,))
+
+
 def test_ids_stay_when_writers_meet(server, duck, schema):
     """A statement is committed on top of another one: both keep the ids of their rows."""
     history = History(server, duck, schema)
