@@ -212,6 +212,11 @@ impl TableWriter {
         self
     }
 
+    /// Rows that it has got so far.
+    pub fn rows_written(&self) -> u64 {
+        self.rows
+    }
+
     /// The files written, to be kept or deleted together with others of the same statement.
     pub fn guard(&self) -> &WrittenFiles {
         &self.guard
@@ -225,6 +230,9 @@ impl TableWriter {
         order: InputOrder,
         task: &TaskContext,
     ) -> Result<()> {
+        if inputs.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
         let tasks = inputs.len().max(1);
         let context = self.context(tasks, order, task);
         let sorted = context.sorted;

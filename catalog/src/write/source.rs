@@ -142,6 +142,25 @@ impl Source {
         Ok(true)
     }
 
+    /// The row groups of which enough is left, without the rows `gone`, to be part of a file with others.
+    pub fn large_groups(&self, gone: &RoaringTreemap) -> Vec<Part> {
+        let groups = self.footer.row_groups().iter().zip(self.positions()).enumerate();
+        let large = groups.filter_map(|(number, (group, positions))| {
+            let fate = self.fate(group, positions, gone, &RoaringTreemap::new());
+            fate.is_large.then_some(Part::Group { number, positions: fate.positions })
+        });
+        large.collect()
+    }
+
+    /// Compressed bytes of row groups.
+    pub fn bytes_of(&self, parts: &[Part]) -> u64 {
+        let bytes = parts.iter().map(|part| match part {
+            Part::Group { number, .. } => self.group(*number).map_or(0, |group| group.compressed_size()),
+            Part::Rows(_) => 0,
+        });
+        bytes.map(|bytes| u64::try_from(bytes).unwrap_or(0)).sum()
+    }
+
     /// `None`: there is no row group to be taken over. `replaced`: those of `deleted` that get new
     /// values in their places.
     pub fn parts(&self, deleted: &RoaringTreemap, replaced: &RoaringTreemap) -> Option<Vec<Part>> {
@@ -186,6 +205,8 @@ impl Source {
         };
         let bytes = i128::from(bytes) * i128::from(stay) / i128::from(rows.max(1));
         let is_enough = stay >= self.worth_rows.max(1) || bytes >= i128::from(self.worth_bytes.max(1));
+        // Dictionaries are those of all rows.
+        let is_enough = is_enough && 2 * stay >= rows;
         Fate {
             is_whole: gone == 0,
             is_large: is_enough && (gone == 0 || self.as_written.is_some()),

@@ -1,5 +1,5 @@
-//! Files made anew of a file's own row groups and of rows: what copy-on-write makes of a file in which few row
-//! groups have a changed row.
+//! Files made of the row groups of other files and of rows: what copy-on-write makes of a file, and merge-on-read of
+//! rows that leave theirs.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::table::NewDataFile;
 use crate::table::positions::runs;
 
-/// A file to be made anew.
+/// What a file is made of, or a part of it.
 pub struct Splice {
     pub source: Source,
     pub parts: Vec<Part>,
@@ -35,6 +35,8 @@ pub struct Splice {
     pub gone: RoaringTreemap,
     /// New values of rows of row groups that are taken over, by the row group's number.
     pub new_values: HashMap<usize, NewValues>,
+    /// What accounts for them, if nothing else does.
+    pub memory: Vec<Arc<MemoryReservation>>,
     /// The rows of the parts that are not row groups, in order; all columns of the table.
     pub rows: SendableRecordBatchStream,
     /// Partition values of the file.
@@ -43,23 +45,61 @@ pub struct Splice {
     pub sort_order_id: Option<i32>,
 }
 
+/// What a task is to do.
+type Queue = Arc<Mutex<VecDeque<Splice>>>;
+
 impl TableWriter {
-    /// Writes new files, several at a time: one of each splice, unless they are `joined`; then what is of one
-    /// partition goes to one file, until that is large enough. Where rows are in no order, those that earlier rounds
-    /// have left of the same partition go to the end of a new file that has room.
-    pub async fn splice(&mut self, files: Vec<Splice>, joined: bool, task: &TaskContext) -> Result<()> {
-        if files.is_empty() {
+    /// Makes a file of each splice, several at a time. Where rows are in no order, those that earlier rounds have
+    /// left of the same partition go to the end of a new file that has room.
+    pub async fn splice(&mut self, files: Vec<Splice>, task: &TaskContext) -> Result<()> {
+        let tasks = files.len().min(task.session_config().target_partitions());
+        // Whoever is done takes the next one.
+        let shared = Arc::new(Mutex::new(VecDeque::from(files)));
+        self.splice_queues(vec![shared; tasks], false, task).await
+    }
+
+    /// The same, but the splices of one partition make a file together, until it is large enough.
+    pub async fn splice_joined(&mut self, parts: Vec<Splice>, task: &TaskContext) -> Result<()> {
+        if parts.is_empty() {
             return Ok(());
         }
-        let tasks = files.len().min(task.session_config().target_partitions().max(1));
-        let context = self.context(tasks, InputOrder::Any, task);
+        let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
+        let mut numbers = HashMap::new();
+        let mut partitions: Vec<Vec<Splice>> = Vec::new();
+        for part in parts {
+            let number = *numbers.entry(partitioner.key(&part.partition)?).or_insert(partitions.len());
+            match partitions.get_mut(number) {
+                Some(partition) => partition.push(part),
+                None => partitions.push(vec![part]),
+            }
+        }
+        let parts: Vec<Splice> = partitions.into_iter().flatten().collect();
+        // Each task makes files of its own: what is little is for one.
+        let bytes: u64 = parts.iter().map(|part| part.source.bytes_of(&part.parts)).sum();
+        let worth = usize::try_from(bytes / self.options.open_file_bytes.max(1) as u64).unwrap_or(usize::MAX);
+        let (count, most) = (parts.len(), task.session_config().target_partitions());
+        let tasks = worth.min(count).min(most).max(1);
+        let queues: Vec<Queue> = (0..tasks).map(|_| Arc::default()).collect();
+        for (i, part) in parts.into_iter().enumerate() {
+            if let Some(queue) = queues.get(i * tasks / count) {
+                queue.lock().push_back(part);
+            }
+        }
+        self.splice_queues(queues, true, task).await
+    }
+
+    /// `queues`: one for each task.
+    async fn splice_queues(&mut self, queues: Vec<Queue>, joined: bool, task: &TaskContext) -> Result<()> {
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let context = self.context(queues.len(), InputOrder::Any, task);
         let left = Arc::new(Mutex::new(std::mem::take(&mut self.carried)));
-        let waiting = Arc::new(Mutex::new(VecDeque::from(files)));
         let mut running = JoinSet::new();
-        for i in 0..tasks {
+        for (i, waiting) in queues.into_iter().enumerate() {
             let reservation =
                 MemoryConsumer::new(format!("splice[{i}]")).with_can_spill(true).register(task.memory_pool());
-            let (context, left, waiting) = (context.clone(), left.clone(), waiting.clone());
+            let (context, left) = (context.clone(), left.clone());
             let busy = Busy::new(&context);
             running.spawn(async move {
                 let _busy = busy;

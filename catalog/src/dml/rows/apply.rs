@@ -52,7 +52,7 @@ pub struct Apply {
     /// See [`RowTarget::needs_only_assigned`].
     pub needs_only_assigned: bool,
     /// Plans the reading of files that are rewritten.
-    pub session: SessionState,
+    pub session: Arc<SessionState>,
 }
 
 /// Files of the target with changed rows.
@@ -121,7 +121,7 @@ impl Apply {
         };
         if let Some(waiting) = &waiting {
             let moved: Vec<&Touched> = fates.emptied.iter().chain(&fates.marked).collect();
-            self.move_updated(&moved, &updated, waiting, &context, &mut writer).await?;
+            self.move_updated(&moved, updated, waiting, &context, &mut writer).await?;
         }
         let rewritten = self.rewrite(&fates.rewritten, waiting.as_ref(), &context, &mut writer).await?;
         let written = writer.finish().await?;
@@ -207,7 +207,7 @@ impl Apply {
                 updated: updated.get(&touched.number).unwrap_or(&none),
                 deleted_before: touched.before.as_deref(),
             };
-            feed.write_before(self.target.table(), &self.session, before, context).await?;
+            feed.write_before(self.target.table(), self.session.as_ref(), before, context).await?;
         }
         feed.finish().await
     }
@@ -215,7 +215,9 @@ impl Apply {
     /// Where updated rows wait for their old ones. `None`: they are new rows.
     fn waiting(&self, writer: &TableWriter, context: &TaskContext) -> Result<Option<Arc<Waiting>>> {
         let kept = match &self.options.assigned {
-            Some(assigned) if self.needs_only_assigned => Kept::Values(Arc::new(writer.assigned(assigned)?)),
+            Some(assigned) if self.needs_only_assigned => {
+                Kept::Values(Arc::new(writer.assigned(&assigned.columns)?))
+            }
             _ if self.mode == RowLevelMode::CopyOnWrite => Kept::Row,
             _ => return Ok(None),
         };

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{filter_record_batch, interleave_record_batch, not};
+use arrow::compute::{concat_batches, filter_record_batch, interleave_record_batch, not};
+use arrow::error::ArrowError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use parking_lot::Mutex;
@@ -20,6 +21,8 @@ use crate::write::{AssignedColumns, batch_bytes, compact};
 const MOST_BYTES_OF_ROWS: usize = 256 << 20;
 /// Memory of values that wait, in bytes. What is beyond waits on disk.
 const MOST_BYTES_OF_VALUES: usize = 512 << 20;
+/// Rows of a run from which on runs are copied as such.
+const LONG_RUN: usize = 256;
 /// Memory that values take whatever else needs it: what is spilled at a time is not less.
 const LEAST_BYTES_OF_VALUES: usize = 4 << 20;
 
@@ -53,17 +56,19 @@ struct Rows {
 struct InMemory {
     batches: Vec<RecordBatch>,
     /// By number of the file.
-    places: BTreeMap<i32, Vec<Place>>,
+    runs: BTreeMap<i32, Vec<Run>>,
     /// What is reserved for it.
     bytes: usize,
 }
 
-/// Position in the file, and where its new values are.
+/// Rows that follow one another, in their file and where their new values are.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Run {
+    /// Of the first one in the file.
     position: u64,
     batch: u32,
     row: u32,
+    rows: u32,
 }
 
 impl Waiting {
@@ -99,17 +104,18 @@ impl Waiting {
         let nested = updated.columns().iter().filter(|column| column.data_type().is_nested());
         let nested: usize = nested.map(|column| column.get_array_memory_size()).sum();
         // Twice: as they come, and in the order of their file.
-        let bytes = 2 * batch_bytes(&updated) + nested + size_of::<Place>() * new.places.len();
+        let runs = runs(&new.places)?;
+        let bytes = 2 * batch_bytes(&updated) + nested + size_of::<Run>() * runs.len();
         let has_room = self.has_room(bytes, most);
         let full = match (&self.spill, has_room) {
             (None, false) => return Ok(new.rows),
             (None | Some(_), true) => {
-                self.rows.lock().in_memory.add(updated, new.places, bytes)?;
+                self.rows.lock().in_memory.add(updated, runs, bytes)?;
                 None
             }
             (Some(spill), false) => {
                 let mut rows = self.rows.lock();
-                rows.in_memory.add(updated, new.places, 0)?;
+                rows.in_memory.add(updated, runs, 0)?;
                 Some((spill, std::mem::take(&mut rows.in_memory)))
             }
         };
@@ -134,9 +140,9 @@ impl Waiting {
     async fn spill(&self, spill: &Arc<ValueSpill>, mut full: InMemory) -> Result<()> {
         let (spill, bytes) = (spill.clone(), full.bytes);
         let write = move || {
-            let mut written = Vec::with_capacity(full.places.len());
-            while let Some((file, places)) = full.places.pop_first() {
-                written.push((file, spill.write(&full.gather(places)?)?));
+            let mut written = Vec::with_capacity(full.runs.len());
+            while let Some((file, runs)) = full.runs.pop_first() {
+                written.push((file, spill.write(&full.gather(runs)?)?));
             }
             Ok::<_, Error>(written)
         };
@@ -153,7 +159,7 @@ impl Waiting {
     /// Whether rows of a file wait.
     pub fn has(&self, file: i32) -> bool {
         let rows = self.rows.lock();
-        rows.in_memory.places.contains_key(&file) || rows.on_disk.contains_key(&file)
+        rows.in_memory.runs.contains_key(&file) || rows.on_disk.contains_key(&file)
     }
 
     /// For [`Self::take`]. `None`: there is too little memory for what waits for a file.
@@ -175,8 +181,8 @@ impl Waiting {
     /// The same, to be taken piece by piece.
     pub fn in_order(&self, file: i32) -> Result<UpdatedInOrder> {
         let mut rows = self.rows.lock();
-        let places = rows.in_memory.places.remove(&file);
-        let in_memory = places.map(|places| rows.in_memory.gather(places)).transpose()?;
+        let runs = rows.in_memory.runs.remove(&file);
+        let in_memory = runs.map(|runs| rows.in_memory.gather(runs)).transpose()?;
         let mut all = UpdatedInOrder::new(in_memory);
         for values in rows.on_disk.remove(&file).unwrap_or_default() {
             if let Some(spill) = &self.spill {
@@ -188,12 +194,11 @@ impl Waiting {
 }
 
 impl InMemory {
-    fn add(&mut self, rows: RecordBatch, places: Vec<(i32, u64)>, bytes: usize) -> Result<()> {
-        let number = |number: usize| u32::try_from(number).map_err(|e| Error::Internal(e.to_string()));
-        let batch = number(self.batches.len())?;
-        for (row, (file, position)) in places.into_iter().enumerate() {
-            let place = Place { position, batch, row: number(row)? };
-            self.places.entry(file).or_default().push(place);
+    /// `runs`: with the file of each, of whatever batch.
+    fn add(&mut self, rows: RecordBatch, runs: Vec<(i32, Run)>, bytes: usize) -> Result<()> {
+        let batch = u32::try_from(self.batches.len()).map_err(|e| Error::Internal(e.to_string()))?;
+        for (file, run) in runs {
+            self.runs.entry(file).or_default().push(Run { batch, ..run });
         }
         self.batches.push(rows);
         self.bytes += bytes;
@@ -201,22 +206,62 @@ impl InMemory {
     }
 
     /// The rows of one file, in its order.
-    fn gather(&self, mut places: Vec<Place>) -> Result<Updated> {
-        places.sort_unstable_by_key(|place| place.position);
+    fn gather(&self, mut runs: Vec<Run>) -> Result<Updated> {
+        runs.sort_unstable_by_key(|run| run.position);
+        let rows: usize = runs.iter().map(|run| run.rows as usize).sum();
+        let mut positions = Vec::with_capacity(rows);
+        for run in &runs {
+            positions.extend(run.position..run.position + u64::from(run.rows));
+        }
+        let values = match rows >= LONG_RUN * runs.len() {
+            true => self.copied(&runs),
+            false => self.picked(&runs, rows),
+        };
+        Ok(Updated::new(positions, values.map_err(internal)?))
+    }
+
+    fn copied(&self, runs: &[Run]) -> Result<RecordBatch, ArrowError> {
+        let slice = |run: &Run| {
+            Some(self.batches.get(run.batch as usize)?.slice(run.row as usize, run.rows as usize))
+        };
+        let slices: Vec<RecordBatch> = runs.iter().filter_map(slice).collect();
+        match slices.first() {
+            Some(first) => concat_batches(&first.schema(), &slices),
+            None => Err(ArrowError::ComputeError("no rows to be gathered".into())),
+        }
+    }
+
+    fn picked(&self, runs: &[Run], rows: usize) -> Result<RecordBatch, ArrowError> {
         // A file's rows come in few of all batches.
-        let mut used: Vec<u32> = places.iter().map(|place| place.batch).collect();
+        let mut used: Vec<u32> = runs.iter().map(|run| run.batch).collect();
         used.sort_unstable();
         used.dedup();
         let batches: Vec<&RecordBatch> =
             used.iter().filter_map(|batch| self.batches.get(*batch as usize)).collect();
-        let index = |place: &Place| (used.partition_point(|batch| *batch < place.batch), place.row as usize);
-        let indices: Vec<_> = places.iter().map(index).collect();
-        let values = interleave_record_batch(&batches, &indices).map_err(internal)?;
-        Ok(Updated::new(places.iter().map(|place| place.position).collect(), values))
+        let mut indices = Vec::with_capacity(rows);
+        for run in runs {
+            let batch = used.partition_point(|batch| *batch < run.batch);
+            indices.extend((run.row..run.row + run.rows).map(|row| (batch, row as usize)));
+        }
+        interleave_record_batch(&batches, &indices)
     }
 }
 
-fn internal(e: arrow::error::ArrowError) -> Error {
+/// The rows of a batch at `places` (file and position of each) as runs, each with its file.
+fn runs(places: &[(i32, u64)]) -> Result<Vec<(i32, Run)>> {
+    let number = |number: usize| u32::try_from(number).map_err(|e| Error::Internal(e.to_string()));
+    let (mut runs, mut row) = (Vec::new(), 0);
+    for run in places.chunk_by(|(file, position), next| *next == (*file, position + 1)) {
+        if let Some((file, position)) = run.first() {
+            let rows = number(run.len())?;
+            runs.push((*file, Run { position: *position, batch: 0, row, rows }));
+            row += rows;
+        }
+    }
+    Ok(runs)
+}
+
+fn internal(e: ArrowError) -> Error {
     Error::Internal(e.to_string())
 }
 
@@ -265,12 +310,18 @@ mod tests {
     #[tokio::test]
     async fn values_wait_in_memory_and_on_disk() {
         // With very little memory, at least some values are spilled at a time.
-        for (memory, spills) in [(64 << 20, false), (6 << 20, true), (64 << 10, true)] {
+        let memories = [(64 << 20, false), (5 << 20, true), (64 << 10, true)];
+        for ((memory, spills), in_runs) in
+            memories.iter().flat_map(|memory| [(*memory, false), (*memory, true)])
+        {
             let (waiting, context) = waiting(memory).await;
             for batch in 0..40u64 {
-                // Of two files, in an order that is not theirs.
-                let position = |n: u64| (n * 37) % 2_000 + 2_000 * batch;
-                let places = (0..2_000).map(|n| ((n % 2 + 5) as i32, position(n))).collect();
+                // Of two files, in an order that is not theirs, or half of either in its own.
+                let place = |n: u64| match in_runs {
+                    true => ((n / 1_000 + 5) as i32, n + 2_000 * (39 - batch)),
+                    false => ((n % 2 + 5) as i32, (n * 37) % 2_000 + 2_000 * batch),
+                };
+                let places = (0..2_000).map(place).collect();
                 let rest = waiting.keep(rows(places)).await.unwrap();
                 assert_eq!(rest.column(1).as_string_view().iter().collect::<Vec<_>>(), [Some("new")]);
             }

@@ -78,11 +78,19 @@ pub struct ChangeOptions {
     /// Trailing columns of the input that are returned for each changed row (of an overwrite: for each
     /// new one), instead of the impact.
     pub returning: usize,
-    /// Indexes of the table's columns that updated rows may have other values in than before: in the others they
-    /// have what they had. `None`: all of them.
-    pub assigned: Option<BTreeSet<usize>>,
+    /// `None`: updated rows may have other values in all columns.
+    pub assigned: Option<Assigned>,
     /// Nothing is committed, and the files written are deleted.
     pub dry_run: bool,
+}
+
+/// What a statement assigns to the rows that it updates.
+#[derive(Debug, Clone)]
+pub struct Assigned {
+    /// Indexes of the table's columns. In the others, updated rows have what they had.
+    pub columns: BTreeSet<usize>,
+    /// The statement has new rows, too. Then its input has all columns anyway.
+    pub inserts: bool,
 }
 
 impl RowAction {
@@ -154,22 +162,27 @@ impl RowTarget {
         Ok(())
     }
 
-    /// Whether of updated rows only the columns `assigned` (by index) need to be in the input of
+    /// Whether of updated rows only the columns `assigned` need to be in the input of
     /// [`Self::change`]: whatever the input has in the other columns, the rows keep the values that they have,
     /// and their place in the table's partitioning and sort order. Fails with `Unsupported` if the table cannot be written.
-    pub fn needs_only_assigned(&self, operation: Operation, assigned: &BTreeSet<usize>) -> Result<bool> {
+    pub fn needs_only_assigned(&self, operation: Operation, assigned: &Assigned) -> Result<bool> {
         let snapshot = &self.table.snapshot;
         let format = self.table.catalog.format(snapshot.format);
         let is_marked = format.row_level_mode(snapshot, operation)? == RowLevelMode::MergeOnRead;
-        let needs_whole_rows = format.change_feed(snapshot, operation)?.is_some()
-            // To be put in order together with those of other files.
-            || is_marked && !snapshot.sort_order.fields.is_empty();
+        // Rows that go to other files are put in order together. If most of them is there already, the rest is not
+        // worth to be looked for.
+        let is_written_whole = is_marked
+            && (!snapshot.sort_order.fields.is_empty()
+                || assigned.inserts
+                || assigned.columns.len() > snapshot.schema.arrow.fields().len() / 2);
+        let needs_whole_rows = is_written_whole || format.change_feed(snapshot, operation)?.is_some();
         let partitioned_by = snapshot.default_spec.fields.iter().map(|field| field.source_id);
         let sorted_by = snapshot.sort_order.fields.iter().map(|field| field.source_id);
         let schema = &snapshot.schema;
         let says_where = |id| {
             let source = source_path(&schema.arrow, &schema.field_ids, id);
-            source.is_some_and(|(path, _)| path.first().is_some_and(|column| assigned.contains(column)))
+            source
+                .is_some_and(|(path, _)| path.first().is_some_and(|column| assigned.columns.contains(column)))
         };
         Ok(!needs_whole_rows && !partitioned_by.chain(sorted_by).any(says_where))
     }
@@ -231,7 +244,14 @@ impl RowTarget {
             Some(order) => sorted(input, order),
             None => input,
         };
-        let apply = Apply { target: self.clone(), options, columns, mode, needs_only_assigned, session };
+        let apply = Apply {
+            target: self.clone(),
+            options,
+            columns,
+            mode,
+            needs_only_assigned,
+            session: Arc::new(session),
+        };
         Ok(Arc::new(RowChangeExec::new(Arc::new(apply), input, order, schema)))
     }
 }

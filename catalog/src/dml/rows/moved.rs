@@ -12,20 +12,18 @@ use roaring::RoaringTreemap;
 
 use super::apply::Apply;
 use super::in_place::Waiting;
-use super::rewrite::{SPLICED_AT_ONCE, Touched, with_values_put};
+use super::rewrite::{Rows, SPLICED_AT_ONCE, Touched, all_rows, with_values_put};
 use super::splice::groups_of;
 use super::updated::UpdatedInOrder;
 use crate::error::{Error, Result};
-use crate::table::LiveFile;
-use crate::write::{AssignedColumns, InputOrder, Part, Splice, TableWriter};
+use crate::write::{AssignedColumns, InputOrder, Source, Splice, TableWriter};
 
 /// Where the updated rows of a file come from.
-#[derive(Default)]
-struct Moved {
-    /// Row groups.
-    splice: Option<Splice>,
-    /// Rows in all columns.
-    rows: Vec<SendableRecordBatchStream>,
+enum Moved {
+    /// They are read.
+    Rows(SendableRecordBatchStream),
+    /// From row groups that are taken over; `rest`: from others.
+    Groups { splice: Box<Splice>, rest: Option<SendableRecordBatchStream> },
 }
 
 impl Apply {
@@ -33,91 +31,91 @@ impl Apply {
     pub(super) async fn move_updated(
         &self,
         files: &[&Touched],
-        updated: &HashMap<i32, RoaringTreemap>,
+        mut updated: HashMap<i32, RoaringTreemap>,
         waiting: &Arc<Waiting>,
         context: &Arc<TaskContext>,
         writer: &mut TableWriter,
     ) -> Result<()> {
         let Some(columns) = waiting.columns() else { return Ok(()) };
-        let files: Vec<_> = files
-            .iter()
-            .filter(|touched| waiting.has(touched.number))
-            .filter_map(|touched| Some((*touched, updated.get(&touched.number)?)))
-            .collect();
-        for files in files.chunks(SPLICED_AT_ONCE) {
-            let (mut splices, mut rows) = (Vec::new(), Vec::new());
-            for (touched, updated) in files {
-                let moved = self.moved(touched, updated, waiting, columns, context, writer).await?;
-                splices.extend(moved.splice);
-                rows.push(moved.rows);
+        let (before, mut expected) = (writer.rows_written(), 0);
+        let (mut splices, mut rests, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        for touched in files.iter().filter(|touched| waiting.has(touched.number)) {
+            let updated = updated.remove(&touched.number).unwrap_or_default();
+            expected += updated.len();
+            match self.moved(touched, updated, waiting, columns, context, writer).await? {
+                Moved::Rows(read) => rows.push(read),
+                Moved::Groups { splice, rest } => {
+                    splices.push(*splice);
+                    rests.extend(rest);
+                }
             }
-            writer.round(self.shared_out(rows), InputOrder::Any, context).await?;
-            writer.splice(splices, true, context).await?;
+            if splices.len() == SPLICED_AT_ONCE {
+                self.write_groups(&mut splices, &mut rests, context, writer).await?;
+            }
         }
-        Ok(())
+        self.write_groups(&mut splices, &mut rests, context, writer).await?;
+        writer.round(self.shared_out(rows), InputOrder::Any, context).await?;
+        match writer.rows_written() - before {
+            written if written == expected => Ok(()),
+            // The old ones must not be marked.
+            written => Err(Error::Internal(format!("of {expected} updated rows {written} were found again"))),
+        }
+    }
+
+    async fn write_groups(
+        &self,
+        splices: &mut Vec<Splice>,
+        rests: &mut Vec<SendableRecordBatchStream>,
+        context: &Arc<TaskContext>,
+        writer: &mut TableWriter,
+    ) -> Result<()> {
+        // Files of row groups that have room take what this leaves.
+        writer.round(self.shared_out(std::mem::take(rests)), InputOrder::Any, context).await?;
+        writer.splice_joined(std::mem::take(splices), context).await
     }
 
     async fn moved(
         &self,
         touched: &Touched,
-        updated: &RoaringTreemap,
+        updated: RoaringTreemap,
         waiting: &Arc<Waiting>,
         columns: &Arc<AssignedColumns>,
         context: &Arc<TaskContext>,
         writer: &TableWriter,
     ) -> Result<Moved> {
-        let mut others = self.positions(&touched.file).await?;
-        others -= updated;
-        let number = touched.number;
-        let source = self.source(touched, writer).await?.filter(|source| source.takes_new_values());
-        let groups = source.and_then(|source| {
-            let mut parts = source.parts(&others, &RoaringTreemap::new())?;
-            parts.retain(|part| matches!(part, Part::Group { .. }));
-            Some((source, parts, waiting.memory_for(number)?))
-        });
-        let Some((source, parts, memory)) = groups else {
-            let rows = self.survivors(&touched.file, others, self.beside(true), context).await?;
-            let waiting = waiting.clone();
-            let rows = with_values_put(rows, columns.clone(), move || waiting.in_order(number));
-            return Ok(Moved { splice: None, rows: vec![rows] });
-        };
-        let Some(values) = waiting.take(number, memory).await? else { return Ok(Moved::default()) };
-        let groups = groups_of(&parts);
-        let (new_values, rest) = values.by_group(&groups, &columns.by_stored_column(&values.values))?;
-        let rows = match rest.is_empty() {
-            true => Vec::new(),
-            false => {
-                let mut unread = others.clone();
-                groups.into_iter().for_each(|(_, positions)| _ = unread.insert_range(positions));
-                let rows = self.survivors(&touched.file, unread, self.beside(true), context).await?;
-                let values = move || Ok(UpdatedInOrder::new(Some(values)));
-                vec![with_values_put(rows, columns.clone(), values)]
+        let (file, number) = (&touched.file, touched.number);
+        if let Some(source) = self.source(touched, writer).await?.filter(Source::takes_new_values) {
+            let others = all_rows(self.target.table(), &self.session, file).await? - &updated;
+            let parts = source.large_groups(&others);
+            if !parts.is_empty()
+                && let Some(memory) = waiting.memory_for(number)
+                && let Some(values) = waiting.take(number, memory).await?
+            {
+                let groups = groups_of(&parts);
+                let stored = columns.by_stored_column(&values.values);
+                let (new_values, rest) = values.by_group(&groups, &stored)?;
+                let memory = values.memory();
+                let rest = (!rest.is_empty()).then(|| {
+                    let mut rows = updated;
+                    groups.into_iter().for_each(|(_, positions)| _ = rows.remove_range(positions));
+                    let rows = self.read(file, Rows::Only(rows), true, context);
+                    with_values_put(rows, columns.clone(), move || Ok(UpdatedInOrder::new(Some(values))))
+                });
+                let splice = Splice {
+                    source,
+                    parts,
+                    gone: others,
+                    new_values,
+                    memory,
+                    rows: self.no_rows(),
+                    partition: file.partition()?,
+                    sort_order_id: None,
+                };
+                return Ok(Moved::Groups { splice: Box::new(splice), rest });
             }
-        };
-        let splice = Splice {
-            source,
-            parts,
-            gone: others,
-            new_values,
-            rows: self.joined(Vec::new()),
-            partition: touched.file.partition()?,
-            sort_order_id: None,
-        };
-        Ok(Moved { splice: Some(splice), rows })
-    }
-
-    /// Those of all rows of a file.
-    async fn positions(&self, file: &LiveFile) -> Result<RoaringTreemap> {
-        let rows = match file.file()?.record_count {
-            Some(rows) => rows,
-            None => {
-                let rows = self.footer(file).await?.1.file_metadata().num_rows();
-                u64::try_from(rows)
-                    .map_err(|_| Error::corrupt(file.path(), "its number of rows is negative"))?
-            }
-        };
-        let mut all = RoaringTreemap::new();
-        all.insert_range(0..rows);
-        Ok(all)
+        }
+        let rows = self.read(file, Rows::Only(updated), true, context);
+        let waiting = waiting.clone();
+        Ok(Moved::Rows(with_values_put(rows, columns.clone(), move || waiting.in_order(number))))
     }
 }

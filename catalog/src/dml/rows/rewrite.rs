@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::{StreamExt, TryStreamExt};
@@ -17,12 +17,13 @@ use super::apply::{Apply, READ_AHEAD};
 use super::in_place::Waiting;
 use super::splice::Planned;
 use super::updated::UpdatedInOrder;
-use crate::error::Result;
-use crate::scan::{Beside, surviving_rows};
+use crate::error::{Error, Result};
+use crate::registry::Table;
+use crate::scan::{Beside, footer, surviving_rows};
 use crate::table::LiveFile;
 use crate::write::{AssignedColumns, InputOrder, TableWriter};
 
-/// Files whose footers are kept while they are made anew.
+/// Files whose footers, and values in the places of old ones, are kept at a time.
 pub(super) const SPLICED_AT_ONCE: usize = 32;
 
 /// A file with deleted rows.
@@ -83,14 +84,11 @@ impl Apply {
                 // New files that have room take them.
                 false => writer.rows(moved, context).await?,
             }
-            writer.splice(splices, false, context).await?;
+            writer.splice(splices, context).await?;
         }
         writer.rows(moved_at_last, context).await?;
         for (files, order) in [(sorted, InputOrder::TableOrder), (other, InputOrder::Any)] {
-            let mut rows = Vec::with_capacity(files.len());
-            for touched in files {
-                rows.push(self.rows_left(touched, waiting, context).await?);
-            }
+            let rows = files.into_iter().map(|touched| self.rows_left(touched, waiting, context)).collect();
             writer.round(self.shared_out(rows), order, context).await?;
         }
         Ok(files.iter().map(|touched| touched.file.clone()).collect())
@@ -99,7 +97,7 @@ impl Apply {
     /// Rows of files for the tasks that write them.
     pub(super) fn shared_out(
         &self,
-        files: Vec<Vec<SendableRecordBatchStream>>,
+        files: Vec<SendableRecordBatchStream>,
     ) -> Vec<Vec<SendableRecordBatchStream>> {
         let count = files.len();
         let tasks = self.session.config().target_partitions().clamp(1, count.max(1));
@@ -107,28 +105,28 @@ impl Apply {
         for (i, rows) in files.into_iter().enumerate() {
             // Runs of neighbouring files stay together: what was clustered stays so.
             if let Some(input) = inputs.get_mut(i * tasks / count) {
-                input.extend(rows);
+                input.push(rows);
             }
         }
         inputs
     }
 
     /// What is left of a file, with the values that its rows have now.
-    async fn rows_left(
+    fn rows_left(
         &self,
         touched: &Touched,
         waiting: Option<&Arc<Waiting>>,
         context: &Arc<TaskContext>,
-    ) -> Result<Vec<SendableRecordBatchStream>> {
-        let (file, deleted) = (&touched.file, touched.all_deleted());
+    ) -> SendableRecordBatchStream {
+        let (file, rows) = (&touched.file, Rows::AllBut(touched.all_deleted()));
         let with_values = waiting.and_then(|waiting| Some((waiting.clone(), waiting.columns()?.clone())));
         let Some((waiting, columns)) = with_values.filter(|(waiting, _)| waiting.has(touched.number)) else {
-            return self.survivors(file, deleted, self.beside(false), context).await;
+            return self.read(file, rows, false, context);
         };
-        let rows = self.survivors(file, deleted, self.beside(true), context).await?;
+        let rows = self.read(file, rows, true, context);
         let number = touched.number;
         // Only when it is the file's turn are its values put in order.
-        Ok(vec![with_values_put(rows, columns, move || waiting.in_order(number))])
+        with_values_put(rows, columns, move || waiting.in_order(number))
     }
 
     /// The table's sort order, if the file follows it.
@@ -142,37 +140,67 @@ impl Apply {
         is_sorted.then_some(order.order_id)
     }
 
-    /// What rows need to have beside them where they are copied.
-    pub(super) fn beside(&self, position: bool) -> Beside<'_> {
-        Beside { lineage: self.target.table().snapshot.row_lineage.as_ref(), position }
-    }
-
-    /// The rows of a file that are not at the positions `deleted`, in its order, decoded ahead of whoever takes
-    /// them.
-    pub(super) async fn survivors(
+    /// Rows of a file, in its order, with their lineage if the table has it, and, if asked for, their positions. Nothing
+    /// happens before they are asked for; then they are decoded ahead of whoever takes them.
+    pub(super) fn read(
         &self,
         file: &Arc<LiveFile>,
-        deleted: RoaringTreemap,
-        beside: Beside<'_>,
+        rows: Rows,
+        position: bool,
         context: &Arc<TaskContext>,
-    ) -> Result<Vec<SendableRecordBatchStream>> {
-        let table = self.target.table();
-        let files = vec![(file.clone(), deleted)];
-        let plan = surviving_rows(table, &self.session, files, beside).await?;
-        let partitions = plan.output_partitioning().partition_count();
-        Ok((0..partitions).map(|i| read_ahead(&plan, i, context)).collect())
+    ) -> SendableRecordBatchStream {
+        let table = self.target.table().clone();
+        let (session, file, context) = (self.session.clone(), file.clone(), context.clone());
+        let schema = table.snapshot.schema.arrow.clone();
+        let planned = async move {
+            let deleted = match rows {
+                Rows::AllBut(deleted) => deleted,
+                Rows::Only(rows) => all_rows(&table, &session, &file).await? - rows,
+            };
+            let beside = Beside { lineage: table.snapshot.row_lineage.as_ref(), position };
+            let plan = surviving_rows(&table, session.as_ref(), vec![(file, deleted)], beside).await?;
+            let partitions = plan.output_partitioning().partition_count();
+            let parts: Vec<_> = (0..partitions).map(|i| read_ahead(&plan, i, &context)).collect();
+            Ok::<_, DataFusionError>(futures::stream::iter(parts).flatten())
+        };
+        Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(planned).try_flatten()))
     }
+}
+
+/// Which rows of a file are read, by their positions.
+pub(super) enum Rows {
+    AllBut(RoaringTreemap),
+    Only(RoaringTreemap),
+}
+
+/// The positions of all rows of a file, deleted ones too.
+pub(super) async fn all_rows(
+    table: &Table,
+    session: &SessionState,
+    file: &LiveFile,
+) -> Result<RoaringTreemap> {
+    let file = file.file()?;
+    let rows = match file.record_count {
+        Some(rows) => rows,
+        None => {
+            let located = table.catalog.storage().locate(&file.path)?;
+            let rows = footer(session, &located, file.size_bytes).await?.file_metadata().num_rows();
+            u64::try_from(rows).map_err(|_| Error::corrupt(&file.path, "its number of rows is negative"))?
+        }
+    };
+    let mut all = RoaringTreemap::new();
+    all.insert_range(0..rows);
+    Ok(all)
 }
 
 /// The rows of a file, which come with their positions, with the values that they have now.
 pub(super) fn with_values_put(
-    rows: Vec<SendableRecordBatchStream>,
+    rows: SendableRecordBatchStream,
     columns: Arc<AssignedColumns>,
     values: impl FnOnce() -> Result<UpdatedInOrder> + Send + 'static,
 ) -> SendableRecordBatchStream {
     let schema = columns.row_schema().clone();
-    let start =
-        async move { Ok::<_, DataFusionError>((futures::stream::iter(rows).flatten(), values()?, columns)) };
+    let start = async move { Ok::<_, DataFusionError>((rows, values()?, columns)) };
     let put = futures::stream::once(start).map_ok(|state| {
         futures::stream::try_unfold(state, |(mut rows, mut values, columns)| async move {
             let Some(batch) = rows.try_next().await? else { return Ok(None) };

@@ -5,21 +5,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::scalar::ScalarValue;
-use futures::StreamExt;
-use parquet::file::metadata::ParquetMetaData;
 use roaring::RoaringTreemap;
 
 use super::apply::Apply;
 use super::in_place::Waiting;
-use super::rewrite::{Touched, with_values_put};
+use super::rewrite::{Rows, Touched, with_values_put};
 use super::updated::{Updated, UpdatedInOrder};
 use crate::error::Result;
-use crate::scan::{Beside, footer};
-use crate::storage::Located;
-use crate::table::LiveFile;
+use crate::scan::footer;
 use crate::write::{AssignedColumns, NewValues, Part, Source, Splice, TableWriter};
 
 /// How a file is made anew. `moved`: whole updated rows that do not stay in it.
@@ -36,6 +33,8 @@ struct Pieces {
     /// Positions of the rows that go.
     gone: RoaringTreemap,
     new_values: HashMap<usize, NewValues>,
+    /// What accounts for them, if nothing else does.
+    memory: Vec<Arc<MemoryReservation>>,
     rows: SendableRecordBatchStream,
 }
 
@@ -69,29 +68,25 @@ impl Apply {
                 }
             }
         };
-        let (Some(source), Some(Pieces { parts, gone, new_values, rows })) = (source, pieces) else {
+        let (Some(source), Some(Pieces { parts, gone, new_values, memory, rows })) = (source, pieces) else {
             return Ok(Planned::Anew { moved });
         };
-        let splice = Box::new(Splice { source, parts, gone, new_values, rows, partition, sort_order_id });
+        let splice =
+            Box::new(Splice { source, parts, gone, new_values, memory, rows, partition, sort_order_id });
         Ok(Planned::Splice { splice, moved })
     }
 
     /// `None`: nothing of the file can be taken over.
     pub(super) async fn source(&self, touched: &Touched, writer: &TableWriter) -> Result<Option<Source>> {
-        let snapshot = &self.target.table().snapshot;
-        let is_elsewhere = touched.file.spec().spec_id != snapshot.default_spec.spec_id;
+        let table = self.target.table();
+        let is_elsewhere = touched.file.spec().spec_id != table.snapshot.default_spec.spec_id;
         if is_elsewhere || !touched.file.deletes.equality.is_empty() {
             return Ok(None);
         }
-        let (located, footer) = self.footer(&touched.file).await?;
+        let file = touched.file.file()?;
+        let located = table.catalog.storage().locate(&file.path)?;
+        let footer = footer(self.session.as_ref(), &located, file.size_bytes).await?;
         writer.source(&touched.file, located, footer)
-    }
-
-    pub(super) async fn footer(&self, file: &LiveFile) -> Result<(Located, Arc<ParquetMetaData>)> {
-        let file = file.file()?;
-        let located = self.target.table().catalog.storage().locate(&file.path)?;
-        let footer = footer(&self.session, &located, file.size_bytes).await?;
-        Ok((located, footer))
     }
 
     /// Where updated rows stay, whatever becomes of their row group. `None`: none can be taken over, or there is no
@@ -111,16 +106,16 @@ impl Apply {
         let Some(parts) = source.parts(&deleted, &RoaringTreemap::new()) else { return Ok(None) };
         let Some(memory) = waiting.memory_for(touched.number) else { return Ok(None) };
         let Some(updated) = waiting.take(touched.number, memory).await? else {
-            let rows =
-                self.rows_of_parts(touched, &parts, deleted.clone(), self.beside(false), context).await?;
-            let rows = self.joined(rows);
-            return Ok(Some(Pieces { parts, gone: deleted, new_values: HashMap::new(), rows }));
+            let rows = self.rows_of_parts(touched, &parts, deleted.clone(), false, context);
+            let new_values = HashMap::new();
+            return Ok(Some(Pieces { parts, gone: deleted, new_values, memory: Vec::new(), rows }));
         };
+        let memory = updated.memory();
         let stored = columns.by_stored_column(&updated.values);
         let (new_values, _) = updated.by_group(&groups_of(&parts), &stored)?;
-        let rows = self.rows_of_parts(touched, &parts, deleted.clone(), self.beside(true), context).await?;
+        let rows = self.rows_of_parts(touched, &parts, deleted.clone(), true, context);
         let rows = with_values_put(rows, columns.clone(), move || Ok(UpdatedInOrder::new(Some(updated))));
-        Ok(Some(Pieces { parts, gone: deleted, new_values, rows }))
+        Ok(Some(Pieces { parts, gone: deleted, new_values, memory, rows }))
     }
 
     /// Where whole rows have new values. Those of row groups that cannot be taken over, or that belong elsewhere now,
@@ -158,9 +153,8 @@ impl Apply {
             None => (HashMap::new(), all()),
         };
         let gone = &unread - &replaced;
-        let rows = self.rows_of_parts(touched, &parts, unread, self.beside(false), context).await?;
-        let rows = self.joined(rows);
-        Ok((Some(Pieces { parts, gone, new_values, rows }), moved))
+        let rows = self.rows_of_parts(touched, &parts, unread, false, context);
+        Ok((Some(Pieces { parts, gone, new_values, memory: Vec::new(), rows }), moved))
     }
 
     /// Those of the stored columns that may have other values than before.
@@ -169,8 +163,8 @@ impl Apply {
         mut stored: BTreeMap<usize, ArrayRef>,
         writer: &TableWriter,
     ) -> BTreeMap<usize, ArrayRef> {
-        if let Some(columns) = &self.options.assigned {
-            let assigned = writer.stored_columns(columns);
+        if let Some(assigned) = &self.options.assigned {
+            let assigned = writer.stored_columns(&assigned.columns);
             stored.retain(|column, _| assigned.contains(column));
         }
         stored
@@ -203,28 +197,23 @@ impl Apply {
     }
 
     /// The rows that are left outside of the row groups that are taken over. `unread`: those that are not.
-    async fn rows_of_parts(
+    fn rows_of_parts(
         &self,
         touched: &Touched,
         parts: &[Part],
         mut unread: RoaringTreemap,
-        beside: Beside<'_>,
+        position: bool,
         context: &Arc<TaskContext>,
-    ) -> Result<Vec<SendableRecordBatchStream>> {
-        let groups = groups_of(parts);
+    ) -> SendableRecordBatchStream {
         if parts.iter().all(|part| matches!(part, Part::Group { .. } | Part::Rows(0))) {
-            return Ok(Vec::new());
+            return self.no_rows();
         }
-        groups.into_iter().for_each(|(_, positions)| _ = unread.insert_range(positions));
-        self.survivors(&touched.file, unread, beside, context).await
+        groups_of(parts).into_iter().for_each(|(_, positions)| _ = unread.insert_range(positions));
+        self.read(&touched.file, Rows::AllBut(unread), position, context)
     }
 
-    pub(super) fn joined(&self, rows: Vec<SendableRecordBatchStream>) -> SendableRecordBatchStream {
-        let schema = match rows.first() {
-            Some(rows) => rows.schema(),
-            None => self.target.table().snapshot.schema.arrow.clone(),
-        };
-        Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(rows).flatten()))
+    pub(super) fn no_rows(&self) -> SendableRecordBatchStream {
+        Box::pin(EmptyRecordBatchStream::new(self.target.table().snapshot.schema.arrow.clone()))
     }
 }
 

@@ -79,6 +79,11 @@ impl Updated {
         Ok((by_group, rest))
     }
 
+    /// What accounts for the values.
+    pub fn memory(&self) -> Vec<Arc<MemoryReservation>> {
+        self.memory.clone()
+    }
+
     /// Some of the rows.
     pub fn rows(&self, numbers: Vec<usize>) -> Result<RecordBatch> {
         let numbers: UInt64Array = numbers.into_iter().map(|row| row as u64).collect();

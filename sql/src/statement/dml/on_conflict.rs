@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
+use auric_catalog::dml::rows::{ACTION, Assigned, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
 use auric_catalog::registry::Table;
 use auric_catalog::table::Operation;
 use datafusion::datasource::provider_as_source;
@@ -68,7 +68,7 @@ pub async fn plan(statement: &InsertRows<'_>, clause: &OnConflict, commit: Commi
         parameters: Default::default(),
         reads_all: overwrite::reads(&statement.rows, table) || overwrite::reads(&returned.plan, table),
         returning: returned.columns.len(),
-        assigned: Some(updated_columns(table, clause)?),
+        assigned: Some(Assigned { columns: updated_columns(table, clause)?, inserts: true }),
         dry_run: commit == Commit::DryRun,
     };
     let plan = change_plan(&statement.scope, &target, &returned.plan, options).await?;

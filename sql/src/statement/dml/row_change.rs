@@ -4,10 +4,10 @@
 //! number of the WHEN clause that applies (UPDATE and DELETE have one that always does), and by it an
 //! action and new values. Expressions of a clause are evaluated for its own rows only.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use auric_catalog::dml::rows::{ACTION, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
+use auric_catalog::dml::rows::{ACTION, Assigned, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
 use auric_catalog::table::Operation;
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
@@ -159,12 +159,15 @@ impl RowChange {
     }
 
     /// The columns that updates give values.
-    fn assigned(&self) -> BTreeSet<usize> {
+    fn assigned(&self) -> Assigned {
         let updates = self.clauses.iter().filter_map(|clause| match &clause.action {
             Action::Update(values) => Some(values),
             _ => None,
         });
-        updates.flatten().map(|(column, _)| *column).collect()
+        Assigned {
+            columns: updates.flatten().map(|(column, _)| *column).collect(),
+            inserts: self.clauses.iter().any(|clause| matches!(clause.action, Action::Insert(_))),
+        }
     }
 
     pub fn options(&self, dry_run: bool) -> ChangeOptions {
@@ -218,14 +221,14 @@ impl RowChange {
     /// Where the target needs no more, only what updates assign: then the other columns need not be read.
     fn with_what_is_assigned(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let assigned = self.assigned();
-        let inserts = self.clauses.iter().any(|clause| matches!(clause.action, Action::Insert(_)));
-        if inserts || assigned.is_empty() || !self.target.needs_only_assigned(self.operation, &assigned)? {
+        let nothing = assigned.inserts || assigned.columns.is_empty();
+        if nothing || !self.target.needs_only_assigned(self.operation, &assigned)? {
             return Ok(plan);
         }
         let first = self.first_value();
         let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
         for (i, field) in self.target.table().snapshot.schema.arrow.fields().iter().enumerate() {
-            if !assigned.contains(&i)
+            if !assigned.columns.contains(&i)
                 && let Some(column) = columns.get_mut(first + i)
             {
                 *column = null(field.data_type())?.alias(field.name());
