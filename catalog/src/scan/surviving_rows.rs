@@ -1,4 +1,4 @@
-//! What is left of some files when rows of theirs go: what copy-on-write copies.
+//! Some rows of some files in all columns: what copy-on-write copies of a file, and merge-on-read of updated rows.
 
 use std::sync::Arc;
 

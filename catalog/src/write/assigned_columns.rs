@@ -1,4 +1,4 @@
-//! The columns that a statement assigns to rows which stay where they are.
+//! The columns that a statement assigns to rows whose other values come from their files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! New values of rows that wait for the file of the old ones to be made anew: there they can take the places of
-//! the old ones, so that columns without a new value need not be written again.
+//! New values of rows that wait until the whole statement is read: then they take the places of the old ones, in the
+//! file or the row group that is made of theirs, so that columns without a new value need not be written again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,8 +31,8 @@ const LEAST_BYTES_OF_VALUES: usize = 4 << 20;
 pub enum Kept {
     /// All of it, as it may belong elsewhere now. What there is no memory for is a new row.
     Row,
-    /// The values that it has been assigned, which do not say where it belongs: it stays in its place, and the
-    /// other values are those that its file has.
+    /// The values that it has been assigned, which do not say where it belongs. The others are those that its file
+    /// has.
     Values(Arc<AssignedColumns>),
 }
 
