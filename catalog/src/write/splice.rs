@@ -45,6 +45,13 @@ pub struct Splice {
     pub sort_order_id: Option<i32>,
 }
 
+impl Splice {
+    /// Compressed bytes of its row groups.
+    fn bytes(&self) -> u64 {
+        self.source.bytes_of(&self.parts)
+    }
+}
+
 /// What a task is to do.
 type Queue = Arc<Mutex<VecDeque<Splice>>>;
 
@@ -52,7 +59,7 @@ impl TableWriter {
     /// Makes a file of each splice, several at a time. Where rows are in no order, those that earlier rounds have
     /// left of the same partition go to the end of a new file that has room.
     pub async fn splice(&mut self, files: Vec<Splice>, task: &TaskContext) -> Result<()> {
-        let tasks = files.len().min(task.session_config().target_partitions());
+        let tasks = files.len().min(task.session_config().target_partitions().max(1));
         // Whoever is done takes the next one.
         let shared = Arc::new(Mutex::new(VecDeque::from(files)));
         self.splice_queues(vec![shared; tasks], false, task).await
@@ -75,7 +82,7 @@ impl TableWriter {
         }
         let parts: Vec<Splice> = partitions.into_iter().flatten().collect();
         // Each task makes files of its own: what is little is for one.
-        let bytes: u64 = parts.iter().map(|part| part.source.bytes_of(&part.parts)).sum();
+        let bytes: u64 = parts.iter().map(Splice::bytes).sum();
         let worth = usize::try_from(bytes / self.options.open_file_bytes.max(1) as u64).unwrap_or(usize::MAX);
         let (count, most) = (parts.len(), task.session_config().target_partitions());
         let tasks = worth.min(count).min(most).max(1);
@@ -111,8 +118,8 @@ impl TableWriter {
                         Some(splice) => Some(partitioner.key(&splice.partition)?),
                         None => None,
                     };
-                    let goes_on =
-                        |open: &mut Open| joined && key.as_ref() == Some(&open.key) && open.has_room();
+                    let bytes = next.as_ref().map_or(0, Splice::bytes);
+                    let goes_on = |open: &mut Open| joined && open.takes(key.as_ref(), bytes);
                     if let Some(full) = open.take_if(|open| !goes_on(open)) {
                         made.push(full.finish(&left, &reservation).await?);
                     }
@@ -150,6 +157,11 @@ impl Open {
     fn new(context: &Arc<WriteContext>, key: PartitionKey, first: &Splice) -> Result<Self> {
         let file = ParquetFile::open(context, first.partition.clone())?;
         Ok(Self { context: context.clone(), key, file, sort_order_id: first.sort_order_id })
+    }
+
+    /// Whether the file is of this partition, and has room for so many bytes.
+    fn takes(&self, key: Option<&PartitionKey>, bytes: u64) -> bool {
+        key == Some(&self.key) && self.file.bytes() + bytes <= self.context.options.target_file_bytes
     }
 
     fn has_room(&self) -> bool {

@@ -103,9 +103,10 @@ impl Waiting {
         // Nested texts hold on to all those of the batch they came in.
         let nested = updated.columns().iter().filter(|column| column.data_type().is_nested());
         let nested: usize = nested.map(|column| column.get_array_memory_size()).sum();
-        // Twice: as they come, and in the order of their file.
         let runs = runs(&new.places)?;
-        let bytes = 2 * batch_bytes(&updated) + nested + size_of::<Run>() * runs.len();
+        // Twice: as they come, and in the order of their file, then with a number for each row, and in its row group.
+        let numbers = 2 * size_of::<u64>() * new.places.len() + size_of::<Run>() * runs.len();
+        let bytes = 2 * batch_bytes(&updated) + nested + numbers;
         let has_room = self.has_room(bytes, most);
         let full = match (&self.spill, has_room) {
             (None, false) => return Ok(new.rows),
@@ -142,7 +143,7 @@ impl Waiting {
         let write = move || {
             let mut written = Vec::with_capacity(full.runs.len());
             while let Some((file, runs)) = full.runs.pop_first() {
-                written.push((file, spill.write(&full.gather(runs)?)?));
+                written.push((file, spill.write(&full.of_file(runs).gather()?)?));
             }
             Ok::<_, Error>(written)
         };
@@ -180,11 +181,12 @@ impl Waiting {
 
     /// The same, to be taken piece by piece.
     pub fn in_order(&self, file: i32) -> Result<UpdatedInOrder> {
-        let mut rows = self.rows.lock();
-        let runs = rows.in_memory.runs.remove(&file);
-        let in_memory = runs.map(|runs| rows.in_memory.gather(runs)).transpose()?;
-        let mut all = UpdatedInOrder::new(in_memory);
-        for values in rows.on_disk.remove(&file).unwrap_or_default() {
+        let (in_memory, on_disk) = {
+            let mut rows = self.rows.lock();
+            (rows.in_memory.take(file), rows.on_disk.remove(&file))
+        };
+        let mut all = UpdatedInOrder::new(in_memory.map(OfFile::gather).transpose()?);
+        for values in on_disk.unwrap_or_default() {
             if let Some(spill) = &self.spill {
                 all.add(spill.read(values)?);
             }
@@ -205,43 +207,62 @@ impl InMemory {
         Ok(())
     }
 
-    /// The rows of one file, in its order.
-    fn gather(&self, mut runs: Vec<Run>) -> Result<Updated> {
+    fn take(&mut self, file: i32) -> Option<OfFile> {
+        self.runs.remove(&file).map(|runs| self.of_file(runs))
+    }
+
+    fn of_file(&self, mut runs: Vec<Run>) -> OfFile {
         runs.sort_unstable_by_key(|run| run.position);
-        let rows: usize = runs.iter().map(|run| run.rows as usize).sum();
+        // A file's rows come in few of all batches.
+        let mut used: Vec<u32> = runs.iter().map(|run| run.batch).collect();
+        used.sort_unstable();
+        used.dedup();
+        for run in &mut runs {
+            run.batch = used.partition_point(|batch| *batch < run.batch) as u32;
+        }
+        let batch = |batch: u32| self.batches.get(batch as usize).cloned();
+        OfFile { runs, batches: used.into_iter().filter_map(batch).collect() }
+    }
+}
+
+/// The rows of one file.
+struct OfFile {
+    /// In its order.
+    runs: Vec<Run>,
+    /// Those that they are in.
+    batches: Vec<RecordBatch>,
+}
+
+impl OfFile {
+    fn gather(self) -> Result<Updated> {
+        let rows: usize = self.runs.iter().map(|run| run.rows as usize).sum();
         let mut positions = Vec::with_capacity(rows);
-        for run in &runs {
+        for run in &self.runs {
             positions.extend(run.position..run.position + u64::from(run.rows));
         }
-        let values = match rows >= LONG_RUN * runs.len() {
-            true => self.copied(&runs),
-            false => self.picked(&runs, rows),
+        let values = match rows >= LONG_RUN * self.runs.len() {
+            true => self.copied(),
+            false => self.picked(rows),
         };
         Ok(Updated::new(positions, values.map_err(internal)?))
     }
 
-    fn copied(&self, runs: &[Run]) -> Result<RecordBatch, ArrowError> {
+    fn copied(&self) -> Result<RecordBatch, ArrowError> {
         let slice = |run: &Run| {
             Some(self.batches.get(run.batch as usize)?.slice(run.row as usize, run.rows as usize))
         };
-        let slices: Vec<RecordBatch> = runs.iter().filter_map(slice).collect();
+        let slices: Vec<RecordBatch> = self.runs.iter().filter_map(slice).collect();
         match slices.first() {
             Some(first) => concat_batches(&first.schema(), &slices),
             None => Err(ArrowError::ComputeError("no rows to be gathered".into())),
         }
     }
 
-    fn picked(&self, runs: &[Run], rows: usize) -> Result<RecordBatch, ArrowError> {
-        // A file's rows come in few of all batches.
-        let mut used: Vec<u32> = runs.iter().map(|run| run.batch).collect();
-        used.sort_unstable();
-        used.dedup();
-        let batches: Vec<&RecordBatch> =
-            used.iter().filter_map(|batch| self.batches.get(*batch as usize)).collect();
+    fn picked(&self, rows: usize) -> Result<RecordBatch, ArrowError> {
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
         let mut indices = Vec::with_capacity(rows);
-        for run in runs {
-            let batch = used.partition_point(|batch| *batch < run.batch);
-            indices.extend((run.row..run.row + run.rows).map(|row| (batch, row as usize)));
+        for run in &self.runs {
+            indices.extend((run.row..run.row + run.rows).map(|row| (run.batch as usize, row as usize)));
         }
         interleave_record_batch(&batches, &indices)
     }

@@ -175,7 +175,9 @@ impl RowTarget {
             && (!snapshot.sort_order.fields.is_empty()
                 || assigned.inserts
                 || assigned.columns.len() > snapshot.schema.arrow.fields().len() / 2);
-        let needs_whole_rows = is_written_whole || format.change_feed(snapshot, operation)?.is_some();
+        let needs_whole_rows = assigned.columns.is_empty()
+            || is_written_whole
+            || format.change_feed(snapshot, operation)?.is_some();
         let partitioned_by = snapshot.default_spec.fields.iter().map(|field| field.source_id);
         let sorted_by = snapshot.sort_order.fields.iter().map(|field| field.source_id);
         let schema = &snapshot.schema;

@@ -37,11 +37,11 @@ impl Apply {
         writer: &mut TableWriter,
     ) -> Result<()> {
         let Some(columns) = waiting.columns() else { return Ok(()) };
-        let (before, mut expected) = (writer.rows_written(), 0);
+        let of_files = files.iter().filter_map(|touched| updated.get(&touched.number));
+        let (before, expected) = (writer.rows_written(), of_files.map(RoaringTreemap::len).sum::<u64>());
         let (mut splices, mut rests, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for touched in files.iter().filter(|touched| waiting.has(touched.number)) {
             let updated = updated.remove(&touched.number).unwrap_or_default();
-            expected += updated.len();
             match self.moved(touched, updated, waiting, columns, context, writer).await? {
                 Moved::Rows(read) => rows.push(read),
                 Moved::Groups { splice, rest } => {
@@ -53,8 +53,8 @@ impl Apply {
                 self.write_groups(&mut splices, &mut rests, context, writer).await?;
             }
         }
+        rests.extend(rows);
         self.write_groups(&mut splices, &mut rests, context, writer).await?;
-        writer.round(self.shared_out(rows), InputOrder::Any, context).await?;
         match writer.rows_written() - before {
             written if written == expected => Ok(()),
             // The old ones must not be marked.
