@@ -285,3 +285,17 @@ def test_statistics_are_those_of_the_moved_rows(server, schema, duck):
             assert added[f"null_count.{name}"] == len(rows) - len(values), name
         if name in ("k", "price", "day", "code"):
             assert (added[f"min.{name}"], added[f"max.{name}"]) == (min(values), max(values)), name
+
+
+@every_layout
+def test_what_is_read_goes_to_the_file_of_row_groups(server, schema, duck, layout):
+    """Rows of a file without a row group that is worth it, and those of one that has some."""
+    outside = fill(server, schema, layout, duck)
+    server.sql(f"insert into {schema}.t (k, code, p) select {ROWS} + n, n, 1 from generate_series(1, 20) as g(n)")
+    before = rows_of(server, schema)
+    old = files(outside)
+    assert len(old) == 2
+    server.sql(f"update {schema}.t set flag = k % 2 = 0 where k > 500")
+    expected = [(*row[:6], row[0] % 2 == 0, *row[7:]) if row[0] > 500 else row for row in before]
+    check(server, schema, outside, expected)
+    assert len(keys(one_new(outside, old))) == 520
