@@ -331,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn values_wait_in_memory_and_on_disk() {
         // With very little memory, at least some values are spilled at a time.
-        let memories = [(64 << 20, false), (5 << 20, true), (64 << 10, true)];
+        let memories = [(64 << 20, false), (6 << 20, true), (64 << 10, true)];
         for ((memory, spills), in_runs) in
             memories.iter().flat_map(|memory| [(*memory, false), (*memory, true)])
         {
