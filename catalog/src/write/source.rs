@@ -154,11 +154,11 @@ impl Source {
 
     /// Compressed bytes of row groups.
     pub fn bytes_of(&self, parts: &[Part]) -> u64 {
-        let bytes = parts.iter().map(|part| match part {
-            Part::Group { number, .. } => self.group(*number).map_or(0, |group| group.compressed_size()),
-            Part::Rows(_) => 0,
+        let groups = parts.iter().filter_map(|part| match part {
+            Part::Group { number, .. } => self.footer.row_groups().get(*number),
+            Part::Rows(_) => None,
         });
-        bytes.map(|bytes| u64::try_from(bytes).unwrap_or(0)).sum()
+        groups.map(|group| u64::try_from(group.compressed_size()).unwrap_or(0)).sum()
     }
 
     /// `None`: there is no row group to be taken over. `replaced`: those of `deleted` that get new

@@ -114,10 +114,7 @@ impl TableWriter {
                 let (mut made, mut open) = (Vec::new(), None::<Open>);
                 loop {
                     let next = { waiting.lock().pop_front() };
-                    let key = match &next {
-                        Some(splice) => Some(partitioner.key(&splice.partition)?),
-                        None => None,
-                    };
+                    let key = next.as_ref().map(|splice| partitioner.key(&splice.partition)).transpose()?;
                     let bytes = next.as_ref().map_or(0, Splice::bytes);
                     let goes_on = |open: &mut Open| joined && open.takes(key.as_ref(), bytes);
                     if let Some(full) = open.take_if(|open| !goes_on(open)) {

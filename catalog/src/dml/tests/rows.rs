@@ -38,17 +38,7 @@ const MERGE_ON_READ: [(&str, &str); 3] = [
 impl Lake {
     /// Plans and runs a change: `query` selects addresses, action and new values from `target`.
     async fn change(&self, table: &Table, operation: Operation, query: &str) -> Result<Impact> {
-        let second_change = SecondChange::Refuse("MERGE");
-        let options = ChangeOptions {
-            operation,
-            second_change,
-            parameters: Default::default(),
-            reads_all: false,
-            returning: 0,
-            assigned: None,
-            dry_run: false,
-        };
-        self.change_with(table, query, options).await
+        self.change_with(table, query, options(operation, SecondChange::Refuse("MERGE"))).await
     }
 
     async fn change_with(&self, table: &Table, query: &str, options: ChangeOptions) -> Result<Impact> {
@@ -87,6 +77,18 @@ impl Lake {
             rows.extend((0..batch.num_rows()).map(|i| (ids.value(i), names.value(i).to_string())));
         }
         rows
+    }
+}
+
+fn options(operation: Operation, second_change: SecondChange) -> ChangeOptions {
+    ChangeOptions {
+        operation,
+        second_change,
+        parameters: Default::default(),
+        reads_all: false,
+        returning: 0,
+        assigned: None,
+        dry_run: false,
     }
 }
 
@@ -203,13 +205,8 @@ async fn columns_that_are_not_assigned_keep_their_values() {
                          arrow_cast(NULL, 'Int64'), arrow_cast('lost', 'Utf8View'), \
                          TIMESTAMP '2027-01-01 00:00:00' FROM target WHERE id % 3 = 0";
             let options = ChangeOptions {
-                operation: Operation::Merge,
-                second_change: SecondChange::Refuse("MERGE"),
-                parameters: Default::default(),
-                reads_all: false,
-                returning: 0,
                 assigned: Some(assigned(&[2])),
-                dry_run: false,
+                ..options(Operation::Merge, SecondChange::Refuse("MERGE"))
             };
             let impact = lake.change_with(&table, merge, options).await.unwrap();
             assert_eq!((impact.rows_updated, impact.rows_deleted), (267, 66), "{format} {properties:?}");
@@ -244,15 +241,7 @@ async fn a_second_change_of_a_row_is_refused_or_ignored() {
             &expected(20, |v, name| Some((v, name))),
             &format!("{format} {properties:?}"),
         );
-        let options = ChangeOptions {
-            operation: Operation::Update,
-            second_change: SecondChange::Ignore,
-            parameters: Default::default(),
-            reads_all: false,
-            returning: 0,
-            assigned: None,
-            dry_run: false,
-        };
+        let options = options(Operation::Update, SecondChange::Ignore);
         let dry = ChangeOptions { dry_run: true, ..options.clone() };
         assert_eq!(lake.change_with(&table, twice, dry).await.unwrap().rows_updated, 1);
         assert_rows(
@@ -329,13 +318,8 @@ async fn rows_keep_their_identity() {
                       arrow_cast('newer', 'Utf8View'), arrow_cast(NULL, 'Timestamp(Microsecond, None)') \
                       FROM target WHERE id BETWEEN 40 AND 60";
         let options = ChangeOptions {
-            operation: Operation::Update,
-            second_change: SecondChange::Ignore,
-            parameters: Default::default(),
-            reads_all: false,
-            returning: 0,
             assigned: Some(Assigned { columns: BTreeSet::from([1]), inserts: false }),
-            dry_run: false,
+            ..options(Operation::Update, SecondChange::Ignore)
         };
         lake.change_with(&lake.current().await, assign, options).await.unwrap();
         assert_eq!(ids(lake.clone()).await, before, "{properties:?}");

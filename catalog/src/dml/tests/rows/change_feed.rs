@@ -115,15 +115,7 @@ async fn a_statement_that_fails_leaves_no_change_files() {
     let lake = filled(TableFormat::Delta, &properties, false, 9).await;
     let files = lake.data_files();
     let table = lake.current().await;
-    let options = ChangeOptions {
-        operation: Operation::Merge,
-        second_change: SecondChange::Refuse("MERGE"),
-        parameters: Default::default(),
-        reads_all: false,
-        returning: 0,
-        assigned: None,
-        dry_run: true,
-    };
+    let options = ChangeOptions { dry_run: true, ..options(Operation::Merge, SecondChange::Refuse("MERGE")) };
     lake.change_with(&table, MERGE, options).await.unwrap();
     while lake.data_files() > files {
         tokio::task::yield_now().await;
