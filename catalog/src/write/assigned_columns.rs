@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::interleave;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{interleave, nullif};
 use arrow::datatypes::SchemaRef;
 
 use super::conform::{conform, conform_column};
@@ -59,7 +59,7 @@ impl AssignedColumns {
     }
 
     /// Rows of the table as it writes them, with the values of `places` in the places of old ones: number of the
-    /// row, and of its values.
+    /// row, and of its values. Such a row has its id, and was changed last by the commit that is to come.
     pub fn put(
         &self,
         rows: &RecordBatch,
@@ -79,6 +79,10 @@ impl AssignedColumns {
                 let both: [&dyn Array; 2] = [old.as_ref(), new.as_ref()];
                 *old = interleave(&both, &which).map_err(|e| Error::Internal(e.to_string()))?;
             }
+        }
+        if let Some(last_change) = self.schema.last_change().and_then(|column| columns.get_mut(column)) {
+            let is_new: BooleanArray = which.iter().map(|(side, _)| Some(*side == 1)).collect();
+            *last_change = nullif(last_change, &is_new).map_err(|e| Error::Internal(e.to_string()))?;
         }
         batch(rows.schema(), columns, rows.num_rows())
     }

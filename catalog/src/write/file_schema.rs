@@ -88,6 +88,13 @@ impl FileSchema {
         self.field_ids.iter().take_while(|id| !is_lineage(**id)).count()
     }
 
+    /// Number among `physical` of the column that tells the commit that changed a row last, in a table with row
+    /// lineage.
+    pub fn last_change(&self) -> Option<usize> {
+        let stored = self.field_ids.iter().position(|id| *id == LAST_UPDATED_SEQUENCE_NUMBER)?;
+        self.stored.get(stored).copied()
+    }
+
     /// The stored columns of a batch of `physical`.
     pub fn project(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         if self.stored.len() == batch.num_columns() {

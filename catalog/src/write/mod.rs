@@ -317,8 +317,8 @@ impl TableWriter {
         Ok(Source::of(located, footer, Inherited::of(file)?, &self.schema, &self.options))
     }
 
-    /// Rows of the table as files of a partition store them, by number of the stored column. `None`: some belong
-    /// to another partition.
+    /// Rows of the table as files of a partition store them, by number of the stored column, without row lineage.
+    /// `None`: some belong to another partition.
     pub fn stored(
         &self,
         rows: &RecordBatch,
@@ -328,27 +328,24 @@ impl TableWriter {
         let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
         let key = partitioner.key(partition)?;
         match partitioner.split(rows.clone())?.iter().all(|piece| piece.key == key) {
-            true => Ok(Some(self.schema.project(&rows)?.columns().iter().cloned().enumerate().collect())),
+            true => {
+                let stored = self.schema.project(&rows)?;
+                let columns = stored.columns().iter().take(self.schema.without_lineage());
+                Ok(Some(columns.cloned().enumerate().collect()))
+            }
             false => Ok(None),
         }
     }
 
-    /// Numbers among the stored columns of columns of the table, as far as they are stored, and of those of row
-    /// lineage.
+    /// Numbers among the stored columns of columns of the table, as far as they are stored.
     pub fn stored_columns(&self, columns: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let columns = self.with_lineage(columns);
         let stored = self.schema.stored.iter().enumerate();
         stored.filter(|(_, column)| columns.contains(column)).map(|(number, _)| number).collect()
     }
 
-    /// Columns of the table, to be stored without the rest of their rows. Those of row lineage are among them.
+    /// Columns of the table, to be stored without the rest of their rows.
     pub fn assigned(&self, columns: &BTreeSet<usize>) -> Result<AssignedColumns> {
-        AssignedColumns::new(&self.table, &self.schema, &self.with_lineage(columns))
-    }
-
-    fn with_lineage(&self, columns: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let lineage = self.snapshot.schema.arrow.fields().len()..self.schema.table.fields().len();
-        columns.iter().copied().chain(lineage).collect()
+        AssignedColumns::new(&self.table, &self.schema, columns)
     }
 
     /// The stored columns that say where a row belongs in the table's sort order.

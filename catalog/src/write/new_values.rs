@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef};
-use arrow::compute::interleave;
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::compute::{interleave, nullif};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
 
@@ -19,7 +19,7 @@ pub const BATCH_ROWS: usize = 8_192;
 pub struct NewValues {
     /// Which rows, counted from the row group's first; ascending.
     pub rows: Vec<usize>,
-    /// A value for each, by number of the stored column; other columns keep their values.
+    /// A value for each, by number of the stored column; other columns keep their values. None of row lineage.
     pub values: BTreeMap<usize, ArrayRef>,
 }
 
@@ -37,17 +37,42 @@ impl NewValues {
     /// `old`, the values of a column in all rows of the row group, with the new ones in their places.
     pub fn put<'n>(&'n self, column: usize, old: Values<'n>) -> Result<Values<'n>> {
         let values = self.of(column)?;
+        Ok(self.changed(old, |old, first, places, used| {
+            replace(old, first, places, &values.slice(used, places.len()))
+        }))
+    }
+
+    /// `old`, the values of a column in all rows of the row group, without those of rows that have new values.
+    pub fn nulled<'n>(&'n self, old: Values<'n>) -> Values<'n> {
+        self.changed(old, |old, first, places, _| {
+            let mut is_new = vec![false; old.len()];
+            for place in places {
+                if let Some(is_new) = is_new.get_mut(place.saturating_sub(first)) {
+                    *is_new = true;
+                }
+            }
+            nullif(old, &BooleanArray::from(is_new)).map_err(|e| Error::DataFusion(e.into()))
+        })
+    }
+
+    /// `change` gets some values, the number of the first one's row, those of the rows that have new values, and how
+    /// many had one before.
+    fn changed<'n>(
+        &'n self,
+        old: Values<'n>,
+        change: impl Fn(&ArrayRef, usize, &[usize], usize) -> Result<ArrayRef> + Send + 'n,
+    ) -> Values<'n> {
         let (mut first, mut used) = (0, 0);
-        Ok(Box::new(old.map(move |old| {
+        Box::new(old.map(move |old| {
             let old = old?;
             let end = first + old.len();
             let ahead = self.rows.get(used..).unwrap_or_default();
             let places = ahead.get(..ahead.partition_point(|row| *row < end)).unwrap_or_default();
-            let replaced = replace(&old, first, places, &values.slice(used, places.len()))?;
+            let changed = change(&old, first, places, used)?;
             first = end;
             used += places.len();
-            Ok(replaced)
-        })))
+            Ok(changed)
+        }))
     }
 
     fn of(&self, column: usize) -> Result<&ArrayRef> {
@@ -152,5 +177,19 @@ mod tests {
         assert_eq!(&replace(&old, 100, &[], &numbers(&[])).unwrap(), &old);
         let replaced = replace(&old, 100, &[100, 103], &numbers(&[1, 2])).unwrap();
         assert_eq!(&replaced, &numbers(&[1, 11, 12, 2]));
+    }
+
+    #[test]
+    fn values_give_way_to_null_in_their_places() {
+        let numbers = |values: &[Option<i32>]| Arc::new(Int32Array::from(values.to_vec())) as ArrayRef;
+        let batches = [&[Some(0), None, Some(2)][..], &[Some(3)], &[Some(4), Some(5)]];
+        let old = || Box::new(batches.into_iter().map(|values| Ok(numbers(values)))) as Values<'_>;
+        let nulled = |rows: &[usize]| {
+            let new = NewValues { rows: rows.to_vec(), values: BTreeMap::new() };
+            new.nulled(old()).collect::<Result<Vec<_>>>().unwrap()
+        };
+        assert_eq!(nulled(&[]), batches.map(numbers));
+        let expected = [&[None, None, Some(2)][..], &[Some(3)], &[None, None]];
+        assert_eq!(nulled(&[0, 4, 5]), expected.map(numbers));
     }
 }

@@ -34,7 +34,7 @@ use super::publish::Publish;
 use crate::error::{Error, Result};
 use crate::format::RowLevelMode;
 use crate::registry::Table;
-use crate::scan::{AddressBook, AddressedTable, ROW_ID};
+use crate::scan::{self, AddressBook, AddressedTable};
 use crate::table::Operation;
 use crate::write::{source_path, write_order};
 
@@ -42,6 +42,8 @@ use crate::write::{source_path, write_order};
 pub const FILE: &str = "__auric_file";
 /// Address column: position of the row in its file, from 0, deleted rows counted.
 pub const POSITION: &str = "__auric_position";
+/// Address column of a table with row lineage: what identifies the row for ever.
+pub const ROW_ID: &str = scan::ROW_ID;
 /// Column of the input: what to do, a [`RowAction`].
 pub const ACTION: &str = "__auric_action";
 
@@ -163,8 +165,8 @@ impl RowTarget {
     }
 
     /// Whether of updated rows only the columns `assigned` need to be in the input of
-    /// [`Self::change`]: whatever the input has in the other columns, the rows keep the values that they have,
-    /// and their place in the table's partitioning and sort order. Fails with `Unsupported` if the table cannot be written.
+    /// [`Self::change`]: whatever the input has in the other columns, and in [`ROW_ID`], the rows keep the values that
+    /// they have, and their place in the table's partitioning and sort order. Fails with `Unsupported` if the table cannot be written.
     pub fn needs_only_assigned(&self, operation: Operation, assigned: &Assigned) -> Result<bool> {
         let snapshot = &self.table.snapshot;
         let format = self.table.catalog.format(snapshot.format);

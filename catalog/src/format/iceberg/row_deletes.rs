@@ -23,7 +23,7 @@ use super::snapshot::metadata;
 use crate::error::{Error, Result};
 use crate::table::deletes::{NewRowDeletes, RowDeletes, StoredDeletes};
 use crate::table::deletion_vector::{self, DeletionVectorRef, DeletionVectorStorage};
-use crate::table::{TableFormat, TableSnapshot};
+use crate::table::{LiveFile, TableFormat, TableSnapshot};
 use crate::write::partition_path::partition_path;
 use crate::write::{WrittenFiles, data_location};
 
@@ -67,28 +67,48 @@ fn check_positions(deletes: &RowDeletes) -> Result<()> {
     }
 }
 
-/// One Puffin file with a deletion vector for each data file.
+/// A deletion vector that is to be stored.
+struct Vector {
+    file: Arc<LiveFile>,
+    /// All rows of the file that are deleted.
+    deleted: RoaringTreemap,
+    newly_deleted: u64,
+}
+
+impl Vector {
+    fn of(deletes: RowDeletes) -> Self {
+        let RowDeletes { file, deleted, deleted_before } = deletes;
+        let (mut deleted, before) = match deleted_before {
+            Some(before) => (deleted | before.as_ref(), before.len()),
+            None => (deleted, 0),
+        };
+        deleted.optimize();
+        let newly_deleted = deleted.len().saturating_sub(before);
+        Self { file, deleted, newly_deleted }
+    }
+}
+
+/// One Puffin file with a deletion vector for each data file, short ones first.
+///
+/// DuckDB 1.5 reads on from a vector to what it has read of the file before (its end), if that is no more again than
+/// the vector, and then takes the first vector for all in between; before a longer one it stops.
 async fn write_vectors(
     folder: &str,
     deletes: Vec<RowDeletes>,
     written: &WrittenFiles,
 ) -> Result<Vec<NewRowDeletes>> {
+    let mut vectors: Vec<Vector> = deletes.into_iter().map(Vector::of).collect();
+    vectors.sort_by_cached_key(|vector| vector.deleted.serialized_size());
     let path = format!("{folder}/{}-deletes.puffin", Uuid::now_v7());
     let mut puffin = PuffinWriter::new(written.upload(&path)?, &path).await?;
-    let mut stored = Vec::with_capacity(deletes.len());
-    for RowDeletes { file, deleted, deleted_before } in deletes {
-        let (mut all, before) = match deleted_before {
-            Some(before) => (deleted | before.as_ref(), before.len()),
-            None => (deleted, 0),
-        };
-        all.optimize();
-        let cardinality = all.len();
-        let blob = deletion_vector::encode(&all)?;
+    let mut stored = Vec::with_capacity(vectors.len());
+    for Vector { file, deleted, newly_deleted } in vectors {
+        let cardinality = deleted.len();
+        let blob = deletion_vector::encode(&deleted)?;
         let length = blob.len() as u64;
         let offset = puffin.deletion_vector(file.path(), cardinality, blob).await?;
         let storage = DeletionVectorStorage::File { path: path.clone(), offset, length };
-        let vector = DeletionVectorRef { storage, cardinality };
-        stored.push((file, vector, cardinality.saturating_sub(before)));
+        stored.push((file, DeletionVectorRef { storage, cardinality }, newly_deleted));
     }
     let file_bytes = puffin.finish().await?;
     let with_size = |(file, vector, newly_deleted)| NewRowDeletes {

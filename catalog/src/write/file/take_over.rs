@@ -18,8 +18,10 @@ use parquet::file::writer::SerializedRowGroupWriter;
 use super::retain::{retain, without_what_goes};
 use super::{Outbox, ParquetFile, close_column, encoding, write_column};
 use crate::error::{Error, Result};
+use crate::table::FieldId;
+use crate::table::row_lineage::{LAST_UPDATED_SEQUENCE_NUMBER, ROW_ID};
 use crate::write::column_stats::ColumnCounts;
-use crate::write::file_schema::FileSchema;
+use crate::write::file_schema::is_lineage;
 use crate::write::new_values::{NewValues, StoredColumn, Values};
 use crate::write::source::{GroupBytes, Source};
 
@@ -38,8 +40,16 @@ pub struct TakenOver<'a> {
 struct Column<'a> {
     stored: StoredColumn<'a>,
     chunks: Vec<ColumnCloseResult>,
-    /// If some differ from those that are there.
-    new: Option<&'a NewValues>,
+    becomes: Becomes<'a>,
+}
+
+/// What becomes of the values of rows that stay.
+enum Becomes<'a> {
+    Same,
+    /// Some differ from those that are there.
+    New(&'a NewValues),
+    /// Not all of them are those that are there: see [`TakenOver::lineage`].
+    Lineage(FieldId),
 }
 
 /// What is left of a column.
@@ -90,20 +100,38 @@ impl TakenOver<'_> {
         })
     }
 
-    /// What is left of a column of row lineage, none of which follows from the file any more. `stored`: where the
-    /// file has it.
+    fn becomes(&self, stored: &StoredColumn<'_>, id: FieldId, nulls: Option<&u64>) -> Result<Becomes<'_>> {
+        Ok(match self.new {
+            new if is_lineage(id) => match stored.source.lineage().is_stored(nulls.copied()) {
+                true if new.is_none() || id == ROW_ID => Becomes::Same,
+                _ => Becomes::Lineage(id),
+            },
+            Some(new) if !stored.has(new)? => Becomes::New(new),
+            _ => Becomes::Same,
+        })
+    }
+
+    /// What is left of a column of row lineage, where it says all: what follows from the file does not from another
+    /// one, and rows with new values were changed last by the commit that is to come. `stored`: where the file has the
+    /// column.
     fn lineage<'a>(
         &'a self,
-        schema: &FileSchema,
+        id: FieldId,
         stored: Option<&StoredColumn<'_>>,
-        column: usize,
         source: &Source,
     ) -> Result<Values<'a>> {
-        let id = *schema.field_ids.get(column).ok_or_else(|| missing("a file", column))?;
         let rows = source.group_rows(self.number)?;
-        self.values(source, column, self.new, || {
-            let stored = stored.map(|stored| stored.read(None)).transpose()?;
-            Ok(source.lineage().values(id, self.first, rows, stored))
+        let changed = self.new.filter(|_| id == LAST_UPDATED_SEQUENCE_NUMBER);
+        let is_needed = |_: &&StoredColumn<'_>| changed.is_none_or(|new| (new.rows.len() as u64) < rows);
+        let stored = stored.filter(is_needed).map(|stored| stored.read(None)).transpose()?;
+        let values = source.lineage().values(id, self.first, rows, stored);
+        let values = match changed {
+            Some(new) => new.nulled(values),
+            None => values,
+        };
+        Ok(match &self.kept {
+            Some(kept) => without_what_goes(values, kept),
+            None => values,
         })
     }
 }
@@ -122,11 +150,9 @@ impl ParquetFile {
         let known = source.null_counts(*number)?;
         let schema = self.context.schema.clone();
         let fields = schema.arrow.fields();
-        // What follows from the file for its rows does not from another one.
-        let to_store: BTreeSet<usize> = (schema.without_lineage()..fields.len())
-            .filter(|column| !source.lineage().is_stored(known.get(column).copied()))
-            .collect();
-        let is_as_it_was = kept.is_none() && new.is_none() && to_store.is_empty();
+        let is_stored = |column| source.lineage().is_stored(known.get(&column).copied());
+        let has_lineage = (schema.without_lineage()..fields.len()).all(is_stored);
+        let is_as_it_was = kept.is_none() && new.is_none() && has_lineage;
         let encoders = match is_as_it_was {
             true => Vec::new(),
             false => self.column_writers()?,
@@ -147,15 +173,12 @@ impl ParquetFile {
             for (column, leaves) in source.columns(leaves) {
                 let stored = StoredColumn { source, group: *number, bytes: &bytes, column };
                 let chunks: Vec<ColumnCloseResult> = chunks.by_ref().take(leaves.len()).collect();
-                let new = match new {
-                    _ if to_store.contains(&column) => None,
-                    Some(new) if !stored.has(new)? => Some(*new),
-                    _ => None,
-                };
-                if new.is_none() && kept.is_some() && !to_store.contains(&column) {
+                let id = *schema.field_ids.get(column).ok_or_else(|| missing(&self.path, column))?;
+                let becomes = group.becomes(&stored, id, known.get(&column))?;
+                if matches!(becomes, Becomes::Same) && kept.is_some() {
                     to_retain.extend(chunks.iter().map(|chunk| (column, chunk.clone())));
                 }
-                columns.push(Column { stored, chunks, new });
+                columns.push(Column { stored, chunks, becomes });
             }
             let mut retained = match kept {
                 Some(kept) => {
@@ -167,11 +190,7 @@ impl ParquetFile {
             let mut uncounted = BTreeSet::new();
             for mut column in columns {
                 let number = column.stored.column;
-                let left = match to_store.contains(&number) {
-                    true => Left::Values(group.lineage(&schema, Some(&column.stored), number, source)?),
-                    false => column.left(group, retained.remove(&number))?,
-                };
-                match left {
+                match column.left(group, retained.remove(&number))? {
                     Left::All(chunks) => {
                         if !made.copy(number, &bytes, chunks, known.get(&number))? {
                             uncounted.insert(number);
@@ -190,9 +209,8 @@ impl ParquetFile {
             }
             count(made.counts, source, *number, &bytes, &uncounted).await?;
         }
-        for column in source.stored_columns()..fields.len() {
-            let values = group.lineage(&schema, None, column, source)?;
-            made.encode(column, values, 0, reservation)?;
+        for (column, id) in schema.field_ids.iter().enumerate().skip(source.stored_columns()) {
+            made.encode(column, group.lineage(*id, None, source)?, 0, reservation)?;
         }
         let written = made.close()?;
         // Dictionaries that stay have entries of rows that went.
@@ -207,13 +225,14 @@ impl ParquetFile {
 impl<'a> Column<'a> {
     /// `retained`: the column without the rows that go, if that could be done.
     fn left(&mut self, group: &'a TakenOver<'_>, retained: Option<Retained>) -> Result<Left<'a>> {
-        Ok(match (self.new, &group.kept, retained) {
-            (None, None, _) => Left::All(std::mem::take(&mut self.chunks)),
-            (None, Some(_), Some(left)) => Left::Pages(Box::new(left)),
-            (new, ..) => {
-                let StoredColumn { source, column, .. } = self.stored;
-                Left::Values(group.values(source, column, new, || self.stored.read(None))?)
-            }
+        let StoredColumn { source, column, .. } = self.stored;
+        let read = || self.stored.read(None);
+        Ok(match (&self.becomes, &group.kept, retained) {
+            (Becomes::Same, None, _) => Left::All(std::mem::take(&mut self.chunks)),
+            (Becomes::Same, Some(_), Some(left)) => Left::Pages(Box::new(left)),
+            (Becomes::Same, ..) => Left::Values(group.values(source, column, None, read)?),
+            (Becomes::New(new), ..) => Left::Values(group.values(source, column, Some(new), read)?),
+            (Becomes::Lineage(id), ..) => Left::Values(group.lineage(*id, Some(&self.stored), source)?),
         })
     }
 }

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use auric_catalog::dml::rows::{ACTION, Assigned, ChangeOptions, FILE, RowAction, RowTarget, SecondChange};
+use auric_catalog::dml::rows::{
+    ACTION, Assigned, ChangeOptions, FILE, ROW_ID, RowAction, RowTarget, SecondChange,
+};
 use auric_catalog::table::Operation;
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
@@ -227,10 +229,14 @@ impl RowChange {
         }
         let first = self.first_value();
         let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        for (i, field) in self.target.table().snapshot.schema.arrow.fields().iter().enumerate() {
-            if !assigned.columns.contains(&i)
-                && let Some(column) = columns.get_mut(first + i)
-            {
+        let values = self.target.table().snapshot.schema.arrow.fields().iter().enumerate();
+        let kept = values
+            .filter(|(i, _)| !assigned.columns.contains(i))
+            .map(|(i, field)| (first + i, field.clone()));
+        // Ids of rows are not assigned.
+        let ids = self.target.address_columns().into_iter().enumerate().filter(|(_, f)| f.name() == ROW_ID);
+        for (number, field) in ids.chain(kept) {
+            if let Some(column) = columns.get_mut(number) {
                 *column = null(field.data_type())?.alias(field.name());
             }
         }
