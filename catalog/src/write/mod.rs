@@ -20,6 +20,7 @@ mod options;
 mod order;
 mod partition;
 pub mod partition_path;
+mod shares;
 mod source;
 mod splice;
 mod upload;
@@ -58,6 +59,7 @@ use self::conform::conform;
 use self::encodings::Encodings;
 use self::fan_out::{FanOut, FannedOut, join, merge};
 use self::lineage::Inherited;
+use self::shares::Shares;
 use crate::error::{Error, Result};
 use crate::storage::{Located, Storage};
 use crate::table::{LiveFile, NewDataFile, RowLineage, TableSnapshot};
@@ -144,7 +146,8 @@ pub async fn write(
     let schema = Arc::new(FileSchema::of(snapshot)?);
     let options = WriteOptions::of(snapshot, &schema)?;
     let mut writer = TableWriter::with(table, storage, snapshot, schema, options);
-    writer.round(inputs.into_iter().map(|input| vec![input]).collect(), order, task).await?;
+    let tasks = inputs.len();
+    writer.round(inputs, tasks, order, task).await?;
     writer.finish().await
 }
 
@@ -222,24 +225,26 @@ impl TableWriter {
         &self.guard
     }
 
-    /// Writes rows: one task for each of `inputs`, which reads its streams one after the other. In
-    /// [`InputOrder::TableOrder`] each stream is sorted by itself.
+    /// Writes rows by so many tasks, or fewer, each of which reads some of `inputs` one after the other. In
+    /// [`InputOrder::TableOrder`] each of them is sorted by itself.
     pub async fn round(
         &mut self,
-        inputs: Vec<Vec<SendableRecordBatchStream>>,
+        inputs: Vec<SendableRecordBatchStream>,
+        tasks: usize,
         order: InputOrder,
         task: &TaskContext,
     ) -> Result<()> {
-        if inputs.iter().all(Vec::is_empty) {
+        if inputs.is_empty() {
             return Ok(());
         }
-        let tasks = inputs.len().max(1);
+        let tasks = tasks.clamp(1, inputs.len());
         let context = self.context(tasks, order, task);
         let sorted = context.sorted;
         let carried = Arc::new(Mutex::new(std::mem::take(&mut self.carried)));
+        let shares = Arc::new(Shares::new(inputs, tasks));
         let mut running = JoinSet::new();
-        for (i, streams) in inputs.into_iter().enumerate() {
-            let context = context.clone();
+        for i in 0..tasks {
+            let (context, shares) = (context.clone(), shares.clone());
             let carried = (!sorted).then(|| carried.clone());
             let consumer = MemoryConsumer::new(format!("write[{i}]")).with_can_spill(true);
             let reservation = consumer.register(task.memory_pool());
@@ -247,12 +252,12 @@ impl TableWriter {
             running.spawn(async move {
                 let _busy = busy;
                 let mut fan_out = FanOut::new(context, reservation)?;
-                for mut stream in streams {
-                    while let Some(batch) = stream.next().await {
+                while let Some(mut input) = shares.next(i) {
+                    while let Some(batch) = input.next().await {
                         fan_out.push(batch?).await?;
                     }
                     if sorted {
-                        // The next stream begins its order anew.
+                        // The next one begins its order anew.
                         fan_out.close_all().await?;
                     }
                 }
@@ -286,7 +291,7 @@ impl TableWriter {
             rows = sort_batch(&rows, &order, None).map_err(Error::DataFusion)?;
         }
         let rows = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(rows)])));
-        self.round(vec![vec![rows]], InputOrder::TableOrder, task).await
+        self.round(vec![rows], 1, InputOrder::TableOrder, task).await
     }
 
     fn context(&self, tasks: usize, order: InputOrder, task: &TaskContext) -> Arc<WriteContext> {

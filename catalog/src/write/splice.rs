@@ -1,7 +1,7 @@
 //! Files made of the row groups of other files and of rows: what copy-on-write makes of a file, and merge-on-read of
 //! rows that leave theirs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use super::fan_out::{FannedOut, Remainder, join_small};
 use super::file::{ParquetFile, TakenOver};
 use super::new_values::NewValues;
 use super::partition::{PartitionKey, Partitioner};
+use super::shares::Shares;
 use super::source::{Part, Source};
 use super::{Busy, InputOrder, TableWriter, WriteContext};
 use crate::error::{Error, Result};
@@ -52,24 +53,16 @@ impl Splice {
     }
 }
 
-/// What a task is to do.
-type Queue = Arc<Mutex<VecDeque<Splice>>>;
-
 impl TableWriter {
     /// Makes a file of each splice, several at a time. Where rows are in no order, those that earlier rounds have
     /// left of the same partition go to the end of a new file that has room.
     pub async fn splice(&mut self, files: Vec<Splice>, task: &TaskContext) -> Result<()> {
-        let tasks = files.len().min(task.session_config().target_partitions().max(1));
-        // Whoever is done takes the next one.
-        let shared = Arc::new(Mutex::new(VecDeque::from(files)));
-        self.splice_queues(vec![shared; tasks], false, task).await
+        let tasks = task.session_config().target_partitions();
+        self.splice_by(tasks, files, false, task).await
     }
 
     /// The same, but the splices of one partition make a file together, until it is large enough.
     pub async fn splice_joined(&mut self, parts: Vec<Splice>, task: &TaskContext) -> Result<()> {
-        if parts.is_empty() {
-            return Ok(());
-        }
         let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
         let mut numbers = HashMap::new();
         let mut partitions: Vec<Vec<Splice>> = Vec::new();
@@ -84,36 +77,36 @@ impl TableWriter {
         // Each task makes files of its own: what is little is for one.
         let bytes: u64 = parts.iter().map(Splice::bytes).sum();
         let worth = usize::try_from(bytes / self.options.open_file_bytes.max(1) as u64).unwrap_or(usize::MAX);
-        let (count, most) = (parts.len(), task.session_config().target_partitions());
-        let tasks = worth.min(count).min(most).max(1);
-        let queues: Vec<Queue> = (0..tasks).map(|_| Arc::default()).collect();
-        for (i, part) in parts.into_iter().enumerate() {
-            if let Some(queue) = queues.get(i * tasks / count) {
-                queue.lock().push_back(part);
-            }
-        }
-        self.splice_queues(queues, true, task).await
+        self.splice_by(worth.min(task.session_config().target_partitions()), parts, true, task).await
     }
 
-    /// `queues`: one for each task.
-    async fn splice_queues(&mut self, queues: Vec<Queue>, joined: bool, task: &TaskContext) -> Result<()> {
-        if queues.is_empty() {
+    /// By so many tasks, or fewer.
+    async fn splice_by(
+        &mut self,
+        tasks: usize,
+        parts: Vec<Splice>,
+        joined: bool,
+        task: &TaskContext,
+    ) -> Result<()> {
+        if parts.is_empty() {
             return Ok(());
         }
-        let context = self.context(queues.len(), InputOrder::Any, task);
+        let tasks = tasks.clamp(1, parts.len());
+        let context = self.context(tasks, InputOrder::Any, task);
         let left = Arc::new(Mutex::new(std::mem::take(&mut self.carried)));
+        let shares = Arc::new(Shares::new(parts, tasks));
         let mut running = JoinSet::new();
-        for (i, waiting) in queues.into_iter().enumerate() {
+        for i in 0..tasks {
             let reservation =
                 MemoryConsumer::new(format!("splice[{i}]")).with_can_spill(true).register(task.memory_pool());
-            let (context, left) = (context.clone(), left.clone());
+            let (context, left, shares) = (context.clone(), left.clone(), shares.clone());
             let busy = Busy::new(&context);
             running.spawn(async move {
                 let _busy = busy;
                 let partitioner = Partitioner::new(&context.snapshot, &context.table)?;
                 let (mut made, mut open) = (Vec::new(), None::<Open>);
                 loop {
-                    let next = { waiting.lock().pop_front() };
+                    let next = shares.next(i);
                     let key = next.as_ref().map(|splice| partitioner.key(&splice.partition)).transpose()?;
                     let bytes = next.as_ref().map_or(0, Splice::bytes);
                     let goes_on = |open: &mut Open| joined && open.takes(key.as_ref(), bytes);

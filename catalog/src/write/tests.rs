@@ -161,10 +161,10 @@ impl Fixture {
         let mut options = WriteOptions::of(&snapshot, &schema)?;
         change(&mut options);
         let this = Self { snapshot: clone_snapshot(&snapshot), ..self };
-        let inputs = inputs.into_iter().map(|batches| vec![this.input(batches)]).collect();
-        let task = this.session.task_ctx();
+        let inputs: Vec<_> = inputs.into_iter().map(|batches| this.input(batches)).collect();
+        let (tasks, task) = (inputs.len(), this.session.task_ctx());
         let mut writer = TableWriter::with("s.t", &this.storage, &snapshot, Arc::new(schema), options);
-        writer.round(inputs, InputOrder::Any, &task).await?;
+        writer.round(inputs, tasks, InputOrder::Any, &task).await?;
         Ok((this, writer.finish().await?))
     }
 
@@ -563,7 +563,7 @@ async fn cancelled_writes_are_cleaned_up() {
     let task = fixture.session.task_ctx();
     let writing = async {
         let mut writer = TableWriter::with("s.t", &fixture.storage, &snapshot, Arc::new(schema), options);
-        writer.round(vec![vec![input]], InputOrder::Any, &task).await
+        writer.round(vec![input], 1, InputOrder::Any, &task).await
     };
     let wait = async {
         while parquet_files(&root).is_empty() {

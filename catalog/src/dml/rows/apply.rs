@@ -176,11 +176,11 @@ impl Apply {
                 }
             });
             let rows = rows.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
-            vec![Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows)) as SendableRecordBatchStream]
+            Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows)) as SendableRecordBatchStream
         };
-        let inputs = inputs.into_iter().map(new_rows).collect();
-        let order = if sorted { InputOrder::TableOrder } else { InputOrder::Any };
-        writer.round(inputs, order, context).await?;
+        let inputs: Vec<_> = inputs.into_iter().map(new_rows).collect();
+        let (tasks, order) = (inputs.len(), if sorted { InputOrder::TableOrder } else { InputOrder::Any });
+        writer.round(inputs, tasks, order, context).await?;
         Ok(changes.take())
     }
 

@@ -70,7 +70,7 @@ impl ChangeFeed {
             Some((Ok(batch), images))
         });
         let images = Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), images));
-        self.writer.round(vec![vec![images]], InputOrder::Any, context).await
+        self.writer.round(vec![images], 1, InputOrder::Any, context).await
     }
 
     /// Writes rows of a file as they were. Fails with `Unsupported` if it is not known how many rows
@@ -100,7 +100,7 @@ impl ChangeFeed {
             let plan = surviving_rows(table, session, vec![(images.file.clone(), others)], Beside::default())
                 .await?;
             let streams = self.streams(&plan, kind, context)?;
-            self.writer.round(vec![streams], InputOrder::Any, context).await?;
+            self.writer.round(streams, 1, InputOrder::Any, context).await?;
         }
         Ok(())
     }

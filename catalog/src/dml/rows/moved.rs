@@ -70,7 +70,7 @@ impl Apply {
         writer: &mut TableWriter,
     ) -> Result<()> {
         // Files of row groups that have room take what this leaves.
-        writer.round(self.shared_out(std::mem::take(rests)), InputOrder::Any, context).await?;
+        writer.round(std::mem::take(rests), self.tasks(), InputOrder::Any, context).await?;
         writer.splice_joined(std::mem::take(splices), context).await
     }
 

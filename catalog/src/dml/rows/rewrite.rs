@@ -89,26 +89,14 @@ impl Apply {
         writer.rows(moved_at_last, context).await?;
         for (files, order) in [(sorted, InputOrder::TableOrder), (other, InputOrder::Any)] {
             let rows = files.into_iter().map(|touched| self.rows_left(touched, waiting, context)).collect();
-            writer.round(self.shared_out(rows), order, context).await?;
+            writer.round(rows, self.tasks(), order, context).await?;
         }
         Ok(files.iter().map(|touched| touched.file.clone()).collect())
     }
 
-    /// Rows of files for the tasks that write them.
-    pub(super) fn shared_out(
-        &self,
-        files: Vec<SendableRecordBatchStream>,
-    ) -> Vec<Vec<SendableRecordBatchStream>> {
-        let count = files.len();
-        let tasks = self.session.config().target_partitions().clamp(1, count.max(1));
-        let mut inputs: Vec<Vec<SendableRecordBatchStream>> = (0..tasks).map(|_| Vec::new()).collect();
-        for (i, rows) in files.into_iter().enumerate() {
-            // Runs of neighbouring files stay together: what was clustered stays so.
-            if let Some(input) = inputs.get_mut(i * tasks / count) {
-                input.push(rows);
-            }
-        }
-        inputs
+    /// Tasks that write side by side.
+    pub(super) fn tasks(&self) -> usize {
+        self.session.config().target_partitions()
     }
 
     /// What is left of a file, with the values that its rows have now.
