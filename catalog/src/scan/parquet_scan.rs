@@ -28,6 +28,11 @@ use crate::storage::readers::Reading;
 /// Unit that INT96 timestamps are read in: nanoseconds would overflow outside the years 1677 to 2262.
 const INT96_UNIT: &str = "us";
 
+/// Ranges of files that there are for each thread, at most.
+const RANGES_PER_THREAD: u64 = 8;
+/// A range is not worth the trouble below.
+const LEAST_RANGE_BYTES: u64 = 8 << 20;
+
 /// What all scans of one statement over one table share.
 #[derive(Debug, Clone)]
 pub(super) struct ScanContext {
@@ -162,4 +167,53 @@ pub(super) fn balanced_groups(mut files: Vec<PartitionedFile>, target: usize) ->
         }
     }
     groups.into_iter().filter(|g| !g.is_empty()).map(FileGroup::new).collect()
+}
+
+/// Cuts files into byte ranges, several for each thread. Each thread takes the next one when it is done with the one
+/// before, so that all end at about the same time, wherever the rows are that a filter leaves.
+pub(super) fn in_ranges(groups: Vec<FileGroup>, threads: usize) -> Vec<FileGroup> {
+    let total: u64 = groups.iter().flat_map(FileGroup::iter).map(|file| file.object_meta.size).sum();
+    let range = (total / (RANGES_PER_THREAD * threads.max(1) as u64)).max(LEAST_RANGE_BYTES);
+    let cut = |file: PartitionedFile| {
+        let size = file.object_meta.size;
+        let count = size.div_ceil(range).max(1);
+        let bounds = (0..count).map(move |i| (size * i / count, size * (i + 1) / count));
+        bounds.map(move |(start, end)| match (count, i64::try_from(start), i64::try_from(end)) {
+            (2.., Ok(start), Ok(end)) => file.clone().with_range(start, end),
+            _ => file.clone(),
+        })
+    };
+    let of_group = |group: FileGroup| FileGroup::new(group.into_inner().into_iter().flat_map(cut).collect());
+    if threads < 2 { groups } else { groups.into_iter().map(of_group).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_every_file_once() {
+        let sizes = [400 << 20, 9 << 20, 100, 0, (64 << 20) + 1];
+        let files = |sizes: &[u64]| {
+            let file = |(i, size): (usize, &u64)| PartitionedFile::new(format!("f{i}"), *size);
+            FileGroup::new(sizes.iter().enumerate().map(file).collect())
+        };
+        let cut = in_ranges(vec![files(&sizes)], 2);
+        let cut: Vec<_> = cut.iter().flat_map(FileGroup::iter).collect();
+        let mut counts = Vec::new();
+        for (i, size) in sizes.iter().enumerate() {
+            let path = format!("f{i}");
+            let ranges: Vec<_> =
+                cut.iter().filter(|f| f.path().as_ref() == path).map(|f| f.range.clone()).collect();
+            counts.push(ranges.len());
+            if let [None] = ranges.as_slice() {
+                continue;
+            }
+            let ranges: Vec<_> = ranges.into_iter().map(|range| range.unwrap()).collect();
+            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+            assert_eq!((ranges[0].start, ranges.last().unwrap().end), (0, *size as i64));
+        }
+        assert_eq!(counts, [14, 1, 1, 1, 3]);
+        assert_eq!(in_ranges(vec![files(&sizes)], 1)[0].len(), sizes.len());
+    }
 }

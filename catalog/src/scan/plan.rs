@@ -27,7 +27,7 @@ use super::file_order::file_groups;
 use super::file_selection::{SelectedFile, Selection, cut_to_limit, select_files};
 use super::filter_barrier::FilterBarrierExec;
 use super::nan_bounds::NanFreeColumns;
-use super::parquet_scan::{ParquetScan, ScanContext, partitioned_file};
+use super::parquet_scan::{ParquetScan, ScanContext, in_ranges, partitioned_file};
 use super::planned_file::{PlannedFile, ScanColumn, constant_columns};
 use super::pruning::Pruner;
 use super::row_selection::remaining_rows;
@@ -271,6 +271,11 @@ impl Scan<'_> {
         let target = self.state.config().target_partitions();
         let (groups, ordering) =
             file_groups(self.request.snapshot, &files, partitioned, &columns, &is_constant, target);
+        // Rows that come with their address go back to where they are: their order means nothing.
+        let groups = match &ordering {
+            None if output.is_addressed() => in_ranges(groups, target),
+            _ => groups,
+        };
         let (counts, limit) = match mode {
             ScanMode::Filtered(counts) => {
                 (Some(*counts), self.request.limit.filter(|_| self.filter.is_none()))

@@ -58,6 +58,11 @@ impl ScanOutput {
         (self.position == RowPosition::Given).then(|| Arc::new(field()))
     }
 
+    /// Whether rows tell which file they are in.
+    pub fn is_addressed(&self) -> bool {
+        self.constants.iter().any(|constant| matches!(constant, FileConstant::Number(_)))
+    }
+
     /// Columns that files may have and the table has not.
     pub fn hidden_fields(&self, schema: &TableSchema) -> Vec<FieldRef> {
         let hidden = self.columns.iter().filter(|c| schema.column_by_id(c.id).is_none());

@@ -51,7 +51,7 @@ pub use self::options::{BOUND_BYTES, WriteOptions, data_location};
 pub use self::order::{TransformFunction, write_order};
 pub use self::partition::{PartitionKey, PartitionRows, Partitioner, source_path};
 pub use self::source::{Part, Source};
-pub use self::splice::Splice;
+pub use self::splice::{LaterValues, Splice};
 pub use self::upload::Upload;
 pub use self::written_files::{WrittenFiles, delete_files};
 

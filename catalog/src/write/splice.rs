@@ -28,6 +28,9 @@ use crate::error::{Error, Result};
 use crate::table::NewDataFile;
 use crate::table::positions::runs;
 
+/// New values of rows of a row group, which are made when it is its turn.
+pub type LaterValues = Box<dyn FnOnce() -> Result<NewValues> + Send>;
+
 /// What a file is made of, or a part of it.
 pub struct Splice {
     pub source: Source,
@@ -35,7 +38,7 @@ pub struct Splice {
     /// Positions of the rows that go. Row groups that are taken over lose them.
     pub gone: RoaringTreemap,
     /// New values of rows of row groups that are taken over, by the row group's number.
-    pub new_values: HashMap<usize, NewValues>,
+    pub new_values: HashMap<usize, LaterValues>,
     /// What accounts for them, if nothing else does.
     pub memory: Vec<Arc<MemoryReservation>>,
     /// The rows of the parts that are not row groups, in order; all columns of the table.
@@ -160,17 +163,18 @@ impl Open {
 
     async fn append(&mut self, splice: Splice, reservation: &MemoryReservation) -> Result<()> {
         let context = &self.context;
-        let mut rows = Rows { stream: splice.rows, rest: None };
-        for part in &splice.parts {
+        let Splice { source, parts, gone, mut new_values, memory: _memory, rows, .. } = splice;
+        let mut rows = Rows { stream: rows, rest: None };
+        for part in parts {
             match part {
                 Part::Group { number, positions } => {
-                    let kept = kept_rows(&splice.gone, positions)?;
-                    let (number, first, new) = (*number, positions.start, splice.new_values.get(number));
-                    let group = TakenOver { number, first, kept, new };
-                    self.file.take_over(&splice.source, &group, reservation).await?;
+                    let kept = kept_rows(&gone, &positions)?;
+                    let new = new_values.remove(&number).map(|make| make()).transpose()?;
+                    let group = TakenOver { number, first: positions.start, kept, new };
+                    self.file.take_over(&source, &group, reservation).await?;
                 }
                 Part::Rows(count) => {
-                    let mut wanted = usize::try_from(*count).map_err(|e| Error::Internal(e.to_string()))?;
+                    let mut wanted = usize::try_from(count).map_err(|e| Error::Internal(e.to_string()))?;
                     while wanted > 0 {
                         let batch = rows.next(wanted).await?;
                         wanted -= batch.num_rows();

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{concat_batches, filter_record_batch, interleave_record_batch, not};
+use arrow::compute::{filter_record_batch, not};
 use arrow::error::ArrowError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use parking_lot::Mutex;
 
 use super::changes::NewRows;
+use super::of_file::{OfFile, Run, runs};
 use super::spilled_values::{SpilledValues, ValueSpill};
-use super::updated::{Updated, UpdatedInOrder};
+use super::updated::UpdatedInOrder;
 use crate::error::{Error, Result};
 use crate::write::{AssignedColumns, batch_bytes, compact};
 
@@ -21,8 +22,6 @@ use crate::write::{AssignedColumns, batch_bytes, compact};
 const MOST_BYTES_OF_ROWS: usize = 256 << 20;
 /// Memory of values that wait, in bytes. What is beyond waits on disk.
 const MOST_BYTES_OF_VALUES: usize = 512 << 20;
-/// Rows of a run from which on runs are copied as such.
-const LONG_RUN: usize = 256;
 /// Memory that values take whatever else needs it: what is spilled at a time is not less.
 const LEAST_BYTES_OF_VALUES: usize = 4 << 20;
 
@@ -59,16 +58,6 @@ struct InMemory {
     runs: BTreeMap<i32, Vec<Run>>,
     /// What is reserved for it.
     bytes: usize,
-}
-
-/// Rows that follow one another, in their file and where their new values are.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    /// Of the first one in the file.
-    position: u64,
-    batch: u32,
-    row: u32,
-    rows: u32,
 }
 
 impl Waiting {
@@ -174,19 +163,32 @@ impl Waiting {
     }
 
     /// What waits for a file, which then does not any more.
-    pub async fn take(&self, file: i32, memory: MemoryReservation) -> Result<Option<Updated>> {
-        let mut values = self.in_order(file)?;
-        Ok(values.up_to(u64::MAX).await?.map(|all| all.accounted(memory)))
+    pub async fn take(&self, file: i32, memory: MemoryReservation) -> Result<Option<OfFile>> {
+        let (in_memory, on_disk) = self.remove(file);
+        if on_disk.is_empty() {
+            return Ok(in_memory);
+        }
+        let all = self.read(in_memory, on_disk)?.up_to(u64::MAX).await?;
+        all.map(|all| OfFile::gathered(all.accounted(memory))).transpose()
     }
 
     /// The same, to be taken piece by piece.
     pub fn in_order(&self, file: i32) -> Result<UpdatedInOrder> {
-        let (in_memory, on_disk) = {
-            let mut rows = self.rows.lock();
-            (rows.in_memory.take(file), rows.on_disk.remove(&file))
+        let (in_memory, on_disk) = self.remove(file);
+        self.read(in_memory, on_disk)
+    }
+
+    fn remove(&self, file: i32) -> (Option<OfFile>, Vec<SpilledValues>) {
+        let mut rows = self.rows.lock();
+        (rows.in_memory.take(file), rows.on_disk.remove(&file).unwrap_or_default())
+    }
+
+    fn read(&self, in_memory: Option<OfFile>, on_disk: Vec<SpilledValues>) -> Result<UpdatedInOrder> {
+        let mut all = match in_memory {
+            Some(in_memory) => in_memory.in_order()?,
+            None => UpdatedInOrder::new(None),
         };
-        let mut all = UpdatedInOrder::new(in_memory.map(OfFile::gather).transpose()?);
-        for values in on_disk.unwrap_or_default() {
+        for values in on_disk {
             if let Some(spill) = &self.spill {
                 all.add(spill.read(values)?);
             }
@@ -211,75 +213,9 @@ impl InMemory {
         self.runs.remove(&file).map(|runs| self.of_file(runs))
     }
 
-    fn of_file(&self, mut runs: Vec<Run>) -> OfFile {
-        runs.sort_unstable_by_key(|run| run.position);
-        // A file's rows come in few of all batches.
-        let mut used: Vec<u32> = runs.iter().map(|run| run.batch).collect();
-        used.sort_unstable();
-        used.dedup();
-        for run in &mut runs {
-            run.batch = used.partition_point(|batch| *batch < run.batch) as u32;
-        }
-        let batch = |batch: u32| self.batches.get(batch as usize).cloned();
-        OfFile { runs, batches: used.into_iter().filter_map(batch).collect() }
+    fn of_file(&self, runs: Vec<Run>) -> OfFile {
+        OfFile::new(runs, &self.batches)
     }
-}
-
-/// The rows of one file.
-struct OfFile {
-    /// In its order.
-    runs: Vec<Run>,
-    /// Those that they are in.
-    batches: Vec<RecordBatch>,
-}
-
-impl OfFile {
-    fn gather(self) -> Result<Updated> {
-        let rows: usize = self.runs.iter().map(|run| run.rows as usize).sum();
-        let mut positions = Vec::with_capacity(rows);
-        for run in &self.runs {
-            positions.extend(run.position..run.position + u64::from(run.rows));
-        }
-        let values = match rows >= LONG_RUN * self.runs.len() {
-            true => self.copied(),
-            false => self.picked(rows),
-        };
-        Ok(Updated::new(positions, values.map_err(internal)?))
-    }
-
-    fn copied(&self) -> Result<RecordBatch, ArrowError> {
-        let slice = |run: &Run| {
-            Some(self.batches.get(run.batch as usize)?.slice(run.row as usize, run.rows as usize))
-        };
-        let slices: Vec<RecordBatch> = self.runs.iter().filter_map(slice).collect();
-        match slices.first() {
-            Some(first) => concat_batches(&first.schema(), &slices),
-            None => Err(ArrowError::ComputeError("no rows to be gathered".into())),
-        }
-    }
-
-    fn picked(&self, rows: usize) -> Result<RecordBatch, ArrowError> {
-        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
-        let mut indices = Vec::with_capacity(rows);
-        for run in &self.runs {
-            indices.extend((run.row..run.row + run.rows).map(|row| (run.batch as usize, row as usize)));
-        }
-        interleave_record_batch(&batches, &indices)
-    }
-}
-
-/// The rows of a batch at `places` (file and position of each) as runs, each with its file.
-fn runs(places: &[(i32, u64)]) -> Result<Vec<(i32, Run)>> {
-    let number = |number: usize| u32::try_from(number).map_err(|e| Error::Internal(e.to_string()));
-    let (mut runs, mut row) = (Vec::new(), 0);
-    for run in places.chunk_by(|(file, position), next| *next == (*file, position + 1)) {
-        if let Some((file, position)) = run.first() {
-            let rows = number(run.len())?;
-            runs.push((*file, Run { position: *position, batch: 0, row, rows }));
-            row += rows;
-        }
-    }
-    Ok(runs)
 }
 
 fn internal(e: ArrowError) -> Error {
@@ -289,11 +225,13 @@ fn internal(e: ArrowError) -> Error {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::ops::Range;
 
     use arrow::array::{AsArray, BooleanArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
     use arrow::datatypes::Int64Type;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 
+    use super::super::updated::Updated;
     use super::*;
     use crate::dml::tests::Lake;
     use crate::table::TableFormat;
@@ -325,7 +263,22 @@ mod tests {
 
     async fn taken(waiting: &Waiting, file: i32) -> Option<Updated> {
         let memory = waiting.memory_for(file).unwrap();
-        waiting.take(file, memory).await.unwrap()
+        let all = waiting.take(file, memory).await.unwrap()?;
+        let [of_first, rest] = of_groups(all, 0..40_000);
+        let updated = [of_first, rest].map(|part| part.in_order().unwrap());
+        let mut parts = Vec::new();
+        for mut part in updated {
+            parts.extend(part.up_to(u64::MAX).await.unwrap());
+        }
+        Updated::join(parts).unwrap()
+    }
+
+    /// The rows at these positions, and the others.
+    fn of_groups(all: OfFile, positions: Range<u64>) -> [OfFile; 2] {
+        let (mut groups, rest) = all.by_group(&[(7, positions)]);
+        let (number, first, group) = groups.pop().unwrap();
+        assert_eq!((number, first, groups.len()), (7, 0, 0));
+        [group, rest]
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ mod changes;
 mod exec;
 mod in_place;
 mod moved;
+mod of_file;
 mod rewrite;
 mod spilled_values;
 mod splice;

@@ -13,8 +13,7 @@ use roaring::RoaringTreemap;
 use super::apply::Apply;
 use super::in_place::Waiting;
 use super::rewrite::{Rows, SPLICED_AT_ONCE, Touched, all_rows, with_values_put};
-use super::splice::groups_of;
-use super::updated::UpdatedInOrder;
+use super::splice::{groups_of, later_values};
 use crate::error::{Error, Result};
 use crate::write::{AssignedColumns, InputOrder, Source, Splice, TableWriter};
 
@@ -92,14 +91,13 @@ impl Apply {
                 && let Some(values) = waiting.take(number, memory).await?
             {
                 let groups = groups_of(&parts);
-                let stored = columns.by_stored_column(&values.values);
-                let (new_values, rest) = values.by_group(&groups, &stored)?;
                 let memory = values.memory();
-                let rest = (!rest.is_empty()).then(|| {
+                let (new_values, others_values) = later_values(values, &groups, columns);
+                let rest = (!others_values.is_empty()).then(|| {
                     let mut rows = updated;
                     groups.into_iter().for_each(|(_, positions)| _ = rows.remove_range(positions));
                     let rows = self.read(file, Rows::Only(rows), true, context);
-                    with_values_put(rows, columns.clone(), move || Ok(UpdatedInOrder::new(Some(values))))
+                    with_values_put(rows, columns.clone(), move || others_values.in_order())
                 });
                 let splice = Splice {
                     source,

@@ -13,11 +13,12 @@ use roaring::RoaringTreemap;
 
 use super::apply::Apply;
 use super::in_place::Waiting;
+use super::of_file::OfFile;
 use super::rewrite::{Rows, Touched, with_values_put};
-use super::updated::{Updated, UpdatedInOrder};
+use super::updated::Updated;
 use crate::error::Result;
 use crate::scan::footer;
-use crate::write::{AssignedColumns, NewValues, Part, Source, Splice, TableWriter};
+use crate::write::{AssignedColumns, LaterValues, NewValues, Part, Source, Splice, TableWriter};
 
 /// How a file is made anew. `moved`: whole updated rows that do not stay in it.
 pub(super) enum Planned {
@@ -32,7 +33,7 @@ struct Pieces {
     parts: Vec<Part>,
     /// Positions of the rows that go.
     gone: RoaringTreemap,
-    new_values: HashMap<usize, NewValues>,
+    new_values: HashMap<usize, LaterValues>,
     /// What accounts for them, if nothing else does.
     memory: Vec<Arc<MemoryReservation>>,
     rows: SendableRecordBatchStream,
@@ -111,10 +112,9 @@ impl Apply {
             return Ok(Some(Pieces { parts, gone: deleted, new_values, memory: Vec::new(), rows }));
         };
         let memory = updated.memory();
-        let stored = columns.by_stored_column(&updated.values);
-        let (new_values, _) = updated.by_group(&groups_of(&parts), &stored)?;
+        let (new_values, rest) = later_values(updated, &groups_of(&parts), columns);
         let rows = self.rows_of_parts(touched, &parts, deleted.clone(), true, context);
-        let rows = with_values_put(rows, columns.clone(), move || Ok(UpdatedInOrder::new(Some(updated))));
+        let rows = with_values_put(rows, columns.clone(), move || rest.in_order());
         Ok(Some(Pieces { parts, gone: deleted, new_values, memory, rows }))
     }
 
@@ -148,7 +148,9 @@ impl Apply {
                 let mut groups = groups_of(&parts);
                 groups.retain(|(_, positions)| replaced.range_cardinality(positions.clone()) > 0);
                 let (new_values, rest) = updated.by_group(&groups, &stored)?;
-                (new_values, Some(updated.rows(rest)?))
+                let made = |new: NewValues| Box::new(move || Ok(new)) as LaterValues;
+                let new_values = new_values.into_iter().map(|(number, new)| (number, made(new)));
+                (new_values.collect(), Some(updated.rows(rest)?))
             }
             None => (HashMap::new(), all()),
         };
@@ -215,6 +217,24 @@ impl Apply {
     pub(super) fn no_rows(&self) -> SendableRecordBatchStream {
         Box::pin(EmptyRecordBatchStream::new(self.target.table().snapshot.schema.arrow.clone()))
     }
+}
+
+/// The values of `rows` in row groups that are taken over, and the rows of others.
+pub(super) fn later_values(
+    rows: OfFile,
+    groups: &[(usize, Range<u64>)],
+    columns: &Arc<AssignedColumns>,
+) -> (HashMap<usize, LaterValues>, OfFile) {
+    let (by_group, rest) = rows.by_group(groups);
+    let later = |(number, first, rows): (usize, u64, OfFile)| {
+        let columns = columns.clone();
+        let make = move || {
+            let rows = rows.gather()?;
+            rows.new_values(0..rows.positions.len(), first, &columns.by_stored_column(&rows.values))
+        };
+        (number, Box::new(make) as LaterValues)
+    };
+    (by_group.into_iter().map(later).collect(), rest)
 }
 
 /// Number and positions of the row groups that are taken over.

@@ -31,7 +31,11 @@ impl Updated {
 
     /// What `memory` accounts for.
     pub fn accounted(self, memory: MemoryReservation) -> Self {
-        Self { memory: vec![Arc::new(memory)], ..self }
+        self.accounted_by(vec![Arc::new(memory)])
+    }
+
+    pub fn accounted_by(self, memory: Vec<Arc<MemoryReservation>>) -> Self {
+        Self { memory, ..self }
     }
 
     /// Parts that have no position in common. `None`: there are none.
@@ -66,17 +70,27 @@ impl Updated {
             rest.extend(next..start);
             next = end;
             if start < end {
-                let positions = self.positions.get(start..end).unwrap_or_default();
-                let row = |position: &u64| usize::try_from(position - group.start);
-                let rows = positions.iter().map(row).collect::<Result<_, _>>();
-                let rows = rows.map_err(|e| Error::Internal(e.to_string()))?;
-                let of_group =
-                    |(column, values): (&usize, &ArrayRef)| (*column, values.slice(start, end - start));
-                by_group.insert(*number, NewValues { rows, values: stored.iter().map(of_group).collect() });
+                by_group.insert(*number, self.new_values(start..end, group.start, stored)?);
             }
         }
         rest.extend(next..self.positions.len());
         Ok((by_group, rest))
+    }
+
+    /// Some of the rows as new values of a row group, which begins at position `first`.
+    pub fn new_values(
+        &self,
+        rows: Range<usize>,
+        first: u64,
+        stored: &BTreeMap<usize, ArrayRef>,
+    ) -> Result<NewValues> {
+        let of_group =
+            |(column, values): (&usize, &ArrayRef)| (*column, values.slice(rows.start, rows.len()));
+        let values = stored.iter().map(of_group).collect();
+        let positions = self.positions.get(rows.clone()).unwrap_or_default();
+        let row = |position: &u64| usize::try_from(position - first);
+        let rows = positions.iter().map(row).collect::<Result<_, _>>();
+        Ok(NewValues { rows: rows.map_err(|e| Error::Internal(e.to_string()))?, values })
     }
 
     /// What accounts for the values.

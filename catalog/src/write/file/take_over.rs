@@ -26,14 +26,14 @@ use crate::write::new_values::{NewValues, StoredColumn, Values};
 use crate::write::source::{GroupBytes, Source};
 
 /// A row group of another file, and what becomes of it.
-pub struct TakenOver<'a> {
+pub struct TakenOver {
     pub number: usize,
     /// Position of its first row.
     pub first: u64,
     /// `None`: all of them.
     pub kept: Option<KeptRows>,
     /// Of rows that stay.
-    pub new: Option<&'a NewValues>,
+    pub new: Option<NewValues>,
 }
 
 /// A column of a row group of another file.
@@ -71,7 +71,7 @@ struct NewGroup<'a> {
     counts: &'a mut [ColumnCounts],
 }
 
-impl TakenOver<'_> {
+impl TakenOver {
     /// Rows that are left.
     fn rows(&self, source: &Source) -> Result<u64> {
         match &self.kept {
@@ -101,7 +101,7 @@ impl TakenOver<'_> {
     }
 
     fn becomes(&self, stored: &StoredColumn<'_>, id: FieldId, nulls: Option<&u64>) -> Result<Becomes<'_>> {
-        Ok(match self.new {
+        Ok(match &self.new {
             new if is_lineage(id) => match stored.source.lineage().is_stored(nulls.copied()) {
                 true if new.is_none() || id == ROW_ID => Becomes::Same,
                 _ => Becomes::Lineage(id),
@@ -121,7 +121,7 @@ impl TakenOver<'_> {
         source: &Source,
     ) -> Result<Values<'a>> {
         let rows = source.group_rows(self.number)?;
-        let changed = self.new.filter(|_| id == LAST_UPDATED_SEQUENCE_NUMBER);
+        let changed = self.new.as_ref().filter(|_| id == LAST_UPDATED_SEQUENCE_NUMBER);
         let is_needed = |_: &&StoredColumn<'_>| changed.is_none_or(|new| (new.rows.len() as u64) < rows);
         let stored = stored.filter(is_needed).map(|stored| stored.read(None)).transpose()?;
         let values = source.lineage().values(id, self.first, rows, stored);
@@ -141,7 +141,7 @@ impl ParquetFile {
     pub async fn take_over(
         &mut self,
         source: &Source,
-        group: &TakenOver<'_>,
+        group: &TakenOver,
         reservation: &MemoryReservation,
     ) -> Result<()> {
         self.end_row_group().await?;
@@ -224,7 +224,7 @@ impl ParquetFile {
 
 impl<'a> Column<'a> {
     /// `retained`: the column without the rows that go, if that could be done.
-    fn left(&mut self, group: &'a TakenOver<'_>, retained: Option<Retained>) -> Result<Left<'a>> {
+    fn left(&mut self, group: &'a TakenOver, retained: Option<Retained>) -> Result<Left<'a>> {
         let StoredColumn { source, column, .. } = self.stored;
         let read = || self.stored.read(None);
         Ok(match (&self.becomes, &group.kept, retained) {
