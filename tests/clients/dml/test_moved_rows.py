@@ -299,3 +299,19 @@ def test_what_is_read_goes_to_the_file_of_row_groups(server, schema, duck, layou
     expected = [(*row[:6], row[0] % 2 == 0, *row[7:]) if row[0] > 500 else row for row in before]
     check(server, schema, outside, expected)
     assert len(keys(one_new(outside, old))) == 520
+
+
+@every_layout
+def test_ranges_of_a_large_file(server, schema, layout):
+    """Threads share what is to be read of one file: each row is found once, at its place."""
+    properties = ", ".join(f"'{key}' = '{value}'" for key, value in (*layout.properties, ("write.parquet.row-group-limit", "50000")))
+    name = "md5(k::text) || md5((k + 1)::text)"
+    server.sql(f"create table {schema}.t (k bigint not null, name text, v int, w int) using {layout.format} tblproperties ({properties})")
+    server.sql(f"insert into {schema}.t select k, {name}, 0, 0 from generate_series(1, 600000) as g(k)")
+    assert max(size for size, in server.sql(f'select file_size_in_bytes from {schema}."t$files"')) > 16 << 20
+    server.sql(f"update {schema}.t set v = k % 10 + 1 where k % 1000 = 7 or k between 200001 and 330000")
+    server.sql(f"delete from {schema}.t where k % 500 = 7 or k between 320001 and 340000")
+    is_left = lambda k: k % 500 != 7 and not 320_000 < k <= 340_000
+    expected = sum(k * (k % 10 + 1) for k in range(200_001, 330_001) if is_left(k))
+    assert server.sql(f"select count(*), sum(k * v), sum(k) from {schema}.t where name = {name}") == [
+        (sum(map(is_left, range(1, 600_001))), expected, sum(filter(is_left, range(1, 600_001))))]
