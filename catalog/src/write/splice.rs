@@ -36,7 +36,7 @@ pub struct Splice {
     pub source: Source,
     pub parts: Vec<Part>,
     /// Positions of the rows that go. Row groups that are taken over lose them.
-    pub gone: RoaringTreemap,
+    pub gone: Arc<RoaringTreemap>,
     /// New values of rows of row groups that are taken over, by the row group's number.
     pub new_values: HashMap<usize, LaterValues>,
     /// What accounts for them, if nothing else does.

@@ -15,14 +15,14 @@ use super::in_place::Waiting;
 use super::rewrite::{Rows, SPLICED_AT_ONCE, Touched, all_rows, with_values_put};
 use super::splice::{groups_of, later_values};
 use crate::error::{Error, Result};
-use crate::write::{AssignedColumns, InputOrder, Source, Splice, TableWriter};
+use crate::write::{AssignedColumns, InputOrder, Part, Source, Splice, TableWriter};
 
 /// Where the updated rows of a file come from.
 enum Moved {
     /// They are read.
     Rows(SendableRecordBatchStream),
     /// From row groups that are taken over; `rest`: from others.
-    Groups { splice: Box<Splice>, rest: Option<SendableRecordBatchStream> },
+    Groups { splices: Vec<Splice>, rest: Option<SendableRecordBatchStream> },
 }
 
 impl Apply {
@@ -39,17 +39,20 @@ impl Apply {
         let of_files = files.iter().filter_map(|touched| updated.get(&touched.number));
         let (before, expected) = (writer.rows_written(), of_files.map(RoaringTreemap::len).sum::<u64>());
         let (mut splices, mut rests, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        let mut spliced = 0;
         for touched in files.iter().filter(|touched| waiting.has(touched.number)) {
             let updated = updated.remove(&touched.number).unwrap_or_default();
             match self.moved(touched, updated, waiting, columns, context, writer).await? {
                 Moved::Rows(read) => rows.push(read),
-                Moved::Groups { splice, rest } => {
-                    splices.push(*splice);
+                Moved::Groups { splices: of_file, rest } => {
+                    splices.extend(of_file);
                     rests.extend(rest);
+                    spliced += 1;
                 }
             }
-            if splices.len() == SPLICED_AT_ONCE {
+            if spliced == SPLICED_AT_ONCE {
                 self.write_groups(&mut splices, &mut rests, context, writer).await?;
+                spliced = 0;
             }
         }
         rests.extend(rows);
@@ -91,25 +94,29 @@ impl Apply {
                 && let Some(values) = waiting.take(number, memory).await?
             {
                 let groups = groups_of(&parts);
+                let numbers: Vec<usize> = groups.iter().map(|(number, _)| *number).collect();
                 let memory = values.memory();
-                let (new_values, others_values) = later_values(values, &groups, columns);
+                let (mut new_values, others_values) = later_values(values, &groups, columns);
                 let rest = (!others_values.is_empty()).then(|| {
                     let mut rows = updated;
                     groups.into_iter().for_each(|(_, positions)| _ = rows.remove_range(positions));
                     let rows = self.read(file, Rows::Only(rows), true, context);
                     with_values_put(rows, columns.clone(), move || others_values.in_order())
                 });
-                let splice = Splice {
-                    source,
-                    parts,
-                    gone: others,
-                    new_values,
-                    memory,
+                let (gone, partition) = (Arc::new(others), file.partition()?);
+                // Threads take row group by row group.
+                let splice = |(part, number): (Part, usize)| Splice {
+                    source: source.clone(),
+                    parts: vec![part],
+                    gone: gone.clone(),
+                    new_values: new_values.remove_entry(&number).into_iter().collect(),
+                    memory: memory.clone(),
                     rows: self.no_rows(),
-                    partition: file.partition()?,
+                    partition: partition.clone(),
                     sort_order_id: None,
                 };
-                return Ok(Moved::Groups { splice: Box::new(splice), rest });
+                let splices = parts.into_iter().zip(numbers).map(splice).collect();
+                return Ok(Moved::Groups { splices, rest });
             }
         }
         let rows = self.read(file, Rows::Only(updated), true, context);

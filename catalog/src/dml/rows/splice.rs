@@ -72,6 +72,7 @@ impl Apply {
         let (Some(source), Some(Pieces { parts, gone, new_values, memory, rows })) = (source, pieces) else {
             return Ok(Planned::Anew { moved });
         };
+        let gone = Arc::new(gone);
         let splice =
             Box::new(Splice { source, parts, gone, new_values, memory, rows, partition, sort_order_id });
         Ok(Planned::Splice { splice, moved })
