@@ -28,7 +28,7 @@ use crate::storage::readers::Reading;
 /// Unit that INT96 timestamps are read in: nanoseconds would overflow outside the years 1677 to 2262.
 const INT96_UNIT: &str = "us";
 
-/// Ranges of files that there are for each thread, at most.
+/// Ranges that there are for each thread, beside the last one of each file.
 const RANGES_PER_THREAD: u64 = 8;
 /// A range is not worth the trouble below.
 const LEAST_RANGE_BYTES: u64 = 8 << 20;
@@ -147,8 +147,7 @@ pub(super) fn partitioned_file(store_url: &ObjectStoreUrl, path: Path, size: u64
     })
 }
 
-/// Distributes files over at most `target` groups of about the same size. Byte ranges of single files
-/// are the optimizer's business.
+/// Distributes files over at most `target` groups of about the same size.
 pub(super) fn balanced_groups(mut files: Vec<PartitionedFile>, target: usize) -> Vec<FileGroup> {
     let count = target.clamp(1, files.len().max(1));
     if count == 1 || files.is_empty() {
@@ -169,8 +168,8 @@ pub(super) fn balanced_groups(mut files: Vec<PartitionedFile>, target: usize) ->
     groups.into_iter().filter(|g| !g.is_empty()).map(FileGroup::new).collect()
 }
 
-/// Cuts files into byte ranges, several for each thread. Each thread takes the next one when it is done with the one
-/// before, so that all end at about the same time, wherever the rows are that a filter leaves.
+/// Cuts files into byte ranges, several for each thread. The threads of a scan without an order take one after the
+/// other from a queue, so that all end at about the same time, wherever the rows are that a filter leaves.
 pub(super) fn in_ranges(groups: Vec<FileGroup>, threads: usize) -> Vec<FileGroup> {
     let total: u64 = groups.iter().flat_map(FileGroup::iter).map(|file| file.object_meta.size).sum();
     let range = (total / (RANGES_PER_THREAD * threads.max(1) as u64)).max(LEAST_RANGE_BYTES);

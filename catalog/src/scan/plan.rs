@@ -271,9 +271,11 @@ impl Scan<'_> {
         let target = self.state.config().target_partitions();
         let (groups, ordering) =
             file_groups(self.request.snapshot, &files, partitioned, &columns, &is_constant, target);
-        // Rows that come with their address go back to where they are: their order means nothing.
+        // Of rows that go, or whose new values go to where they are, the order means nothing. Whole ones are written
+        // in the order in which they come.
+        let is_part = 2 * output.columns.len() <= self.request.snapshot.schema.arrow.fields().len();
         let groups = match &ordering {
-            None if output.is_addressed() => in_ranges(groups, target),
+            None if output.is_addressed() && is_part => in_ranges(groups, target),
             _ => groups,
         };
         let (counts, limit) = match mode {

@@ -252,7 +252,7 @@ impl TableWriter {
             running.spawn(async move {
                 let _busy = busy;
                 let mut fan_out = FanOut::new(context, reservation)?;
-                while let Some(mut input) = shares.next(i) {
+                while let Some(mut input) = shares.next(i, |_| true) {
                     while let Some(batch) = input.next().await {
                         fan_out.push(batch?).await?;
                     }

@@ -97,6 +97,9 @@ impl TableWriter {
         let tasks = tasks.clamp(1, parts.len());
         let context = self.context(tasks, InputOrder::Any, task);
         let left = Arc::new(Mutex::new(std::mem::take(&mut self.carried)));
+        let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
+        let with_key = |splice: Splice| Ok((partitioner.key(&splice.partition)?, splice));
+        let parts = parts.into_iter().map(with_key).collect::<Result<Vec<_>>>()?;
         let shares = Arc::new(Shares::new(parts, tasks));
         let mut running = JoinSet::new();
         for i in 0..tasks {
@@ -106,17 +109,18 @@ impl TableWriter {
             let busy = Busy::new(&context);
             running.spawn(async move {
                 let _busy = busy;
-                let partitioner = Partitioner::new(&context.snapshot, &context.table)?;
                 let (mut made, mut open) = (Vec::new(), None::<Open>);
                 loop {
-                    let next = shares.next(i);
-                    let key = next.as_ref().map(|splice| partitioner.key(&splice.partition)).transpose()?;
-                    let bytes = next.as_ref().map_or(0, Splice::bytes);
-                    let goes_on = |open: &mut Open| joined && open.takes(key.as_ref(), bytes);
-                    if let Some(full) = open.take_if(|open| !goes_on(open)) {
+                    let key = open.as_ref().map(|open| open.key.clone());
+                    let next = shares.next(i, |(of_part, _)| key.as_ref() == Some(of_part));
+                    let full = open.take_if(|open| {
+                        let goes_on = |(key, splice): &(_, Splice)| joined && open.takes(key, splice.bytes());
+                        !next.as_ref().is_some_and(goes_on)
+                    });
+                    if let Some(full) = full {
                         made.push(full.finish(&left, &reservation).await?);
                     }
-                    let Some((splice, key)) = next.zip(key) else { return Ok::<_, Error>(made) };
+                    let Some((key, splice)) = next else { return Ok::<_, Error>(made) };
                     let open = match &mut open {
                         Some(open) => open,
                         none => none.insert(Open::new(&context, key, &splice)?),
@@ -153,8 +157,8 @@ impl Open {
     }
 
     /// Whether the file is of this partition, and has room for so many bytes.
-    fn takes(&self, key: Option<&PartitionKey>, bytes: u64) -> bool {
-        key == Some(&self.key) && self.file.bytes() + bytes <= self.context.options.target_file_bytes
+    fn takes(&self, key: &PartitionKey, bytes: u64) -> bool {
+        *key == self.key && self.file.bytes() + bytes <= self.context.options.target_file_bytes
     }
 
     fn has_room(&self) -> bool {

@@ -232,7 +232,7 @@ impl Apply {
     ) -> Result<Fates> {
         let (book, files) = (self.target.book(), &self.target.table().snapshot.files);
         let mut fates = Fates::default();
-        // In order of their numbers, so that the same statement makes the same files.
+        // In order of their numbers: what was close together stays so.
         for (number, mut deleted) in deleted.into_iter().collect::<BTreeMap<_, _>>() {
             let file = book.file(number);
             let file = file.ok_or_else(|| Error::Internal(format!("the target has no file {number}")))?;

@@ -1,6 +1,6 @@
 //! Writes Puffin files of deletion vectors (<https://iceberg.apache.org/puffin-spec/>): magic, blobs,
-//! and a footer that lists them. Written as they come, so that memory holds one vector at a time; and
-//! the offsets, which a table's metadata needs, are known at once.
+//! and a footer that lists them. Written as they come: the offsets, which a table's metadata needs, are
+//! known at once.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

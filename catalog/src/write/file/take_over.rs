@@ -122,7 +122,8 @@ impl TakenOver {
     ) -> Result<Values<'a>> {
         let rows = source.group_rows(self.number)?;
         let changed = self.new.as_ref().filter(|_| id == LAST_UPDATED_SEQUENCE_NUMBER);
-        let is_needed = |_: &&StoredColumn<'_>| changed.is_none_or(|new| (new.rows.len() as u64) < rows);
+        let left = self.rows(source)?;
+        let is_needed = |_: &&StoredColumn<'_>| changed.is_none_or(|new| (new.rows.len() as u64) < left);
         let stored = stored.filter(is_needed).map(|stored| stored.read(None)).transpose()?;
         let values = source.lineage().values(id, self.first, rows, stored);
         let values = match changed {
