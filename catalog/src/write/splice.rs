@@ -61,33 +61,36 @@ impl TableWriter {
     /// left of the same partition go to the end of a new file that has room.
     pub async fn splice(&mut self, files: Vec<Splice>, task: &TaskContext) -> Result<()> {
         let tasks = task.session_config().target_partitions();
+        let files = self.with_keys(files)?;
         self.splice_by(tasks, files, false, task).await
     }
 
     /// The same, but the splices of one partition make a file together, until it is large enough.
     pub async fn splice_joined(&mut self, parts: Vec<Splice>, task: &TaskContext) -> Result<()> {
-        let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
+        let mut parts = self.with_keys(parts)?;
         let mut numbers = HashMap::new();
-        let mut partitions: Vec<Vec<Splice>> = Vec::new();
-        for part in parts {
-            let number = *numbers.entry(partitioner.key(&part.partition)?).or_insert(partitions.len());
-            match partitions.get_mut(number) {
-                Some(partition) => partition.push(part),
-                None => partitions.push(vec![part]),
-            }
+        for (key, _) in &parts {
+            let next = numbers.len();
+            numbers.entry(key.clone()).or_insert(next);
         }
-        let parts: Vec<Splice> = partitions.into_iter().flatten().collect();
+        parts.sort_by_key(|(key, _)| numbers.get(key).copied());
         // Each task makes files of its own: what is little is for one.
-        let bytes: u64 = parts.iter().map(Splice::bytes).sum();
+        let bytes: u64 = parts.iter().map(|(_, part)| part.bytes()).sum();
         let worth = usize::try_from(bytes / self.options.open_file_bytes.max(1) as u64).unwrap_or(usize::MAX);
         self.splice_by(worth.min(task.session_config().target_partitions()), parts, true, task).await
+    }
+
+    /// Each with its partition.
+    fn with_keys(&self, parts: Vec<Splice>) -> Result<Vec<(PartitionKey, Splice)>> {
+        let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
+        parts.into_iter().map(|part| Ok((partitioner.key(&part.partition)?, part))).collect()
     }
 
     /// By so many tasks, or fewer.
     async fn splice_by(
         &mut self,
         tasks: usize,
-        parts: Vec<Splice>,
+        parts: Vec<(PartitionKey, Splice)>,
         joined: bool,
         task: &TaskContext,
     ) -> Result<()> {
@@ -97,9 +100,6 @@ impl TableWriter {
         let tasks = tasks.clamp(1, parts.len());
         let context = self.context(tasks, InputOrder::Any, task);
         let left = Arc::new(Mutex::new(std::mem::take(&mut self.carried)));
-        let partitioner = Partitioner::new(&self.snapshot, &self.table)?;
-        let with_key = |splice: Splice| Ok((partitioner.key(&splice.partition)?, splice));
-        let parts = parts.into_iter().map(with_key).collect::<Result<Vec<_>>>()?;
         let shares = Arc::new(Shares::new(parts, tasks));
         let mut running = JoinSet::new();
         for i in 0..tasks {

@@ -169,7 +169,7 @@ impl Waiting {
             return Ok(in_memory);
         }
         let all = self.read(in_memory, on_disk)?.up_to(u64::MAX).await?;
-        all.map(|all| OfFile::gathered(all.accounted(memory))).transpose()
+        all.map(|all| OfFile::gathered(all.accounted(vec![Arc::new(memory)]))).transpose()
     }
 
     /// The same, to be taken piece by piece.

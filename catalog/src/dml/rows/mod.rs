@@ -167,7 +167,8 @@ impl RowTarget {
 
     /// Whether of updated rows only the columns `assigned` need to be in the input of
     /// [`Self::change`]: whatever the input has in the other columns, and in [`ROW_ID`], the rows keep the values that
-    /// they have, and their place in the table's partitioning and sort order. Fails with `Unsupported` if the table cannot be written.
+    /// they have, and their place in the table's partitioning and sort order. Fails with `Unsupported` if the table
+    /// cannot be written.
     pub fn needs_only_assigned(&self, operation: Operation, assigned: &Assigned) -> Result<bool> {
         let snapshot = &self.table.snapshot;
         let format = self.table.catalog.format(snapshot.format);

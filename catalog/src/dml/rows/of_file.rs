@@ -142,7 +142,7 @@ impl OfFile {
             false => self.picked(rows),
         };
         let values = values.map_err(|e| Error::Internal(e.to_string()))?;
-        Ok(Updated::new(positions, values).accounted_by(self.memory))
+        Ok(Updated::new(positions, values).accounted(self.memory))
     }
 
     fn copied(&self) -> Result<RecordBatch, ArrowError> {

@@ -30,11 +30,7 @@ impl Updated {
     }
 
     /// What `memory` accounts for.
-    pub fn accounted(self, memory: MemoryReservation) -> Self {
-        self.accounted_by(vec![Arc::new(memory)])
-    }
-
-    pub fn accounted_by(self, memory: Vec<Arc<MemoryReservation>>) -> Self {
+    pub fn accounted(self, memory: Vec<Arc<MemoryReservation>>) -> Self {
         Self { memory, ..self }
     }
 
